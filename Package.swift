@@ -1,0 +1,116 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Kernels are compiled once per instruction-set level from the same sources and picked at run time.
+func kernelFlags(_ march: String?, _ level: String) -> [SwiftSetting] {
+    var flags = ["-Ounchecked"]
+    #if arch(x86_64)
+        if let march { flags += ["-Xcc", "-march=\(march)", "-Xcc", "-mprefer-vector-width=512"] }
+    #endif
+    return [.unsafeFlags(flags, .when(configuration: .release)), .define(level)]
+}
+
+let kernelLevels: [(target: String, march: String?, define: String)] = {
+    #if arch(x86_64)
+        [
+            ("RuyiKernels", nil, "LEVEL_BASELINE"), ("RuyiKernelsAVX2", "x86-64-v3", "LEVEL_AVX2"),
+            ("RuyiKernelsAVX512", "x86-64-v4", "LEVEL_AVX512"),
+        ]
+    #else
+        [("RuyiKernels", nil, "LEVEL_BASELINE")]
+    #endif
+}()
+
+let strict: [SwiftSetting] = [.enableUpcomingFeature("MemberImportVisibility"), .enableUpcomingFeature("ExistentialAny")]
+
+let package = Package(
+    name: "ruyi",
+    products: [
+        .executable(name: "ruyi", targets: ["ruyi"]),
+        .library(name: "RuyiEngine", targets: ["RuyiEngine"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    ],
+    targets: [
+        // System libraries: C in, plain values out; setjmp stays inside C.
+        .systemLibrary(name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CPNGLibrary", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+        .systemLibrary(name: "CJPEGLibrary", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"])]),
+        .systemLibrary(
+            name: "CLibAVLibrary", pkgConfig: "libavformat",
+            providers: [.apt(["libavcodec-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"])]),
+        .target(name: "CPNG", dependencies: ["CPNGLibrary"]),
+        .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
+        .target(name: "CLibAV", dependencies: ["CLibAVLibrary"]),
+        // The one error type that every room throws.
+        .target(name: "RuyiFault", swiftSettings: strict),
+        // What is the result: tensors, memory, threads, primitive operations and their kernels.
+        .target(name: "RuyiKernelTable", swiftSettings: strict),
+    ]
+        + kernelLevels.map {
+            .target(
+                name: $0.target, dependencies: ["RuyiKernelTable"], swiftSettings: strict + kernelFlags($0.march, $0.define))
+        } + [
+            .target(
+                name: "RuyiTensor",
+                dependencies: ["RuyiFault", "RuyiKernelTable"] + kernelLevels.map { .byName(name: $0.target) },
+                swiftSettings: strict),
+            // Is this file what it says: strict JSON, safetensors, torch pickles, atomic writing, model folders.
+            .target(name: "RuyiFiles", dependencies: ["RuyiFault", "RuyiTensor"], swiftSettings: strict),
+            // 8-bit pictures and PIL-exact resizing.
+            .target(name: "RuyiPicture", dependencies: ["RuyiFault"], swiftSettings: strict),
+            // Pictures in (libpng, libjpeg), video out (libav).
+            .target(
+                name: "RuyiMedia", dependencies: ["RuyiFault", "RuyiPicture", "CPNG", "CJPEG", "CLibAV"],
+                swiftSettings: strict),
+            // Noise schedules, step rules and noise generators as plain values.
+            .target(name: "RuyiSampling", dependencies: ["RuyiFault", "RuyiTensor"], swiftSettings: strict),
+            // Layers take their weights by key path and shape, and have one callAsFunction.
+            .target(
+                name: "RuyiLayers", dependencies: ["RuyiFault", "RuyiTensor", "RuyiFiles"], swiftSettings: strict),
+            // Text and image encoders shared by families.
+            .target(
+                name: "RuyiEncoders", dependencies: ["RuyiFault", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiPicture"],
+                swiftSettings: strict),
+            // What does this model do: one folder a family.
+            .target(
+                name: "RuyiFamilies",
+                dependencies: [
+                    "RuyiFault", "RuyiEncoders", "RuyiSampling", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiPicture",
+                ], swiftSettings: strict),
+            // Will it fit and did it finish: a request in, frames and files out.
+            .target(
+                name: "RuyiEngine",
+                dependencies: [
+                    "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiPicture", "RuyiSampling",
+                    .product(name: "Logging", package: "swift-log"),
+                ], swiftSettings: strict),
+            // What the user meant: options, streams, exit codes.
+            .executableTarget(
+                name: "ruyi",
+                dependencies: [
+                    "RuyiEngine", "RuyiFault",
+                    .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                    .product(name: "Logging", package: "swift-log"),
+                ], swiftSettings: strict),
+            .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
+            .testTarget(
+                name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault"], swiftSettings: strict),
+            .testTarget(
+                name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], swiftSettings: strict),
+            .testTarget(
+                name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiFiles"], swiftSettings: strict),
+            .testTarget(
+                name: "RuyiFamiliesTests",
+                dependencies: [
+                    "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiMedia", "RuyiPicture", "RuyiLayers",
+                ], swiftSettings: strict),
+            .testTarget(
+                name: "EndToEndTests",
+                dependencies: ["RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi"],
+                swiftSettings: strict),
+        ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,109 @@
+import RuyiFault
+import RuyiFiles
+import RuyiPicture
+import RuyiSampling
+import RuyiTensor
+
+/// A model family: how its checkpoints are recognised, what it makes of a request, and how it renders one.
+public protocol Family: Sendable {
+    /// The name in requests and messages, such as `ruyi`.
+    static var name: String { get }
+    /// The name for people, such as `Ruyi-Mini-7B`.
+    static var title: String { get }
+    /// The request keys that the family reads. Any other key with a value is refused with this list.
+    static var keys: Set<RequestKey> { get }
+    /// Whether a checkpoint folder is this family's, judged by its files.
+    static func recognises(_ folder: ModelFolder) -> Bool
+    /// Resolves a request into exact sizes, counts and settings, without reading any weight.
+    static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
+    /// Loads the checkpoint for plans of this folder. Weights are mapped, not copied.
+    static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer
+}
+
+/// A loaded checkpoint that renders jobs.
+public protocol Renderer: Sendable {
+    /// Renders one clip and hands its frames to `job.frames` in order. Throws `Fault` or `Cancelled`.
+    func render(_ job: Job) throws
+}
+
+/// The size of a picture in pixels.
+public struct PictureSize: Sendable, Equatable {
+    public let width: Int
+    public let height: Int
+
+    public init(width: Int, height: Int) {
+        self.width = width
+        self.height = height
+    }
+}
+
+/// A request resolved: everything that the run will use, and what it will cost.
+public struct Plan: Sendable {
+    public var family = ""
+    public var width = 0
+    public var height = 0
+    public var frames = 0
+    public var fps = 24
+    public var steps = 0
+    public var scheduler = ""
+    public var guidance = 1.0
+    public var seed: UInt64 = 42
+    /// Settings that only this family has, by request key.
+    public var settings: [RequestKey: String] = [:]
+    /// Transformer tokens of one clip.
+    public var tokens = 0
+    /// Estimated peak of anonymous memory in bytes, without the mapped weights.
+    public var activationBytes = 0
+    /// Bytes of mapped weight files.
+    public var weightBytes = 0
+    /// What was asked, what will be used and why, where the two differ; one line each.
+    public var notes: [String] = []
+    /// Things a person should know before the run.
+    public var warnings: [String] = []
+    /// The parts of the run in order, each with its expected share of the work.
+    public var stages: [Stage] = []
+
+    public init() {}
+}
+
+/// A part of a run: its name for people, the number of steps it reports, and its expected cost in arbitrary units.
+public struct Stage: Sendable, Equatable {
+    public let name: String
+    public let steps: Int
+    public let cost: Double
+
+    public init(name: String, steps: Int, cost: Double) {
+        self.name = name
+        self.steps = steps
+        self.cost = cost
+    }
+}
+
+/// One clip to render: the plan, the pictures, the random draws, and where everything goes.
+public struct Job: Sendable {
+    public let plan: Plan
+    public let image: Picture?
+    public let endImage: Picture?
+    public let noise: any NoiseSource
+    public let trace: Trace?
+    public let cancellation: Cancellation
+    /// Called after each step of a stage with the stage's index in `plan.stages` and the number of steps done.
+    public let progress: @Sendable (_ stage: Int, _ done: Int) -> Void
+    /// Takes the finished frames in order.
+    public let frames: @Sendable (Picture) throws -> Void
+
+    public init(
+        plan: Plan, image: Picture?, endImage: Picture?, noise: any NoiseSource, trace: Trace?,
+        cancellation: Cancellation, progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
+        frames: @escaping @Sendable (Picture) throws -> Void
+    ) {
+        self.plan = plan
+        self.image = image
+        self.endImage = endImage
+        self.noise = noise
+        self.trace = trace
+        self.cancellation = cancellation
+        self.progress = progress
+        self.frames = frames
+    }
+}

@@ -1,0 +1,9 @@
+import RuyiFault
+import RuyiTensor
+
+/// Where a run's random draws come from: a seeded generator, or a file that recorded them.
+public protocol NoiseSource: AnyObject, Sendable {
+    /// The next draw of standard normal values, in the order in which the run draws. Throws when a recording has
+    /// no such draw or one of another shape.
+    func next(_ shape: [Int]) throws(Fault) -> Tensor
+}

@@ -1,0 +1,3 @@
+/// The primitive operations, which the CPU implements; nothing above this room names a device.
+public protocol Backend: AnyObject, Sendable {
+}

@@ -1,0 +1,39 @@
+import RuyiKernelTable
+
+/// The element types that a tensor can have. Weights keep the type they have on disk; activations are `f32`.
+public enum DType: String, Sendable, CaseIterable {
+    case f32, f16, bf16
+    case f8e4m3, f8e5m2
+    case f64
+    case i64, i32, i16, i8, u8, bool
+
+    /// Bytes of one element.
+    public var byteCount: Int {
+        switch self {
+        case .f64, .i64: 8
+        case .f32, .i32: 4
+        case .f16, .bf16, .i16: 2
+        case .f8e4m3, .f8e5m2, .i8, .u8, .bool: 1
+        }
+    }
+
+    /// Whether a weight may have this type.
+    public var isFloat: Bool {
+        switch self {
+        case .f32, .f16, .bf16, .f8e4m3, .f8e5m2, .f64: true
+        case .i64, .i32, .i16, .i8, .u8, .bool: false
+        }
+    }
+
+    /// The kernels' name of a type that matrix products read directly.
+    var element: Element? {
+        switch self {
+        case .f32: .f32
+        case .f16: .f16
+        case .bf16: .bf16
+        case .f8e4m3: .f8e4m3
+        case .f8e5m2: .f8e5m2
+        case .f64, .i64, .i32, .i16, .i8, .u8, .bool: nil
+        }
+    }
+}

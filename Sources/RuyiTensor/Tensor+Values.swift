@@ -1,0 +1,110 @@
+extension Tensor {
+    /// Makes a contiguous `f32` tensor on the heap from values; meant for tables, tests and other small things.
+    public init(_ values: [Float], _ shape: [Int]) {
+        precondition(values.count == shape.reduce(1, *), "\(values.count) values do not fill \(shape)")
+        let storage = Storage.heap(byteCount: max(values.count, 1) * 4)
+        values.withUnsafeBytes { storage.base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(storage.base), byteCount: $0.count) }
+        self.init(dtype: .f32, shape: shape, storage: storage)
+    }
+
+    /// Makes a contiguous `i64` tensor on the heap from values.
+    public init(integers values: [Int64], _ shape: [Int]) {
+        precondition(values.count == shape.reduce(1, *), "\(values.count) values do not fill \(shape)")
+        let storage = Storage.heap(byteCount: max(values.count, 1) * 8)
+        values.withUnsafeBytes { storage.base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(storage.base), byteCount: $0.count) }
+        self.init(dtype: .i64, shape: shape, storage: storage)
+    }
+
+    /// The elements in row-major order, converted to `Float` whatever their type is.
+    public func floats() -> [Float] {
+        var result = [Float]()
+        result.reserveCapacity(count)
+        forEachOffset { result.append(scalar(at: $0)) }
+        return result
+    }
+
+    /// The elements in row-major order as integers; floating-point values are truncated.
+    public func integers() -> [Int64] {
+        var result = [Int64]()
+        result.reserveCapacity(count)
+        forEachOffset { index in
+            switch dtype {
+            case .i64: result.append(load(index, Int64.self))
+            case .i32: result.append(Int64(load(index, Int32.self)))
+            default: result.append(Int64(scalar(at: index)))
+            }
+        }
+        return result
+    }
+
+    private func load<T: BitwiseCopyable>(_ index: Int, _ type: T.Type) -> T {
+        UnsafeRawPointer(storage.base).loadUnaligned(fromByteOffset: index * dtype.byteCount, as: type)
+    }
+
+    private func scalar(at index: Int) -> Float {
+        switch dtype {
+        case .f32: load(index, Float.self)
+        case .f64: Float(load(index, Double.self))
+        case .bf16: Float(bitPattern: UInt32(load(index, UInt16.self)) << 16)
+        case .f16: FloatBits.half(load(index, UInt16.self))
+        case .f8e4m3: FloatBits.e4m3(load(index, UInt8.self))
+        case .f8e5m2: FloatBits.half(UInt16(load(index, UInt8.self)) << 8)
+        case .i64: Float(load(index, Int64.self))
+        case .i32: Float(load(index, Int32.self))
+        case .i16: Float(load(index, Int16.self))
+        case .i8: Float(load(index, Int8.self))
+        case .u8: Float(load(index, UInt8.self))
+        case .bool: load(index, UInt8.self) == 0 ? 0 : 1
+        }
+    }
+
+    private func forEachOffset(_ body: (Int) -> Void) {
+        guard count > 0 else { return }
+        var index = [Int](repeating: 0, count: rank)
+        var position = offset
+        for _ in 0..<count {
+            body(position)
+            var axis = rank - 1
+            while axis >= 0 {
+                index[axis] += 1
+                position += strides[axis]
+                if index[axis] < shape[axis] { break }
+                position -= strides[axis] * shape[axis]
+                index[axis] = 0
+                axis -= 1
+            }
+        }
+    }
+}
+
+extension Storage {
+    /// Uncounted memory for small tables.
+    static func heap(byteCount: Int) -> Storage {
+        Storage(base: .allocate(byteCount: byteCount, alignment: 64), byteCount: byteCount) { base, _ in base.deallocate() }
+    }
+}
+
+/// The value of a bit pattern, spelled out; the kernels' conversions are tested against these.
+public enum FloatBits {
+    /// IEEE binary16. f8_e5m2 is its upper byte.
+    public static func half(_ bits: UInt16) -> Float {
+        let sign: Float = bits & 0x8000 == 0 ? 1 : -1
+        let exponent = Int(bits >> 10) & 31
+        let mantissa = Float(bits & 0x3FF)
+        switch exponent {
+        case 0: return sign * mantissa * 0x1p-24
+        case 31: return mantissa == 0 ? sign * .infinity : .nan
+        default: return sign * Float(sign: .plus, exponent: exponent - 25, significand: mantissa + 1024)
+        }
+    }
+
+    /// OCP 8-bit float with 4 exponent bits, no infinities; 0x7F and 0xFF are NaN.
+    public static func e4m3(_ bits: UInt8) -> Float {
+        let sign: Float = bits & 0x80 == 0 ? 1 : -1
+        let exponent = Int(bits >> 3) & 15
+        let mantissa = Float(bits & 7)
+        if bits & 0x7F == 0x7F { return .nan }
+        if exponent == 0 { return sign * mantissa * 0x1p-9 }
+        return sign * Float(sign: .plus, exponent: exponent - 10, significand: mantissa + 8)
+    }
+}
