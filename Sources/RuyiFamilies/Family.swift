@@ -10,6 +10,8 @@ public protocol Family: Sendable {
     static var name: String { get }
     /// The name for people, such as `Ruyi-Mini-7B`.
     static var title: String { get }
+    /// What a checkpoint folder of this family holds, in words, for the message about a folder that is none.
+    static var layout: String { get }
     /// The request keys that the family reads. Any other key with a value is refused with this list.
     static var keys: Set<RequestKey> { get }
     /// Whether a checkpoint folder is this family's, judged by its files.
@@ -18,6 +20,10 @@ public protocol Family: Sendable {
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
     /// Loads the checkpoint for plans of this folder. Weights are mapped, not copied.
     static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer
+}
+
+extension Family {
+    public static var layout: String { "a published checkpoint folder" }
 }
 
 /// A loaded checkpoint that renders jobs.

@@ -1,0 +1,83 @@
+import ArgumentParser
+import Glibc
+import RuyiEngine
+
+/// One run of the program, from arguments to exit code.
+struct Program {
+    static let version = "0.1.0"
+
+    private let signals = Signals()
+    private let console = Console()
+
+    /// Does what the arguments say and returns the exit code.
+    func run(_ arguments: [String]) -> Int32 {
+        StandardStream.reserve()
+        signals.listen()
+        // The only command's help is the program's help.
+        let asksForHelp = arguments == ["--help"] || arguments == ["-h"] || arguments == ["help"]
+        let parsed: any ParsableCommand
+        do {
+            parsed = try Ruyi.parseAsRoot(asksForHelp ? ["render", "--help"] : arguments)
+        } catch {
+            return answer(error)
+        }
+        guard let render = parsed as? Render else { return answer(CleanExit.helpRequest(Render.self)) }
+        return self.render(render)
+    }
+
+    /// Prints the help or version that was asked for, or says what is wrong with the arguments.
+    private func answer(_ error: any Error) -> Int32 {
+        let text = Ruyi.fullMessage(for: error)
+        guard Ruyi.exitCode(for: error) != .success else { return print(text) }
+        let message = Ruyi.message(for: error)
+        let parts = message.split(separator: ". Did you mean ", maxSplits: 1)
+        let what = (parts.first.map(String.init) ?? message).split(whereSeparator: \.isNewline).joined(separator: " ")
+        let hint = parts.count > 1 ? "did you mean \(parts[1])" : "'ruyi --help' lists the options"
+        let fault = Fault(.usage, what.prefix(1).lowercased() + what.dropFirst(), hint: hint)
+        return fail(Faults(fault), Reporter(console, style: .plain, isQuiet: false))
+    }
+
+    private func render(_ command: Render) -> Int32 {
+        var reporter = Reporter(
+            console, style: command.running.progress ?? .auto, isQuiet: command.running.quiet)
+        do {
+            let order = try command.order()
+            reporter = Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
+            let run = try Engine(observer: reporter.receive).prepare(order)
+            if order.dryRun == true {
+                return print(run.clips.map(\.json).joined(separator: "\n"))
+            }
+            var broken: Int32?
+            try run.render(cancellation: signals.cancellation) { files in
+                broken = StandardStream.write(files.map { $0 + "\n" }.joined(), to: STDOUT_FILENO)
+                if let broken { throw Program.closed(broken) }
+            }
+            return 0
+        } catch {
+            return fail(Faults(of: error), reporter)
+        }
+    }
+
+    /// Reports faults and returns their exit code; after a signal that is the signal's.
+    private func fail(_ faults: Faults, _ reporter: Reporter) -> Int32 {
+        if faults.kind == .interrupted, let signal = signals.received {
+            let kind = signal == SIGINT ? Fault.Kind.interrupted : .terminated
+            reporter.report(
+                Faults(Fault(kind, signal == SIGINT ? "interrupted" : "terminated", hint: "no partial output was left")))
+            return Signals.exitCode(signal)
+        }
+        reporter.report(faults)
+        return faults.kind.rawValue
+    }
+
+    /// Prints a result on standard output.
+    private func print(_ text: String) -> Int32 {
+        let line = text.hasSuffix("\n") ? text : text + "\n"
+        guard let code = StandardStream.write(line, to: STDOUT_FILENO) else { return 0 }
+        return fail(Faults(Program.closed(code)), Reporter(console, style: .plain, isQuiet: false))
+    }
+
+    private static func closed(_ code: Int32) -> Fault {
+        Fault(.io, "cannot write to standard output: \(String(cString: strerror(code)).lowercased())")
+    }
+}
