@@ -43,7 +43,9 @@ let package = Package(
             providers: [.apt(["libavcodec-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"])]),
         .target(name: "CPNG", dependencies: ["CPNGLibrary"]),
         .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
-        .target(name: "CLibAV", dependencies: ["CLibAVLibrary"]),
+        .target(
+            name: "CLibAV", dependencies: ["CLibAVLibrary"],
+            linkerSettings: ["avcodec", "avutil", "swscale"].map { .linkedLibrary($0) }),
         // The one error type that every room throws.
         .target(name: "RuyiFault", swiftSettings: strict),
         // What is the result: tensors, memory, threads, primitive operations and their kernels.
