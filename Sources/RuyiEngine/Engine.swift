@@ -50,7 +50,10 @@ public struct Engine: Sendable {
     }
 
     /// Frees what an interrupted run would leave on the disk; safe to call at any time, right before the process ends.
-    public static func removeTemporaries() { Temporaries.removeAll() }
+    public static func removeTemporaries() {
+        Temporaries.removeAll()
+        MadeFolder.removeAll()
+    }
 
     /// Plans every clip of an order whose inputs are in place.
     private func settle(_ order: Order, checkpoint: Checkpoint, picture: PictureSize?) throws -> Run {

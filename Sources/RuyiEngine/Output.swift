@@ -1,5 +1,4 @@
 import RuyiFault
-import RuyiMedia
 
 /// Where the frames of a clip go.
 public enum Output: Sendable, Equatable {
@@ -20,20 +19,12 @@ public enum Output: Sendable, Equatable {
             self = if let pattern = try FramePattern(path) { .frames(pattern) } else { .picture(path) }
             return
         }
-        guard Output.containers.contains(suffix) else {
-            let known = Output.containers.joined(separator: ", ")
-            throw Fault(
-                .usage, suffix.isEmpty ? "the output has no suffix to tell its format" : "unknown output format .\(suffix)",
-                at: path, hint: "known are \(known), and png with a frame number such as out/%05d.png")
-        }
+        _ = try VideoForm(path, crf: nil)
         if Output.looksLikePattern(path) {
             throw Fault(.usage, "a frame number makes one file a frame, and .\(suffix) is a video", at: path)
         }
         self = .video(path)
     }
-
-    /// The suffixes of videos.
-    static let containers = ["mp4", "mov", "mkv", "webm", "avi"]
 
     /// The path or pattern as one would type it.
     public var text: String {
@@ -45,9 +36,14 @@ public enum Output: Sendable, Equatable {
 
     /// Every file that a clip of `count` frames becomes.
     func files(_ count: Int) -> [String] {
+        if case .frames = self { (0..<count).map(path) } else { [path(0)] }
+    }
+
+    /// The file of one frame.
+    func path(_ index: Int) -> String {
         switch self {
-        case .video(let path), .picture(let path): [path]
-        case .frames(let pattern): (0..<count).map(pattern.path)
+        case .video(let path), .picture(let path): path
+        case .frames(let pattern): pattern.path(index)
         }
     }
 

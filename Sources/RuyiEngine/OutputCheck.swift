@@ -41,7 +41,7 @@ struct OutputCheck {
                     hint: "put a frame number into the name, such as \(Path.folder(path))/%05d.png")
             ]
         case .video(let path):
-            return Engine.videoFaults(path, width: clip.plan.width, height: clip.plan.height, crf: crf)
+            return [Engine.videoFault(path, plan: clip.plan, crf: crf)].compactMap { $0 }
         }
     }
 

@@ -81,10 +81,9 @@ public struct Run: Sendable {
             guard written == clip.plan.frames else {
                 throw Fault(.software, "the model made \(written) frames, and the plan says \(clip.plan.frames)")
             }
-            if let trace, let path = clip.trace {
-                try Engine.write(trace, to: path, overwrite: order.overwrite ?? false)
-            }
-            let files = try sink.finish()
+            try sink.complete()
+            if let trace, let path = clip.trace { try Engine.write(trace, to: path, overwrite: order.overwrite ?? false) }
+            let files = try sink.commit()
             observe(.finished(clip, files: files, seconds: clock.seconds))
             return files
         } catch {
