@@ -90,10 +90,9 @@ public final class WeightLedger: Sendable {
 
     func take(_ key: String, file: Int) { state.withLock { _ = $0.taken[file].insert(key) } }
     func note(_ problem: Problem, _ text: String) { state.withLock { $0.problems[problem, default: []].append(text) } }
-    func count(_ bytes: Int) { state.withLock { $0.byteCount += bytes } }
 
-    func measure(_ key: String, _ shape: [Int], _ dtype: DType) {
-        guard let bytes = Extent.product(shape, times: dtype.byteCount) else { return }  // placeholder notes it
+    /// Adds up bytes; a sum that is no number is noted as a problem.
+    func count(_ key: String, _ bytes: Int) {
         let overflows = state.withLock {
             let (sum, overflow) = $0.byteCount.addingReportingOverflow(bytes)
             if !overflow { $0.byteCount = sum }

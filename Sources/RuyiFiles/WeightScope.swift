@@ -101,14 +101,15 @@ public struct WeightScope: Sendable {
         let key = prefix + name
         switch source {
         case .measuring(let dtype, _):
-            ledger.measure(key, shape, type == .integer ? .i64 : dtype)
+            let size = type == .integer ? DType.i64.byteCount : dtype.byteCount
+            if let bytes = Extent.product(shape, times: size) { ledger.count(key, bytes) }
             return ledger.placeholder(key, shape, type)
         case .file(let file, let index):
             ledger.take(key, file: index)
             guard let problem = check(file, key, shape, type) else {
                 do {
                     let tensor = try file.tensor(key)
-                    ledger.count(tensor.byteCount)
+                    ledger.count(key, tensor.byteCount)
                     return tensor
                 } catch {
                     ledger.note(.unreadable, "\(error)")
