@@ -44,6 +44,8 @@ let package = Package(
         .target(name: "CPNG", dependencies: ["CPNGLibrary"]),
         .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
         .target(name: "CLibAV", dependencies: ["CLibAVLibrary"]),
+        // What the processor can do.
+        .target(name: "CProcessor"),
         // The one error type that every room throws.
         .target(name: "RuyiFault", swiftSettings: strict),
         // What is the result: tensors, memory, threads, primitive operations and their kernels.
@@ -55,7 +57,7 @@ let package = Package(
         } + [
             .target(
                 name: "RuyiTensor",
-                dependencies: ["RuyiFault", "RuyiKernelTable"] + kernelLevels.map { .byName(name: $0.target) },
+                dependencies: ["CProcessor", "RuyiFault", "RuyiKernelTable"] + kernelLevels.map { .byName(name: $0.target) },
                 swiftSettings: strict),
             // Is this file what it says: strict JSON, safetensors, torch pickles, atomic writing, model folders.
             .target(name: "RuyiFiles", dependencies: ["RuyiFault", "RuyiTensor"], swiftSettings: strict),
