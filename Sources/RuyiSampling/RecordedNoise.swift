@@ -1,0 +1,39 @@
+import RuyiFault
+import RuyiTensor
+import Synchronization
+
+/// The random draws of an earlier run, served again in order: `noise.000`, `noise.001`, ..., where the first may also
+/// be called `noise`.
+public final class RecordedNoise: NoiseSource {
+    private let draws: [String: Tensor]
+    private let place: String
+    private let served = Mutex(0)
+
+    /// Serves the tensors of a file that has been read; other names are ignored.
+    ///
+    /// `place` is the file's name in faults.
+    public init(_ draws: [String: Tensor], from place: String) {
+        self.draws = draws
+        self.place = place
+    }
+
+    /// The next draw, in float32; a fault names a draw that is missing, or has another shape or an integer type.
+    public func next(_ shape: [Int]) throws(Fault) -> Tensor {
+        let number = served.withLock { count in
+            defer { count += 1 }
+            return count
+        }
+        let digits = String(number)
+        let name = "noise." + String(repeating: "0", count: max(0, 3 - digits.count)) + digits
+        guard let draw = draws[name] ?? (number == 0 ? draws["noise"] : nil) else {
+            throw Fault(.badData, "draw \(name) of \(shape) is not recorded", at: place)
+        }
+        guard draw.shape == shape else {
+            throw Fault(.badData, "draw \(name) has the shape \(draw.shape), expected \(shape)", at: place)
+        }
+        guard draw.dtype.isFloat else {
+            throw Fault(.badData, "draw \(name) has the type \(draw.dtype), expected floating-point numbers", at: place)
+        }
+        return draw.dtype == .f32 && draw.isContiguous ? draw : Tensor(draw.floats(), shape)
+    }
+}
