@@ -1,12 +1,167 @@
+import Glibc
 import RuyiFault
 
 /// A checkpoint folder in the layout in which it is published.
+///
+/// Accepts a plain folder, a repository folder of a Hugging Face hub cache (`models--ORG--NAME`, of which the snapshot
+/// that `refs/main` names is used) and a snapshot folder of such a cache. Files are named by plain relative paths, and
+/// what they resolve to, through links or not, must lie inside the folder; in a cache, inside the repository's folder.
 public struct ModelFolder: Sendable {
-    /// The folder's path.
+    /// The path as given, for messages.
     public let path: String
+    /// The folder that holds the files; the snapshot in a hub cache.
+    public let root: String
+    /// The folder that no link may lead out of, resolved.
+    private let confinement: String
 
-    /// Opens a checkpoint folder. Throws when it is not a folder.
+    /// Opens a checkpoint folder. Throws `.cannotOpen` when it is missing or not a folder, `.badData` for a hub cache
+    /// without a complete snapshot.
     public init(path: String) throws(Fault) {
+        let resolved = try ModelFolder.resolve(path)
+        var status = stat()
+        guard stat(resolved, &status) == 0 else { throw Fault.system(.cannotOpen, "cannot open the folder", path, errno) }
+        guard status.st_mode & S_IFMT == S_IFDIR else {
+            throw Fault(.cannotOpen, "not a folder", at: path, hint: "name the folder that holds the model's files")
+        }
         self.path = path
+        if ModelFolder.isFolder(resolved + "/snapshots"), ModelFolder.name(of: resolved).hasPrefix("models--") {
+            root = try ModelFolder.snapshot(of: resolved, path)
+            confinement = resolved
+        } else {
+            root = resolved
+            let parts = resolved.split(separator: "/", omittingEmptySubsequences: false)
+            let isSnapshot = parts.count > 3 && parts[parts.count - 2] == "snapshots"
+                && parts[parts.count - 3].hasPrefix("models--")
+            confinement = isSnapshot ? parts.dropLast(2).joined(separator: "/") : resolved
+        }
+    }
+
+    /// The path of a regular file, checked. Throws `.cannotOpen` when it is missing or not a regular file, `.badData`
+    /// when the name is not a plain relative path or leads out of the folder.
+    public func file(_ name: String) throws(Fault) -> String {
+        let shown = path + "/" + name
+        let place = try locate(name)
+        guard let place else { throw Fault(.cannotOpen, "the model has no such file", at: shown) }
+        var status = stat()
+        guard stat(place, &status) == 0 else { throw Fault.system(.cannotOpen, "cannot open the file", shown, errno) }
+        try OpenFile.checkRegular(status, shown)
+        return place
+    }
+
+    /// Whether there is a regular file of this name that `file` accepts.
+    public func has(_ name: String) -> Bool { (try? file(name)) != nil }
+
+    /// Whether there is a folder of this name.
+    public func hasFolder(_ name: String) -> Bool {
+        guard let components = try? RelativePath.components(name, in: path) else { return false }
+        return ModelFolder.isFolder(root + "/" + components.joined(separator: "/"))
+    }
+
+    /// A folder inside as a model folder of its own, which may be a link to another model folder or hub cache.
+    public func folder(_ name: String) throws(Fault) -> ModelFolder {
+        let components = try RelativePath.components(name, in: path)
+        let inner = try ModelFolder(path: root + "/" + components.joined(separator: "/"))
+        let isInside = inner.root == inner.confinement && (inner.root + "/").hasPrefix(confinement + "/")
+        return ModelFolder(
+            path: path + "/" + name, root: inner.root, confinement: isInside ? confinement : inner.confinement)
+    }
+
+    private init(path: String, root: String, confinement: String) {
+        self.path = path
+        self.root = root
+        self.confinement = confinement
+    }
+
+    /// The size of a file in bytes. Throws as `file` does.
+    public func fileSize(_ name: String) throws(Fault) -> Int { try OpenFile(path: try file(name)).byteCount }
+
+    /// The bytes of a small file. Throws as `file` and `FileBytes.read` do.
+    public func bytes(_ name: String, limit: Int = 64 << 20) throws(Fault) -> [UInt8] {
+        try FileBytes.read(try file(name), limit: limit)
+    }
+
+    /// The text of a small file in UTF-8. Throws as `file` and `FileBytes.text` do.
+    public func text(_ name: String, limit: Int = 64 << 20) throws(Fault) -> String {
+        try FileBytes.text(try file(name), limit: limit)
+    }
+
+    /// A configuration file: an object in strict JSON. Throws as `bytes` does, and `.badData` with line and byte.
+    public func json(_ name: String, limit: Int = 64 << 20) throws(Fault) -> JSONObject {
+        try JSONObject(parsing: try bytes(name, limit: limit), file: path + "/" + name)
+    }
+
+    /// The names of the files and folders in a folder, sorted; `""` is the model folder itself. Empty if there is none.
+    public func names(in folder: String = "") -> [String] {
+        let components = folder.isEmpty ? [] : (try? RelativePath.components(folder, in: path))
+        guard let components else { return [] }
+        return ModelFolder.names(inFolder: ([root] + components).joined(separator: "/")).sorted()
+    }
+
+    /// The weights of a component, in whichever container they are; see `WeightFiles.open`.
+    public func weights(_ component: String, stem: String) throws(Fault) -> any WeightFile {
+        try WeightFiles.open(self, component: component, stem: stem)
+    }
+
+    /// The resolved place of something inside; nil when there is nothing.
+    private func locate(_ name: String) throws(Fault) -> String? {
+        let components = try RelativePath.components(name, in: path)
+        let wanted = root + "/" + components.joined(separator: "/")
+        var status = stat()
+        if lstat(wanted, &status) != 0, errno == ENOENT || errno == ENOTDIR { return nil }
+        let resolved = try ModelFolder.resolve(wanted)
+        guard resolved.utf8.starts(with: (confinement == "/" ? "/" : confinement + "/").utf8) else {
+            throw Fault(
+                .badData, "a link leads out of the model folder", at: path + "/" + name,
+                hint: "put the file itself in the folder")
+        }
+        return resolved
+    }
+
+    /// The absolute path without links. Throws `.cannotOpen` when there is nothing or the links go in circles.
+    private static func resolve(_ path: String) throws(Fault) -> String {
+        if path.isEmpty { throw Fault(.cannotOpen, "the path is empty") }
+        if path.utf8.contains(0) { throw Fault(.cannotOpen, "the path contains a NUL", at: path) }
+        guard let resolved = realpath(path, nil) else { throw Fault.system(.cannotOpen, "cannot open", path, errno) }
+        defer { free(resolved) }
+        guard let text = String(validatingCString: resolved) else {
+            throw Fault(.cannotOpen, "the path is not UTF-8", at: path)
+        }
+        return text
+    }
+
+    private static func snapshot(of repository: String, _ shown: String) throws(Fault) -> String {
+        let bytes = try FileBytes.read(repository + "/refs/main", limit: 256)
+        let commit = String(decoding: bytes.prefix { $0 > 0x20 }, as: UTF8.self)
+        guard RelativePath.isPlain(commit) else {
+            throw Fault(.badData, "\"refs/main\" does not name a snapshot", at: shown)
+        }
+        let folder = repository + "/snapshots/" + commit
+        guard isFolder(folder) else {
+            throw Fault(
+                .badData, "the cache has no snapshot \(commit), which \"refs/main\" names", at: shown,
+                hint: "download the model again")
+        }
+        return folder
+    }
+
+    private static func isFolder(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
+    private static func name(of path: String) -> Substring { path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...] }
+
+    /// The names in a folder in no order, without `.` and `..`; names that are not UTF-8 are left out.
+    static func names(inFolder path: String) -> [String] {
+        guard let folder = opendir(path) else { return [] }
+        defer { closedir(folder) }
+        var names = [String]()
+        while let entry = readdir(folder) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(validatingCString: $0) }
+            }
+            if let name, name != ".", name != ".." { names.append(name) }
+        }
+        return names
     }
 }

@@ -1,0 +1,84 @@
+import Glibc
+import RuyiFault
+import RuyiTensor
+
+/// A regular file mapped for reading. The map lives as long as anybody holds the file or a storage made from it.
+public final class MappedFile: @unchecked Sendable {
+    private let file: OpenFile
+    /// The first byte; nil for an empty file. Nothing writes through it.
+    private let base: UnsafeMutableRawPointer?
+    private let slot: Int?
+
+    /// Maps a file. Throws `.cannotOpen` for what is missing or not a regular file, `.io` or `.resources` when mapping
+    /// fails.
+    public init(path: String) throws(Fault) {
+        let file = try OpenFile(path: path)
+        let base = try file.map()
+        slot = base.flatMap { MapRegistry.add(base: $0, byteCount: file.byteCount, path: path) }
+        self.file = file
+        self.base = base
+    }
+
+    deinit {
+        if let slot { MapRegistry.remove(slot) }
+        if let base { munmap(base, file.byteCount) }
+    }
+
+    /// The path it was opened under.
+    public var path: String { file.path }
+    /// The size in bytes.
+    public var byteCount: Int { file.byteCount }
+
+    /// Copies a range, which must lie inside the file, by reading and not through the map: a file that shrinks or a
+    /// failing disk becomes a fault instead of a signal. For headers and everything that is parsed.
+    public func read(_ range: Range<Int>) throws(Fault) -> [UInt8] { try file.read(range) }
+
+    /// A range, which must lie inside the file, as memory for tensors, without a copy. It keeps the map alive.
+    public func storage(_ range: Range<Int>) -> Storage {
+        precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "\(range) is outside \(path)")
+        guard let base else { return Storage(base: MappedFile.nothing, byteCount: 0) { _, _ in } }
+        return Storage(base: base + range.lowerBound, byteCount: range.count) { _, _ in withExtendedLifetime(self) {} }
+    }
+
+    /// Whether elements of this size can be read in place at a byte offset.
+    func isAligned(_ offset: Int, to elementSize: Int) -> Bool { offset.isMultiple(of: elementSize) }
+
+    /// A range copied into memory of its own, through the map: for data that lies askew.
+    func copy(_ range: Range<Int>) -> Storage {
+        let source = storage(range)
+        let copy = UnsafeMutableRawPointer.allocate(byteCount: max(range.count, 1), alignment: 64)
+        copy.copyMemory(from: source.base, byteCount: range.count)
+        return Storage(base: copy, byteCount: range.count) { base, _ in base.deallocate() }
+    }
+
+    /// Throws `.badData` when the file's size or time of change is not what it was at opening.
+    public func checkUnchanged() throws(Fault) { try file.checkUnchanged() }
+
+    /// Tells the system that the pages inside a range are not needed soon. They are read again when touched.
+    public func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED, inward: true) }
+
+    /// Tells the system to read a range ahead.
+    public func willNeed(_ range: Range<Int>) { advise(range, MADV_WILLNEED, inward: false) }
+
+    private func advise(_ range: Range<Int>, _ advice: Int32, inward: Bool) {
+        guard let base else { return }
+        let page = sysconf(Int32(_SC_PAGESIZE))
+        let part = range.clamped(to: 0..<byteCount)
+        // Pages that other ranges share are kept.
+        let first = inward ? (part.lowerBound + page - 1) / page * page : part.lowerBound / page * page
+        let isAtEnd = part.upperBound == byteCount
+        let last = inward && !isAtEnd ? part.upperBound / page * page : part.upperBound
+        if first < last { madvise(base + first, last - first, advice) }
+    }
+
+    /// An address for storages of no bytes.
+    nonisolated(unsafe) private static let nothing = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
+
+    /// From here on a mapped file that shrinks or fails ends the process with one line that names the file and exit
+    /// code 74, instead of a bare SIGBUS. To be called once at start.
+    ///
+    /// - Parameter cleanup: called first, from the signal handler: it may only do what signal handlers may.
+    public static func installBusErrorHandler(cleanup: @escaping @convention(c) () -> Void) {
+        MapRegistry.install(cleanup)
+    }
+}

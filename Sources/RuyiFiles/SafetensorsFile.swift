@@ -1,0 +1,46 @@
+import RuyiFault
+import RuyiTensor
+
+/// A safetensors file: its header checked, its data mapped.
+public final class SafetensorsFile: WeightFile {
+    /// The checked header.
+    public let header: SafetensorsHeader
+    private let map: MappedFile
+    private let indices: [String: Int]
+
+    /// Opens and checks a file. Throws `.cannotOpen`, `.badData` (with the tensor, if it is about one, and the rule) or
+    /// `.io`.
+    public init(path: String) throws(Fault) {
+        let map = try MappedFile(path: path)
+        header = try SafetensorsHeader(byteCount: map.byteCount, file: path) { range throws(Fault) in try map.read(range) }
+        indices = Dictionary(uniqueKeysWithValues: header.entries.enumerated().map { ($1.name, $0) })
+        self.map = map
+    }
+
+    public var path: String { map.path }
+    public var keys: [String] { header.entries.map(\.name) }
+    public var byteCount: Int { map.byteCount - header.dataStart }
+    public var warnings: [String] { [] }
+
+    /// The entry of a tensor; nil if there is none of this name.
+    public func entry(_ key: String) -> SafetensorsHeader.Entry? { indices[key].map { header.entries[$0] } }
+
+    public func shape(of key: String) -> [Int]? { entry(key)?.shape }
+    public func dtype(of key: String) -> DType? { entry(key)?.type.dtype }
+
+    public func tensor(_ key: String) throws(Fault) -> Tensor {
+        guard let entry = entry(key) else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
+        guard let dtype = entry.type.dtype else {
+            throw Fault(.badData, "tensor \"\(key)\": the type \(entry.type.rawValue) is not supported", at: path)
+        }
+        // The header has been checked: the sum is at most the size of the file.
+        let start = header.dataStart + entry.range.lowerBound
+        let range = start..<start + entry.range.count
+        let storage = map.isAligned(start, to: dtype.byteCount) ? map.storage(range) : map.copy(range)
+        return Tensor(dtype: dtype, shape: entry.shape, storage: storage)
+    }
+
+    public func checkUnchanged() throws(Fault) { try map.checkUnchanged() }
+    public func release() { map.release(header.dataStart..<map.byteCount) }
+    public func willNeed() { map.willNeed(header.dataStart..<map.byteCount) }
+}

@@ -1,0 +1,95 @@
+import RuyiFault
+import RuyiTensor
+
+/// Writes tensors as a safetensors file that every reader takes.
+public enum SafetensorsWriter {
+    /// Writes a file, complete or not at all.
+    ///
+    /// The data are ordered by element size, largest first, and otherwise as given, so that all of it is aligned.
+    ///
+    /// - Parameters:
+    ///   - tensors: names and tensors of any type, contiguous or strided.
+    ///   - metadata: texts for `__metadata__`, written in the order of their keys.
+    ///   - path: the file; its folder must exist.
+    ///   - overwrite: whether an existing file is replaced.
+    /// - Throws: `.cannotCreate` and `.io` as `AtomicFile`; `.software` for a name that readers would refuse: empty, of
+    ///   more than 1,024 bytes, with a NUL, used twice, or `__metadata__`.
+    public static func write(
+        _ tensors: [(name: String, tensor: Tensor)], metadata: [String: String] = [:], to path: String,
+        overwrite: Bool = false
+    ) throws(Fault) {
+        let ordered = tensors.enumerated().sorted {
+            ($1.element.tensor.dtype.byteCount, $0.offset) < ($0.element.tensor.dtype.byteCount, $1.offset)
+        }.map(\.element)
+        let header = try header(of: ordered, metadata: metadata, path: path)
+        let file = try AtomicFile(path, overwrite: overwrite)
+        try file.write(header)
+        for (_, tensor) in ordered { try write(tensor, to: file) }
+        try file.commit(overwrite: overwrite)
+    }
+
+    /// The length and the header, padded with spaces to a multiple of 8 bytes.
+    private static func header(
+        of tensors: [(name: String, tensor: Tensor)], metadata: [String: String], path: String
+    ) throws(Fault) -> [UInt8] {
+        var members = [JSON.Member]()
+        if !metadata.isEmpty {
+            let texts = metadata.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .string($0.value)) }
+            members.append(JSON.Member("__metadata__", .object(texts)))
+        }
+        var names: Set<String> = ["__metadata__"]
+        var position = 0
+        for (name, tensor) in tensors {
+            let isReadable = !name.isEmpty && name.utf8.count <= SafetensorsHeader.nameLimit && !name.utf8.contains(0)
+            guard isReadable, names.insert(name).inserted else {
+                throw Fault(.software, "\"\(name.prefix(120))\" cannot be the name of a tensor", at: path)
+            }
+            let end = position + tensor.byteCount
+            let entry: JSON = [
+                "dtype": .string(SafetensorsType(tensor.dtype).rawValue),
+                "shape": .array(tensor.shape.map(JSON.int)),
+                "data_offsets": [.int(position), .int(end)],
+            ]
+            members.append(JSON.Member(name, entry))
+            position = end
+        }
+        var text = Array(JSON.object(members).text().utf8)
+        text += [UInt8](repeating: 0x20, count: (8 - text.count % 8) % 8)
+        guard text.count <= SafetensorsHeader.byteLimit else {
+            throw Fault(.software, "the header of \(text.count) bytes is too large", at: path)
+        }
+        return (0..<8).map { UInt8(truncatingIfNeeded: text.count >> (8 * $0)) } + text
+    }
+
+    private static func write(_ tensor: Tensor, to file: AtomicFile) throws(Fault) {
+        let size = tensor.dtype.byteCount
+        let base = UnsafeRawPointer(tensor.storage.base)
+        if tensor.count == 0 { return }
+        if tensor.isContiguous {
+            try file.write(UnsafeRawBufferPointer(start: base + tensor.offset * size, count: tensor.byteCount))
+            return
+        }
+        // Gathered element by element, a block at a time.
+        var block = [UInt8]()
+        block.reserveCapacity(1 << 20)
+        var index = [Int](repeating: 0, count: tensor.rank)
+        var position = tensor.offset
+        for _ in 0..<tensor.count {
+            block.append(contentsOf: UnsafeRawBufferPointer(start: base + position * size, count: size))
+            if block.count >= 1 << 20 {
+                try file.write(block)
+                block.removeAll(keepingCapacity: true)
+            }
+            var axis = tensor.rank - 1
+            while axis >= 0 {
+                index[axis] += 1
+                position += tensor.strides[axis]
+                if index[axis] < tensor.shape[axis] { break }
+                position -= tensor.strides[axis] * tensor.shape[axis]
+                index[axis] = 0
+                axis -= 1
+            }
+        }
+        try file.write(block)
+    }
+}

@@ -1,0 +1,89 @@
+import RuyiFault
+import RuyiTensor
+
+/// Weights in several safetensors files with an index that says which tensor is where.
+public final class ShardedSafetensors: WeightFile {
+    public let path: String
+    public let keys: [String]
+    public let warnings: [String]
+    private let parts: [SafetensorsFile]
+    private let places: [String: Int]
+
+    /// Opens an index and all its files.
+    ///
+    /// Throws `.cannotOpen` for a missing part, `.badData` when a part's name is not a plain file name, a tensor is
+    /// not in the file that the index names, is in two files, or is in a file but not in the index.
+    public init(_ folder: ModelFolder, component: String, index: String) throws(Fault) {
+        let prefix = component.isEmpty ? "" : component + "/"
+        let shown = folder.path + "/" + prefix + index
+        let json = try folder.json(prefix + index)
+        let map = try json.object("weight_map")
+        var names = [String]()
+        var numbers = [String: Int]()
+        var places = [String: Int](minimumCapacity: map.members.count)
+        for member in map.members {
+            guard let name = member.value.string else { throw map.fault(member.key, expected: "the name of a file") }
+            guard RelativePath.isPlain(name), name.hasSuffix(".safetensors") else {
+                throw Fault(.badData, "tensor \"\(member.key)\": \"\(name.prefix(120))\" is not a plain file name", at: shown)
+            }
+            let number = numbers[name] ?? names.count
+            if number == names.count {
+                names.append(name)
+                numbers[name] = number
+            }
+            guard places.updateValue(number, forKey: member.key) == nil else {
+                throw Fault(.badData, "tensor \"\(member.key)\": another tensor's name looks the same", at: shown)
+            }
+        }
+        guard names.count <= 1000 else { throw Fault(.badData, "the index names \(names.count) files; 1000 is the limit", at: shown) }
+        var parts = [SafetensorsFile]()
+        for name in names { parts.append(try SafetensorsFile(path: try folder.file(prefix + name))) }
+        try ShardedSafetensors.check(places, parts, names, shown)
+        path = shown
+        keys = map.keys
+        self.parts = parts
+        self.places = places
+        warnings = ShardedSafetensors.sizeWarning(json, parts, shown).map { [$0] } ?? []
+    }
+
+    private static func check(
+        _ places: [String: Int], _ parts: [SafetensorsFile], _ names: [String], _ shown: String
+    ) throws(Fault) {
+        for (number, part) in parts.enumerated() {
+            for key in part.keys {
+                guard let place = places[key] else {
+                    throw Fault(.badData, "tensor \"\(key)\" of \(names[number]) is not in the index", at: shown)
+                }
+                if place != number {
+                    let isTwice = parts[place].entry(key) != nil
+                    let what = isTwice ? "is also in \(names[number])" : "is in \(names[number])"
+                    throw Fault(.badData, "tensor \"\(key)\", which the index puts in \(names[place]), \(what)", at: shown)
+                }
+            }
+        }
+        for (key, place) in places.sorted(by: { $0.key < $1.key }) where parts[place].entry(key) == nil {
+            throw Fault(.badData, "tensor \"\(key)\" is not in \(names[place])", at: shown)
+        }
+    }
+
+    private static func sizeWarning(_ json: JSONObject, _ parts: [SafetensorsFile], _ shown: String) -> String? {
+        guard let stated = json["metadata"]?["total_size"]?.double else { return nil }
+        let found = parts.reduce(0) { $0 + $1.byteCount }
+        if stated == Double(found) { return nil }
+        return "the index says that the tensors take \(JSONNumber(stated).text) bytes, but they take \(found) (\(shown))"
+    }
+
+    public var byteCount: Int { parts.reduce(0) { $0 + $1.byteCount } }
+    public func shape(of key: String) -> [Int]? { places[key].flatMap { parts[$0].shape(of: key) } }
+    public func dtype(of key: String) -> DType? { places[key].flatMap { parts[$0].dtype(of: key) } }
+    public func path(of key: String) -> String { places[key].map { parts[$0].path } ?? path }
+
+    public func tensor(_ key: String) throws(Fault) -> Tensor {
+        guard let place = places[key] else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
+        return try parts[place].tensor(key)
+    }
+
+    public func checkUnchanged() throws(Fault) { for part in parts { try part.checkUnchanged() } }
+    public func release() { for part in parts { part.release() } }
+    public func willNeed() { for part in parts { part.willNeed() } }
+}
