@@ -14,8 +14,9 @@ import Synchronization
 ///
 /// PyTorch `aten/src/ATen/native/cpu/DistributionTemplates.h` (`normal_fill` from 16 values on) and
 /// `aten/src/ATen/core/DistributionsHelper.h` (`normal_distribution<double>` below 16). The random words are equal;
-/// the values may differ from those of PyTorch in the last bits, because its vectorised logarithm and sine do. Here the
-/// logarithm, sine and cosine are the C library's scalar ones, whose error is below one unit in the last place.
+/// the values differ from those of PyTorch by up to a few units in the last place, because it has vectorised logarithms
+/// and sines of its own. Here they are the C library's scalar float32 ones (error below one unit in the last place),
+/// so that a draw does not depend on the machine's vector width; another C library may round a last bit differently.
 public final class TorchGenerator: NoiseSource {
     private struct State {
         var twister: MersenneTwister
