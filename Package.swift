@@ -43,7 +43,9 @@ let package = Package(
             providers: [.apt(["libavcodec-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"])]),
         .target(name: "CPNG", dependencies: ["CPNGLibrary"]),
         .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
-        .target(name: "CLibAV", dependencies: ["CLibAVLibrary"]),
+        .target(
+            name: "CLibAV", dependencies: ["CLibAVLibrary"],
+            linkerSettings: ["avcodec", "avutil", "swscale"].map { .linkedLibrary($0) }),
         // What the processor can do.
         .target(name: "CProcessor"),
         // The one error type that every room throws.
@@ -103,7 +105,8 @@ let package = Package(
             .testTarget(
                 name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], swiftSettings: strict),
             .testTarget(
-                name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiFiles"], swiftSettings: strict),
+                name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiFault"],
+                exclude: ["Fixtures"], swiftSettings: strict),
             .testTarget(
                 name: "RuyiFamiliesTests",
                 dependencies: [

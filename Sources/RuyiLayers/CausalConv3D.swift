@@ -9,10 +9,8 @@ public enum ChunkMode: Sendable {
     case single
     /// One frame of zeros on both sides.
     case independent
-    /// The first frame is repeated in front, and the last frames are remembered.
-    case first
-    /// The remembered frames stand in front, and the last frames are remembered.
-    case following
+    /// The remembered last frames of the chunk before stand in front, at the beginning the first frame repeated.
+    case continuing
 }
 
 /// What the convolutions of a network remember from one chunk of a video to the next.
@@ -69,10 +67,12 @@ public struct CausalConv3D: Sendable {
         case .single, .independent:
             let zeros = [Tensor?](repeating: nil, count: past / 2)
             return zeros + frames + zeros
-        case .first, .following:
-            let remembered = chunk.mode == .first ? nil : chunk.memory.frames[path]
-            let all = (remembered ?? Array(repeating: start, count: past)) + frames
-            chunk.memory.frames[path] = all.suffix(past).map { $0.backend.copy($0) }
+        case .continuing:
+            let all = (chunk.memory.frames[path] ?? Array(repeating: start, count: past)) + frames
+            // A view of one frame keeps the memory of all of them: it is copied, unless it is alone.
+            chunk.memory.frames[path] = all.suffix(past).map { frame in
+                frame.storage.byteCount > 2 * frame.byteCount ? frame.backend.copy(frame) : frame
+            }
             return all
         }
     }

@@ -46,6 +46,8 @@ public protocol Backend: AnyObject, Sendable {
     func gated(_ x: Tensor, _ activation: Activation) -> Tensor
     /// `a · x + b · y`; y has x's shape or repeats over x's leading axes.
     func combine(_ x: Tensor, _ a: Float, _ y: Tensor, _ b: Float) -> Tensor
+    /// `x · y`; y has x's shape or repeats over x's leading axes.
+    func multiply(_ x: Tensor, _ y: Tensor) -> Tensor
     /// `x · factor + term`, limited to `range` if given.
     func scale(_ x: Tensor, by factor: Float, plus term: Float, clampedTo range: ClosedRange<Float>?) -> Tensor
     /// The tensors one after the other along `axis`.

@@ -33,6 +33,22 @@ extension CPUBackend {
     }
 
     public func combine(_ x: Tensor, _ a: Float, _ y: Tensor, _ b: Float) -> Tensor {
+        let kernels = kernels
+        return pairwise(x, y) { kernels.combine($0, a, $1, b, $2, $3) }
+    }
+
+    public func multiply(_ x: Tensor, _ y: Tensor) -> Tensor {
+        let kernels = kernels
+        return pairwise(x, y) { kernels.gated($0, $1, .none, $2, $3) }
+    }
+
+    /// Runs `body(x, y, count, result)` over x's elements, y's repeating over x's leading axes.
+    private func pairwise(
+        _ x: Tensor, _ y: Tensor,
+        _ body: @escaping @Sendable (
+            UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>
+        ) -> Void
+    ) -> Tensor {
         precondition(
             y.rank <= x.rank && Array(x.shape.suffix(y.rank)) == y.shape, "\(y.shape) does not repeat over \(x.shape)")
         let left = dense(x)
@@ -40,14 +56,12 @@ extension CPUBackend {
         let result = empty(x.shape)
         let period = right.count
         guard period > 0 else { return result }
-        let kernels = kernels
         forEachRange(x.count, grain: grain) { range in
             var start = range.lowerBound
             while start < range.upperBound {
                 let phase = start % period
                 let count = min(range.upperBound - start, period - phase)
-                kernels.combine(
-                    left.floatPointer + start, a, right.floatPointer + phase, b, count, result.floatPointer + start)
+                body(left.floatPointer + start, right.floatPointer + phase, count, result.floatPointer + start)
                 start += count
             }
         }

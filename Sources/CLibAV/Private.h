@@ -1,0 +1,30 @@
+// What the writer and the reader share.
+#ifndef RUYI_CLIBAV_PRIVATE_H
+#define RUYI_CLIBAV_PRIVATE_H
+
+#include "include/CLibAV.h"
+
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/imgutils.h>
+#include <libavutil/opt.h>
+#include <libavutil/pixdesc.h>
+#include <libswscale/swscale.h>
+
+// Silences libav and forgets the line that this thread kept.
+void ruyi_av_begin(void);
+
+// Writes `what`, libav's text for `error` (0 for none) and the kept line into `message`; returns `status`.
+int ruyi_av_fail(int status, const char *what, int error, char *message, size_t room);
+
+// RUYI_AV_MEMORY or RUYI_AV_IO where the error number says so, else `otherwise`.
+int ruyi_av_status(int error, int otherwise);
+
+// The path as a libav address, so that a colon in it names no protocol; NULL when memory is short.
+char *ruyi_av_address(const char *path);
+
+// Slow and exact conversion, the same on every processor.
+#define RUYI_AV_SCALING \
+    (SWS_LANCZOS | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_BITEXACT)
+
+#endif
