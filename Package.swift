@@ -111,6 +111,7 @@ let package = Package(
                 name: "RuyiFamiliesTests",
                 dependencies: [
                     "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiMedia", "RuyiPicture", "RuyiLayers",
+                    "RuyiSampling", "RuyiFault",
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",

@@ -90,6 +90,9 @@ public struct KernelTable: Sendable {
             _ left: UnsafePointer<Float>, _ a: Float, _ right: UnsafePointer<Float>?, _ b: Float, _ count: Int,
             _ y: UnsafeMutablePointer<Float>
         ) -> Void
+    /// `y = e^x`.
+    public let exponentials:
+        @Sendable (_ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) -> Void
     /// `y = left · activation(right)`.
     public let gated:
         @Sendable (
@@ -136,6 +139,7 @@ public struct KernelTable: Sendable {
         combine: @escaping @Sendable (
             UnsafePointer<Float>, Float, UnsafePointer<Float>?, Float, Int, UnsafeMutablePointer<Float>
         ) -> Void,
+        exponentials: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
         gated: @escaping @Sendable (
             UnsafePointer<Float>, UnsafePointer<Float>, Activation, Int, UnsafeMutablePointer<Float>
         ) -> Void,
@@ -159,6 +163,7 @@ public struct KernelTable: Sendable {
         self.moments = moments
         self.affine = affine
         self.combine = combine
+        self.exponentials = exponentials
         self.gated = gated
         self.softmaxTile = softmaxTile
         self.scaleColumns = scaleColumns

@@ -119,6 +119,10 @@ func combine(
     }
 }
 
+func exponentials(_ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) {
+    forEachVector(count, y) { index, valid in exponential(load(x, index, valid)) }
+}
+
 func gated(
     _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ activation: Activation, _ count: Int,
     _ y: UnsafeMutablePointer<Float>

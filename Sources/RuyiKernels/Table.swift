@@ -4,4 +4,4 @@ import RuyiKernelTable
 public let kernels = KernelTable(
     name: levelName, mr: tileRows, nr: tileColumns, tile: multiplyTile, packLeft: packLeft, packRight: packRight,
     convert: convert, packPlanes: packPlanes, finishRow: finishRow, normalizeRow: normalizeRow, rotateRow: rotateRow, moments: moments,
-    affine: affine, combine: combine, gated: gated, softmaxTile: softmaxTile, scaleColumns: scaleColumns)
+    affine: affine, combine: combine, exponentials: exponentials, gated: gated, softmaxTile: softmaxTile, scaleColumns: scaleColumns)

@@ -42,6 +42,8 @@ public protocol Backend: AnyObject, Sendable {
     ) -> Tensor
     /// The activation of every element.
     func activate(_ x: Tensor, _ activation: Activation) -> Tensor
+    /// `e^x` of every element.
+    func exponential(_ x: Tensor) -> Tensor
     /// `left · activation(right)` where x `[..., 2C]` holds left and right side by side.
     func gated(_ x: Tensor, _ activation: Activation) -> Tensor
     /// `a · x + b · y`; y has x's shape or repeats over x's leading axes.

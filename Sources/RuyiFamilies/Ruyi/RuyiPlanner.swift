@@ -24,7 +24,7 @@ struct RuyiPlanner {
         let cost = RuyiCost(configuration, plan)
         plan.tokens = cost.tokens
         plan.activationBytes = cost.peakBytes
-        plan.weightBytes = try weightBytes()
+        plan.weightBytes = try RuyiRenderer.weightBytes(folder)
         plan.stages = cost.stages(modelCalls: try modelCalls(plan))
         return plan
     }
@@ -133,13 +133,5 @@ struct RuyiPlanner {
             throw Fault(.usage, "\"\(value)\" is not a choice", at: option, hint: "one of: " + allowed.joined(separator: ", "))
         }
         return value
-    }
-
-    private func weightBytes() throws(Fault) -> Int {
-        var sum = 0
-        for (component, stem) in RuyiRenderer.components {
-            sum += try folder.weights(component, stem: stem).byteCount
-        }
-        return sum
     }
 }

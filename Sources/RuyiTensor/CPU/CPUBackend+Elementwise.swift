@@ -16,6 +16,17 @@ extension CPUBackend {
         return result
     }
 
+    public func exponential(_ x: Tensor) -> Tensor {
+        let source = dense(x)
+        let result = empty(x.shape)
+        let kernels = kernels
+        forEachRange(x.count, grain: grain) { range in
+            kernels.exponentials(
+                source.floatPointer + range.lowerBound, range.count, result.floatPointer + range.lowerBound)
+        }
+        return result
+    }
+
     public func gated(_ x: Tensor, _ activation: Activation) -> Tensor {
         let width = (x.shape.last ?? 0) / 2
         precondition(width * 2 == x.shape.last, "\(x.shape) does not split into a value and a gate")
