@@ -46,6 +46,8 @@ let package = Package(
         .target(
             name: "CLibAV", dependencies: ["CLibAVLibrary"],
             linkerSettings: ["avcodec", "avutil", "swscale"].map { .linkedLibrary($0) }),
+        // What the processor can do.
+        .target(name: "CProcessor"),
         // The one error type that every room throws.
         .target(name: "RuyiFault", swiftSettings: strict),
         // What is the result: tensors, memory, threads, primitive operations and their kernels.
@@ -57,7 +59,7 @@ let package = Package(
         } + [
             .target(
                 name: "RuyiTensor",
-                dependencies: ["RuyiFault", "RuyiKernelTable"] + kernelLevels.map { .byName(name: $0.target) },
+                dependencies: ["CProcessor", "RuyiFault", "RuyiKernelTable"] + kernelLevels.map { .byName(name: $0.target) },
                 swiftSettings: strict),
             // Is this file what it says: strict JSON, safetensors, torch pickles, atomic writing, model folders.
             .target(name: "RuyiFiles", dependencies: ["RuyiFault", "RuyiTensor"], swiftSettings: strict),
@@ -103,11 +105,13 @@ let package = Package(
             .testTarget(
                 name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], swiftSettings: strict),
             .testTarget(
-                name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiFiles"], swiftSettings: strict),
+                name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiFault"],
+                exclude: ["Fixtures"], swiftSettings: strict),
             .testTarget(
                 name: "RuyiFamiliesTests",
                 dependencies: [
                     "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiMedia", "RuyiPicture", "RuyiLayers",
+                    "RuyiSampling", "RuyiFault",
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",

@@ -25,6 +25,6 @@ char *ruyi_av_address(const char *path);
 
 // Slow and exact conversion, the same on every processor.
 #define RUYI_AV_SCALING \
-    (SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_BITEXACT)
+    (SWS_LANCZOS | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_BITEXACT)
 
 #endif

@@ -28,6 +28,8 @@ extension Family {
 
 /// A loaded checkpoint that renders jobs.
 public protocol Renderer: Sendable {
+    /// What a person should know about the checkpoint, one line each.
+    var warnings: [String] { get }
     /// Renders one clip and hands its frames to `job.frames` in order. Throws `Fault` or `Cancelled`.
     func render(_ job: Job) throws
 }
@@ -72,15 +74,19 @@ public struct Plan: Sendable {
     public init() {}
 }
 
-/// A part of a run: its name for people, the number of steps it reports, and its expected cost in arbitrary units.
+/// A part of a run: its name for people, its steps, and its expected cost in arbitrary units.
 public struct Stage: Sendable, Equatable {
     public let name: String
+    /// Steps as people count them.
     public let steps: Int
+    /// What one step consists of; progress is reported in parts, `steps · parts` in all.
+    public let parts: Int
     public let cost: Double
 
-    public init(name: String, steps: Int, cost: Double) {
+    public init(name: String, steps: Int, parts: Int = 1, cost: Double) {
         self.name = name
         self.steps = steps
+        self.parts = parts
         self.cost = cost
     }
 }
@@ -93,7 +99,7 @@ public struct Job: Sendable {
     public let noise: any NoiseSource
     public let trace: Trace?
     public let cancellation: Cancellation
-    /// Called after each step of a stage with the stage's index in `plan.stages` and the number of steps done.
+    /// Called after each part of a step with the stage's index in `plan.stages` and the number of parts done.
     public let progress: @Sendable (_ stage: Int, _ done: Int) -> Void
     /// Takes the finished frames in order.
     public let frames: @Sendable (Picture) throws -> Void

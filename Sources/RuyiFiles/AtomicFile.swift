@@ -40,7 +40,9 @@ public final class AtomicFile {
 
     deinit { discard() }
 
-    /// Appends bytes. Throws `.io` when the disk is full or fails.
+    /// Appends bytes.
+    ///
+    /// Throws `.io` when the disk is full or fails.
     public func write(_ bytes: UnsafeRawBufferPointer) throws(Fault) {
         precondition(descriptor >= 0, "the file has been committed or discarded")
         var done = 0
@@ -54,15 +56,21 @@ public final class AtomicFile {
         }
     }
 
-    /// Appends bytes. Throws `.io` when the disk is full or fails.
+    /// Appends bytes.
+    ///
+    /// Throws `.io` when the disk is full or fails.
     public func write(_ bytes: [UInt8]) throws(Fault) {
         try bytes.withUnsafeBytes { buffer in Result { () throws(Fault) in try write(buffer) } }.get()
     }
 
-    /// Appends a text in UTF-8. Throws `.io` when the disk is full or fails.
+    /// Appends a text in UTF-8.
+    ///
+    /// Throws `.io` when the disk is full or fails.
     public func write(_ text: String) throws(Fault) { try write(Array(text.utf8)) }
 
-    /// Brings the file to the disk and gives it its final name. After a fault the temporary file is gone.
+    /// Brings the file to the disk and gives it its final name.
+    ///
+    /// After a fault the temporary file is gone.
     ///
     /// - Throws: `.cannotCreate` when the target has come to exist and is not to be overwritten, `.io` when writing
     ///   fails.
@@ -82,7 +90,9 @@ public final class AtomicFile {
         try OutputTarget.synchronise(place.folder, shown: target)
     }
 
-    /// Removes the temporary file. Does nothing after `commit` or `discard`.
+    /// Removes the temporary file.
+    ///
+    /// Does nothing after `commit` or `discard`.
     public func discard() {
         if descriptor >= 0 { close(descriptor) }
         descriptor = -1

@@ -52,8 +52,9 @@ public final class AtomicFolder {
         return path
     }
 
-    /// Brings all files to the disk and gives them their final names. After a fault none of them is left, except those
-    /// that had replaced others.
+    /// Brings all files to the disk and gives them their final names.
+    ///
+    /// After a fault none of them is left, except those that had replaced others.
     ///
     /// - Throws: `.cannotCreate` when a target exists and is not to be overwritten, `.io` when writing fails.
     /// - Returns: the final paths in order.
@@ -85,7 +86,9 @@ public final class AtomicFolder {
         return targets.map(\.path)
     }
 
-    /// Removes the hidden folder and what is left in it. Does nothing after `commit` or `discard`.
+    /// Removes the hidden folder and what is left in it.
+    ///
+    /// Does nothing after `commit` or `discard`.
     public func discard() {
         guard let folderSlot else { return }
         for (name, slot) in files {

@@ -1,6 +1,8 @@
 import RuyiFault
 
-/// Reads little-endian numbers from bytes in order. Every read past the end throws `.badData`.
+/// Reads little-endian numbers from bytes in order.
+///
+/// Every read past the end throws `.badData`.
 struct ByteReader {
     let bytes: [UInt8]
     let file: String

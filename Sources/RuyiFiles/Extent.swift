@@ -1,7 +1,9 @@
 /// Sizes of outside numbers, checked for overflow.
 enum Extent {
     /// The product of a shape and a factor; nil when an axis is negative or any partial product, with axes of no length
-    /// counted as one, is not a 63-bit number. So strides of such a shape do not overflow either.
+    /// counted as one, is not a 63-bit number.
+    ///
+    /// So strides of such a shape do not overflow either.
     static func product(_ shape: [Int], times factor: Int) -> Int? {
         var product = factor
         for axis in shape {

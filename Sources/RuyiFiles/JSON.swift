@@ -1,4 +1,6 @@
-/// A JSON value. Objects keep the order of their members, numbers keep their text.
+/// A JSON value.
+///
+/// Objects keep the order of their members, numbers keep their text.
 public enum JSON: Sendable, Equatable {
     case null
     case bool(Bool)
@@ -64,8 +66,9 @@ public struct JSONNumber: Sendable, Equatable {
     /// An integer.
     public init(_ value: Int) { text = String(value) }
 
-    /// A finite number, written with as few digits as tell it apart; integers have no fraction. Others become null in
-    /// JSON, which a number cannot say, so they are a programming error.
+    /// A finite number, written with as few digits as tell it apart; integers have no fraction.
+    ///
+    /// Others become null in JSON, which a number cannot say, so they are a programming error.
     public init(_ value: Double) {
         precondition(value.isFinite, "JSON has no \(value)")
         text = Int(exactly: value).flatMap { $0.magnitude < 1 << 53 ? String($0) : nil } ?? "\(value)"
@@ -84,12 +87,19 @@ public struct JSONNumber: Sendable, Equatable {
 extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
     ExpressibleByBooleanLiteral, ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral, ExpressibleByNilLiteral
 {
+    /// A value written as a literal.
     public init(stringLiteral value: String) { self = .string(value) }
+    /// A value written as a literal.
     public init(integerLiteral value: Int) { self = .number(JSONNumber(value)) }
+    /// A value written as a literal.
     public init(floatLiteral value: Double) { self = .number(JSONNumber(value)) }
+    /// A value written as a literal.
     public init(booleanLiteral value: Bool) { self = .bool(value) }
+    /// A value written as a literal.
     public init(arrayLiteral elements: JSON...) { self = .array(elements) }
+    /// A value written as a literal.
     public init(dictionaryLiteral elements: (String, JSON)...) { self = .object(elements.map(Member.init)) }
+    /// A value written as a literal.
     public init(nilLiteral: ()) { self = .null }
 
     /// A number from an integer.

@@ -32,7 +32,9 @@ struct JSONParser {
 
     mutating func document() throws(Fault) -> JSON {
         if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { throw fault("begins with a byte order mark") }
-        if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) { throw fault("is UTF-16, not UTF-8") }
+        if bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF]) {
+            throw fault("is UTF-16, not UTF-8")
+        }
         skipSpace()
         let value = try value(depth: 0)
         skipSpace()
@@ -267,7 +269,9 @@ struct JSONParser {
     }
 }
 
-/// The names of one object so far. Small objects are searched, large ones hashed; names are equal if their bytes are.
+/// The names of one object so far.
+///
+/// Small objects are searched, large ones hashed; names are equal if their bytes are.
 private struct NameSet {
     private struct Name: Hashable {
         let text: String
@@ -277,7 +281,9 @@ private struct NameSet {
 
     private var names = Set<Name>()
 
-    /// Adds a name; false if it is there already. `members` are the ones added before.
+    /// Adds a name; false if it is there already.
+    ///
+    /// `members` are the ones added before.
     mutating func insert(_ key: String, among members: [JSON.Member]) -> Bool {
         if members.count < 16 {
             return !members.contains { $0.key.utf8.elementsEqual(key.utf8) }

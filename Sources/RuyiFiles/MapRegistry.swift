@@ -4,7 +4,9 @@ import Synchronization
 
 /// Which file is mapped where, in a form that a signal handler can read: a fixed table, no locks, no allocation.
 enum MapRegistry {
-    /// One mapped file. A slot is free when `base` is 0, and being written when it is 1.
+    /// One mapped file.
+    ///
+    /// A slot is free when `base` is 0, and being written when it is 1.
     fileprivate struct Slot: ~Copyable {
         let base = Atomic<UInt>(0)
         let byteCount = Atomic<UInt>(0)
@@ -37,7 +39,9 @@ enum MapRegistry {
         slots[index].base.store(1, ordering: .sequentiallyConsistent)
         let path = slots[index].path.exchange(0, ordering: .sequentiallyConsistent)
         // While a handler runs the process is ending, and it may be reading the path.
-        if !busErrorIsHandled.load(ordering: .sequentiallyConsistent) { free(UnsafeMutableRawPointer(bitPattern: path)) }
+        if !busErrorIsHandled.load(ordering: .sequentiallyConsistent) {
+            free(UnsafeMutableRawPointer(bitPattern: path))
+        }
         slots[index].base.store(0, ordering: .releasing)
     }
 
@@ -58,7 +62,9 @@ nonisolated(unsafe) private var busErrorSlots: UnsafeMutablePointer<MapRegistry.
 nonisolated(unsafe) private var busErrorCleanup: (@convention(c) () -> Void)?
 private let busErrorIsHandled = Atomic<Bool>(false)
 
-/// Ends the process with one line. Runs in a signal handler: system calls and atomics only.
+/// Ends the process with one line.
+///
+/// Runs in a signal handler: system calls and atomics only.
 private func handleBusError(_ info: UnsafeMutablePointer<siginfo_t>?) {
     let address = UInt(bitPattern: info?.pointee._sifields._sigfault.si_addr)
     if busErrorIsHandled.exchange(true, ordering: .sequentiallyConsistent) {

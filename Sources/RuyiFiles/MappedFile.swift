@@ -2,19 +2,24 @@ import Glibc
 import RuyiFault
 import RuyiTensor
 
-/// A regular file mapped for reading. The map lives as long as anybody holds the file or a storage made from it.
+/// A regular file mapped for reading.
+///
+/// The map lives as long as anybody holds the file or a storage made from it.
 public final class MappedFile: @unchecked Sendable {
     private let file: OpenFile
-    /// The first byte; nil for an empty file. Nothing writes through it.
+    /// The first byte; nil for an empty file.
+    ///
+    /// Nothing writes through it.
     private let base: UnsafeMutableRawPointer?
     private let slot: Int?
 
-    /// Maps a file. Throws `.cannotOpen` for what is missing or not a regular file, `.io` or `.resources` when mapping
-    /// fails.
-    public init(path: String) throws(Fault) {
-        let file = try OpenFile(path: path)
+    /// Maps a file.
+    ///
+    /// Throws `.cannotOpen` for what is missing or not a regular file, `.io` or `.resources` when mapping fails.
+    public init(path: String, shown: String? = nil) throws(Fault) {
+        let file = try OpenFile(path: path, shown: shown)
         let base = try file.map()
-        slot = base.flatMap { MapRegistry.add(base: $0, byteCount: file.byteCount, path: path) }
+        slot = base.flatMap { MapRegistry.add(base: $0, byteCount: file.byteCount, path: file.path) }
         self.file = file
         self.base = base
     }
@@ -24,16 +29,20 @@ public final class MappedFile: @unchecked Sendable {
         if let base { munmap(base, file.byteCount) }
     }
 
-    /// The path it was opened under.
+    /// The name for messages: the path it was opened under if nothing else was said.
     public var path: String { file.path }
     /// The size in bytes.
     public var byteCount: Int { file.byteCount }
 
     /// Copies a range, which must lie inside the file, by reading and not through the map: a file that shrinks or a
-    /// failing disk becomes a fault instead of a signal. For headers and everything that is parsed.
+    /// failing disk becomes a fault instead of a signal.
+    ///
+    /// For headers and everything that is parsed.
     public func read(_ range: Range<Int>) throws(Fault) -> [UInt8] { try file.read(range) }
 
-    /// A range, which must lie inside the file, as memory for tensors, without a copy. It keeps the map alive.
+    /// A range, which must lie inside the file, as memory for tensors, without a copy.
+    ///
+    /// It keeps the map alive.
     public func storage(_ range: Range<Int>) -> Storage {
         precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "\(range) is outside \(path)")
         guard let base else { return Storage(base: MappedFile.nothing, byteCount: 0) { _, _ in } }
@@ -54,7 +63,9 @@ public final class MappedFile: @unchecked Sendable {
     /// Throws `.badData` when the file's size or time of change is not what it was at opening.
     public func checkUnchanged() throws(Fault) { try file.checkUnchanged() }
 
-    /// Tells the system that the pages inside a range are not needed soon. They are read again when touched.
+    /// Tells the system that the pages inside a range are not needed soon.
+    ///
+    /// They are read again when touched.
     public func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED, inward: true) }
 
     /// Tells the system to read a range ahead.
@@ -75,7 +86,9 @@ public final class MappedFile: @unchecked Sendable {
     nonisolated(unsafe) private static let nothing = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
 
     /// From here on a mapped file that shrinks or fails ends the process with one line that names the file and exit
-    /// code 74, instead of a bare SIGBUS. To be called once at start.
+    /// code 74, instead of a bare SIGBUS.
+    ///
+    /// To be called once at start.
     ///
     /// - Parameter cleanup: called first, from the signal handler: it may only do what signal handlers may.
     public static func installBusErrorHandler(cleanup: @escaping @convention(c) () -> Void) {

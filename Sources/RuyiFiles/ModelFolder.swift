@@ -4,7 +4,7 @@ import RuyiFault
 /// A checkpoint folder in the layout in which it is published.
 ///
 /// Accepts a plain folder, a repository folder of a Hugging Face hub cache (`models--ORG--NAME`, of which the snapshot
-/// that `refs/main` names is used) and a snapshot folder of such a cache. Files are named by plain relative paths, and
+/// that `refs/main` names is used, or the only one) and a snapshot folder of such a cache. Files are named by plain relative paths, and
 /// what they resolve to, through links or not, must lie inside the folder; in a cache, inside the repository's folder.
 public struct ModelFolder: Sendable {
     /// The path as given, for messages.
@@ -14,12 +14,15 @@ public struct ModelFolder: Sendable {
     /// The folder that no link may lead out of, resolved.
     private let confinement: String
 
-    /// Opens a checkpoint folder. Throws `.cannotOpen` when it is missing or not a folder, `.badData` for a hub cache
-    /// without a complete snapshot.
+    /// Opens a checkpoint folder.
+    ///
+    /// Throws `.cannotOpen` when it is missing or not a folder, `.badData` for a hub cache without a complete snapshot.
     public init(path: String) throws(Fault) {
         let resolved = try ModelFolder.resolve(path)
         var status = stat()
-        guard stat(resolved, &status) == 0 else { throw Fault.system(.cannotOpen, "cannot open the folder", path, errno) }
+        guard stat(resolved, &status) == 0 else {
+            throw Fault.system(.cannotOpen, "cannot open the folder", path, errno)
+        }
         guard status.st_mode & S_IFMT == S_IFDIR else {
             throw Fault(.cannotOpen, "not a folder", at: path, hint: "name the folder that holds the model's files")
         }
@@ -30,14 +33,17 @@ public struct ModelFolder: Sendable {
         } else {
             root = resolved
             let parts = resolved.split(separator: "/", omittingEmptySubsequences: false)
-            let isSnapshot = parts.count > 3 && parts[parts.count - 2] == "snapshots"
+            let isSnapshot =
+                parts.count > 3 && parts[parts.count - 2] == "snapshots"
                 && parts[parts.count - 3].hasPrefix("models--")
             confinement = isSnapshot ? parts.dropLast(2).joined(separator: "/") : resolved
         }
     }
 
-    /// The path of a regular file, checked. Throws `.cannotOpen` when it is missing or not a regular file, `.badData`
-    /// when the name is not a plain relative path or leads out of the folder.
+    /// The real path of a regular file, checked.
+    ///
+    /// Throws `.cannotOpen` when it is missing or not a regular file, `.badData` when the name is not a plain relative
+    /// path or leads out of the folder.
     public func file(_ name: String) throws(Fault) -> String {
         let shown = path + "/" + name
         let place = try locate(name)
@@ -72,25 +78,35 @@ public struct ModelFolder: Sendable {
         self.confinement = confinement
     }
 
-    /// The size of a file in bytes. Throws as `file` does.
+    /// The size of a file in bytes.
+    ///
+    /// Throws as `file` does.
     public func fileSize(_ name: String) throws(Fault) -> Int { try OpenFile(path: try file(name)).byteCount }
 
-    /// The bytes of a small file. Throws as `file` and `FileBytes.read` do.
+    /// The bytes of a small file.
+    ///
+    /// Throws as `file` and `FileBytes.read` do.
     public func bytes(_ name: String, limit: Int = 64 << 20) throws(Fault) -> [UInt8] {
-        try FileBytes.read(try file(name), limit: limit)
+        try FileBytes.read(try file(name), limit: limit, shown: path + "/" + name)
     }
 
-    /// The text of a small file in UTF-8. Throws as `file` and `FileBytes.text` do.
+    /// The text of a small file in UTF-8.
+    ///
+    /// Throws as `file` and `FileBytes.text` do.
     public func text(_ name: String, limit: Int = 64 << 20) throws(Fault) -> String {
-        try FileBytes.text(try file(name), limit: limit)
+        try FileBytes.text(try file(name), limit: limit, shown: path + "/" + name)
     }
 
-    /// A configuration file: an object in strict JSON. Throws as `bytes` does, and `.badData` with line and byte.
+    /// A configuration file: an object in strict JSON.
+    ///
+    /// Throws as `bytes` does, and `.badData` with line and byte.
     public func json(_ name: String, limit: Int = 64 << 20) throws(Fault) -> JSONObject {
         try JSONObject(parsing: try bytes(name, limit: limit), file: path + "/" + name)
     }
 
-    /// The names of the files and folders in a folder, sorted; `""` is the model folder itself. Empty if there is none.
+    /// The names of the files and folders in a folder, sorted; `""` is the model folder itself.
+    ///
+    /// Empty if there is none.
     public func names(in folder: String = "") -> [String] {
         let components = folder.isEmpty ? [] : (try? RelativePath.components(folder, in: path))
         guard let components else { return [] }
@@ -117,7 +133,9 @@ public struct ModelFolder: Sendable {
         return resolved
     }
 
-    /// The absolute path without links. Throws `.cannotOpen` when there is nothing or the links go in circles.
+    /// The absolute path without links.
+    ///
+    /// Throws `.cannotOpen` when there is nothing or the links go in circles.
     private static func resolve(_ path: String) throws(Fault) -> String {
         if path.isEmpty { throw Fault(.cannotOpen, "the path is empty") }
         if path.utf8.contains(0) { throw Fault(.cannotOpen, "the path contains a NUL", at: path) }
@@ -130,8 +148,14 @@ public struct ModelFolder: Sendable {
     }
 
     private static func snapshot(of repository: String, _ shown: String) throws(Fault) -> String {
-        let bytes = try FileBytes.read(repository + "/refs/main", limit: 256)
-        let commit = String(decoding: bytes.prefix { $0 > 0x20 }, as: UTF8.self)
+        let snapshots = names(inFolder: repository + "/snapshots")
+        let commit: String
+        if snapshots.count == 1, access(repository + "/refs/main", F_OK) != 0 {
+            commit = snapshots[0]  // downloaded by commit
+        } else {
+            let bytes = try FileBytes.read(repository + "/refs/main", limit: 256, shown: shown + "/refs/main")
+            commit = String(decoding: bytes.prefix { $0 > 0x20 }, as: UTF8.self)
+        }
         guard RelativePath.isPlain(commit) else {
             throw Fault(.badData, "\"refs/main\" does not name a snapshot", at: shown)
         }
@@ -149,7 +173,9 @@ public struct ModelFolder: Sendable {
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
-    private static func name(of path: String) -> Substring { path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...] }
+    private static func name(of path: String) -> Substring {
+        path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...]
+    }
 
     /// The names in a folder in no order, without `.` and `..`; names that are not UTF-8 are left out.
     static func names(inFolder path: String) -> [String] {

@@ -20,20 +20,24 @@ final class OpenFile: Sendable {
         }
     }
 
+    /// The name for messages.
     let path: String
     let identity: Identity
     private let descriptor: Int32
 
     var byteCount: Int { identity.byteCount }
 
-    /// Opens a regular file. Throws `.cannotOpen` when it is missing, not allowed, or something else than a file.
-    init(path: String) throws(Fault) {
-        if path.utf8.contains(0) { throw Fault(.cannotOpen, "the name of a file contains a NUL", at: path) }
+    /// Opens a regular file.
+    ///
+    /// Throws `.cannotOpen` when it is missing, not allowed, or something else than a file.
+    init(path place: String, shown: String? = nil) throws(Fault) {
+        let path = shown ?? place
+        if place.utf8.contains(0) { throw Fault(.cannotOpen, "the name of a file contains a NUL", at: path) }
         // Looked at before it is opened: opening a device or a pipe can do things.
         var status = stat()
-        guard stat(path, &status) == 0 else { throw Fault.system(.cannotOpen, "cannot open the file", path, errno) }
+        guard stat(place, &status) == 0 else { throw Fault.system(.cannotOpen, "cannot open the file", path, errno) }
         try OpenFile.checkRegular(status, path)
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        let descriptor = open(place, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
         guard descriptor >= 0 else { throw Fault.system(.cannotOpen, "cannot open the file", path, errno) }
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
@@ -58,7 +62,9 @@ final class OpenFile: Sendable {
         if let kind { throw Fault(.cannotOpen, kind, at: path) }
     }
 
-    /// Copies a range that lies inside the size seen at opening. Throws `.io` when reading fails or the file has shrunk.
+    /// Copies a range that lies inside the size seen at opening.
+    ///
+    /// Throws `.io` when reading fails or the file has shrunk.
     func read(_ range: Range<Int>) throws(Fault) -> [UInt8] {
         precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "\(range) is outside \(path)")
         var code: Int32 = 0
@@ -84,7 +90,8 @@ final class OpenFile: Sendable {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw Fault.system(.io, "cannot read the file", path, errno) }
         if Identity(status) != identity {
-            throw Fault(.badData, "the file was changed while it was in use", at: path, hint: "run again once it is complete")
+            throw Fault(
+                .badData, "the file was changed while it was in use", at: path, hint: "run again once it is complete")
         }
     }
 

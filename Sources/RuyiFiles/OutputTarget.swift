@@ -7,8 +7,10 @@ struct OutputTarget: Sendable {
     let folder: String
     let name: String
 
-    /// Takes a path apart. Throws `.cannotCreate` for what cannot be the name of a file, and when the folder is missing
-    /// or cannot be written to.
+    /// Takes a path apart.
+    ///
+    /// Throws `.cannotCreate` for what cannot be the name of a file, and when the folder is missing or cannot be
+    /// written to.
     init(_ path: String) throws(Fault) {
         let slash = path.lastIndex(of: "/")
         name = String(slash.map { path[path.index(after: $0)...] } ?? path[...])
@@ -104,7 +106,8 @@ struct OutputTarget: Sendable {
         }
     }
 
-    private typealias Rename = @convention(c) (CInt, UnsafePointer<CChar>, CInt, UnsafePointer<CChar>, CUnsignedInt) -> CInt
+    private typealias Rename =
+        @convention(c) (CInt, UnsafePointer<CChar>, CInt, UnsafePointer<CChar>, CUnsignedInt) -> CInt
     /// Looked up by name: the C library's module does not declare it.
     private static let renameat2: Rename? = dlsym(nil, "renameat2").map { unsafeBitCast($0, to: Rename.self) }
 }

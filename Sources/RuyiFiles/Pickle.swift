@@ -1,7 +1,9 @@
 import RuyiFault
 
-/// A value of a pickle. Containers are numbers into the pickle's own table, so that a pickle may share them or tie
-/// knots without anything here being recursive.
+/// A value of a pickle.
+///
+/// Containers are numbers into the pickle's own table, so that a pickle may share them or tie knots without anything
+/// here being recursive.
 enum PickleValue: Sendable {
     case none
     case bool(Bool)
@@ -76,7 +78,9 @@ struct Pickle: Sendable {
         tensors = machine.tensors
     }
 
-    /// The tensors of nested dictionaries, their names joined by dots, in order. What is neither is left out.
+    /// The tensors of nested dictionaries, their names joined by dots, in order.
+    ///
+    /// What is neither is left out.
     func flattened(file: String) throws(Fault) -> [(name: String, tensor: PickleTensor)] {
         guard case .dictionary = root else {
             throw Fault(.badData, "the archive should hold a dictionary of tensors but holds \(root.kind)", at: file)

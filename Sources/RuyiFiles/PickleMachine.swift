@@ -130,7 +130,9 @@ struct PickleMachine {
     }
 
     private mutating func pop() throws(Fault) -> PickleValue {
-        guard stack.count > (marks.last ?? 0), let value = stack.popLast() else { throw fault("takes more than it has") }
+        guard stack.count > (marks.last ?? 0), let value = stack.popLast() else {
+            throw fault("takes more than it has")
+        }
         return value
     }
 
@@ -193,7 +195,9 @@ struct PickleMachine {
             stack.append(.global(try global(module, name)))
         case 0x93:  // STACK_GLOBAL
             let names = try pop(2)
-            guard let module = names[0].string, let name = names[1].string else { throw fault("names a thing by no string") }
+            guard let module = names[0].string, let name = names[1].string else {
+                throw fault("names a thing by no string")
+            }
             stack.append(.global(try global(module, name)))
         case UInt8(ascii: "Q"): stack.append(.storage(try storage(try pop())))  // BINPERSID
         case UInt8(ascii: "R"): try reduce()
@@ -253,7 +257,9 @@ struct PickleMachine {
             }
             stack.append(.tensor(try tensor(arguments, type: type)))
         case .rebuildParameter:
-            guard let first = arguments.first, case .tensor = first else { throw fault("makes a parameter of no tensor") }
+            guard let first = arguments.first, case .tensor = first else {
+                throw fault("makes a parameter of no tensor")
+            }
             stack.append(first)
         case .storage, .untypedStorage, .type: throw fault("calls \(global)")
         }
@@ -262,7 +268,9 @@ struct PickleMachine {
     /// The arguments of an OrderedDict: none, or one list of pairs.
     private func pairs(_ arguments: [PickleValue]) throws(Fault) -> [PickleValue] {
         guard let first = arguments.first else { return [] }
-        guard arguments.count == 1, case .list(let index) = first else { throw fault("makes a dictionary in an unknown way") }
+        guard arguments.count == 1, case .list(let index) = first else {
+            throw fault("makes a dictionary in an unknown way")
+        }
         var result = [PickleValue]()
         for pair in containers[index] {
             let parts: [PickleValue]

@@ -2,8 +2,10 @@ import RuyiFault
 
 /// A path inside a folder, as model files and indexes may name one: plain components, nothing else.
 enum RelativePath {
-    /// The components of `transformer/config.json`. Throws `.badData` for what is empty, absolute, leads upwards, has
-    /// empty components, backslashes or control characters, or is longer than file systems allow.
+    /// The components of `transformer/config.json`.
+    ///
+    /// Throws `.badData` for what is empty, absolute, leads upwards, has empty components, backslashes or control
+    /// characters, or is longer than file systems allow.
     static func components(_ path: String, in file: String) throws(Fault) -> [String] {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         for part in parts where !isPlain(part) {

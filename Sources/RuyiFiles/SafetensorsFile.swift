@@ -8,26 +8,36 @@ public final class SafetensorsFile: WeightFile {
     private let map: MappedFile
     private let indices: [String: Int]
 
-    /// Opens and checks a file. Throws `.cannotOpen`, `.badData` (with the tensor, if it is about one, and the rule) or
-    /// `.io`.
-    public init(path: String) throws(Fault) {
-        let map = try MappedFile(path: path)
-        header = try SafetensorsHeader(byteCount: map.byteCount, file: path) { range throws(Fault) in try map.read(range) }
+    /// Opens and checks a file.
+    ///
+    /// Throws `.cannotOpen`, `.badData` (with the tensor, if it is about one, and the rule) or `.io`.
+    public init(path: String, shown: String? = nil) throws(Fault) {
+        let map = try MappedFile(path: path, shown: shown)
+        header = try SafetensorsHeader(byteCount: map.byteCount, file: map.path) { range throws(Fault) in
+            try map.read(range)
+        }
         indices = Dictionary(uniqueKeysWithValues: header.entries.enumerated().map { ($1.name, $0) })
         self.map = map
     }
 
+    /// The path of the file, or of the index.
     public var path: String { map.path }
+    /// The names of the tensors in the order of the file.
     public var keys: [String] { header.entries.map(\.name) }
+    /// The bytes of all tensors as stored.
     public var byteCount: Int { map.byteCount - header.dataStart }
+    /// What a person should know, one line each.
     public var warnings: [String] { [] }
 
     /// The entry of a tensor; nil if there is none of this name.
     public func entry(_ key: String) -> SafetensorsHeader.Entry? { indices[key].map { header.entries[$0] } }
 
+    /// The shape of a tensor; nil if there is none of this name.
     public func shape(of key: String) -> [Int]? { entry(key)?.shape }
+    /// The type of a tensor; nil if there is none of this name or its type is not supported.
     public func dtype(of key: String) -> DType? { entry(key)?.type.dtype }
 
+    /// A tensor as a view of the mapped file; `.badData` for an unknown name or a type that is not supported.
     public func tensor(_ key: String) throws(Fault) -> Tensor {
         guard let entry = entry(key) else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
         guard let dtype = entry.type.dtype else {
@@ -40,7 +50,10 @@ public final class SafetensorsFile: WeightFile {
         return Tensor(dtype: dtype, shape: entry.shape, storage: storage)
     }
 
+    /// Throws `.badData` when a file was changed since it was opened.
     public func checkUnchanged() throws(Fault) { try map.checkUnchanged() }
+    /// Tells the system that the pages are not needed soon.
     public func release() { map.release(header.dataStart..<map.byteCount) }
+    /// Tells the system to read the pages ahead.
     public func willNeed() { map.willNeed(header.dataStart..<map.byteCount) }
 }

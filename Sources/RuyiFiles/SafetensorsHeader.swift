@@ -125,23 +125,30 @@ public struct SafetensorsHeader: Sendable, Equatable {
         byteCount: Int, file: String, read: (Range<Int>) throws(Fault) -> [UInt8]
     ) throws(Fault) {
         guard byteCount >= 8 else {
-            throw Fault(.badData, "not a safetensors file: it has \(byteCount) bytes, and the header's length takes 8", at: file)
+            throw Fault(
+                .badData, "not a safetensors file: it has \(byteCount) bytes, and the header's length takes 8", at: file
+            )
         }
         let length = try read(0..<8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
         guard length <= UInt64(SafetensorsHeader.byteLimit) else {
-            throw Fault(.badData, "not a safetensors file: a header of \(length) bytes exceeds the limit of 100000000", at: file)
+            throw Fault(
+                .badData, "not a safetensors file: a header of \(length) bytes exceeds the limit of 100000000", at: file
+            )
         }
         let start = 8 + Int(length)
         guard start <= byteCount else {
             throw Fault(
-                .badData, "the header of \(length) bytes reaches past the end of the file of \(byteCount) bytes", at: file,
+                .badData, "the header of \(length) bytes reaches past the end of the file of \(byteCount) bytes",
+                at: file,
                 hint: "the file is incomplete; download it again")
         }
         let header = try read(8..<start)
         guard header.first == UInt8(ascii: "{") else {
             throw Fault(.badData, "not a safetensors file: the header does not begin with '{'", at: file)
         }
-        try self.init(json: JSON.parse(header, file: file, depth: 8), dataStart: start, dataByteCount: byteCount - start, file: file)
+        try self.init(
+            json: JSON.parse(header, file: file, depth: 8), dataStart: start, dataByteCount: byteCount - start,
+            file: file)
     }
 
     private init(json: JSON, dataStart: Int, dataByteCount: Int, file: String) throws(Fault) {
@@ -182,7 +189,9 @@ public struct SafetensorsHeader: Sendable, Equatable {
         for entry in ordered {
             let begin = entry.range.lowerBound
             guard begin == end else {
-                let what = begin < end ? "overlaps the tensor before it, which ends at \(end)" : "leaves a hole after byte \(end)"
+                let what =
+                    begin < end
+                    ? "overlaps the tensor before it, which ends at \(end)" : "leaves a hole after byte \(end)"
                 throw Fault(.badData, "tensor \"\(entry.name)\": begins at byte \(begin) and \(what)", at: file)
             }
             end = entry.range.upperBound
@@ -214,12 +223,17 @@ private struct EntryReader {
         let shape = try integers(json["shape"], "shape")
         let offsets = try integers(json["data_offsets"], "data_offsets")
         guard shape.count <= SafetensorsHeader.rankLimit else { throw fault("has \(shape.count) axes; 8 is the limit") }
-        guard shape.allSatisfy({ $0 <= SafetensorsHeader.axisLimit }) else { throw fault("has an axis longer than 2^40") }
+        guard shape.allSatisfy({ $0 <= SafetensorsHeader.axisLimit }) else {
+            throw fault("has an axis longer than 2^40")
+        }
         guard offsets.count == 2 else { throw fault("\"data_offsets\" should have 2 numbers but has \(offsets.count)") }
-        guard offsets[0] <= offsets[1] else { throw fault("ends at byte \(offsets[1]) before it begins at \(offsets[0])") }
+        guard offsets[0] <= offsets[1] else {
+            throw fault("ends at byte \(offsets[1]) before it begins at \(offsets[0])")
+        }
         let byteCount = try byteCount(type, shape)
         guard byteCount == offsets[1] - offsets[0] else {
-            throw fault("\(type.rawValue) \(shape) takes \(byteCount) bytes, but its range has \(offsets[1] - offsets[0])")
+            throw fault(
+                "\(type.rawValue) \(shape) takes \(byteCount) bytes, but its range has \(offsets[1] - offsets[0])")
         }
         return SafetensorsHeader.Entry(name: name, type: type, shape: shape, range: offsets[0]..<offsets[1])
     }
@@ -227,7 +241,9 @@ private struct EntryReader {
     private func type(_ json: JSON?) throws(Fault) -> SafetensorsType {
         guard let json else { throw fault("lacks \"dtype\"") }
         guard let text = json.string else { throw fault("\"dtype\" should be a string but is \(json.summary)") }
-        guard let type = SafetensorsType(rawValue: text) else { throw fault("has the unknown type \"\(text.prefix(40))\"") }
+        guard let type = SafetensorsType(rawValue: text) else {
+            throw fault("has the unknown type \"\(text.prefix(40))\"")
+        }
         return type
     }
 

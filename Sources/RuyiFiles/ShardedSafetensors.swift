@@ -3,8 +3,11 @@ import RuyiTensor
 
 /// Weights in several safetensors files with an index that says which tensor is where.
 public final class ShardedSafetensors: WeightFile {
+    /// The path of the file, or of the index.
     public let path: String
+    /// The names of the tensors in the order of the file.
     public let keys: [String]
+    /// What a person should know, one line each.
     public let warnings: [String]
     private let parts: [SafetensorsFile]
     private let places: [String: Int]
@@ -24,7 +27,8 @@ public final class ShardedSafetensors: WeightFile {
         for member in map.members {
             guard let name = member.value.string else { throw map.fault(member.key, expected: "the name of a file") }
             guard RelativePath.isPlain(name), name.hasSuffix(".safetensors") else {
-                throw Fault(.badData, "tensor \"\(member.key)\": \"\(name.prefix(120))\" is not a plain file name", at: shown)
+                throw Fault(
+                    .badData, "tensor \"\(member.key)\": \"\(name.prefix(120))\" is not a plain file name", at: shown)
             }
             let number = numbers[name] ?? names.count
             if number == names.count {
@@ -35,9 +39,14 @@ public final class ShardedSafetensors: WeightFile {
                 throw Fault(.badData, "tensor \"\(member.key)\": another tensor's name looks the same", at: shown)
             }
         }
-        guard names.count <= 1000 else { throw Fault(.badData, "the index names \(names.count) files; 1000 is the limit", at: shown) }
+        guard names.count <= 1000 else {
+            throw Fault(.badData, "the index names \(names.count) files; 1000 is the limit", at: shown)
+        }
         var parts = [SafetensorsFile]()
-        for name in names { parts.append(try SafetensorsFile(path: try folder.file(prefix + name))) }
+        for name in names {
+            let place = try folder.file(prefix + name)
+            parts.append(try SafetensorsFile(path: place, shown: folder.path + "/" + prefix + name))
+        }
         try ShardedSafetensors.check(places, parts, names, shown)
         path = shown
         keys = map.keys
@@ -57,7 +66,8 @@ public final class ShardedSafetensors: WeightFile {
                 if place != number {
                     let isTwice = parts[place].entry(key) != nil
                     let what = isTwice ? "is also in \(names[number])" : "is in \(names[number])"
-                    throw Fault(.badData, "tensor \"\(key)\", which the index puts in \(names[place]), \(what)", at: shown)
+                    throw Fault(
+                        .badData, "tensor \"\(key)\", which the index puts in \(names[place]), \(what)", at: shown)
                 }
             }
         }
@@ -70,20 +80,29 @@ public final class ShardedSafetensors: WeightFile {
         guard let stated = json["metadata"]?["total_size"]?.double else { return nil }
         let found = parts.reduce(0) { $0 + $1.byteCount }
         if stated == Double(found) { return nil }
-        return "the index says that the tensors take \(JSONNumber(stated).text) bytes, but they take \(found) (\(shown))"
+        return
+            "the index says that the tensors take \(JSONNumber(stated).text) bytes, but they take \(found) (\(shown))"
     }
 
+    /// The bytes of all tensors as stored.
     public var byteCount: Int { parts.reduce(0) { $0 + $1.byteCount } }
+    /// The shape of a tensor; nil if there is none of this name.
     public func shape(of key: String) -> [Int]? { places[key].flatMap { parts[$0].shape(of: key) } }
+    /// The type of a tensor; nil if there is none of this name or its type is not supported.
     public func dtype(of key: String) -> DType? { places[key].flatMap { parts[$0].dtype(of: key) } }
+    /// The file that holds a tensor.
     public func path(of key: String) -> String { places[key].map { parts[$0].path } ?? path }
 
+    /// A tensor as a view of the mapped file; `.badData` for an unknown name or a type that is not supported.
     public func tensor(_ key: String) throws(Fault) -> Tensor {
         guard let place = places[key] else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
         return try parts[place].tensor(key)
     }
 
+    /// Throws `.badData` when a file was changed since it was opened.
     public func checkUnchanged() throws(Fault) { for part in parts { try part.checkUnchanged() } }
+    /// Tells the system that the pages are not needed soon.
     public func release() { for part in parts { part.release() } }
+    /// Tells the system to read the pages ahead.
     public func willNeed() { for part in parts { part.willNeed() } }
 }

@@ -15,7 +15,9 @@ public enum Temporaries {
         case folder = 1
     }
 
-    /// Addresses of C strings with the kind in the lowest bit; 0 is free. Made once and never freed.
+    /// Addresses of C strings with the kind in the lowest bit; 0 is free.
+    ///
+    /// Made once and never freed.
     nonisolated(unsafe) fileprivate static let slots: UnsafeMutablePointer<AtomicSlot> = {
         let slots = UnsafeMutablePointer<AtomicSlot>.allocate(capacity: capacity)
         for index in 0..<capacity { (slots + index).initialize(to: AtomicSlot()) }
@@ -26,7 +28,9 @@ public enum Temporaries {
     /// Where to look for a free slot first.
     private static let hint = Atomic<Int>(0)
 
-    /// Enters a path before the thing is made, so that a signal in between leaves nothing. Throws when the table is full.
+    /// Enters a path before the thing is made, so that a signal in between leaves nothing.
+    ///
+    /// Throws when the table is full.
     static func add(_ path: String, _ kind: Kind) throws(Fault) -> Int {
         guard let text = strdup(path) else { throw Fault(.resources, "no memory for a name", at: path) }
         let value = UInt(bitPattern: text)
@@ -36,7 +40,8 @@ public enum Temporaries {
         for step in 0..<capacity {
             let index = (first + step) % capacity
             let slot = slots + index
-            if slot.pointee.value.compareExchange(expected: 0, desired: tagged, ordering: .sequentiallyConsistent).exchanged
+            if slot.pointee.value.compareExchange(expected: 0, desired: tagged, ordering: .sequentiallyConsistent)
+                .exchanged
             {
                 hint.store((index + 1) % capacity, ordering: .relaxed)
                 highestTemporary.max(index + 1, ordering: .sequentiallyConsistent)
@@ -57,8 +62,10 @@ public enum Temporaries {
         hint.store(index, ordering: .relaxed)
     }
 
-    /// Removes every temporary file and folder. May be called from a signal handler and on any fatal path; nothing is
-    /// thrown, and what is gone already does not matter.
+    /// Removes every temporary file and folder.
+    ///
+    /// May be called from a signal handler and on any fatal path; nothing is thrown, and what is gone already does not
+    /// matter.
     public static func removeAll() { removeTemporaries() }
 
     /// `removeAll` as a C function, for `MappedFile.installBusErrorHandler` and the like.

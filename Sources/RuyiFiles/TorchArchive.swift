@@ -20,15 +20,19 @@ public final class TorchArchive: WeightFile {
     private let map: MappedFile
     private let items: [String: Item]
 
-    /// Opens and checks an archive. Throws `.cannotOpen`, `.badData` with what is refused by name, or `.io`.
-    public init(path: String) throws(Fault) {
-        let map = try MappedFile(path: path)
+    /// Opens and checks an archive.
+    ///
+    /// Throws `.cannotOpen`, `.badData` with what is refused by name, or `.io`.
+    public init(path place: String, shown: String? = nil) throws(Fault) {
+        let map = try MappedFile(path: place, shown: shown)
+        let path = map.path
         try TorchArchive.checkFormat(map)
         let read = { (range: Range<Int>) throws(Fault) in try map.read(range) }
         let zip = try ZipArchive(byteCount: map.byteCount, file: path, read: read)
         let (pickleEntry, root) = try TorchArchive.pickle(in: zip, path)
         guard pickleEntry.range.count <= Pickle.byteLimit else {
-            throw Fault(.badData, "data.pkl has \(pickleEntry.range.count) bytes; \(Pickle.byteLimit) is the limit", at: path)
+            throw Fault(
+                .badData, "data.pkl has \(pickleEntry.range.count) bytes; \(Pickle.byteLimit) is the limit", at: path)
         }
         let bytes = try map.read(pickleEntry.range)
         guard Checksum.crc32(bytes) == pickleEntry.checksum else {
@@ -93,23 +97,30 @@ public final class TorchArchive: WeightFile {
         let (byteCount, overflow) = storage.count.multipliedReportingOverflow(by: storage.dtype?.byteCount ?? 1)
         guard !overflow, byteCount <= entry.count else {
             throw Fault(
-                .badData, "tensor \"\(name)\": its storage should have \(storage.count) elements but has \(entry.count) bytes",
+                .badData,
+                "tensor \"\(name)\": its storage should have \(storage.count) elements but has \(entry.count) bytes",
                 at: path)
         }
         return entry.lowerBound..<entry.lowerBound + byteCount
     }
 
+    /// The path of the file, or of the index.
     public var path: String { map.path }
+    /// What a person should know, one line each.
     public var warnings: [String] { [] }
+    /// The shape of a tensor; nil if there is none of this name.
     public func shape(of key: String) -> [Int]? { items[key]?.tensor.shape }
+    /// The type of a tensor; nil if there is none of this name or its type is not supported.
     public func dtype(of key: String) -> DType? { items[key]?.tensor.type.dtype }
 
+    /// A tensor as a view of the mapped file; `.badData` for an unknown name or a type that is not supported.
     public func tensor(_ key: String) throws(Fault) -> Tensor {
         guard let item = items[key] else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
         let dtype: DType
         switch item.tensor.type {
         case .supported(let type): dtype = type
-        case .other(let name, _): throw Fault(.badData, "tensor \"\(key)\": the type \(name) is not supported", at: path)
+        case .other(let name, _):
+            throw Fault(.badData, "tensor \"\(key)\": the type \(name) is not supported", at: path)
         }
         let isAligned = map.isAligned(item.range.lowerBound, to: dtype.byteCount)
         let storage = isAligned ? map.storage(item.range) : map.copy(item.range)
@@ -118,7 +129,10 @@ public final class TorchArchive: WeightFile {
             storage: storage)
     }
 
+    /// Throws `.badData` when a file was changed since it was opened.
     public func checkUnchanged() throws(Fault) { try map.checkUnchanged() }
+    /// Tells the system that the pages are not needed soon.
     public func release() { map.release(0..<map.byteCount) }
+    /// Tells the system to read the pages ahead.
     public func willNeed() { map.willNeed(0..<map.byteCount) }
 }

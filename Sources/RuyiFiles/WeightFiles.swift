@@ -10,17 +10,21 @@ public enum WeightFiles {
     ///   - component: the folder inside it, such as `transformer`; `""` for the model folder itself.
     ///   - stem: the name without ending, such as `diffusion_pytorch_model`.
     /// - Throws: `.cannotOpen` with what was expected when there is none, `.badData` when they are not what they say.
-    public static func open(_ folder: ModelFolder, component: String = "", stem: String) throws(Fault) -> any WeightFile {
+    public static func open(_ folder: ModelFolder, component: String = "", stem: String) throws(Fault) -> any WeightFile
+    {
         let prefix = component.isEmpty ? stem : component + "/" + stem
         // An entry that is there but cannot be used is a fault, not a reason to look further.
         let present = Set(folder.names(in: component))
         if present.contains(stem + ".safetensors") {
-            return try SafetensorsFile(path: try folder.file(prefix + ".safetensors"))
+            return try SafetensorsFile(
+                path: try folder.file(prefix + ".safetensors"), shown: folder.path + "/" + prefix + ".safetensors")
         }
         if present.contains(stem + ".safetensors.index.json") {
             return try ShardedSafetensors(folder, component: component, index: stem + ".safetensors.index.json")
         }
-        if present.contains(stem + ".bin") { return try TorchArchive(path: try folder.file(prefix + ".bin")) }
+        if present.contains(stem + ".bin") {
+            return try TorchArchive(path: try folder.file(prefix + ".bin"), shown: folder.path + "/" + prefix + ".bin")
+        }
         throw Fault(
             .cannotOpen, "the model has no weights \"\(stem)\" (.safetensors, .safetensors.index.json or .bin)",
             at: component.isEmpty ? folder.path : folder.path + "/" + component,
@@ -28,7 +32,9 @@ public enum WeightFiles {
     }
 
     /// Opens one file of weights by its path: a torch archive if it is a ZIP or a pickle by its first bytes, else
-    /// safetensors. Throws `.cannotOpen` or `.badData`.
+    /// safetensors.
+    ///
+    /// Throws `.cannotOpen` or `.badData`.
     public static func open(path: String) throws(Fault) -> any WeightFile {
         let file = try OpenFile(path: path)
         let start = try file.read(0..<min(4, file.byteCount))

@@ -41,9 +41,11 @@ public final class WeightLedger: Sendable {
     /// Whether nothing has been wrong so far.
     public var isClean: Bool { state.withLock { $0.problems.isEmpty } }
 
-    /// Ends the loading. Throws ONE `.badData` that lists everything: missing, misshapen, mistyped and, if they are
-    /// refused, unknown keys by their full names, the first 20 of each kind and then their number. Files that were
-    /// changed since they were opened are a fault as well.
+    /// Ends the loading.
+    ///
+    /// Throws ONE `.badData` that lists everything: missing, misshapen, mistyped and, if they are refused, unknown keys
+    /// by their full names, the first 20 of each kind and then their number. Files that were changed since they were
+    /// opened are a fault as well.
     ///
     /// - Parameters:
     ///   - unknown: what becomes of keys that no layer took.
@@ -62,7 +64,11 @@ public final class WeightLedger: Sendable {
             let extra = file.keys.filter { !taken.contains($0) && !ignoring($0) }
             if extra.isEmpty { continue }
             let line = WeightLedger.list(extra, "unknown")
-            if unknown == .refuse { parts.append(line) } else { warnings.append("ignored weights: \(line) (\(file.path))") }
+            if unknown == .refuse {
+                parts.append(line)
+            } else {
+                warnings.append("ignored weights: \(line) (\(file.path))")
+            }
         }
         let place = files.map(\.path).joined(separator: ", ")
         if !parts.isEmpty {
@@ -101,13 +107,19 @@ public final class WeightLedger: Sendable {
         if overflows { note(.tooLarge, key) }
     }
 
-    /// Zeros of a shape. All placeholders are views of one reserved block that takes no memory.
+    /// Zeros of a shape.
+    ///
+    /// All placeholders are views of one reserved block that takes no memory.
     func placeholder(_ key: String, _ shape: [Int], _ type: WeightType) -> Tensor {
         let dtype: DType = type == .integer ? .i64 : .f32
         guard let bytes = Extent.product(shape, times: dtype.byteCount), let storage = zeros(bytes) else {
             note(.tooLarge, "\(key) \(shape)")
-            return Tensor(dtype: dtype, shape: shape.map { _ in 0 }, storage: WeightLedger.reserve(1) ?? .init(
-                base: .allocate(byteCount: 1, alignment: 1), byteCount: 0) { base, _ in base.deallocate() })
+            return Tensor(
+                dtype: dtype, shape: shape.map { _ in 0 },
+                storage: WeightLedger.reserve(1)
+                    ?? .init(
+                        base: .allocate(byteCount: 1, alignment: 1), byteCount: 0
+                    ) { base, _ in base.deallocate() })
         }
         return Tensor(dtype: dtype, shape: shape, storage: storage)
     }

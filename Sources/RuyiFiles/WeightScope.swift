@@ -45,7 +45,9 @@ public struct WeightScope: Sendable {
         case measuring(DType, has: @Sendable (String) -> Bool)
     }
 
-    /// The root of a file, whose keys the ledger will account for. A file is given to a ledger once.
+    /// The root of a file, whose keys the ledger will account for.
+    ///
+    /// A file is given to a ledger once.
     public init(_ file: any WeightFile, ledger: WeightLedger) {
         self.init(prefix: "", ledger: ledger, source: .file(file, index: ledger.add(file)))
     }

@@ -184,7 +184,9 @@ private struct EndRecord {
         let recordStart = try locator.int64()
         guard recordStart >= 0, recordStart <= place - 20 - 56 else { throw fault }
         var record = ByteReader(bytes: try read(recordStart..<recordStart + 56), file: file)
-        guard try record.int32() == 0x0606_4B50, try record.int64() == place - 20 - recordStart - 12 else { throw fault }
+        guard try record.int32() == 0x0606_4B50, try record.int64() == place - 20 - recordStart - 12 else {
+            throw fault
+        }
         try record.skip(12)
         let (countHere, count) = (try record.int64(), try record.int64())
         let (size, start) = (try record.int64(), try record.int64())

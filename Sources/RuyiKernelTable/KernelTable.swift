@@ -2,3 +2,170 @@
 public enum Element: Sendable {
     case f32, f16, bf16, f8e4m3, f8e5m2
 }
+
+/// The pointwise functions that can follow a product or a normalisation.
+public enum Activation: Sendable, CaseIterable {
+    /// The identity.
+    case none
+    /// `x · sigmoid(x)`.
+    case silu
+    /// `x · Φ(x)` with the tanh approximation of GELU.
+    case geluTanh
+    /// `x · Φ(x)` with the error function.
+    case gelu
+    /// `x · sigmoid(1.702 x)`.
+    case quickGelu
+}
+
+/// Kernels of one instruction-set level. Every function works on one thread and on memory that the caller has sized.
+///
+/// Matrix products are made of tiles of `mr × nr`. The left operand is packed in slivers `[k][mr]`, the right one in
+/// slivers `[k][nr]`, both padded with zeros; a tile is the sum over k of outer products of their rows.
+public struct KernelTable: Sendable {
+    /// The level's name: `baseline`, `avx2` or `avx512`.
+    public let name: String
+    /// Rows of a tile.
+    public let mr: Int
+    /// Columns of a tile.
+    public let nr: Int
+
+    /// `c[mr][ldc] = (accumulate ? c : 0) + Σ_k a[k][mr] · b[k][nr]`.
+    public let tile:
+        @Sendable (
+            _ k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>,
+            _ ldc: Int, _ accumulate: Bool
+        ) -> Void
+    /// Packs `rows ≤ mr` rows of `k` floats, `stride` apart, into a sliver `[k][mr]`.
+    public let packLeft:
+        @Sendable (
+            _ source: UnsafePointer<Float>, _ stride: Int, _ rows: Int, _ k: Int, _ sliver: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// Packs `rows ≤ nr` rows of `k` elements, `stride` elements apart, into a sliver `[k][nr]` of floats.
+    public let packRight:
+        @Sendable (
+            _ element: Element, _ source: UnsafeRawPointer, _ stride: Int, _ rows: Int, _ k: Int,
+            _ sliver: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// Converts `count` contiguous elements to floats.
+    public let convert:
+        @Sendable (
+            _ element: Element, _ source: UnsafeRawPointer, _ count: Int, _ target: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// Packs a run of `width ≤ nr` values, `step` apart, from each of `planes` planes, `stride` apart, into rows that
+    /// are `nr` apart. What lies beside the run is left alone.
+    public let packPlanes:
+        @Sendable (
+            _ source: UnsafePointer<Float>, _ stride: Int, _ planes: Int, _ width: Int, _ step: Int,
+            _ target: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// Finishes a row of a product in place: `x = residual + activation(x + bias)`; absent parts are skipped.
+    public let finishRow:
+        @Sendable (
+            _ x: UnsafeMutablePointer<Float>, _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Activation,
+            _ residual: UnsafePointer<Float>?
+        ) -> Void
+    /// `y = (x − mean) / sqrt(variance + epsilon) · gain + offset` over one row; absent gain is 1, absent offset 0.
+    public let normalizeRow:
+        @Sendable (
+            _ x: UnsafePointer<Float>, _ count: Int, _ epsilon: Float, _ gain: UnsafePointer<Float>?,
+            _ offset: UnsafePointer<Float>?, _ y: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// Rotates neighbouring pairs: `y = x · cos + rotate(x) · sin` with `rotate(x0, x1) = (−x1, x0)`.
+    public let rotateRow:
+        @Sendable (
+            _ x: UnsafeMutablePointer<Float>, _ count: Int, _ cosines: UnsafePointer<Float>,
+            _ sines: UnsafePointer<Float>
+        ) -> Void
+    /// Mean and sum of squared deviations of `count` values.
+    public let moments: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> (mean: Float, deviation: Float)
+    /// `y = activation(x · gain + offset)` with scalar gain and offset.
+    public let affine:
+        @Sendable (
+            _ x: UnsafePointer<Float>, _ count: Int, _ gain: Float, _ offset: Float, _ activation: Activation,
+            _ y: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// `y = left · a + right · b`; an absent right operand counts as `b`.
+    public let combine:
+        @Sendable (
+            _ left: UnsafePointer<Float>, _ a: Float, _ right: UnsafePointer<Float>?, _ b: Float, _ count: Int,
+            _ y: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// `y = e^x`.
+    public let exponentials:
+        @Sendable (_ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) -> Void
+    /// `y = left · activation(right)`.
+    public let gated:
+        @Sendable (
+            _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ activation: Activation, _ count: Int,
+            _ y: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// One step of an online softmax over a transposed tile of scores `[keys][nr]`: raises the running maxima,
+    /// turns scores into `exp(score − maximum)`, adds them to the running sums, and gives the factors by which
+    /// earlier results must be multiplied.
+    public let softmaxTile:
+        @Sendable (
+            _ scores: UnsafeMutablePointer<Float>, _ keys: Int, _ maxima: UnsafeMutablePointer<Float>,
+            _ sums: UnsafeMutablePointer<Float>, _ factors: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// Multiplies each of `rows` rows of `nr` floats by the same `nr` factors.
+    public let scaleColumns:
+        @Sendable (_ x: UnsafeMutablePointer<Float>, _ rows: Int, _ factors: UnsafePointer<Float>) -> Void
+
+    /// Assembles the kernels of one level.
+    public init(
+        name: String, mr: Int, nr: Int,
+        tile: @escaping @Sendable (
+            Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Bool
+        ) -> Void,
+        packLeft: @escaping @Sendable (UnsafePointer<Float>, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
+        packRight: @escaping @Sendable (
+            Element, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>
+        ) -> Void,
+        convert: @escaping @Sendable (Element, UnsafeRawPointer, Int, UnsafeMutablePointer<Float>) -> Void,
+        packPlanes: @escaping @Sendable (UnsafePointer<Float>, Int, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
+        finishRow: @escaping @Sendable (
+            UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>?, Activation, UnsafePointer<Float>?
+        ) -> Void,
+        normalizeRow: @escaping @Sendable (
+            UnsafePointer<Float>, Int, Float, UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>
+        ) -> Void,
+        rotateRow: @escaping @Sendable (
+            UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>
+        ) -> Void,
+        moments: @escaping @Sendable (UnsafePointer<Float>, Int) -> (mean: Float, deviation: Float),
+        affine: @escaping @Sendable (
+            UnsafePointer<Float>, Int, Float, Float, Activation, UnsafeMutablePointer<Float>
+        ) -> Void,
+        combine: @escaping @Sendable (
+            UnsafePointer<Float>, Float, UnsafePointer<Float>?, Float, Int, UnsafeMutablePointer<Float>
+        ) -> Void,
+        exponentials: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
+        gated: @escaping @Sendable (
+            UnsafePointer<Float>, UnsafePointer<Float>, Activation, Int, UnsafeMutablePointer<Float>
+        ) -> Void,
+        softmaxTile: @escaping @Sendable (
+            UnsafeMutablePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>,
+            UnsafeMutablePointer<Float>
+        ) -> Void,
+        scaleColumns: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>) -> Void
+    ) {
+        self.name = name
+        self.mr = mr
+        self.nr = nr
+        self.tile = tile
+        self.packLeft = packLeft
+        self.packRight = packRight
+        self.convert = convert
+        self.packPlanes = packPlanes
+        self.finishRow = finishRow
+        self.normalizeRow = normalizeRow
+        self.rotateRow = rotateRow
+        self.moments = moments
+        self.affine = affine
+        self.combine = combine
+        self.exponentials = exponentials
+        self.gated = gated
+        self.softmaxTile = softmaxTile
+        self.scaleColumns = scaleColumns
+    }
+}

@@ -71,20 +71,15 @@ public enum PictureReader {
         var message = MessageBuffer()
         var status: Int32 = 0
         let pixels = [UInt8](unsafeUninitializedCapacity: width * height * 3) { rgb, count in
-            rgb.initialize(repeating: 0)
-            count = width * height * 3
             status = bytes.withUnsafeBufferPointer { data in
                 message.fill { text, room in
-                    switch format {
-                    case .png:
-                        ruyi_png_decode(
-                            data.baseAddress, data.count, rgb.baseAddress, UInt32(width), UInt32(height), text, room)
-                    case .jpeg:
-                        ruyi_jpeg_decode(
-                            data.baseAddress, data.count, rgb.baseAddress, UInt32(width), UInt32(height), text, room)
-                    }
+                    let decode = format == .png ? ruyi_png_decode : ruyi_jpeg_decode
+                    return decode(
+                        data.baseAddress, data.count, rgb.baseAddress, UInt32(width), UInt32(height), text, room)
                 }
             }
+            // A decoder that succeeds has written every sample.
+            count = status == 0 ? width * height * 3 : 0
         }
         guard status == 0 else { throw fault(status, format, message.text, at: name) }
         let picture = Picture(width: width, height: height, pixels: pixels)

@@ -79,9 +79,8 @@ public final class VideoReader {
         var message = MessageBuffer()
         var status: Int32 = 0
         let pixels = [UInt8](unsafeUninitializedCapacity: facts.width * facts.height * 3) { rgb, count in
-            rgb.initialize(repeating: 0)
-            count = facts.width * facts.height * 3
             status = message.fill { text, room in ruyi_av_reader_next(handle, rgb.baseAddress, text, room) }
+            count = status == RUYI_AV_OK ? facts.width * facts.height * 3 : 0
         }
         if status == RUYI_AV_END { return nil }
         guard status == RUYI_AV_OK else {

@@ -1,3 +1,112 @@
+@_exported import enum RuyiKernelTable.Activation
+
 /// The primitive operations, which the CPU implements; nothing above this room names a device.
+///
+/// Activations are contiguous `f32` unless an operation says otherwise. Weights may have any floating-point type and
+/// are read where they lie. Every operation returns a new tensor and checks shapes by precondition.
 public protocol Backend: AnyObject, Sendable {
+    /// Memory in use and its peak.
+    var memory: MemoryPool { get }
+    /// The flag that makes operations end early; their results are then meaningless.
+    var cancellation: Cancellation { get }
+
+    /// New memory with undefined contents.
+    func empty(_ shape: [Int]) -> Tensor
+    /// A contiguous `f32` copy of a tensor of any type, strides and origin.
+    func copy(_ x: Tensor) -> Tensor
+    /// `x Wᵀ + b`, then the activation, then `+ residual`. x `[..., K]`, weight `[N, K]` (or more axes that flatten to
+    /// K), bias `[N]`, residual and result `[..., N]`.
+    func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, residual: Tensor?) -> Tensor
+    /// `softmax(q kᵀ · scale) v` per head with an online softmax; the scores are never stored. q `[B, Nq, H·d]`,
+    /// k and v `[B, Nk, H·d]`, result `[B, Nq, H·d]`.
+    func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> Tensor
+    /// `((x − mean) / sqrt(variance + ε) · weight + bias) · (1 + scale) + shift` over the last axis.
+    /// x `[B, ..., C]`, weight and bias `[C]`, scale and shift `[B, C]`.
+    func layerNorm(
+        _ x: Tensor, weight: Tensor?, bias: Tensor?, epsilon: Float, scale: Tensor?, shift: Tensor?
+    ) -> Tensor
+    /// Layer norm over each head's `d` values of x `[B, N, H·d]`, then rotation by `rotary`.
+    func headNorm(
+        _ x: Tensor, heads: Int, weight: Tensor, bias: Tensor, epsilon: Float, rotary: RotaryTable?
+    ) -> Tensor
+    /// Group norm of x `[T, C, H, W]` over `(C/groups, H, W)` of each frame, or of all frames together, then the
+    /// activation.
+    func groupNorm(
+        _ x: Tensor, groups: Int, weight: Tensor, bias: Tensor, epsilon: Float, perFrame: Bool, activation: Activation
+    ) -> Tensor
+    /// Convolution over a timeline of frames `[C, H, W]`, in which nil is a frame of zeros. weight
+    /// `[O, C, kt, kh, kw]`; result `[T, O, H', W']` with `T = (timeline − kt) / stride + 1`.
+    func convolution(
+        _ timeline: [Tensor?], weight: Tensor, bias: Tensor?, stride: ConvolutionStride, padding: SpatialPadding,
+        residual: Tensor?
+    ) -> Tensor
+    /// The activation of every element.
+    func activate(_ x: Tensor, _ activation: Activation) -> Tensor
+    /// `e^x` of every element.
+    func exponential(_ x: Tensor) -> Tensor
+    /// `left · activation(right)` where x `[..., 2C]` holds left and right side by side.
+    func gated(_ x: Tensor, _ activation: Activation) -> Tensor
+    /// `a · x + b · y`; y has x's shape or repeats over x's leading axes.
+    func combine(_ x: Tensor, _ a: Float, _ y: Tensor, _ b: Float) -> Tensor
+    /// `x · y`; y has x's shape or repeats over x's leading axes.
+    func multiply(_ x: Tensor, _ y: Tensor) -> Tensor
+    /// `x · factor + term`, limited to `range` if given.
+    func scale(_ x: Tensor, by factor: Float, plus term: Float, clampedTo range: ClosedRange<Float>?) -> Tensor
+    /// The tensors one after the other along `axis`.
+    func concatenate(_ parts: [Tensor], axis: Int) -> Tensor
+    /// Nearest-neighbour doubling of the last two axes of x `[T, C, H, W]`.
+    func upsampleNearest(_ x: Tensor) -> Tensor
+}
+
+/// Cosines and sines of rotary position embedding, `[positions, d]`; positions repeat for later tokens (frames).
+public struct RotaryTable: Sendable {
+    public let cosines: Tensor
+    public let sines: Tensor
+
+    /// Both tables `[positions, d]`, contiguous `f32`.
+    public init(cosines: Tensor, sines: Tensor) {
+        precondition(cosines.shape == sines.shape && cosines.rank == 2, "rotary tables must be [positions, d]")
+        self.cosines = cosines
+        self.sines = sines
+    }
+}
+
+/// The steps of a convolution in time, down and across.
+public struct ConvolutionStride: Sendable, Equatable {
+    public let time: Int
+    public let height: Int
+    public let width: Int
+
+    public init(_ time: Int, _ height: Int, _ width: Int) {
+        self.time = time
+        self.height = height
+        self.width = width
+    }
+
+    public static let one = ConvolutionStride(1, 1, 1)
+}
+
+/// Rows and columns of zeros around every frame.
+public struct SpatialPadding: Sendable, Equatable {
+    /// At the top and at the left.
+    public let before: Int
+    /// At the bottom and at the right.
+    public let after: Int
+
+    public init(before: Int, after: Int) {
+        self.before = before
+        self.after = after
+    }
+
+    public static let none = SpatialPadding(before: 0, after: 0)
+}
+
+extension Tensor {
+    /// The backend that this tensor's memory belongs to.
+    public var backend: any Backend {
+        guard let backend = storage.backend else {
+            preconditionFailure("a tensor of a file or table has no backend; copy it to one first")
+        }
+        return backend
+    }
 }

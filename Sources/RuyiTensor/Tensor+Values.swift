@@ -41,7 +41,7 @@ extension Tensor {
         UnsafeRawPointer(storage.base).loadUnaligned(fromByteOffset: index * dtype.byteCount, as: type)
     }
 
-    private func scalar(at index: Int) -> Float {
+    func scalar(at index: Int) -> Float {
         switch dtype {
         case .f32: load(index, Float.self)
         case .f64: Float(load(index, Double.self))

@@ -144,6 +144,8 @@ def resizing(name, count):
 if __name__ == "__main__":
     if PIL.__version__.startswith("13."):
         photo = Image.open(sys.argv[1]).convert("RGB")
+        large = photo.resize((photo.width // 3, photo.height // 3), Image.LANCZOS).crop((300, 180, 620, 372))
+        large.save(HERE / "video.jpg", quality=92, subsampling=0)
         side = min(photo.size)
         photo = photo.resize((photo.width * 320 // side, 320), Image.LANCZOS).crop((128, 88, 128 + 224, 88 + 144))
         photo.save(HERE / "photo.jpg", quality=92, subsampling=0)

@@ -1,0 +1,136 @@
+import RuyiFault
+import RuyiFiles
+import RuyiLayers
+import RuyiTensor
+
+/// The vision tower of CLIP: patches, a class token, pre-norm transformer layers (transformers `CLIPVisionModel`).
+public struct CLIPVision: Sendable {
+    /// The sizes in `config.json`, either of a vision model or of a whole CLIP (its `vision_config`).
+    public struct Configuration: Sendable, Equatable {
+        public let hiddenSize: Int
+        public let intermediateSize: Int
+        public let layerCount: Int
+        public let headCount: Int
+        public let imageSize: Int
+        public let patchSize: Int
+        public let activation: Activation
+        public let epsilon: Float
+
+        /// Patches of a picture.
+        public var patchCount: Int { (imageSize / patchSize) * (imageSize / patchSize) }
+
+        /// Reads the file's object; throws `.badData` that names the wrong key.
+        public init(_ file: JSONObject) throws(Fault) {
+            let object = try file.objectIfPresent("vision_config") ?? file
+            hiddenSize = try object.positive("hidden_size", default: 768)
+            intermediateSize = try object.positive("intermediate_size", default: 3072)
+            layerCount = try object.positive("num_hidden_layers", default: 12)
+            headCount = try object.positive("num_attention_heads", default: 12)
+            imageSize = try object.positive("image_size", default: 224)
+            patchSize = try object.positive("patch_size", default: 32)
+            epsilon = Float(try object.double("layer_norm_eps", default: 1e-5))
+            guard try object.int("num_channels", default: 3) == 3 else {
+                throw object.fault("num_channels", expected: "3")
+            }
+            guard hiddenSize % headCount == 0 else {
+                throw object.fault("num_attention_heads", expected: "a divisor of hidden_size \(hiddenSize)")
+            }
+            guard patchSize <= imageSize else {
+                throw object.fault("patch_size", expected: "at most image_size \(imageSize)")
+            }
+            switch try object.string("hidden_act", default: "quick_gelu") {
+            case "quick_gelu": activation = .quickGelu
+            case "gelu": activation = .gelu
+            default: throw object.fault("hidden_act", expected: "quick_gelu or gelu")
+            }
+        }
+    }
+
+    /// The configuration it was built for.
+    public let configuration: Configuration
+    private let classEmbedding: Tensor
+    private let patchEmbedding: Tensor
+    private let positionEmbedding: Tensor
+    private let preNorm: LayerNorm
+    private let layers: [Layer]
+
+    /// Takes the weights under `vision_model`.
+    public init(_ scope: WeightScope, _ configuration: Configuration) {
+        let width = configuration.hiddenSize
+        self.configuration = configuration
+        let embeddings = scope / "embeddings"
+        classEmbedding = embeddings.take("class_embedding", [width])
+        patchEmbedding = (embeddings / "patch_embedding").take(
+            "weight", [width, 3, configuration.patchSize, configuration.patchSize])
+        positionEmbedding = (embeddings / "position_embedding").take("weight", [configuration.patchCount + 1, width])
+        preNorm = LayerNorm(scope / "pre_layrnorm", width, epsilon: configuration.epsilon)
+        layers = (0..<configuration.layerCount).map { Layer(scope / "encoder" / "layers" / $0, configuration) }
+    }
+
+    /// The last hidden states of the patches, without the class token and the final norm. pixels `[1, 3, S, S]`,
+    /// normalised; result `[1, patches, hidden]`.
+    public func callAsFunction(_ pixels: Tensor, cancellation: Cancellation) throws(Cancelled) -> Tensor {
+        let backend = pixels.backend
+        let (size, width) = (configuration.patchSize, configuration.hiddenSize)
+        let grid = configuration.imageSize / size
+        // [3, grid, size, grid, size] -> [grid, grid, 3, size, size]: one row a patch.
+        let cropped = pixels.selected(0, 0).sliced(1, 0..<grid * size).sliced(2, 0..<grid * size)
+        let patches = backend.copy(
+            backend.copy(cropped).reshaped([3, grid, size, grid, size]).permuted([1, 3, 0, 2, 4])
+        ).reshaped([grid * grid, 3 * size * size])
+        let embedded = backend.linear(patches, weight: patchEmbedding, bias: nil, activation: .none, residual: nil)
+        let tokens = backend.concatenate([classEmbedding.reshaped([1, width]), embedded], axis: 0)
+        var hidden = preNorm(backend.combine(tokens, 1, positionEmbedding, 1)).expanded(at: 0)
+        for layer in layers {
+            try cancellation.check()
+            hidden = layer(hidden)
+        }
+        return backend.copy(hidden.sliced(1, 1..<hidden.shape[1]))
+    }
+
+    private struct Layer: Sendable {
+        let norm1, norm2: LayerNorm
+        let query, key, value, output: Linear
+        let fc1, fc2: Linear
+        let heads: Int
+        let activation: Activation
+
+        init(_ scope: WeightScope, _ configuration: Configuration) {
+            let (width, inner) = (configuration.hiddenSize, configuration.intermediateSize)
+            norm1 = LayerNorm(scope / "layer_norm1", width, epsilon: configuration.epsilon)
+            norm2 = LayerNorm(scope / "layer_norm2", width, epsilon: configuration.epsilon)
+            query = Linear(scope / "self_attn" / "q_proj", width, width)
+            key = Linear(scope / "self_attn" / "k_proj", width, width)
+            value = Linear(scope / "self_attn" / "v_proj", width, width)
+            output = Linear(scope / "self_attn" / "out_proj", width, width)
+            fc1 = Linear(scope / "mlp" / "fc1", width, inner)
+            fc2 = Linear(scope / "mlp" / "fc2", inner, width)
+            heads = configuration.headCount
+            activation = configuration.activation
+        }
+
+        func callAsFunction(_ x: Tensor) -> Tensor {  // [1, tokens, hidden]
+            let normed = norm1(x)
+            let scale = 1 / Float(x.shape[2] / heads).squareRoot()
+            let attended = x.backend.attention(query(normed), key(normed), value(normed), heads: heads, scale: scale)
+            let hidden = output(attended, residual: x)
+            return fc2(fc1(norm2(hidden), activation), residual: hidden)
+        }
+    }
+}
+
+extension JSONObject {
+    /// An integer of at least one and at most 2²⁴, or the default when missing.
+    public func positive(_ key: String, default value: Int) throws(Fault) -> Int {
+        let found = try int(key, default: value)
+        guard (1...1 << 24).contains(found) else { throw fault(key, expected: "a positive integer") }
+        return found
+    }
+
+    /// An integer of at least one and at most 2²⁴.
+    public func positive(_ key: String) throws(Fault) -> Int {
+        let found = try int(key)
+        guard (1...1 << 24).contains(found) else { throw fault(key, expected: "a positive integer") }
+        return found
+    }
+}

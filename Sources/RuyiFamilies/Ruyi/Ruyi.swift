@@ -1,0 +1,67 @@
+import RuyiEncoders
+import RuyiFault
+import RuyiFiles
+import RuyiSampling
+import RuyiTensor
+
+/// Ruyi-Mini-7B by CreateAI: a picture, a camera move and a motion strength to a video.
+///
+/// The numbers follow IamCreateAI/Ruyi-Models at commit 6b7c597 with diffusers 0.31.
+public enum Ruyi: Family {
+    public static let name = "ruyi"
+    public static let title = "Ruyi-Mini-7B"
+    public static let layout = "transformer/, vae/, image_encoder/, scheduler/ and embeddings.safetensors"
+    public static let keys: Set<RequestKey> = [
+        .family, .model, .image, .endImage, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution,
+        .frames, .seconds, .fps, .steps, .scheduler, .guidance, .seed, .noise, .camera, .motion,
+    ]
+
+    /// The camera moves that control embeddings are made for.
+    public static let cameras = ["auto", "static", "left", "right", "up", "down"]
+    /// The motion strengths, from still to very large.
+    public static let motions = ["auto", "1", "2", "3", "4"]
+    /// The folders and the file that a checkpoint consists of.
+    private static let parts = [
+        "transformer/config.json", "vae/config.json", "image_encoder/config.json", "scheduler/scheduler_config.json",
+        "embeddings.safetensors",
+    ]
+
+    public static func recognises(_ folder: ModelFolder) -> Bool {
+        guard folder.has("embeddings.safetensors") || folder.hasFolder("image_encoder") else { return false }
+        if let index = try? folder.json("model_index.json"), let name = try? index.string("_class_name") {
+            return name == "RuyiInpaintPipeline"
+        }
+        return parts.allSatisfy { folder.has($0) }
+    }
+
+    public static func plan(
+        _ request: Request, folder: ModelFolder, image: PictureSize?
+    ) throws(Fault) -> Plan {
+        try RuyiPlanner(request: request, configuration: RuyiConfiguration(folder), folder: folder).plan(image: image)
+    }
+
+    public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
+        try RuyiRenderer(folder, backend: backend)
+    }
+
+    /// Reads `scheduler/scheduler_config.json`. Throws `.badData` that names the wrong key.
+    static func schedule(_ folder: ModelFolder) throws(Fault) -> SchedulerConfiguration {
+        let file = try folder.json("scheduler/scheduler_config.json")
+        var configuration = SchedulerConfiguration()
+        configuration.trainingTimestepCount = try file.int(
+            "num_train_timesteps", default: configuration.trainingTimestepCount)
+        configuration.betaStart = try file.double("beta_start", default: configuration.betaStart)
+        configuration.betaEnd = try file.double("beta_end", default: configuration.betaEnd)
+        configuration.betaSchedule = try file.string("beta_schedule", default: configuration.betaSchedule)
+        if file.has("trained_betas") { configuration.trainedBetas = try file.doubles("trained_betas") }
+        configuration.predictionType = try file.string("prediction_type", default: configuration.predictionType)
+        configuration.timestepSpacing = try file.string("timestep_spacing", default: configuration.timestepSpacing)
+        configuration.stepsOffset = try file.int("steps_offset", default: configuration.stepsOffset)
+        configuration.endsAtOne = try file.bool("set_alpha_to_one", default: configuration.endsAtOne)
+        configuration.clipsSample = try file.bool("clip_sample", default: configuration.clipsSample)
+        configuration.thresholds = try file.bool("thresholding", default: configuration.thresholds)
+        configuration.rescalesToZeroSNR = try file.bool(
+            "rescale_betas_zero_snr", default: configuration.rescalesToZeroSNR)
+        return configuration
+    }
+}

@@ -1,0 +1,207 @@
+import RuyiEncoders
+import RuyiFault
+import RuyiFiles
+
+/// The transformer's sizes, from `transformer/config.json` (specification section 5).
+struct RuyiTransformerConfiguration: Sendable, Equatable {
+    let inChannels: Int
+    let outChannels: Int
+    let patchSize: Int
+    let headCount: Int
+    let headSize: Int
+    let layerCount: Int
+    /// Width of the first text stream and of the cross-attention context.
+    let contextWidth: Int
+    /// Width of the second text stream.
+    let secondWidth: Int
+    let textLength: Int
+    let secondTextLength: Int
+    /// Tokens that the picture's features are resampled to.
+    let queryCount: Int
+    let pooledWidth: Int
+    /// Inner width of the feed-forward layers.
+    let innerWidth: Int
+
+    var hiddenSize: Int { headCount * headSize }
+
+    init(_ file: JSONObject) throws(Fault) {
+        inChannels = try file.positive("in_channels")
+        outChannels = try file.positive("out_channels")
+        patchSize = try file.positive("patch_size")
+        headCount = try file.positive("num_attention_heads")
+        headSize = try file.positive("attention_head_dim")
+        layerCount = try file.positive("num_layers")
+        contextWidth = try file.positive("cross_attention_dim")
+        secondWidth = try file.positive("cross_attention_dim_t5")
+        textLength = try file.positive("text_len")
+        secondTextLength = try file.positive("text_len_t5")
+        queryCount = try file.positive("n_query")
+        pooledWidth = try file.positive("pooled_projection_dim")
+        let ratio = try file.double("mlp_ratio")
+        guard ratio > 0, ratio < 64 else { throw file.fault("mlp_ratio", expected: "a number between 0 and 64") }
+        innerWidth = Int(Double(headCount * headSize) * ratio)
+        try RuyiTransformerConfiguration.check(file, "hidden_size", headCount * headSize, "heads x head size")
+        guard layerCount % 2 == 0 else { throw file.fault("num_layers", expected: "an even number") }
+        guard headSize % 4 == 0 else { throw file.fault("attention_head_dim", expected: "a multiple of 4") }
+        guard patchSize == 2 else { throw file.fault("patch_size", expected: "2") }
+        guard try file.bool("learn_sigma", default: true) else { throw file.fault("learn_sigma", expected: "true") }
+        guard try file.string("norm_type", default: "layer_norm") == "layer_norm" else {
+            throw file.fault("norm_type", expected: "layer_norm")
+        }
+        guard try file.string("activation_fn", default: "gelu-approximate") == "gelu-approximate" else {
+            throw file.fault("activation_fn", expected: "gelu-approximate")
+        }
+        guard secondWidth % 8 == 0 else { throw file.fault("cross_attention_dim_t5", expected: "a multiple of 8") }
+        let side = Int(Double(queryCount).squareRoot())
+        guard side * side == queryCount else { throw file.fault("n_query", expected: "a square number") }
+        guard contextWidth % headCount == 0 else {
+            throw file.fault("cross_attention_dim", expected: "a multiple of num_attention_heads \(headCount)")
+        }
+        guard innerWidth > 0, innerWidth <= 1 << 20 else { throw file.fault("mlp_ratio", expected: "a smaller number") }
+    }
+
+    private static func check(_ file: JSONObject, _ key: String, _ expected: Int, _ what: String) throws(Fault) {
+        guard try file.int(key, default: expected) == expected else {
+            throw file.fault(key, expected: "\(what) = \(expected)")
+        }
+    }
+}
+
+/// The VAE's sizes and modes, from `vae/config.json` (specification section 6).
+struct RuyiVAEConfiguration: Sendable, Equatable {
+    /// What an attention layer of the mid block attends over.
+    enum AttentionKind: String, Sendable {
+        case spatial, temporal, full = "3d", spatialTemporal = "spatial_temporal"
+    }
+
+    /// How a video is cut into chunks.
+    enum Chunking: Sendable {
+        /// Zero padding between encoder chunks, decoder convolutions with memory (`cache_compression_vae`).
+        case cache
+        /// Zero padding, decoder chunks that see their neighbours in the mid block (`slice_compression_vae`).
+        case slice
+        /// Every chunk repeats its first frame (`slice_mag_vae`).
+        case replicate
+        /// The whole video at once.
+        case none
+    }
+
+    let widths: [Int]
+    let layersPerBlock: Int
+    let latentChannels: Int
+    let groups: Int
+    let scalingFactor: Float
+    let encoderChunk: Int
+    let decoderChunk: Int
+    let chunking: Chunking
+    let normalizesPerFrame: Bool
+    let hasAttention: Bool
+    let attention: AttentionKind
+    let attentionHeads: Int
+    let tilesEncoder: Bool
+    let tilesDecoder: Bool
+    let tileSize: Int
+    let tileOverlap: Double
+
+    /// Pixels of a latent along each side.
+    var spatialFactor: Int { 1 << (widths.count - 1) }
+    /// Side of a tile in latents.
+    var latentTileSize: Int { tileSize / spatialFactor }
+
+    init(_ file: JSONObject) throws(Fault) {
+        let base = try file.positive("ch", default: 128)
+        let multipliers = try file.ints("ch_mult", default: [1, 2, 4, 4])
+        guard multipliers.count == 4, multipliers.allSatisfy({ (1...64).contains($0) }), base <= 4096 else {
+            throw file.fault("ch_mult", expected: "four small positive integers")
+        }
+        widths = multipliers.map { $0 * base }
+        layersPerBlock = try file.positive("layers_per_block", default: 2)
+        latentChannels = try file.positive("latent_channels", default: 4)
+        let groupCount = try file.positive("norm_num_groups", default: 32)
+        groups = groupCount
+        guard widths.allSatisfy({ $0 % groupCount == 0 }) else {
+            throw file.fault("norm_num_groups", expected: "a divisor of every width \(widths)")
+        }
+        guard layersPerBlock <= 64 else { throw file.fault("layers_per_block", expected: "at most 64") }
+        let factor = try file.double("scaling_factor", default: 0.1825)
+        guard factor.isFinite, factor > 0 else { throw file.fault("scaling_factor", expected: "a positive number") }
+        scalingFactor = Float(factor)
+        encoderChunk = try file.positive("mini_batch_encoder", default: 9)
+        decoderChunk = try file.positive("mini_batch_decoder", default: 3)
+        let isSliced = try file.bool("slice_compression_vae", default: false)
+        let replicates = try file.bool("slice_mag_vae", default: true)
+        let isCached = try file.bool("cache_compression_vae", default: false)
+        chunking = isCached ? .cache : isSliced ? .slice : replicates ? .replicate : .none
+        normalizesPerFrame = try file.bool("spatial_group_norm", default: false)
+        hasAttention = try file.bool("mid_block_use_attention", default: true)
+        guard let kind = AttentionKind(rawValue: try file.string("mid_block_attention_type", default: "3d")) else {
+            throw file.fault("mid_block_attention_type", expected: "spatial, temporal, 3d or spatial_temporal")
+        }
+        attention = kind
+        let heads = try file.positive("mid_block_num_attention_heads", default: 1)
+        attentionHeads = heads
+        guard widths[3] % heads == 0 else {
+            throw file.fault("mid_block_num_attention_heads", expected: "a divisor of \(widths[3])")
+        }
+        let tiles = try file.bool("use_tiling", default: false)
+        tilesEncoder = try file.bool("use_tiling_encoder", default: false) || tiles
+        tilesDecoder = try file.bool("use_tiling_decoder", default: false) || tiles
+        tileSize = try file.positive("tile_sample_min_size", default: 384)
+        tileOverlap = try file.double("tile_overlap_factor", default: 0.25)
+        guard tileSize >= 16, tileSize % 8 == 0 else {
+            throw file.fault("tile_sample_min_size", expected: "a multiple of 8 of at least 16")
+        }
+        guard tileOverlap >= 0, tileOverlap <= 0.75 else {
+            throw file.fault("tile_overlap_factor", expected: "a number from 0 to 0.75")
+        }
+        try RuyiVAEConfiguration.check(file)
+    }
+
+    /// Refuses the published class's variants that Ruyi does not use.
+    private static func check(_ file: JSONObject) throws(Fault) {
+        func require(_ key: String, _ expected: String) throws(Fault) {
+            guard try file.string(key, default: expected) == expected else { throw file.fault(key, expected: expected) }
+        }
+        try require("act_fn", "silu")
+        try require("mid_block_type", "MidBlock3D")
+        for key in ["in_channels", "out_channels"] where try file.int(key, default: 3) != 3 {
+            throw file.fault(key, expected: "3")
+        }
+        let down = ["SpatialDownBlock3D"] + Array(repeating: "SpatialTemporalDownBlock3D", count: 3)
+        let up = ["SpatialUpBlock3D"] + Array(repeating: "SpatialTemporalUpBlock3D", count: 3)
+        guard try file.strings("down_block_types", default: down) == down else {
+            throw file.fault("down_block_types", expected: down.joined(separator: ", "))
+        }
+        guard try file.strings("up_block_types", default: up) == up else {
+            throw file.fault("up_block_types", expected: up.joined(separator: ", "))
+        }
+        if file.has("use_gc_blocks") { throw file.fault("use_gc_blocks", expected: "null") }
+    }
+}
+
+/// Everything that a Ruyi folder's configuration files say.
+struct RuyiConfiguration: Sendable {
+    let transformer: RuyiTransformerConfiguration
+    let vae: RuyiVAEConfiguration
+    let clip: CLIPVision.Configuration
+    let processor: CLIPImageProcessor
+
+    init(_ folder: ModelFolder) throws(Fault) {
+        let transformerFile = try folder.json("transformer/config.json")
+        transformer = try RuyiTransformerConfiguration(transformerFile)
+        vae = try RuyiVAEConfiguration(try folder.json("vae/config.json"))
+        clip = try CLIPVision.Configuration(try folder.json("image_encoder/config.json"))
+        processor = try CLIPImageProcessor(try folder.json("image_encoder/preprocessor_config.json"))
+        guard transformer.inChannels == 3 * vae.latentChannels else {
+            throw transformerFile.fault("in_channels", expected: "three times the VAE's latent channels")
+        }
+        guard transformer.outChannels == 2 * vae.latentChannels else {
+            throw transformerFile.fault("out_channels", expected: "twice the VAE's latent channels")
+        }
+        guard processor.cropSize >= clip.imageSize else {
+            throw Fault(
+                .badData, "crop_size is \(processor.cropSize), expected the encoder's image_size \(clip.imageSize)",
+                at: folder.path + "/image_encoder/preprocessor_config.json")
+        }
+    }
+}

@@ -1,0 +1,93 @@
+import RuyiEncoders
+
+/// What a run costs: tokens, floating-point operations for the progress bar, and the peak of activation memory.
+struct RuyiCost {
+    private let configuration: RuyiConfiguration
+    private let plan: Plan
+    /// Transformer tokens of one clip.
+    let tokens: Int
+    private let latentFrames: Int
+
+    init(_ configuration: RuyiConfiguration, _ plan: Plan) {
+        self.configuration = configuration
+        self.plan = plan
+        latentFrames = RuyiCost.latentFrames(plan.frames, configuration.vae)
+        tokens = latentFrames * (plan.height / 16) * (plan.width / 16)
+    }
+
+    /// Latent frames of a clip of `frames` frames.
+    static func latentFrames(_ frames: Int, _ vae: RuyiVAEConfiguration) -> Int {
+        frames == 1 ? 1 : frames / vae.encoderChunk * vae.decoderChunk
+    }
+
+    private var guidanceBatch: Int { plan.guidance > 1 ? 2 : 1 }
+    private var pixels: Int { plan.width * plan.height }
+
+    // MARK: Work
+
+    /// The run's parts, with their operations as cost.
+    func stages(modelCalls: Int) -> [Stage] {
+        let vae = configuration.vae
+        let widths = vae.widths.map(Double.init)
+        let frames = Double(plan.frames)
+        // Operations per pixel and frame of the full-resolution blocks and of those below them, 27 taps each.
+        let encodeCost = Double(pixels) * frames * 54 * (4 * widths[0] * widths[0] + 1.2 * widths[1] * widths[1])
+        let decodeCost =
+            Double(pixels) * frames * 54
+            * (widths[1] * widths[0] + 5 * widths[0] * widths[0] + widths[1] * widths[1] + 2 * widths[2] * widths[1])
+        let transformer = configuration.transformer
+        let (count, width) = (Double(tokens), Double(transformer.hiddenSize))
+        let perToken = 2 * width * (12 * width + 2 * Double(transformer.innerWidth)) + 4 * count * width
+        let callCost = Double(guidanceBatch) * count * perToken * Double(transformer.layerCount)
+        let clip = configuration.clip
+        let clipWidth = Double(clip.hiddenSize)
+        let clipCost =
+            2 * Double(clip.patchCount) * clipWidth * (4 * clipWidth + 2 * Double(clip.intermediateSize))
+            * Double(clip.layerCount)
+        return [
+            Stage(name: "reading the picture", steps: 1, cost: clipCost),
+            Stage(name: "encoding", steps: 2, cost: 2 * encodeCost),
+            Stage(name: "denoising", steps: modelCalls, parts: transformer.layerCount, cost: callCost * Double(modelCalls)),
+            Stage(name: "decoding", steps: plan.frames, cost: decodeCost),
+        ]
+    }
+
+    // MARK: Memory
+
+    /// The largest sum of activations that live at one time, in bytes.
+    var peakBytes: Int { max(transformerBytes, encoderBytes, decoderBytes) + fixedBytes }
+
+    /// The video's frames before encoding, latents, and scratch of the threads.
+    private var fixedBytes: Int { 4 * (3 * pixels * plan.frames + 16 * latentFrames * pixels / 64 * 6) + (96 << 20) }
+
+    /// Skips of the first half, and the streams of one block.
+    private var transformerBytes: Int {
+        let transformer = configuration.transformer
+        let rows = guidanceBatch * tokens
+        let stream = 4 * rows * transformer.hiddenSize
+        let inner = 4 * min(rows, 4032) * (2 * transformer.innerWidth + transformer.hiddenSize)
+        return stream * (transformer.layerCount / 2 - 1) + max(7 * stream, 4 * stream + inner)
+    }
+
+    /// Four tensors of a chunk at full resolution.
+    private var encoderBytes: Int {
+        let vae = configuration.vae
+        let side = vae.tilesEncoder ? min(pixels, vae.tileSize * vae.tileSize) : pixels
+        return 4 * 4 * min(plan.frames, vae.encoderChunk) * side * vae.widths[0] + convolutionWeightBytes
+    }
+
+    /// What the decoder's convolutions remember, two frames each, and the tensors of the frames in work.
+    private var decoderBytes: Int {
+        let vae = configuration.vae
+        let side = vae.tilesDecoder ? min(pixels, vae.tileSize * vae.tileSize) : pixels
+        let isStreaming = vae.chunking == .cache && vae.normalizesPerFrame && vae.attention == .spatial
+        let frames = isStreaming ? 1 : min(plan.frames, vae.encoderChunk)
+        let (narrow, middle, wide) = (vae.widths[0], vae.widths[1], vae.widths[2])
+        let memories = 2 * (middle + 5 * narrow + narrow + middle) + 2 * (wide + 6 * middle + wide) / 4
+        let work = frames * (3 * middle + 2 * narrow)
+        return 4 * side * ((isStreaming ? memories : 0) + work) + convolutionWeightBytes
+    }
+
+    /// One layer's weights, unpacked for the time of its convolution.
+    private var convolutionWeightBytes: Int { 4 * 27 * (configuration.vae.widths.last ?? 0) * (configuration.vae.widths.last ?? 0) }
+}

@@ -1,0 +1,192 @@
+import RuyiFiles
+import RuyiLayers
+import RuyiTensor
+
+/// What the transformer is conditioned on, prepared once for a run; B is the guidance batch.
+struct RuyiConditioning: Sendable {
+    /// Both text streams with padding in place of masked tokens, `[B, text tokens, C]`.
+    let text: Tensor
+    /// The picture's tokens, or their padding, `[B, queries, C]`.
+    let picture: Tensor
+    /// The part of the conditioning vector that does not depend on time, `[B, D]`.
+    let extra: Tensor
+}
+
+/// One guidance half's control embeddings (specification section 3).
+struct RuyiControl: Sendable {
+    /// `[1, text tokens, C]`, any float type.
+    let first: Tensor
+    /// `[1, second text tokens, C5]`.
+    let second: Tensor
+    /// Which tokens of either stream are real.
+    let firstMask: [Bool]
+    let secondMask: [Bool]
+}
+
+/// The conditioning vector and the cross-attention contexts (specification sections 5.2 to 5.4).
+struct RuyiEmbedder: Sendable {
+    private let configuration: RuyiTransformerConfiguration
+    private let timeLinear1, timeLinear2: Linear
+    private let extraLinear1, extraLinear2: Linear
+    private let textLinear1, textLinear2: Linear
+    private let pooler: RuyiAttentionPooler
+    private let style: Tensor
+    private let textPadding, picturePadding: Tensor
+    private let resampler: RuyiResampler
+
+    /// pictureWidth is the width of the image encoder's features.
+    init(_ scope: WeightScope, pictureWidth: Int, _ configuration: RuyiTransformerConfiguration) {
+        let (width, context, second) = (configuration.hiddenSize, configuration.contextWidth, configuration.secondWidth)
+        self.configuration = configuration
+        let time = scope / "time_extra_emb"
+        timeLinear1 = Linear(time / "timestep_embedder" / "linear_1", RuyiEmbedder.sinusoidWidth, width)
+        timeLinear2 = Linear(time / "timestep_embedder" / "linear_2", width, width)
+        pooler = RuyiAttentionPooler(time / "pooler", configuration)
+        style = (time / "style_embedder").take("weight", [1, width])
+        let extraWidth = configuration.pooledWidth + 6 * RuyiEmbedder.sinusoidWidth + width
+        extraLinear1 = Linear(time / "extra_embedder" / "linear_1", extraWidth, 4 * width)
+        extraLinear2 = Linear(time / "extra_embedder" / "linear_2", 4 * width, width)
+        textLinear1 = Linear(scope / "text_embedder" / "linear_1", second, 4 * second)
+        textLinear2 = Linear(scope / "text_embedder" / "linear_2", 4 * second, context)
+        textPadding = scope.take(
+            "text_embedding_padding", [configuration.textLength + configuration.secondTextLength, context])
+        picturePadding = scope.take("clip_padding", [configuration.queryCount, context])
+        resampler = RuyiResampler(scope / "clip_projection", pictureWidth: pictureWidth, configuration)
+    }
+
+    private static let sinusoidWidth = 256
+
+    /// The vector of a timestep: time plus everything else, `[B, D]`.
+    func vector(time: Float, _ conditioning: RuyiConditioning, _ trace: RuyiStepTrace?) -> Tensor {
+        let backend = conditioning.extra.backend
+        let batch = conditioning.extra.shape[0]
+        let sinusoid = Embeddings.sinusoid(time, width: RuyiEmbedder.sinusoidWidth)
+        let waves = backend.copy(Tensor((0..<batch).flatMap { _ in sinusoid }, [batch, sinusoid.count]))
+        let timeVector = timeLinear2(timeLinear1(waves, .silu))
+        trace?.record("temb.time", timeVector)
+        let vector = backend.combine(timeVector, 1, conditioning.extra, 1)
+        trace?.record("temb", vector)
+        return vector
+    }
+
+    /// The time-independent part: pooled second stream, output size and style. width and height in pixels.
+    func extra(
+        _ controls: [RuyiControl], width: Int, height: Int, backend: any Backend, _ trace: RuyiStepTrace?
+    ) -> Tensor {
+        let pooled = backend.concatenate(controls.map { pooler(backend.copy($0.second)) }, axis: 0)  // [B, pooled]
+        trace?.record("temb.pooled", pooled)
+        let sizes: [Float] = [1024, 1024, Float(height), Float(width), 0, 0]
+        let batch = controls.count
+        trace?.record("time_ids", Tensor((0..<batch).flatMap { _ in sizes }, [batch, sizes.count]))
+        let waves = sizes.flatMap { Embeddings.sinusoid($0, width: RuyiEmbedder.sinusoidWidth) }
+        let sizeWaves = Tensor((0..<batch).flatMap { _ in waves }, [batch, waves.count])
+        let styles = backend.concatenate(Array(repeating: style, count: batch), axis: 0)
+        let joined = backend.concatenate([pooled, sizeWaves, styles], axis: 1)
+        return extraLinear2(extraLinear1(joined, .silu))
+    }
+
+    /// Both text streams side by side, `[B, tokens, C]`; masked tokens are replaced by learned padding.
+    func text(_ controls: [RuyiControl], backend: any Backend, _ trace: RuyiStepTrace?) -> Tensor {
+        let second = backend.concatenate(controls.map(\.second), axis: 0)  // [B, tokens, C5]
+        let projected = textLinear2(textLinear1(second, .silu))
+        trace?.record("text.projected", projected.reshaped([projected.count / projected.shape[2], projected.shape[2]]))
+        let first = backend.concatenate(controls.map(\.first), axis: 0)
+        let joined = backend.concatenate([first, projected], axis: 1)
+        let items = controls.enumerated().map { index, control in
+            replaceMasked(joined.selected(0, index), control.firstMask + control.secondMask, by: textPadding)
+        }
+        return backend.concatenate(items.map { $0.expanded(at: 0) }, axis: 0)
+    }
+
+    /// The picture's tokens for the items that see it, `[B, queries, C]`, and learned padding for the others.
+    func picture(_ features: Tensor?, sees: [Bool], backend: any Backend) -> Tensor {
+        let padding = backend.copy(picturePadding).expanded(at: 0)
+        let seen = features.map { resampler($0) }
+        return backend.concatenate(sees.map { $0 ? seen ?? padding : padding }, axis: 0)
+    }
+
+    private func replaceMasked(_ tokens: Tensor, _ mask: [Bool], by padding: Tensor) -> Tensor {
+        let rows = mask.enumerated().map { index, isReal in
+            (isReal ? tokens : padding).sliced(0, index..<index + 1)
+        }
+        return tokens.backend.concatenate(rows, axis: 0)
+    }
+}
+
+/// Attention pooling of the second text stream by its mean (specification section 5.2).
+private struct RuyiAttentionPooler: Sendable {
+    let positions: Tensor
+    let query, key, value, output: Linear
+    let heads = 8
+
+    init(_ scope: WeightScope, _ configuration: RuyiTransformerConfiguration) {
+        let width = configuration.secondWidth
+        positions = scope.take("positional_embedding", [configuration.secondTextLength + 1, width])
+        query = Linear(scope / "q_proj", width, width)
+        key = Linear(scope / "k_proj", width, width)
+        value = Linear(scope / "v_proj", width, width)
+        output = Linear(scope / "c_proj", width, configuration.pooledWidth)
+    }
+
+    func callAsFunction(_ x: Tensor) -> Tensor {  // [1, tokens, C5] -> [1, pooled]
+        let backend = x.backend
+        let (count, width) = (x.shape[1], x.shape[2])
+        let averaging = backend.copy(Tensor([Float](repeating: 1 / Float(count), count: count), [1, count]))
+        let mean = backend.linear(
+            averaging, weight: backend.copy(x.selected(0, 0).permuted([1, 0])), bias: nil, activation: .none,
+            residual: nil)
+        let tokens = backend.combine(
+            backend.concatenate([mean, x.selected(0, 0)], axis: 0), 1, positions, 1
+        ).expanded(at: 0)
+        let q = query(tokens.sliced(1, 0..<1))
+        let scale = 1 / Float(width / heads).squareRoot()
+        let pooled = backend.attention(q, key(tokens), value(tokens), heads: heads, scale: scale)
+        return output(pooled).reshaped([1, output.weight.shape[0]])
+    }
+}
+
+/// Resamples the picture's patches to a few tokens by attention from learned queries (specification section 5.4).
+private struct RuyiResampler: Sendable {
+    let positions, queries: Tensor
+    let inWeight, inBias: Tensor
+    let output: Linear
+    let queryNorm, keyNorm: LayerNorm
+    let input: Linear?
+    let heads: Int
+
+    init(_ scope: WeightScope, pictureWidth: Int, _ configuration: RuyiTransformerConfiguration) {
+        let width = configuration.contextWidth
+        positions = scope.take("pos_embed", [configuration.queryCount, width])
+        queries = scope.take("query", [configuration.queryCount, width])
+        inWeight = (scope / "attn").take("in_proj_weight", [3 * width, width])
+        inBias = (scope / "attn").take("in_proj_bias", [3 * width])
+        output = Linear(scope / "attn" / "out_proj", width, width)
+        queryNorm = LayerNorm(scope / "ln_q", width, epsilon: 1e-5)
+        keyNorm = LayerNorm(scope / "ln_kv", width, epsilon: 1e-5)
+        input = pictureWidth == width ? nil : Linear(scope / "kv_proj", pictureWidth, width, bias: false)
+        heads = configuration.headCount
+    }
+
+    func callAsFunction(_ features: Tensor) -> Tensor {  // [1, patches, Cv] -> [1, queries, C]
+        let backend = features.backend
+        let patches = features.shape[1]
+        let keys = keyNorm(input.map { $0(features) } ?? features)
+        let q = queryNorm(backend.copy(queries))
+        let (from, to) = (RuyiResampler.side(queries.shape[0]), RuyiResampler.side(patches))
+        let keyPositions = Embeddings.bicubicGrid(positions, from: from, to: to)
+        let attended = backend.attention(
+            part(0)(backend.combine(q, 1, positions, 1).expanded(at: 0)),
+            part(1)(backend.combine(keys, 1, keyPositions, 1)), part(2)(keys), heads: heads,
+            scale: 1 / Float(inWeight.shape[1] / heads).squareRoot())
+        return output(attended)
+    }
+
+    /// The query, key or value projection of the packed one.
+    private func part(_ index: Int) -> Linear {
+        let width = inWeight.shape[1]
+        let range = index * width..<(index + 1) * width
+        return Linear(weight: inWeight.sliced(0, range), bias: inBias.sliced(0, range))
+    }
+
+    static func side(_ count: Int) -> Int { Int(Double(count).squareRoot().rounded()) }
+}

@@ -1,0 +1,137 @@
+import RuyiFault
+import RuyiFiles
+import RuyiSampling
+
+/// Turns a request into exact sizes, counts and settings (specification sections 2, 4 and 11).
+struct RuyiPlanner {
+    let request: Request
+    let configuration: RuyiConfiguration
+    let folder: ModelFolder
+
+    func plan(image: PictureSize?) throws(Fault) -> Plan {
+        guard let image else {
+            throw Fault(
+                .usage, "\(Ruyi.title) animates a picture and none was given", at: "IMAGE",
+                hint: "name a PNG or JPEG file, as in: ruyi photo.jpg --model DIR")
+        }
+        var plan = Plan()
+        plan.family = Ruyi.name
+        plan.fps = request.fps ?? 24
+        try size(&plan, image)
+        try length(&plan)
+        try sampling(&plan)
+        try controls(&plan)
+        let cost = RuyiCost(configuration, plan)
+        plan.tokens = cost.tokens
+        plan.activationBytes = cost.peakBytes
+        plan.weightBytes = try RuyiRenderer.weightBytes(folder)
+        plan.stages = cost.stages(modelCalls: try modelCalls(plan))
+        return plan
+    }
+
+    // MARK: Size
+
+    private func size(_ plan: inout Plan, _ image: PictureSize) throws(Fault) {
+        let asked: PictureSize
+        if let width = request.width, let height = request.height {
+            asked = PictureSize(width: width, height: height)
+            (plan.width, plan.height) = (width / 16 * 16, height / 16 * 16)
+            if plan.width != width || plan.height != height {
+                plan.notes.append(
+                    "size \(width)x\(height) -> \(plan.width)x\(plan.height): sides are multiples of 16, cut down")
+            }
+        } else if let short = request.resolution {
+            asked = RuyiSizes.named(short, for: image)
+            (plan.width, plan.height) = (asked.width, asked.height)
+            plan.notes.append(
+                "size \(short)p -> \(plan.width)x\(plan.height): the picture's proportions, sides raised to multiples of 16")
+        } else {
+            let base = request.baseResolution ?? RuyiSizes.defaultBase
+            let (size, ratio) = RuyiSizes.bucket(for: image, base: base)
+            asked = size
+            (plan.width, plan.height) = (size.width, size.height)
+            plan.notes.append(
+                "size \(size.width)x\(size.height): picture \(image.width)x\(image.height), bucket \(ratio) at base \(base)")
+        }
+        guard (16...16384).contains(plan.width), (16...16384).contains(plan.height) else {
+            throw Fault(
+                .usage, "the size \(asked.width)x\(asked.height) is outside 16x16 to 16384x16384", at: "--size",
+                hint: "Ruyi works best between 384 and 896 pixels a side")
+        }
+        let stretch = Double(plan.width * image.height) / Double(plan.height * image.width)
+        if max(stretch, 1 / stretch) > 1.1 {
+            let percent = Int(((max(stretch, 1 / stretch) - 1) * 100).rounded())
+            plan.warnings.append(
+                "the picture is stretched by \(percent) % to fill \(plan.width)x\(plan.height); crop it to that shape to keep its proportions")
+        }
+    }
+
+    // MARK: Length
+
+    private func length(_ plan: inout Plan) throws(Fault) {
+        let chunk = configuration.vae.encoderChunk
+        let asked: Int
+        if let seconds = request.seconds {
+            let count = seconds * Double(plan.fps)
+            guard count >= 0.5, count < 1e6 else {
+                throw Fault(.usage, "\(seconds) seconds is no usable length", at: "--seconds")
+            }
+            asked = Int(count.rounded())
+        } else {
+            asked = request.frames ?? 72
+        }
+        plan.frames = asked == 1 ? 1 : asked / chunk * chunk
+        let limit = RuyiLimits.latentFrames / configuration.vae.decoderChunk * chunk
+        guard plan.frames > 0, plan.frames <= limit else {
+            throw Fault(
+                .usage, "\(asked) frames cannot be rendered", at: request.seconds == nil ? "--frames" : "--seconds",
+                hint: "give 1, or \(chunk) to \(limit) in steps of \(chunk)")
+        }
+        if plan.frames != asked {
+            plan.notes.append("frames \(asked) -> \(plan.frames): whole chunks of \(chunk), cut down")
+        }
+        if plan.frames > 120 { plan.warnings.append("\(Ruyi.title) was trained on clips of up to 120 frames") }
+    }
+
+    // MARK: Sampling and controls
+
+    private func sampling(_ plan: inout Plan) throws(Fault) {
+        plan.steps = request.steps ?? 25
+        plan.guidance = request.guidance ?? 7
+        plan.seed = request.seed ?? 42
+        plan.scheduler = try Sampler(named: request.scheduler ?? Sampler.ddim.rawValue).title
+        guard plan.guidance.isFinite, (0...1000).contains(plan.guidance) else {
+            throw Fault(.usage, "guidance \(plan.guidance) is not between 0 and 1000", at: "--guidance")
+        }
+        if request.prompt?.isEmpty == false || request.negativePrompt?.isEmpty == false {
+            plan.warnings.append("\(Ruyi.title) reads no text: the prompt is ignored; steer with --camera and --motion")
+        }
+    }
+
+    private func modelCalls(_ plan: Plan) throws(Fault) -> Int {
+        let sampler = try Sampler(named: plan.scheduler)
+        return try sampler.scheduler(steps: plan.steps, configuration: try Ruyi.schedule(folder)).timesteps.count
+    }
+
+    private func controls(_ plan: inout Plan) throws(Fault) {
+        let camera = try choice(request.camera ?? "auto", Ruyi.cameras, "--camera")
+        let motion = try choice(request.motion ?? "auto", Ruyi.motions, "--motion")
+        plan.settings = [.camera: camera, .motion: motion]
+        let controls = RuyiControls(try folder.weights("", stem: "embeddings"), configuration.transformer)
+        let key = RuyiControls.key(camera: camera, motion: motion)
+        let missing = controls.missing(key)
+        if missing.count == 4 {
+            let line = "the checkpoint has no control set \(key); its default set is used"
+            if camera == "auto" && motion == "auto" { plan.notes.append(line) } else { plan.warnings.append(line) }
+        } else if !missing.isEmpty {
+            plan.warnings.append("control set \(key) lacks \(missing.joined(separator: ", ")); taken from the default set")
+        }
+    }
+
+    private func choice(_ value: String, _ allowed: [String], _ option: String) throws(Fault) -> String {
+        guard allowed.contains(value) else {
+            throw Fault(.usage, "\"\(value)\" is not a choice", at: option, hint: "one of: " + allowed.joined(separator: ", "))
+        }
+        return value
+    }
+}

@@ -1,0 +1,318 @@
+import RuyiEncoders
+import RuyiFault
+import RuyiFiles
+import RuyiLayers
+import RuyiPicture
+import RuyiSampling
+import RuyiTensor
+
+/// A loaded Ruyi checkpoint (specification section 2).
+final class RuyiRenderer: Renderer {
+    let warnings: [String]
+    private let backend: any Backend
+    private let configuration: RuyiConfiguration
+    private let schedule: SchedulerConfiguration
+    private let controls: RuyiControls
+    private let transformer: RuyiTransformer
+    private let vae: RuyiVAE
+    private let vision: CLIPVision
+    private let files: (transformer: any WeightFile, vae: any WeightFile, vision: any WeightFile)
+
+    init(_ folder: ModelFolder, backend: any Backend) throws(Fault) {
+        self.backend = backend
+        configuration = try RuyiConfiguration(folder)
+        schedule = try Ruyi.schedule(folder)
+        controls = RuyiControls(try folder.weights("", stem: "embeddings"), configuration.transformer)
+        files = (
+            try folder.weights("transformer", stem: "diffusion_pytorch_model"),
+            try folder.weights("vae", stem: "diffusion_pytorch_model"), try RuyiRenderer.imageEncoder(folder)
+        )
+        var warnings: [String] = []
+        let transformerLedger = WeightLedger()
+        transformer = RuyiTransformer(
+            WeightScope(files.transformer, ledger: transformerLedger), pictureWidth: configuration.clip.hiddenSize,
+            configuration.transformer)
+        warnings += try transformerLedger.finish(unknown: .warn)
+        let vaeLedger = WeightLedger()
+        vae = RuyiVAE(WeightScope(files.vae, ledger: vaeLedger), configuration.vae)
+        warnings += try vaeLedger.finish(unknown: .warn)
+        let visionLedger = WeightLedger()
+        vision = CLIPVision(WeightScope(files.vision, ledger: visionLedger) / "vision_model", configuration.clip)
+        // The published file is the whole CLIP: its text tower and projections are not needed.
+        warnings += try visionLedger.finish(unknown: .warn) { key in
+            ["text_model.", "text_projection.", "visual_projection.", "vision_model.post_layernorm."].contains {
+                key.hasPrefix($0)
+            } || key == "logit_scale" || key.hasSuffix("embeddings.position_ids")
+        }
+        self.warnings = warnings
+    }
+
+    /// The image encoder is published as `pytorch_model.bin` or as `model.safetensors`.
+    private static func imageEncoder(_ folder: ModelFolder) throws(Fault) -> any WeightFile {
+        let isTorch = !folder.has("image_encoder/model.safetensors") && folder.has("image_encoder/pytorch_model.bin")
+        return try folder.weights("image_encoder", stem: isTorch ? "pytorch_model" : "model")
+    }
+
+    /// The size on disk of everything that is mapped.
+    static func weightBytes(_ folder: ModelFolder) throws(Fault) -> Int {
+        try folder.weights("transformer", stem: "diffusion_pytorch_model").byteCount
+            + folder.weights("vae", stem: "diffusion_pytorch_model").byteCount + imageEncoder(folder).byteCount
+            + folder.weights("", stem: "embeddings").byteCount
+    }
+
+    func render(_ job: Job) throws {
+        guard let image = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
+        let start = image.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
+        let end = job.endImage?.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
+        let features = try pictureFeatures(start, job)
+        let shape = latentShape(job.plan)
+        var scheduler = try Sampler(named: job.plan.scheduler).scheduler(steps: job.plan.steps, configuration: schedule)
+        let noise = try draw(job, shape, 0)
+        let condition = try inpaintingCondition(start, end, job)
+        let initial = backend.scale(noise, by: scheduler.initNoiseSigma, plus: 0, clampedTo: nil)
+        job.trace?.record("init_noise_sigma", Tensor([scheduler.initNoiseSigma], [1]))
+        job.trace?.record("latents.initial", initial)
+        let latents = try denoise(initial, condition: condition, features: features, &scheduler, job)
+        job.trace?.record("latents.final", latents)
+        files.transformer.release()
+        backend.memory.trim()
+        try decode(latents, job)
+    }
+
+    private func latentShape(_ plan: Plan) -> [Int] {
+        let factor = configuration.vae.spatialFactor
+        let frames = RuyiCost.latentFrames(plan.frames, configuration.vae)
+        return [1, configuration.vae.latentChannels, frames, plan.height / factor, plan.width / factor]
+    }
+
+    private func draw(_ job: Job, _ shape: [Int], _ index: Int) throws -> Tensor {
+        let noise = try job.noise.next(shape)
+        let digits = String(index)
+        job.trace?.record("noise." + String(repeating: "0", count: 3 - digits.count) + digits, noise)
+        return backend.copy(noise)
+    }
+
+    // MARK: Conditioning
+
+    private func pictureFeatures(_ start: Picture, _ job: Job) throws -> Tensor {
+        let pixels = configuration.processor(start)
+        job.trace?.record("image.clip_pixels", pixels)
+        let features = try vision(backend.copy(pixels), cancellation: job.cancellation)
+        job.trace?.record("image.embeds", features)
+        files.vision.release()
+        backend.memory.trim()
+        job.progress(0, 1)
+        return features
+    }
+
+    /// The latents of the mask and of the known frames, `[1, 2 C, f, h, w]` (specification section 4.2).
+    private func inpaintingCondition(_ start: Picture, _ end: Picture?, _ job: Job) throws -> Tensor {
+        let frames = job.plan.frames
+        let known = Set([0] + (end == nil ? [] : [frames - 1]))
+        let startFrame = backend.copy(RuyiRenderer.pixels(start))  // [1, 3, H, W]
+        let endFrame = end.map { backend.copy(RuyiRenderer.pixels($0)) }
+        let blank = backend.scale(startFrame, by: 0, plus: -1, clampedTo: nil)
+        // Where only one frame is rendered and an end picture is given, the last frame is also the first.
+        let masked = (0..<frames).map { frame -> Tensor in
+            if let endFrame, frame == frames - 1 { return endFrame }
+            return known.contains(frame) ? startFrame : blank
+        }
+        let mask = (0..<frames).map { backend.scale(startFrame, by: 0, plus: known.contains($0) ? 0 : 1, clampedTo: nil) }
+        job.trace?.record("image.pixels", startFrame)
+        job.trace?.record("cond.frame_mask", Tensor((0..<frames).map { known.contains($0) ? 0 : 1 }, [frames]))
+        let maskLatents = try encode(mask, "mask", 1, job)
+        let videoLatents = try encode(masked, "video", 2, job)
+        job.trace?.record("cond.mask", maskLatents)
+        job.trace?.record("cond.latents", videoLatents)
+        return backend.concatenate([maskLatents, videoLatents], axis: 1)
+    }
+
+    /// Encodes frames, draws from the posterior and scales: `[1, C, f, h, w]`.
+    private func encode(_ frames: [Tensor], _ name: String, _ index: Int, _ job: Job) throws -> Tensor {
+        let video = backend.concatenate(frames, axis: 0)
+        if name == "video" { job.trace?.record("cond.masked_video", channelsFirst(video)) }
+        let (mean, logVariance) = try vae.encode(video, RuyiVAERun(trace: nil) { try job.cancellation.check() })
+        try job.cancellation.check()
+        let noise = try draw(job, latentShape(job.plan), index)
+        let means = channelsFirst(mean)
+        let logVariances = channelsFirst(logVariance)
+        job.trace?.record("cond.\(name)_vae.mean", means)
+        job.trace?.record("cond.\(name)_vae.logvar", logVariances)
+        backend.memory.trim()
+        job.progress(1, index)
+        let sample = RuyiPosterior.sample(mean: means, logVariance: logVariances, noise: noise)
+        return backend.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+    }
+
+    /// `[T, C, H, W]` as `[1, C, T, H, W]`.
+    private func channelsFirst(_ x: Tensor) -> Tensor { backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
+
+    /// 8-bit pixels as `[1, 3, H, W]` in −1...1.
+    private static func pixels(_ picture: Picture) -> Tensor {
+        let area = picture.width * picture.height
+        var values = [Float](repeating: 0, count: 3 * area)
+        for position in 0..<area {
+            for channel in 0..<3 {
+                values[channel * area + position] = Float(picture.pixels[position * 3 + channel]) / 255 * 2 - 1
+            }
+        }
+        return Tensor(values, [1, 3, picture.height, picture.width])
+    }
+
+    // MARK: Denoising
+
+    private func denoise(
+        _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler, _ job: Job
+    ) throws -> Tensor {
+        let isGuided = job.plan.guidance > 1
+        let set = RuyiControls.key(
+            camera: job.plan.settings[.camera] ?? "auto", motion: job.plan.settings[.motion] ?? "auto")
+        let positive = try controls.positive(set)
+        let halves = isGuided ? [try controls.negative(), positive] : [positive]
+        recordControls(positive, scheduler, job)
+        let firstTrace = job.trace.map { RuyiStepTrace(trace: $0, prefix: "") }
+        let embedder = transformer.embedder
+        let text = embedder.text(halves, backend: backend, firstTrace)
+        let extra = embedder.extra(
+            halves, width: job.plan.width, height: job.plan.height, backend: backend, firstTrace)
+        let blind = embedder.picture(nil, sees: halves.map { _ in false }, backend: backend)
+        let seeing = embedder.picture(features, sees: isGuided ? [false, true] : [true], backend: backend)
+        let patch = configuration.transformer.patchSize
+        let rotary = RuyiRotary.table(
+            rows: initial.shape[3] / patch, columns: initial.shape[4] / patch,
+            headSize: configuration.transformer.headSize)
+        job.trace?.record("rope.cos", rotary.cosines)
+        job.trace?.record("rope.sin", rotary.sines)
+
+        var latents = initial
+        let calls = scheduler.timesteps.count
+        // The picture's features are off for the first 60 % of the calls.
+        let firstSeeing = Int((Double(calls) * (1 - 0.40)).rounded(.up))
+        for call in 0..<calls {
+            let input = backend.copy(scheduler.scaleModelInput(latents, call: call))
+            let whole = backend.concatenate([input, condition], axis: 1)
+            let batch = backend.concatenate(halves.map { _ in whole }, axis: 0)
+            let conditioning = RuyiConditioning(text: text, picture: call < firstSeeing ? blind : seeing, extra: extra)
+            let trace = stepTrace(call, firstSeeing: firstSeeing, job)
+            let step = "step." + RuyiRenderer.digits(call)
+            if call == 0 { job.trace?.record("\(step).input", backend.concatenate(halves.map { _ in input }, axis: 0)) }
+            trace?.record("text.context", text)
+            trace?.record("clip.context", conditioning.picture)
+            let output = try transformer(
+                batch, time: scheduler.timesteps[call], conditioning: conditioning, rotary: rotary,
+                cancellation: job.cancellation, trace: trace
+            ) { job.progress(2, call * transformer.blockCount + $0 + 1) }
+            try job.cancellation.check()
+            job.trace?.record("\(step).t", Tensor([scheduler.timesteps[call]], [1]))
+            job.trace?.record("\(step).model_output", output)
+            let guided = guide(output, isGuided ? Float(job.plan.guidance) : nil)
+            job.trace?.record("\(step).guided", guided)
+            let noise = scheduler.needsNoise ? try draw(job, latents.shape, 3 + call) : nil
+            latents = scheduler.step(modelOutput: guided, call: call, latents: latents, noise: noise)
+            job.trace?.record("\(step).latents", latents)
+        }
+        return backend.copy(latents)
+    }
+
+    /// The first half of the channels, `negative + scale · (positive − negative)`; nil takes the only item.
+    private func guide(_ output: Tensor, _ scale: Float?) -> Tensor {
+        let prediction = output.sliced(1, 0..<configuration.vae.latentChannels)
+        guard let scale else { return backend.copy(prediction) }
+        return backend.combine(prediction.sliced(0, 1..<2), scale, prediction.sliced(0, 0..<1), 1 - scale)
+    }
+
+    /// Block stages are recorded for the first call and for the first one that sees the picture.
+    private func stepTrace(_ call: Int, firstSeeing: Int, _ job: Job) -> RuyiStepTrace? {
+        guard let trace = job.trace, call == 0 || call == firstSeeing else { return nil }
+        return RuyiStepTrace(trace: trace, prefix: call == 0 ? "" : "step.\(RuyiRenderer.digits(call)).")
+    }
+
+    private func recordControls(_ control: RuyiControl, _ scheduler: any Scheduler, _ job: Job) {
+        guard let trace = job.trace else { return }
+        trace.record("text.embeds", control.first)
+        trace.record("text.embeds.2", control.second)
+        trace.record("text.mask", Tensor(integers: control.firstMask.map { $0 ? 1 : 0 }, [1, control.firstMask.count]))
+        trace.record("text.mask.2", Tensor(integers: control.secondMask.map { $0 ? 1 : 0 }, [1, control.secondMask.count]))
+        let times = scheduler.timesteps
+        trace.record("timesteps", Tensor(integers: times.map { Int64($0) }, [times.count]))
+        if let sigmas = scheduler.sigmas { trace.record("sigmas", Tensor(sigmas, [sigmas.count])) }
+    }
+
+    private static func digits(_ number: Int) -> String {
+        String(repeating: "0", count: max(0, 3 - String(number).count)) + String(number)
+    }
+
+    // MARK: Decoding
+
+    private func decode(_ latents: Tensor, _ job: Job) throws {
+        let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        job.trace?.record("vae.decode.in", scaled)
+        let input = backend.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]
+        let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
+        let isSmoothed = configuration.vae.chunking != .cache && job.plan.frames > configuration.vae.encoderChunk
+        var kept: [Tensor] = []
+        var done = 0
+        func deliver(_ frames: Tensor) throws {  // [T, 3, H, W], in −1...1
+            let unit = backend.scale(frames, by: 0.5, plus: 0.5, clampedTo: 0...1)
+            if job.trace != nil { kept.append(unit) }
+            for index in 0..<unit.shape[0] {
+                try job.cancellation.check()
+                try job.frames(RuyiRenderer.picture(unit.selected(0, index)))
+                done += 1
+                job.progress(3, done)
+            }
+        }
+        var raw: [Tensor] = []
+        try vae.decode(input, run) { frames in
+            try job.cancellation.check()
+            if isSmoothed || job.trace != nil { raw.append(frames) }
+            if !isSmoothed { try deliver(frames) }
+        }
+        if let trace = job.trace { trace.record("vae.decode.out", channelsFirst(backend.concatenate(raw, axis: 0))) }
+        if isSmoothed { try deliver(try smoothed(backend.concatenate(raw, axis: 0), run, job)) }
+        if let trace = job.trace {
+            trace.record("video", backend.copy(backend.concatenate(kept, axis: 0).permuted([0, 2, 3, 1])))
+        }
+    }
+
+    /// The video averaged with a second pass through the VAE whose chunks lie half a chunk later (specification 6.6).
+    private func smoothed(_ decoded: Tensor, _ run: RuyiVAERun, _ job: Job) throws -> Tensor {
+        let chunk = configuration.vae.encoderChunk
+        let (before, after) = (chunk / 2, chunk - chunk / 2)
+        let video = backend.scale(decoded, by: 1, plus: 0, clampedTo: -1...1)
+        let count = video.shape[0]
+        let middle = video.sliced(0, before..<count - after)
+        let (mean, _) = try vae.encode(middle, run)
+        job.trace?.record("smooth.vae.mean", channelsFirst(mean))
+        var frames: [Tensor] = []
+        try vae.decode(mean, run) { frames.append($0) }
+        let again = backend.concatenate(frames, axis: 0)
+        job.trace?.record("smooth.decode.out", channelsFirst(again))
+        let average = backend.combine(middle, 0.5, again, 0.5)
+        let joined = backend.concatenate([video.sliced(0, 0..<before), average, video.sliced(0, count - after..<count)], axis: 0)
+        return backend.scale(joined, by: 1, plus: 0, clampedTo: -1...1)
+    }
+
+    /// `[3, H, W]` in 0...1 as 8-bit pixels, truncated as the reference truncates them.
+    private static func picture(_ frame: Tensor) -> Picture {
+        let area = frame.shape[1] * frame.shape[2]
+        let values = frame.floats()
+        var pixels = [UInt8](repeating: 0, count: 3 * area)
+        for position in 0..<area {
+            for channel in 0..<3 { pixels[position * 3 + channel] = RuyiRenderer.byte(values[channel * area + position]) }
+        }
+        return Picture(width: frame.shape[2], height: frame.shape[1], pixels: pixels)
+    }
+
+    /// NaN, which only broken weights give, becomes black.
+    private static func byte(_ value: Float) -> UInt8 { value.isNaN ? 0 : UInt8(min(max(value * 255, 0), 255)) }
+}
+
+/// Draws from the VAE's diagonal Gaussian (specification section 6.4).
+enum RuyiPosterior {
+    /// `mean + e^(½ logVariance) · noise`, all of one shape.
+    static func sample(mean: Tensor, logVariance: Tensor, noise: Tensor) -> Tensor {
+        let backend = mean.backend
+        return backend.combine(mean, 1, backend.multiply(noise, backend.exponential(backend.scale(logVariance, by: 0.5, plus: 0, clampedTo: nil))), 1)
+    }
+}

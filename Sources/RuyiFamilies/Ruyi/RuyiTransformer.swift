@@ -1,0 +1,229 @@
+import RuyiFiles
+import RuyiLayers
+import RuyiTensor
+
+private let normEpsilon: Float = 1e-6
+
+/// Ruyi's transformer (HunyuanTransformer3DModel, specification section 5): a U of blocks with full attention over
+/// space and time, cross-attention to two text streams and to the picture, and skips from the first half to the second.
+struct RuyiTransformer: Sendable {
+    let configuration: RuyiTransformerConfiguration
+    let embedder: RuyiEmbedder
+    private let patchWeight, patchBias: Tensor
+    private let blocks: [RuyiBlock]
+    private let modulation: Linear
+    private let projection: Linear
+
+    /// pictureWidth is the width of the image encoder's features.
+    init(_ scope: WeightScope, pictureWidth: Int, _ configuration: RuyiTransformerConfiguration) {
+        let width = configuration.hiddenSize
+        let patch = configuration.patchSize
+        self.configuration = configuration
+        embedder = RuyiEmbedder(scope, pictureWidth: pictureWidth, configuration)
+        let place = scope / "pos_embed" / "proj"
+        patchWeight = place.take("weight", [width, configuration.inChannels, patch, patch])
+        patchBias = place.take("bias", [width])
+        blocks = (0..<configuration.layerCount).map { RuyiBlock(scope / "blocks" / $0, index: $0, configuration) }
+        modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
+        projection = Linear(scope / "proj_out", width, patch * patch * configuration.outChannels)
+    }
+
+    /// The model's output for every item of the guidance batch, `[B, outChannels, f, h, w]`.
+    ///
+    /// - Parameters:
+    ///   - input: latents and conditioning, `[B, inChannels, f, h, w]`.
+    ///   - time: the timestep.
+    ///   - conditioning: the prepared streams of the same batch.
+    ///   - rotary: the table of one frame's positions.
+    func callAsFunction(
+        _ input: Tensor, time: Float, conditioning: RuyiConditioning, rotary: RotaryTable,
+        cancellation: Cancellation, trace: RuyiStepTrace?, blockDone: (Int) -> Void
+    ) throws -> Tensor {
+        let backend = input.backend
+        let frames = input.shape[2]
+        let embedding = embedder.vector(time: time, conditioning, trace)  // [B, D]
+        let activated = backend.activate(embedding, .silu)
+        var hidden = patchify(input, trace)  // [B, N, D]
+        var skips: [Tensor] = []
+        for (index, block) in blocks.enumerated() {
+            try cancellation.check()
+            let skip = block.takesSkip ? skips.removeLast() : nil
+            hidden = block(
+                hidden, skip: skip, frames: frames, embedding: activated, text: conditioning.text,
+                picture: conditioning.picture, rotary: rotary, trace)
+            if block.givesSkip { skips.append(hidden) }
+            blockDone(index)
+        }
+        try cancellation.check()
+        let modulated = modulation(activated)  // [B, 2 D]: scale, then shift
+        let width = configuration.hiddenSize
+        let normed = backend.layerNorm(
+            hidden, weight: nil, bias: nil, epsilon: normEpsilon, scale: modulated.sliced(1, 0..<width),
+            shift: modulated.sliced(1, width..<2 * width))
+        trace?.record("final.out", normed)
+        return unpatchify(projection(normed), like: input)
+    }
+
+    /// The number of blocks, for progress.
+    var blockCount: Int { blocks.count }
+
+    /// Tokens in the order frame, row, column: `[B, f · h/2 · w/2, D]`.
+    private func patchify(_ x: Tensor, _ trace: RuyiStepTrace?) -> Tensor {
+        let (batch, channels, frames, patch) = (x.shape[0], x.shape[1], x.shape[2], configuration.patchSize)
+        let (rows, columns) = (x.shape[3] / patch, x.shape[4] / patch)
+        let backend = x.backend
+        let patches = backend.copy(
+            x.reshaped([batch, channels, frames, rows, patch, columns * patch])
+                .reshaped([batch, channels, frames * rows, patch, columns, patch]).permuted([0, 2, 4, 1, 3, 5]))
+        let tokens = backend.linear(
+            patches.reshaped([batch, frames * rows * columns, channels * patch * patch]), weight: patchWeight,
+            bias: patchBias, activation: .none, residual: nil)
+        trace?.record("embed.patch", tokens.reshaped([batch * frames, rows * columns, configuration.hiddenSize]))
+        trace?.record("embed.out", tokens)
+        return tokens
+    }
+
+    /// The inverse: `out[b, c, f, 2r + p, 2s + q] = y[b, token, (2p + q) · C + c]`.
+    private func unpatchify(_ y: Tensor, like x: Tensor) -> Tensor {
+        let (batch, frames, patch) = (x.shape[0], x.shape[2], configuration.patchSize)
+        let (rows, columns, channels) = (x.shape[3] / patch, x.shape[4] / patch, configuration.outChannels)
+        return y.backend.copy(
+            y.reshaped([batch, frames * rows, columns, patch, patch, channels]).permuted([0, 5, 1, 3, 2, 4])
+        ).reshaped([batch, channels, frames, rows * patch, columns * patch])
+    }
+}
+
+/// One block (specification section 5.6).
+private struct RuyiBlock: Sendable {
+    let takesSkip: Bool
+    let givesSkip: Bool
+    let name: String
+    let skipNorm: LayerNorm?
+    let skipLinear: Linear?
+    let positions: Tensor
+    let norm1, norm2, norm3, normClip, normClipOut: LayerNorm
+    let shift: Linear
+    let attention, textAttention, pictureAttention: RuyiAttention
+    let gateNorm: LayerNorm
+    let gateProjection: Linear
+    let feedForward: FeedForward
+
+    init(_ scope: WeightScope, index: Int, _ configuration: RuyiTransformerConfiguration) {
+        let width = configuration.hiddenSize
+        let half = configuration.layerCount / 2
+        takesSkip = index > half
+        givesSkip = index < half - 1
+        name = "block." + String(repeating: "0", count: max(0, 3 - String(index).count)) + String(index)
+        skipNorm = takesSkip ? LayerNorm(scope / "skip_norm", 2 * width, epsilon: normEpsilon) : nil
+        skipLinear = takesSkip ? Linear(scope / "skip_linear", 2 * width, width) : nil
+        positions = RuyiBlock.positions(scope / "t_embed", width)
+        norm1 = LayerNorm(scope / "norm1" / "norm", width, epsilon: normEpsilon)
+        shift = Linear(scope / "norm1" / "linear", width, width)
+        norm2 = LayerNorm(scope / "norm2", width, epsilon: normEpsilon)
+        norm3 = LayerNorm(scope / "norm3", width, epsilon: normEpsilon)
+        normClip = LayerNorm(scope / "norm_clip", width, epsilon: normEpsilon)
+        normClipOut = LayerNorm(scope / "norm_clip_out", width, epsilon: normEpsilon)
+        attention = RuyiAttention(scope / "attn1", context: width, configuration)
+        textAttention = RuyiAttention(scope / "attn2", context: configuration.contextWidth, configuration)
+        pictureAttention = RuyiAttention(scope / "attn_clip", context: configuration.contextWidth, configuration)
+        // The reference passes the width as the epsilon: (x − mean) / sqrt(variance + D).
+        gateNorm = LayerNorm(scope / "gate_clip" / "norm", width, epsilon: Float(width))
+        gateProjection = Linear(scope / "gate_clip" / "proj", width, 2 * width)
+        feedForward = FeedForward(
+            inner: Linear(scope / "ff" / "net" / 0 / "proj", width, configuration.innerWidth), .geluTanh,
+            outer: Linear(scope / "ff" / "net" / 2, configuration.innerWidth, width))
+    }
+
+    /// Frame positions: the stored table, whose rounding counts, or the computed one where the file has none.
+    private static func positions(_ scope: WeightScope, _ width: Int) -> Tensor {
+        scope.takeIfPresent("pe", [1, RuyiLimits.latentFrames, width]).map { $0.selected(0, 0) }
+            ?? Embeddings.positions(count: RuyiLimits.latentFrames, width: width)
+    }
+
+    func callAsFunction(
+        _ x: Tensor, skip: Tensor?, frames: Int, embedding: Tensor, text: Tensor, picture: Tensor,
+        rotary: RotaryTable, _ trace: RuyiStepTrace?
+    ) -> Tensor {
+        let backend = x.backend
+        var hidden = x  // [B, N, D]
+        if let skip, let skipNorm, let skipLinear {
+            hidden = skipLinear(skipNorm(backend.concatenate([hidden, skip], axis: 2)))
+            trace?.record(name + ".skip.out", hidden)
+        }
+        if frames != 1 { hidden = addPositions(hidden, frames: frames) }
+        let normed = norm1(hidden, shift: shift(embedding))
+        trace?.record(name + ".norm1.out", normed)
+        let attended = attention(normed, context: normed, rotary: rotary, keyRotary: rotary)
+        trace?.record(name + ".attn1.out", attended)
+        hidden = backend.combine(hidden, 1, attended, 1)
+        let normed2 = norm2(hidden)
+        let textual = textAttention(normed2, context: text, rotary: rotary, keyRotary: nil)
+        trace?.record(name + ".attn2.out", textual)
+        hidden = backend.combine(hidden, 1, textual, 1)
+        let pictured = pictureAttention(normClip(hidden), context: picture, rotary: rotary, keyRotary: nil)
+        trace?.record(name + ".attn_clip.out", pictured)
+        let gated = backend.gated(gateProjection(gateNorm(pictured)), .gelu)
+        trace?.record(name + ".gate_clip.out", gated)
+        let change = normClipOut(gated)
+        trace?.record(name + ".norm_clip_out.out", change)
+        hidden = backend.combine(hidden, 1, change, 1)
+        let forwarded = feedForward(norm3(hidden))
+        trace?.record(name + ".ff.out", forwarded)
+        hidden = backend.combine(hidden, 1, forwarded, 1)
+        trace?.record(name + ".out", hidden)
+        return hidden
+    }
+
+    /// Adds each frame's position row to all of its tokens.
+    private func addPositions(_ hidden: Tensor, frames: Int) -> Tensor {
+        let backend = hidden.backend
+        let (tokens, width) = (hidden.shape[1], hidden.shape[2])
+        let perFrame = tokens / frames
+        let rows = backend.copy(positions.sliced(0, 0..<frames))
+        let repeated = Tensor(
+            dtype: .f32, shape: [frames, perFrame, width], strides: [width, 0, 1], offset: rows.offset,
+            storage: rows.storage)
+        return backend.combine(hidden, 1, backend.copy(repeated).reshaped([tokens, width]), 1)
+    }
+}
+
+/// Attention with layer norm on each head's queries and keys.
+private struct RuyiAttention: Sendable {
+    let query, key, value, output: Linear
+    let queryNorm, keyNorm: LayerNorm
+    let heads: Int
+    let scale: Float
+
+    init(_ scope: WeightScope, context: Int, _ configuration: RuyiTransformerConfiguration) {
+        let (width, size) = (configuration.hiddenSize, configuration.headSize)
+        query = Linear(scope / "to_q", width, width)
+        key = Linear(scope / "to_k", context, width)
+        value = Linear(scope / "to_v", context, width)
+        output = Linear(scope / "to_out" / 0, width, width)
+        queryNorm = LayerNorm(scope / "norm_q", size, epsilon: normEpsilon)
+        keyNorm = LayerNorm(scope / "norm_k", size, epsilon: normEpsilon)
+        heads = configuration.headCount
+        scale = 1 / Float(size).squareRoot()
+    }
+
+    func callAsFunction(_ x: Tensor, context: Tensor, rotary: RotaryTable, keyRotary: RotaryTable?) -> Tensor {
+        let q = queryNorm.perHead(query(x), heads: heads, rotary: rotary)
+        let k = keyNorm.perHead(key(context), heads: heads, rotary: keyRotary)
+        return output(x.backend.attention(q, k, value(context), heads: heads, scale: scale))
+    }
+}
+
+/// Limits of the model that are not in its configuration.
+enum RuyiLimits {
+    /// Rows of the table of frame positions.
+    static let latentFrames = 512
+}
+
+/// Records the stages of one model call under the golden cases' names: the first call's plain, later calls' with
+/// `step.NNN.` in front.
+struct RuyiStepTrace {
+    let trace: Trace
+    let prefix: String
+
+    func record(_ name: String, _ tensor: Tensor) { trace.record(prefix + name, tensor) }
+}

@@ -1,0 +1,27 @@
+import RuyiFiles
+import RuyiTensor
+
+/// `y = x Wᵀ + b` over the last axis.
+public struct Linear: Sendable {
+    /// `[out, in]`, in the type in which it is stored.
+    public let weight: Tensor
+    /// `[out]`.
+    public let bias: Tensor?
+
+    /// Takes `weight` `[output, input]` and, if the layer has one, `bias` `[output]`.
+    public init(_ scope: WeightScope, _ input: Int, _ output: Int, bias: Bool = true) {
+        weight = scope.take("weight", [output, input])
+        self.bias = bias ? scope.take("bias", [output]) : nil
+    }
+
+    /// Wraps weights that were taken elsewhere, such as a part of a packed projection.
+    public init(weight: Tensor, bias: Tensor?) {
+        self.weight = weight
+        self.bias = bias
+    }
+
+    /// The product, followed by the activation and the residual. x `[..., in]`, residual and result `[..., out]`.
+    public func callAsFunction(_ x: Tensor, _ activation: Activation = .none, residual: Tensor? = nil) -> Tensor {
+        x.backend.linear(x, weight: weight, bias: bias, activation: activation, residual: residual)
+    }
+}

@@ -1,0 +1,48 @@
+import RuyiFiles
+import RuyiTensor
+
+/// Layer norm over the last axis with learned weight and bias.
+public struct LayerNorm: Sendable {
+    public let weight: Tensor
+    public let bias: Tensor
+    public let epsilon: Float
+
+    /// Takes `weight` and `bias` `[width]`.
+    public init(_ scope: WeightScope, _ width: Int, epsilon: Float) {
+        weight = scope.take("weight", [width])
+        bias = scope.take("bias", [width])
+        self.epsilon = epsilon
+    }
+
+    /// x `[B, ..., width]`; shift `[B, width]` is added to the result.
+    public func callAsFunction(_ x: Tensor, shift: Tensor? = nil) -> Tensor {
+        x.backend.layerNorm(x, weight: weight, bias: bias, epsilon: epsilon, scale: nil, shift: shift)
+    }
+
+    /// The norm over each head of x `[B, N, heads · width]`, then the rotation.
+    public func perHead(_ x: Tensor, heads: Int, rotary: RotaryTable?) -> Tensor {
+        x.backend.headNorm(x, heads: heads, weight: weight, bias: bias, epsilon: epsilon, rotary: rotary)
+    }
+}
+
+/// Group norm with learned weight and bias, followed by an activation.
+public struct GroupNorm: Sendable {
+    public let weight: Tensor
+    public let bias: Tensor
+    public let groups: Int
+    public let epsilon: Float
+
+    /// Takes `weight` and `bias` `[channels]`.
+    public init(_ scope: WeightScope, _ channels: Int, groups: Int, epsilon: Float) {
+        weight = scope.take("weight", [channels])
+        bias = scope.take("bias", [channels])
+        self.groups = groups
+        self.epsilon = epsilon
+    }
+
+    /// x `[T, C, H, W]`; statistics over each frame or over all frames.
+    public func callAsFunction(_ x: Tensor, perFrame: Bool, _ activation: Activation = .none) -> Tensor {
+        x.backend.groupNorm(
+            x, groups: groups, weight: weight, bias: bias, epsilon: epsilon, perFrame: perFrame, activation: activation)
+    }
+}

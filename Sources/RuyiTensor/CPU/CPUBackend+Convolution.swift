@@ -1,0 +1,202 @@
+import RuyiKernelTable
+
+/// Depth of the panels that are gathered at a time.
+private let panelDepth = 512
+/// Slivers of positions of one task; the packed weights are streamed once for all of them.
+private let sliversPerTask = 8
+
+extension CPUBackend {
+    public func convolution(
+        _ timeline: [Tensor?], weight: Tensor, bias: Tensor?, stride: ConvolutionStride, padding: SpatialPadding,
+        residual: Tensor?
+    ) -> Tensor {
+        guard let first = timeline.lazy.compactMap({ $0 }).first else {
+            preconditionFailure("a convolution needs at least one frame")
+        }
+        precondition(
+            weight.rank == 5 && first.rank == 3 && weight.shape[1] == first.shape[0],
+            "weight \(weight.shape) does not take frames \(first.shape)")
+        let frames = timeline.map { $0.map(dense) }
+        for case .some(let frame) in frames {
+            precondition(frame.shape == first.shape, "frames \(frame.shape) and \(first.shape) differ")
+        }
+        let work = ConvolutionWork(
+            kernels: kernels, channels: weight.shape[1], height: first.shape[1], width: first.shape[2],
+            outputs: weight.shape[0], kernelTime: weight.shape[2], kernelHeight: weight.shape[3],
+            kernelWidth: weight.shape[4], stride: stride, padding: padding)
+        precondition(
+            work.outputHeight > 0 && work.outputWidth > 0 && timeline.count >= work.kernelTime,
+            "\(timeline.count) frames \(first.shape) are smaller than the kernel \(weight.shape)")
+        let count = (timeline.count - work.kernelTime) / stride.time + 1
+        let result = empty([count, work.outputs, work.outputHeight, work.outputWidth])
+        if let residual { precondition(residual.shape == result.shape, "residual \(residual.shape) is not \(result.shape)") }
+        let addend = residual.map(dense)
+        let biases = vector(bias, count: work.outputs, "bias")
+        let blocks = (work.area + sliversPerTask * kernels.nr - 1) / (sliversPerTask * kernels.nr)
+        withScratch(work.packedCount) { packed in
+            let shared = Shared(packed)
+            let usable = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
+            pool.parallel(work.outputSlivers) { sliver in
+                withScratch(2 * work.depth * kernels.mr) { work.pack(usable, sliver, scratch: $0, into: shared.pointer) }
+            }
+            pool.parallel(count * blocks) { task in
+                let frame = task / blocks
+                let sources = (0..<work.kernelTime).map { frames[frame * stride.time + $0]?.floatPointer }
+                let origin = frame * work.outputs * work.area
+                withScratch(work.scratchCount) { scratch in
+                    work.convolve(
+                        sources, block: task % blocks, weights: shared.pointer, scratch: scratch, bias: biases,
+                        residual: addend.map { $0.floatPointer + origin }, into: result.floatPointer + origin)
+                }
+            }
+        }
+        return result
+    }
+}
+
+/// An implicit matrix product: the left operand is the weights `[outputs][taps · channels]`, the right one the values
+/// under each tap, gathered panel by panel; the result has the frames' own layout.
+private struct ConvolutionWork: @unchecked Sendable {
+    let kernels: KernelTable
+    let channels: Int
+    let height: Int
+    let width: Int
+    let outputs: Int
+    let kernelTime: Int
+    let kernelHeight: Int
+    let kernelWidth: Int
+    let stride: ConvolutionStride
+    let padding: SpatialPadding
+
+    var outputHeight: Int { (height + padding.before + padding.after - kernelHeight) / stride.height + 1 }
+    var outputWidth: Int { (width + padding.before + padding.after - kernelWidth) / stride.width + 1 }
+    /// Positions of an output frame.
+    var area: Int { outputHeight * outputWidth }
+    /// Taps of one frame of the kernel.
+    private var taps: Int { kernelHeight * kernelWidth }
+    /// Values that are summed for one frame of the kernel.
+    private var frameDepth: Int { taps * channels }
+    var depth: Int { kernelTime * frameDepth }
+    var outputSlivers: Int { (outputs + kernels.mr - 1) / kernels.mr }
+    var packedCount: Int { outputSlivers * kernels.mr * depth }
+    var scratchCount: Int { (sliversPerTask * panelDepth + kernels.mr) * kernels.nr }
+
+    /// Packs the weights of `mr` outputs in the order time, tap, channel.
+    func pack(_ weight: Tensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>, into packed: UnsafeMutablePointer<Float>) {
+        guard let element = weight.dtype.element else { return }
+        let mr = kernels.mr
+        let rows = min(mr, outputs - sliver * mr)
+        let allTaps = kernelTime * taps
+        let ordered = scratch + mr * depth
+        kernels.convert(
+            element, weight.rawPointer + sliver * mr * depth * weight.dtype.byteCount, rows * depth, scratch)
+        for row in 0..<rows {
+            for channel in 0..<channels {
+                for tap in 0..<allTaps {
+                    ordered[row * depth + tap * channels + channel] = scratch[row * depth + channel * allTaps + tap]
+                }
+            }
+        }
+        kernels.packLeft(ordered, depth, rows, depth, packed + sliver * mr * depth)
+    }
+
+    func convolve(
+        _ sources: [UnsafeMutablePointer<Float>?], block: Int, weights: UnsafePointer<Float>,
+        scratch: UnsafeMutablePointer<Float>, bias: [Float]?, residual: UnsafeMutablePointer<Float>?,
+        into result: UnsafeMutablePointer<Float>
+    ) {
+        let (mr, nr) = (kernels.mr, kernels.nr)
+        let first = block * sliversPerTask * nr
+        let positions = first..<min(first + sliversPerTask * nr, area)
+        let slivers = (positions.count + nr - 1) / nr
+        let edge = scratch + sliversPerTask * panelDepth * nr
+        var isFirst = true
+        for (time, source) in sources.enumerated() {
+            guard let source else { continue }
+            for start in Swift.stride(from: 0, to: frameDepth, by: panelDepth) {
+                let count = min(panelDepth, frameDepth - start)
+                for sliver in 0..<slivers {
+                    let begin = first + sliver * nr
+                    gather(
+                        source, positions: begin..<min(begin + nr, area), depths: start..<start + count,
+                        into: scratch + sliver * nr * count)
+                }
+                for outputSliver in 0..<outputSlivers {
+                    let a = weights + outputSliver * mr * depth + (time * frameDepth + start) * mr
+                    let rows = min(mr, outputs - outputSliver * mr)
+                    for sliver in 0..<slivers {
+                        let b = UnsafePointer(scratch + sliver * nr * count)
+                        let begin = first + sliver * nr
+                        let columns = min(nr, area - begin)
+                        let c = result + outputSliver * mr * area + begin
+                        if rows == mr && columns == nr {
+                            kernels.tile(count, a, b, c, area, !isFirst)
+                        } else {
+                            kernels.tile(count, a, b, edge, nr, false)
+                            addEdge(edge, nr, to: c, area, rows, columns, accumulate: !isFirst)
+                        }
+                    }
+                }
+                isFirst = false
+            }
+        }
+        for output in 0..<outputs {
+            let target = result + output * area + first
+            if isFirst { target.update(repeating: 0, count: positions.count) }
+            if let addend = residual.map({ $0 + output * area + first }) {
+                kernels.combine(target, 1, addend, 1, positions.count, target)
+            }
+            if let bias { kernels.combine(target, 1, nil, bias[output], positions.count, target) }
+        }
+    }
+
+    /// Gathers the values under the taps in `depths` (tap-major, then channel) for up to `nr` output positions.
+    private func gather(
+        _ source: UnsafePointer<Float>, positions: Range<Int>, depths: Range<Int>, into sliver: UnsafeMutablePointer<Float>
+    ) {
+        let nr = kernels.nr
+        let plane = height * width
+        var depth = depths.lowerBound
+        while depth < depths.upperBound {
+            let tap = depth / channels
+            let channel = depth % channels
+            let count = min(channels - channel, depths.upperBound - depth)
+            let rows = sliver + (depth - depths.lowerBound) * nr
+            let planes = source + channel * plane
+            gatherTap(planes, plane, count, tap / kernelWidth, tap % kernelWidth, positions, rows)
+            depth += count
+        }
+    }
+
+    /// Gathers `count` channels under one tap, output row by output row; what lies outside the frame is zero.
+    private func gatherTap(
+        _ source: UnsafePointer<Float>, _ plane: Int, _ count: Int, _ tapRow: Int, _ tapColumn: Int,
+        _ positions: Range<Int>, _ rows: UnsafeMutablePointer<Float>
+    ) {
+        let isOneRow = positions.lowerBound / outputWidth == (positions.upperBound - 1) / outputWidth
+        let firstColumn = positions.lowerBound % outputWidth * stride.width + tapColumn - padding.before
+        let lastColumn = firstColumn + (positions.count - 1) * stride.width
+        let firstRow = positions.lowerBound / outputWidth * stride.height + tapRow - padding.before
+        if !(isOneRow && positions.count == kernels.nr && firstColumn >= 0 && lastColumn < width && firstRow >= 0
+            && firstRow < height)
+        {
+            rows.update(repeating: 0, count: count * kernels.nr)
+        }
+        var position = positions.lowerBound
+        while position < positions.upperBound {
+            let (row, column) = (position / outputWidth, position % outputWidth)
+            let run = min(outputWidth - column, positions.upperBound - position)
+            let y = row * stride.height + tapRow - padding.before
+            let x = column * stride.width + tapColumn - padding.before
+            // The part of the run whose column lies inside the frame.
+            let skipped = min(run, x < 0 ? (-x + stride.width - 1) / stride.width : 0)
+            let inside = max(skipped, min(run, (width - x + stride.width - 1) / stride.width))
+            if y >= 0 && y < height && inside > skipped {
+                kernels.packPlanes(
+                    source + y * width + x + skipped * stride.width, plane, count, inside - skipped, stride.width,
+                    rows + (position - positions.lowerBound) + skipped)
+            }
+            position += run
+        }
+    }
+}

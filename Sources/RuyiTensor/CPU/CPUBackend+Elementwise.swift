@@ -1,0 +1,94 @@
+import RuyiKernelTable
+
+/// Elements that one task of a pointwise operation takes.
+private let grain = 1 << 16
+
+extension CPUBackend {
+    public func activate(_ x: Tensor, _ activation: Activation) -> Tensor {
+        let source = dense(x)
+        let result = empty(x.shape)
+        let kernels = kernels
+        forEachRange(x.count, grain: grain) { range in
+            kernels.affine(
+                source.floatPointer + range.lowerBound, range.count, 1, 0, activation,
+                result.floatPointer + range.lowerBound)
+        }
+        return result
+    }
+
+    public func exponential(_ x: Tensor) -> Tensor {
+        let source = dense(x)
+        let result = empty(x.shape)
+        let kernels = kernels
+        forEachRange(x.count, grain: grain) { range in
+            kernels.exponentials(
+                source.floatPointer + range.lowerBound, range.count, result.floatPointer + range.lowerBound)
+        }
+        return result
+    }
+
+    public func gated(_ x: Tensor, _ activation: Activation) -> Tensor {
+        let width = (x.shape.last ?? 0) / 2
+        precondition(width * 2 == x.shape.last, "\(x.shape) does not split into a value and a gate")
+        let source = dense(x)
+        let result = empty(x.shape.dropLast() + [width])
+        let kernels = kernels
+        let rows = result.count / max(width, 1)
+        forEachRange(rows, grain: max(1, grain / max(width, 1))) { range in
+            for row in range {
+                let from = source.floatPointer + row * 2 * width
+                kernels.gated(from, from + width, activation, width, result.floatPointer + row * width)
+            }
+        }
+        return result
+    }
+
+    public func combine(_ x: Tensor, _ a: Float, _ y: Tensor, _ b: Float) -> Tensor {
+        let kernels = kernels
+        return pairwise(x, y) { kernels.combine($0, a, $1, b, $2, $3) }
+    }
+
+    public func multiply(_ x: Tensor, _ y: Tensor) -> Tensor {
+        let kernels = kernels
+        return pairwise(x, y) { kernels.gated($0, $1, .none, $2, $3) }
+    }
+
+    /// Runs `body(x, y, count, result)` over x's elements, y's repeating over x's leading axes.
+    private func pairwise(
+        _ x: Tensor, _ y: Tensor,
+        _ body: @escaping @Sendable (
+            UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>
+        ) -> Void
+    ) -> Tensor {
+        precondition(
+            y.rank <= x.rank && Array(x.shape.suffix(y.rank)) == y.shape, "\(y.shape) does not repeat over \(x.shape)")
+        let left = dense(x)
+        let right = dense(y)
+        let result = empty(x.shape)
+        let period = right.count
+        guard period > 0 else { return result }
+        forEachRange(x.count, grain: grain) { range in
+            var start = range.lowerBound
+            while start < range.upperBound {
+                let phase = start % period
+                let count = min(range.upperBound - start, period - phase)
+                body(left.floatPointer + start, right.floatPointer + phase, count, result.floatPointer + start)
+                start += count
+            }
+        }
+        return result
+    }
+
+    public func scale(_ x: Tensor, by factor: Float, plus term: Float, clampedTo range: ClosedRange<Float>?) -> Tensor {
+        let source = dense(x)
+        let result = empty(x.shape)
+        let kernels = kernels
+        forEachRange(x.count, grain: grain) { part in
+            let target = result.floatPointer + part.lowerBound
+            kernels.combine(source.floatPointer + part.lowerBound, factor, nil, term, part.count, target)
+            guard let range else { return }
+            for index in 0..<part.count { target[index] = min(max(target[index], range.lowerBound), range.upperBound) }
+        }
+        return result
+    }
+}

@@ -1,0 +1,87 @@
+import Glibc
+import RuyiKernelTable
+
+/// The operations on the CPU: packed matrix products, tiled attention and implicit convolutions on one thread pool,
+/// with kernels picked for the processor at start-up.
+///
+/// The result of an operation does not depend on the number of threads: every element is computed by one task, in an
+/// order that follows from the shapes.
+public final class CPUBackend: Backend {
+    public let memory: MemoryPool
+    public let cancellation: Cancellation
+    /// The instruction-set level of the kernels in use.
+    public let level: KernelLevel
+    let kernels: KernelTable
+    let pool: ThreadPool
+
+    /// Starts `threads` threads. `level` nil takes the best that the processor has; `exhausted` ends the process when
+    /// the system has no more memory.
+    public init(
+        threads: Int, level: KernelLevel? = nil, cancellation: Cancellation = Cancellation(),
+        exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") }
+    ) {
+        let supported = KernelLevel.supported
+        let best = supported.last ?? .baseline
+        self.level = level.flatMap { supported.contains($0) ? $0 : nil } ?? best
+        kernels = self.level.table
+        self.cancellation = cancellation
+        memory = MemoryPool(exhausted: exhausted)
+        pool = ThreadPool(threadCount: threads, cancellation: cancellation)
+    }
+
+    /// Threads that operations run on.
+    public var threadCount: Int { pool.threadCount }
+
+    public func empty(_ shape: [Int]) -> Tensor {
+        let bytes = max(shape.reduce(1, *) * 4, 4)
+        let memory = memory
+        let storage = Storage(base: memory.allocate(bytes), byteCount: bytes, backend: self) { base, count in
+            memory.free(base, count)
+        }
+        return Tensor(dtype: .f32, shape: shape, storage: storage)
+    }
+
+    /// Scratch memory for the time of `body`.
+    func withScratch<Result>(_ count: Int, _ body: (UnsafeMutablePointer<Float>) -> Result) -> Result {
+        let bytes = max(count, 1) * 4
+        let block = memory.allocate(bytes)
+        defer { memory.free(block, bytes) }
+        return body(block.assumingMemoryBound(to: Float.self))
+    }
+
+    /// The values of a small vector of weights, or nil.
+    func vector(_ weight: Tensor?, count: Int, _ name: String) -> [Float]? {
+        guard let weight else { return nil }
+        precondition(weight.count == count, "\(name) \(weight.shape) does not have \(count) values")
+        return weight.floats()
+    }
+
+    /// The tensor itself if its elements are contiguous floats, else a copy.
+    func dense(_ x: Tensor) -> Tensor {
+        x.dtype == .f32 && x.isContiguous ? x : copy(x)
+    }
+
+    /// Runs `body` on ranges of `0..<count` of about `grain` elements.
+    func forEachRange(_ count: Int, grain: Int, _ body: @Sendable (Range<Int>) -> Void) {
+        let tasks = (count + grain - 1) / grain
+        pool.parallel(tasks) { body($0 * grain..<min(($0 + 1) * grain, count)) }
+    }
+}
+
+extension Tensor {
+    /// The first element of a contiguous tensor of floats.
+    var floatPointer: UnsafeMutablePointer<Float> {
+        precondition(dtype == .f32 && isContiguous, "\(dtype) \(shape) with strides \(strides) is not dense f32")
+        return storage.base.assumingMemoryBound(to: Float.self) + offset
+    }
+
+    /// The first element of a tensor of any type.
+    var rawPointer: UnsafeRawPointer { UnsafeRawPointer(storage.base) + offset * dtype.byteCount }
+}
+
+/// A pointer that tasks share: each writes its own part.
+struct Shared<Pointee>: @unchecked Sendable {
+    let pointer: UnsafeMutablePointer<Pointee>
+
+    init(_ pointer: UnsafeMutablePointer<Pointee>) { self.pointer = pointer }
+}

@@ -1,0 +1,108 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiMedia
+import RuyiPicture
+import RuyiSampling
+import RuyiTensor
+import Synchronization
+import Testing
+
+/// A recorded case of the reference: a request, a tiny checkpoint, stage tensors and their tolerances.
+struct GoldenCase {
+    let path: String
+    let expected: SafetensorsFile
+    private let tolerances: [(prefix: String, limit: Double)]
+    private let defaultTolerance: Double
+
+    static let root: String = {
+        var parts = #filePath.split(separator: "/").dropLast(2)
+        parts += ["Goldens", "ruyi"]
+        return "/" + parts.joined(separator: "/")
+    }()
+
+    init(_ name: String) throws {
+        path = GoldenCase.root + "/" + name
+        expected = try SafetensorsFile(path: path + "/expected.safetensors")
+        let table = try JSONObject(parsing: FileBytes.read(path + "/tolerance.json", limit: 1 << 16), file: "tolerance.json")
+        defaultTolerance = try table.double("default", default: 1e-4)
+        tolerances = try table.keys.filter { $0 != "default" }.map { ($0, try table.double($0)) }
+    }
+
+    /// The request in `request.json`.
+    func request() throws -> Request {
+        let json = try JSONObject(parsing: FileBytes.read(path + "/request.json", limit: 1 << 20), file: "request.json")
+        var request = Request()
+        request.image = try json.stringIfPresent("image")
+        request.endImage = try json.stringIfPresent("end_image")
+        request.width = try json.intIfPresent("width")
+        request.height = try json.intIfPresent("height")
+        request.baseResolution = try json.intIfPresent("base_resolution")
+        request.frames = try json.intIfPresent("frames")
+        request.fps = try json.intIfPresent("fps")
+        request.steps = try json.intIfPresent("steps")
+        request.scheduler = try json.stringIfPresent("scheduler")
+        request.guidance = try json.doubleIfPresent("guidance")
+        request.seed = try json.intIfPresent("seed").map { UInt64($0) }
+        request.motion = try json.stringIfPresent("motion")
+        request.camera = try json.stringIfPresent("camera")
+        return request
+    }
+
+    func picture(_ name: String) throws -> Picture { try PictureReader.read(path + "/" + name) }
+
+    /// Renders the case with the recorded draws; gives the trace, the plan and the frames.
+    func render(threads: Int = 2) throws -> (trace: Trace, plan: Plan, frames: [Picture]) {
+        let folder = try ModelFolder(path: path + "/model")
+        let request = try request()
+        let image = try picture(try #require(request.image, "the case has no picture"))
+        let plan = try Ruyi.plan(request, folder: folder, image: PictureSize(width: image.width, height: image.height))
+        let backend = CPUBackend(threads: threads)
+        let trace = Trace()
+        var draws: [String: Tensor] = [:]
+        for key in expected.keys where key.hasPrefix("noise") { draws[key] = try expected.tensor(key) }
+        let frames = Mutex<[Picture]>([])
+        let job = Job(
+            plan: plan, image: image, endImage: try request.endImage.map { try picture($0) },
+            noise: RecordedNoise(draws, from: path), trace: trace, cancellation: backend.cancellation,
+            progress: { _, _ in }, frames: { frame in frames.withLock { $0.append(frame) } })
+        try Ruyi.load(folder, backend: backend).render(job)
+        return (trace, plan, frames.withLock { $0 })
+    }
+
+    /// The tolerance of a tensor: its own, the longest prefix's, or the default.
+    func tolerance(_ name: String) -> Double {
+        tolerances.filter { name.hasPrefix($0.prefix) }.max { $0.prefix.count < $1.prefix.count }?.limit
+            ?? defaultTolerance
+    }
+
+    /// Compares a tensor with the recorded one: nil when it holds, else what is wrong.
+    func mismatch(_ name: String, _ tensor: Tensor) throws -> String? {
+        let recorded = try expected.tensor(name)
+        guard tensor.shape == recorded.shape else { return "\(name) is \(tensor.shape), expected \(recorded.shape)" }
+        if recorded.dtype == .i64 { return tensor.integers() == recorded.integers() ? nil : "\(name) differs" }
+        let error = relativeError(tensor.floats(), recorded.floats())
+        return error <= tolerance(name) ? nil : "\(name): relative error \(error) > \(tolerance(name))"
+    }
+
+    /// Every recorded name under `prefix` that the trace lacks or that is out of tolerance.
+    func mismatches(_ trace: Trace, prefix: String = "") throws -> [String] {
+        let found = Dictionary(trace.tensors.map { ($0.name, $0.tensor) }) { $1 }
+        return try expected.keys.filter { $0.hasPrefix(prefix) && $0 != "__metadata__" }.compactMap { name in
+            guard let tensor = found[name] else { return "\(name) was not recorded" }
+            return try mismatch(name, tensor)
+        }
+    }
+}
+
+/// ‖a − b‖ / ‖b‖.
+func relativeError(_ a: [Float], _ b: [Float]) -> Double {
+    guard a.count == b.count else { return .infinity }
+    var difference = 0.0
+    var norm = 0.0
+    for (x, y) in zip(a, b) {
+        difference += (Double(x) - Double(y)) * (Double(x) - Double(y))
+        norm += Double(y) * Double(y)
+    }
+    return (difference / max(norm, 1e-60)).squareRoot()
+}

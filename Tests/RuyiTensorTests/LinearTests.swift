@@ -1,0 +1,108 @@
+import COpenBLAS
+import RuyiTensor
+import Testing
+
+@Suite("linear layers")
+struct LinearTests {
+    static let shapes: [(rows: Int, depth: Int, columns: Int)] = [
+        (1, 1, 1), (1, 7, 3), (2, 16, 32), (14, 32, 32), (15, 33, 33), (28, 511, 65), (29, 513, 64), (100, 1030, 97),
+        (5, 2816, 130), (303, 64, 256), (4033, 40, 70),
+    ]
+
+    @Test("x Wᵀ agrees with an independent BLAS on every level", arguments: shapes)
+    func agreesWithBLAS(_ size: (rows: Int, depth: Int, columns: Int)) {
+        var random = TestRandom(7)
+        let x = random.tensor([size.rows, size.depth])
+        let w = random.tensor([size.columns, size.depth])
+        var expected = [Float](repeating: 0, count: size.rows * size.columns)
+        cblas_sgemm(
+            CblasRowMajor, CblasNoTrans, CblasTrans, blasint(size.rows), blasint(size.columns), blasint(size.depth), 1,
+            x.floats(), blasint(size.depth), w.floats(), blasint(size.depth), 0, &expected, blasint(size.columns))
+        for backend in backends {
+            let y = backend.linear(x, weight: w, bias: nil, activation: .none, residual: nil)
+            #expect(y.shape == [size.rows, size.columns])
+            #expect(relativeError(y.floats(), expected) < 1e-6, "\(backend.level)")
+        }
+    }
+
+    @Test("bias, activation and residual are fused in that order", arguments: Activation.allCases)
+    func fusion(_ activation: Activation) {
+        var random = TestRandom(11)
+        let x = random.tensor([2, 17, 50])
+        let w = random.tensor([67, 50])
+        let bias = random.tensor([67])
+        let residual = random.tensor([2, 17, 67])
+        for backend in backends {
+            let plain = backend.linear(x, weight: w, bias: nil, activation: .none, residual: nil).floats()
+            let fused = backend.linear(x, weight: w, bias: bias, activation: activation, residual: residual)
+            let biases = bias.floats()
+            let expected = zip(plain.enumerated(), residual.floats()).map { item, r in
+                reference(activation, item.element + biases[item.offset % 67]) + r
+            }
+            #expect(relativeError(fused.floats(), expected) < 1e-6, "\(backend.level)")
+        }
+    }
+
+    @Test("weights are read where they lie, whatever their type", arguments: [DType.f16, .bf16, .f8e4m3, .f8e5m2, .f64])
+    func weightTypes(_ dtype: DType) {
+        var random = TestRandom(13)
+        let (columns, depth) = (45, 77)
+        let bytes = (0..<columns * depth * dtype.byteCount).map { index -> UInt8 in
+            // Small exponents: no infinities or NaN among the random patterns.
+            let byte = UInt8(truncatingIfNeeded: random.bits())
+            switch dtype {
+            case .f16, .bf16: return index % 2 == 1 ? byte & 0xBB : byte
+            case .f64: return index % 8 == 7 ? (byte & 0x80) | 0x3F : index % 8 == 6 ? byte & 0xEF : byte
+            default: return byte & 0xBB
+            }
+        }
+        let storage = Storage(base: .allocate(byteCount: bytes.count, alignment: 16), byteCount: bytes.count) { base, _ in
+            base.deallocate()
+        }
+        bytes.withUnsafeBytes { storage.base.copyMemory(from: $0.baseAddress!, byteCount: bytes.count) }
+        let w = Tensor(dtype: dtype, shape: [columns, depth], storage: storage)
+        let x = random.tensor([9, depth])
+        for backend in backends {
+            let expected = backend.linear(
+                x, weight: Tensor(w.floats(), w.shape), bias: nil, activation: .none, residual: nil)
+            let y = backend.linear(x, weight: w, bias: nil, activation: .none, residual: nil)
+            #expect(y.floats() == expected.floats(), "\(backend.level)")
+        }
+    }
+
+    @Test("every bit pattern of the narrow types converts exactly")
+    func conversions() {
+        for dtype in [DType.f16, .bf16, .f8e4m3, .f8e5m2] {
+            let count = dtype.byteCount == 2 ? 65536 : 256
+            let storage = Storage(base: .allocate(byteCount: count * dtype.byteCount, alignment: 16), byteCount: count * dtype.byteCount) { base, _ in
+                base.deallocate()
+            }
+            for index in 0..<count {
+                if dtype.byteCount == 2 {
+                    storage.base.storeBytes(of: UInt16(index), toByteOffset: 2 * index, as: UInt16.self)
+                } else {
+                    storage.base.storeBytes(of: UInt8(index), toByteOffset: index, as: UInt8.self)
+                }
+            }
+            let all = Tensor(dtype: dtype, shape: [count], storage: storage)
+            for backend in backends {
+                let converted = backend.copy(all).floats()
+                let wrong = zip(converted, all.floats()).enumerated().filter {
+                    !($0.element.0 == $0.element.1 || ($0.element.0.isNaN && $0.element.1.isNaN))
+                }
+                #expect(wrong.isEmpty, "\(backend.level) \(dtype): pattern \(wrong.first?.offset ?? 0)")
+            }
+        }
+    }
+
+    @Test("the bits do not depend on the number of threads")
+    func threads() {
+        var random = TestRandom(17)
+        let x = random.tensor([130, 600])
+        let w = random.tensor([333, 600])
+        let results = [1, 2, 5, 8].map {
+            CPUBackend(threads: $0).linear(x, weight: w, bias: nil, activation: .silu, residual: nil).floats()
+        }
+        #expect(results.allSatisfy { $0 == results[0] })
+    }
+}

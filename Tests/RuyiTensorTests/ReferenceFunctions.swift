@@ -1,0 +1,81 @@
+import Glibc
+import RuyiTensor
+
+/// The activation in double precision.
+func reference(_ activation: Activation, _ x: Float) -> Float {
+    let v = Double(x)
+    switch activation {
+    case .none: return x
+    case .silu: return Float(v / (1 + exp(-v)))
+    case .quickGelu: return Float(v / (1 + exp(-1.702 * v)))
+    case .geluTanh: return Float(0.5 * v * (1 + tanh((2 / Double.pi).squareRoot() * (v + 0.044715 * v * v * v))))
+    case .gelu: return Float(0.5 * v * (1 + erf(v / 2.0.squareRoot())))
+    }
+}
+
+/// Attention by the definition, in double precision. q `[B, Nq, H·d]`, k and v `[B, Nk, H·d]`.
+func referenceAttention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> [Float] {
+    let (batch, queries, keys, width) = (q.shape[0], q.shape[1], k.shape[1], q.shape[2])
+    let size = width / heads
+    let (qs, ks, vs) = (q.floats(), k.floats(), v.floats())
+    var result = [Float](repeating: 0, count: batch * queries * width)
+    for b in 0..<batch {
+        for h in 0..<heads {
+            for i in 0..<queries {
+                let query = (b * queries + i) * width + h * size
+                var scores = (0..<keys).map { j -> Double in
+                    let key = (b * keys + j) * width + h * size
+                    return (0..<size).reduce(0.0) { $0 + Double(qs[query + $1]) * Double(ks[key + $1]) } * Double(scale)
+                }
+                let top = scores.max() ?? 0
+                scores = scores.map { exp($0 - top) }
+                let sum = scores.reduce(0, +)
+                for c in 0..<size {
+                    let total = (0..<keys).reduce(0.0) { $0 + scores[$1] * Double(vs[(b * keys + $1) * width + h * size + c]) }
+                    result[query + c] = Float(total / sum)
+                }
+            }
+        }
+    }
+    return result
+}
+
+/// Convolution by the definition, in double precision; result `[T, O, H', W']`.
+func referenceConvolution(
+    _ timeline: [Tensor?], _ weight: Tensor, _ bias: Tensor?, _ stride: ConvolutionStride, _ padding: SpatialPadding
+) -> (shape: [Int], values: [Float]) {
+    let frame = timeline.compactMap { $0 }[0]
+    let (channels, height, width) = (frame.shape[0], frame.shape[1], frame.shape[2])
+    let (outputs, kt, kh, kw) = (weight.shape[0], weight.shape[2], weight.shape[3], weight.shape[4])
+    let frames = timeline.map { $0?.floats() }
+    let (w, b) = (weight.floats(), bias?.floats())
+    let count = (timeline.count - kt) / stride.time + 1
+    let outHeight = (height + padding.before + padding.after - kh) / stride.height + 1
+    let outWidth = (width + padding.before + padding.after - kw) / stride.width + 1
+    var result: [Float] = []
+    for t in 0..<count {
+        for o in 0..<outputs {
+            for y in 0..<outHeight {
+                for x in 0..<outWidth {
+                    var sum = Double(b?[o] ?? 0)
+                    for dt in 0..<kt {
+                        guard let source = frames[t * stride.time + dt] else { continue }
+                        for c in 0..<channels {
+                            for dy in 0..<kh {
+                                for dx in 0..<kw {
+                                    let row = y * stride.height + dy - padding.before
+                                    let column = x * stride.width + dx - padding.before
+                                    guard row >= 0, row < height, column >= 0, column < width else { continue }
+                                    let tap = (((o * channels + c) * kt + dt) * kh + dy) * kw + dx
+                                    sum += Double(source[(c * height + row) * width + column]) * Double(w[tap])
+                                }
+                            }
+                        }
+                    }
+                    result.append(Float(sum))
+                }
+            }
+        }
+    }
+    return ([count, outputs, outHeight, outWidth], result)
+}
