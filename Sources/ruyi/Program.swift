@@ -29,12 +29,27 @@ struct Program {
     private func answer(_ error: any Error) -> Int32 {
         let text = Ruyi.fullMessage(for: error)
         guard Ruyi.exitCode(for: error) != .success else { return print(text) }
-        let message = Ruyi.message(for: error)
-        let parts = message.split(separator: ". Did you mean ", maxSplits: 1)
-        let what = (parts.first.map(String.init) ?? message).split(whereSeparator: \.isNewline).joined(separator: " ")
-        let hint = parts.count > 1 ? "did you mean \(parts[1])" : "'ruyi --help' lists the options"
-        let fault = Fault(.usage, what.prefix(1).lowercased() + what.dropFirst(), hint: hint)
+        let fault = Program.usageFault(Ruyi.message(for: error))
         return fail(Faults(fault), Reporter(console, style: .plain, isQuiet: false))
+    }
+
+    /// The parser's message in the program's own form: what is wrong, and the way out as a hint.
+    private static func usageFault(_ message: String) -> Fault {
+        for (end, form) in [(". Did you mean ", "did you mean %"), (". Please provide one of ", "use one of %")] {
+            guard let range = message.firstRange(of: end) else { continue }
+            let rest = message[range.upperBound...]
+            // Allowed values come as a sentence or as a list with dashes.
+            let values = rest.split(separator: "\n").filter { $0.hasPrefix("  - ") }.map { $0.dropFirst(4) }
+            let sentence = rest.split(separator: "'").enumerated().filter { !$0.offset.isMultiple(of: 2) }.map(\.element)
+            let listed = form.hasPrefix("did") ? String(rest) : (values.isEmpty ? sentence : values).joined(separator: ", ")
+            return Fault(.usage, lowered(message[..<range.lowerBound]), hint: form.dropLast() + listed)
+        }
+        return Fault(.usage, lowered(message[...]), hint: "'ruyi --help' lists the options")
+    }
+
+    private static func lowered(_ text: Substring) -> String {
+        let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
+        return line.prefix(1).lowercased() + line.dropFirst()
     }
 
     private func render(_ command: Render) -> Int32 {

@@ -27,80 +27,81 @@ enum Executable {
 
     /// Runs a shell command in which `$RUYI` is the program.
     static func shell(_ command: String, in folder: String = "/") throws -> Outcome {
-        try start(["/bin/bash", "-c", command], in: folder, environment: [:]).finish()
+        try start(["/bin/bash", "-c", command], in: folder).finish()
     }
 
     /// Starts a command and returns while it runs.
-    static func start(_ command: [String], in folder: String, environment: [String: String]) throws -> Running {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: command[0])
-        process.arguments = Array(command.dropFirst())
-        process.currentDirectoryURL = URL(fileURLWithPath: folder)
-        process.environment = ProcessInfo.processInfo.environment
+    static func start(_ command: [String], in folder: String, environment: [String: String] = [:]) throws -> Running {
+        let variables = ProcessInfo.processInfo.environment
             .merging(["RUYI": path, "SWIFT_BACKTRACE": "enable=no"]) { $1 }.merging(environment) { $1 }
-        process.standardInput = FileHandle.nullDevice
-        let running = Running(process: process)
-        process.standardOutput = running.output
-        process.standardError = running.errors
-        running.collect()
-        try process.run()
-        return running
+        return try Running(command, in: folder, environment: variables.map { "\($0)=\($1)" })
     }
 }
 
-/// A process under way.
+/// A process under way; its streams go to files, so that no reader has to keep up.
 final class Running: @unchecked Sendable {
-    let process: Process
-    let output = Pipe()
-    let errors = Pipe()
+    let process: pid_t
+    private let scratch: Scratch
     private let started = Date()
-    private let group = DispatchGroup()
-    private let lock = NSLock()
-    private var texts = [Data(), Data()]
 
-    init(process: Process) { self.process = process }
-
-    /// Reads both pipes in the background, so that neither fills up.
-    func collect() {
-        for (index, pipe) in [output, errors].enumerated() {
-            group.enter()
-            pipe.fileHandleForReading.readabilityHandler = { handle in
-                let data = handle.availableData
-                if data.isEmpty {
-                    handle.readabilityHandler = nil
-                    self.group.leave()
-                } else {
-                    self.lock.withLock { self.texts[index].append(data) }
-                }
+    init(_ command: [String], in folder: String, environment: [String]) throws {
+        scratch = try Scratch()
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, scratch("out"), O_WRONLY | O_CREAT, 0o600)
+        posix_spawn_file_actions_addopen(&actions, 2, scratch("err"), O_WRONLY | O_CREAT, 0o600)
+        let command = ["/bin/bash", "-c", "cd \"$0\" && exec \"$@\"", folder] + command
+        var child = pid_t()
+        let code = Running.withStrings(command) { arguments in
+            Running.withStrings(environment) { variables in
+                posix_spawn(&child, command[0], &actions, nil, arguments, variables)
             }
         }
+        process = child
+        try #require(code == 0, "cannot start \(command[0]): \(code)")
     }
 
     /// The text that the process has written to standard error so far.
-    var errorText: String { lock.withLock { String(decoding: texts[1], as: UTF8.self) } }
+    var errorText: String { text("err") }
 
-    /// Waits until standard error holds a text; false when the process ends or ten seconds pass before.
+    /// Waits until standard error holds a text; false when ten seconds pass before.
     func waits(for text: String) -> Bool {
         let limit = Date().addingTimeInterval(10)
         while Date() < limit {
             if errorText.contains(text) { return true }
-            if !process.isRunning { return errorText.contains(text) }
             usleep(2000)
         }
         return false
     }
 
-    /// Waits for the end.
+    /// Sends a signal.
+    func send(_ signal: Int32) { kill(process, signal) }
+
+    /// Waits for the end, a minute at most.
     func finish() -> Outcome {
-        process.waitUntilExit()
-        let seconds = Date().timeIntervalSince(started)
-        group.wait()
-        return lock.withLock {
-            Outcome(
-                code: process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus,
-                output: String(decoding: texts[0], as: UTF8.self), errors: String(decoding: texts[1], as: UTF8.self),
-                seconds: seconds)
+        var status: Int32 = 0
+        while waitpid(process, &status, WNOHANG) == 0 {
+            if Date().timeIntervalSince(started) > 60 { kill(process, SIGKILL) }
+            usleep(1000)
         }
+        let signal = status & 0x7F
+        return Outcome(
+            code: signal == 0 ? status >> 8 & 0xFF : 128 + signal, output: text("out"), errors: text("err"),
+            seconds: Date().timeIntervalSince(started))
+    }
+
+    private func text(_ name: String) -> String {
+        String(decoding: FileManager.default.contents(atPath: scratch(name)) ?? Data(), as: UTF8.self)
+    }
+
+    private static func withStrings<Value>(
+        _ strings: [String], _ body: ([UnsafeMutablePointer<CChar>?]) -> Value
+    ) -> Value {
+        let copies = strings.map { strdup($0) }
+        defer { copies.forEach { free($0) } }
+        return body(copies + [nil])
     }
 }
 
