@@ -33,9 +33,12 @@ static void leave(j_common_ptr codec, int status, const char *text) {
 static void fail(j_common_ptr codec) {
     char text[JMSG_LENGTH_MAX];
     codec->err->format_message(codec, text);
-    int code = codec->err->msg_code;
-    int memory = code == JERR_OUT_OF_MEMORY || code == JERR_NO_BACKING_STORE;
-    leave(codec, memory ? RUYI_JPEG_MEMORY : RUYI_JPEG_BAD, text);
+    switch (codec->err->msg_code) {
+    case JERR_OUT_OF_MEMORY: leave(codec, RUYI_JPEG_MEMORY, text); break;
+    // The limit set below was reached, which a picture of the stated size does not need.
+    case JERR_NO_BACKING_STORE: leave(codec, RUYI_JPEG_BAD, "decoding takes too much memory for its size"); break;
+    default: leave(codec, RUYI_JPEG_BAD, text);
+    }
 }
 
 // A negative level is damage that the library papers over. Only oddities outside the picture data are let pass.

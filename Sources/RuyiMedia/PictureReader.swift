@@ -102,7 +102,8 @@ public enum PictureReader {
         guard !bytes.isEmpty else { throw Fault(.badData, "the picture is empty", at: name) }
         guard let format = format(of: bytes) else {
             throw Fault(
-                .badData, "is not a PNG or JPEG picture\(guess(bytes))", at: name, hint: "convert it to PNG or JPEG first")
+                .badData, "is not a PNG or JPEG picture\(guess(bytes))", at: name,
+                hint: "convert it to PNG or JPEG first")
         }
         var message = MessageBuffer()
         var width: UInt32 = 0
@@ -117,7 +118,9 @@ public enum PictureReader {
         }
         if status == Int32(RUYI_PNG_SHORT) { return .short }
         guard status == 0 else { throw fault(status, format, message.text, at: name) }
-        guard width > 0, height > 0 else { throw Fault(.badData, "the \(format.rawValue) picture has no pixels", at: name) }
+        guard width > 0, height > 0 else {
+            throw Fault(.badData, "the \(format.rawValue) picture has no pixels", at: name)
+        }
         return .size(format, Int(width), Int(height))
     }
 
@@ -137,7 +140,10 @@ public enum PictureReader {
         case Int32(RUYI_PNG_SHORT): cutShort(at: name)
         case Int32(RUYI_PNG_MEMORY):
             Fault(.resources, "not enough memory for the \(format.rawValue) picture: \(text)", at: name)
-        default: Fault(.badData, "the \(format.rawValue) picture is damaged: \(text)", at: name)
+        default:
+            Fault(
+                .badData, "the \(format.rawValue) picture is damaged: \(text)", at: name,
+                hint: "save it again from a program that opens it")
         }
     }
 

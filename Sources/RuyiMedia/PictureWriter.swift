@@ -10,8 +10,11 @@ import RuyiPicture
 
 /// Writes 8-bit RGB PNG pictures; the same picture always gives the same bytes.
 public enum PictureWriter {
-    /// The picture as a PNG file's bytes, with text tags (keys of 1 to 79 Latin letters) if there are any.
+    /// The picture as a PNG file's bytes, with text tags (keys of 1 to 79 ASCII characters) if there are any.
     public static func png(_ picture: Picture, tags: [(key: String, text: String)] = []) throws(Fault) -> [UInt8] {
+        for tag in tags where !(1...79).contains(tag.key.utf8.count) || !tag.key.utf8.allSatisfy({ 32...126 ~= $0 }) {
+            throw Fault(.software, "a PNG picture cannot hold a text tag called \(tag.key)")
+        }
         var message = MessageBuffer()
         var data: UnsafeMutablePointer<UInt8>?
         var length = 0

@@ -92,7 +92,7 @@ public struct VideoOptions: Sendable {
     public var crf: Int
     /// H.264's trade of time for size, by x264's name.
     public var preset: String
-    /// Encoder threads. The file's bytes depend on them, so they do not follow the machine.
+    /// Encoder threads, on which the file's bytes depend, so they do not follow the machine.
     public var threads: Int
     /// Text kept in the file, such as `title` and `comment`.
     public var tags: [String: String]

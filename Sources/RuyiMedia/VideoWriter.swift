@@ -47,7 +47,8 @@ public final class VideoWriter {
         }
         guard width.isMultiple(of: steps.width), height.isMultiple(of: steps.height) else {
             throw Fault(
-                .usage, "a video of \(width)x\(height) pixels cannot be written: \(options.codec.rawValue) needs an even "
+                .usage,
+                "a video of \(width)x\(height) pixels cannot be written: \(options.codec.rawValue) needs an even "
                     + (steps.height == 2 ? "width and height" : "width"),
                 hint: "use \(width + width % steps.width)x\(height + height % steps.height)")
         }

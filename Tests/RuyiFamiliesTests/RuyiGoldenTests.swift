@@ -1,4 +1,5 @@
 import RuyiFamilies
+import RuyiPicture
 import RuyiTensor
 import Testing
 

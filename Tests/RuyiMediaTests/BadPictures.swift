@@ -20,7 +20,9 @@ struct PNGParts {
         return big(length ?? UInt32(data.count)) + body + big(checksum(body))
     }
 
-    static func header(_ width: UInt32, _ height: UInt32, _ depth: UInt8 = 8, _ colour: UInt8 = 2, _ rest: [UInt8] = [0, 0, 0])
+    static func header(
+        _ width: UInt32, _ height: UInt32, _ depth: UInt8 = 8, _ colour: UInt8 = 2, _ rest: [UInt8] = [0, 0, 0]
+    )
         -> [UInt8]
     {
         chunk("IHDR", big(width) + big(height) + [depth, colour] + rest)
@@ -33,7 +35,8 @@ struct PNGParts {
             let first = (sums.0 + UInt32(byte)) % 65_521
             return (first, (sums.1 + first) % 65_521)
         }
-        return [0x78, 0x01, 0x01, UInt8(count & 255), UInt8(count >> 8), UInt8(~count & 255), UInt8(~count >> 8)] + bytes
+        return [0x78, 0x01, 0x01, UInt8(count & 255), UInt8(count >> 8), UInt8(~count & 255), UInt8(~count >> 8)]
+            + bytes
             + big(sums.1 << 16 | sums.0)
     }
 
@@ -62,12 +65,16 @@ struct BadPicture: Sendable {
             bytes[at < 0 ? bytes.count + at : at] ^= value
             return bytes
         }
-        func sized(_ width: UInt32, _ height: UInt32) -> [UInt8] { P.signature + P.header(width, height) + P.data + P.end }
+        func sized(_ width: UInt32, _ height: UInt32) -> [UInt8] {
+            P.signature + P.header(width, height) + P.data + P.end
+        }
         func form(_ depth: UInt8, _ colour: UInt8, _ rest: [UInt8] = [0, 0, 0]) -> [UInt8] {
             P.signature + P.header(4, 4, depth, colour, rest) + P.data + P.end
         }
         var list: [BadPicture] = []
-        for at in [1, 4, 7, 8, 12, 16, 20, 24, 28, 29, 33, 37, 41, 45, 60, 80, 100, P.good.count - 11, P.good.count - 1] {
+        for at in [
+            1, 4, 7, 8, 12, 16, 20, 24, 28, 29, 33, 37, 41, 45, 60, 80, 100, P.good.count - 11, P.good.count - 1,
+        ] {
             list.append(BadPicture("PNG cut after \(at) bytes", [UInt8](P.good.prefix(at))))
         }
         list += [
@@ -94,23 +101,31 @@ struct BadPicture: Sendable {
             BadPicture("PNG with a wrong sum of its end", changed(-1, 1)),
             BadPicture("PNG with a changed sample", changed(60, 1)),
             BadPicture("PNG with the header chunk misnamed", changed(12, 0x20)),
-            BadPicture("PNG with a header of 12 bytes", P.signature + P.chunk("IHDR", [UInt8](repeating: 1, count: 12))),
+            BadPicture(
+                "PNG with a header of 12 bytes", P.signature + P.chunk("IHDR", [UInt8](repeating: 1, count: 12))),
             BadPicture("PNG with two headers", start + P.header(4, 4) + P.data + P.end),
             BadPicture("PNG without data", start + P.end),
             BadPicture("PNG with empty data", start + P.chunk("IDAT", []) + P.end),
-            BadPicture("PNG with data that is not zlib", start + P.chunk("IDAT", [UInt8](repeating: 7, count: 60)) + P.end),
-            BadPicture("PNG with half of its data", start + P.chunk("IDAT", [UInt8](P.stored(P.lines).prefix(30))) + P.end),
+            BadPicture(
+                "PNG with data that is not zlib", start + P.chunk("IDAT", [UInt8](repeating: 7, count: 60)) + P.end),
+            BadPicture(
+                "PNG with half of its data", start + P.chunk("IDAT", [UInt8](P.stored(P.lines).prefix(30))) + P.end),
             BadPicture("PNG with a filter of 9", start + P.chunk("IDAT", P.stored([9] + P.lines.dropFirst())) + P.end),
-            BadPicture("PNG with a chunk of 2147483647 bytes", start + P.chunk("IDAT", [1], length: 0x7FFF_FFFF) + P.end),
+            BadPicture(
+                "PNG with a chunk of 2147483647 bytes", start + P.chunk("IDAT", [1], length: 0x7FFF_FFFF) + P.end),
             BadPicture("PNG with a chunk of 4294967295 bytes", start + P.chunk("IDAT", [1], length: .max) + P.end),
             BadPicture("PNG with an unknown critical chunk", start + P.chunk("ABCD", [1]) + P.data + P.end),
             BadPicture("PNG with digits in a chunk's name", start + P.chunk("12 4", [1]) + P.data + P.end),
-            BadPicture("PNG with a note of a wrong sum", start + P.chunk("tEXt", [1]).dropLast() + [0] + P.data + P.end),
+            BadPicture(
+                "PNG with a note of a wrong sum", start + P.chunk("tEXt", [1]).dropLast() + [0] + P.data + P.end),
             BadPicture("PNG palette after the data", P.signature + P.header(4, 4, 8, 3) + P.data + palette + P.end),
-            BadPicture("PNG palette of 4 bytes", P.signature + P.header(4, 4, 8, 3) + P.chunk("PLTE", [1, 2, 3, 4]) + P.data + P.end),
+            BadPicture(
+                "PNG palette of 4 bytes",
+                P.signature + P.header(4, 4, 8, 3) + P.chunk("PLTE", [1, 2, 3, 4]) + P.data + P.end),
             BadPicture("PNG without an end", start + P.data),
             BadPicture("PNG signature alone twice", P.signature + P.signature),
-            BadPicture("PNG that text transfer damaged", [0x89, 0x50, 0x4E, 0x47, 0x0A, 0x1A, 0x0A] + P.good.dropFirst(8)),
+            BadPicture(
+                "PNG that text transfer damaged", [0x89, 0x50, 0x4E, 0x47, 0x0A, 0x1A, 0x0A] + P.good.dropFirst(8)),
         ]
         return list
     }
@@ -126,7 +141,9 @@ struct BadPicture: Sendable {
             return result
         }
         var list: [BadPicture] = []
-        let cuts = [3, 4, 11, 20, 100, frame + 4, frame + 10, scan + 2, scan + 6, scan + 20, good.count / 2, good.count - 40]
+        let cuts = [
+            3, 4, 11, 20, 100, frame + 4, frame + 10, scan + 2, scan + 6, scan + 20, good.count / 2, good.count - 40,
+        ]
         for at in cuts + [good.count - 1] {
             list.append(BadPicture("JPEG cut after \(at) bytes", [UInt8](good.prefix(at))))
         }
@@ -155,10 +172,15 @@ struct BadPicture: Sendable {
             BadPicture("JPEG scan before its frame", [UInt8](good[..<frame]) + good[scan...]),
             BadPicture("JPEG without a scan", [UInt8](good[..<scan]) + [0xFF, 0xD9]),
             BadPicture("JPEG whose scan is empty", [UInt8](good[..<(scan + 14)]) + [0xFF, 0xD9]),
-            BadPicture("JPEG whose scan is all ones", [UInt8](good[..<(scan + 14)]) + [UInt8](repeating: 0xFE, count: 900) + [0xFF, 0xD9]),
-            BadPicture("JPEG with a marker amid its scan", changed(scan + 101, to: 0xD5, in: changed(scan + 100, to: 0xFF, in: good))),
+            BadPicture(
+                "JPEG whose scan is all ones",
+                [UInt8](good[..<(scan + 14)]) + [UInt8](repeating: 0xFE, count: 900) + [0xFF, 0xD9]),
+            BadPicture(
+                "JPEG with a marker amid its scan",
+                changed(scan + 101, to: 0xD5, in: changed(scan + 100, to: 0xFF, in: good))),
             BadPicture("JPEG with a table segment of 3 bytes", [0xFF, 0xD8, 0xFF, 0xDB, 0, 3, 0] + good.dropFirst(2)),
-            BadPicture("JPEG with a segment longer than the file", [0xFF, 0xD8, 0xFF, 0xE0, 0xFF, 0xFF] + good.prefix(100)),
+            BadPicture(
+                "JPEG with a segment longer than the file", [0xFF, 0xD8, 0xFF, 0xE0, 0xFF, 0xFF] + good.prefix(100)),
             BadPicture("JPEG of tables only", [UInt8](good[..<frame]) + [0xFF, 0xD9]),
             BadPicture("JPEG start alone thrice", [0xFF, 0xD8, 0xFF, 0xD8, 0xFF, 0xD8]),
         ]
@@ -175,7 +197,8 @@ struct BadPicture: Sendable {
             BadPicture("AVIF", [0, 0, 0, 32] + text("ftypavif") + rest), BadPicture("PDF", text("%PDF-1.7") + rest),
             BadPicture("SVG", text("<svg xmlns='x'/>")), BadPicture("plain text", text("not a picture\n")),
             BadPicture("a shell script", text("#!/bin/sh\n")), BadPicture("JPEG start of two bytes", [0xFF, 0xD8]),
-            BadPicture("JPEG 2000", [0, 0, 0, 12, 0x6A, 0x50, 0x20, 0x20] + rest), BadPicture("MNG", [0x8A] + text("MNG") + rest),
+            BadPicture("JPEG 2000", [0, 0, 0, 12, 0x6A, 0x50, 0x20, 0x20] + rest),
+            BadPicture("MNG", [0x8A] + text("MNG") + rest),
         ]
     }
 

@@ -4,13 +4,16 @@ import RuyiMedia
 import RuyiPicture
 import Testing
 
+/// The operating system's number for the limit, whose C type differs from that of the calls.
+private let fileSizeLimit = __rlimit_resource_t(RLIMIT_FSIZE.rawValue)
+
 /// Writes 60 noisy frames with a limit on file sizes; the exit status is that of the fault, 0 without one.
 private func writeUnderLimit(_ limit: UInt) -> Int32 {
     signal(SIGXFSZ, SIG_IGN)
     var sizes = rlimit()
-    getrlimit(RLIMIT_FSIZE, &sizes)
+    getrlimit(fileSizeLimit, &sizes)
     sizes.rlim_cur = limit
-    guard setrlimit(RLIMIT_FSIZE, &sizes) == 0 else { return 98 }
+    guard setrlimit(fileSizeLimit, &sizes) == 0 else { return 98 }
     return writeNoise(to: NSTemporaryDirectory() + "ruyi-media-limit-\(getpid()).mp4", frames: 60)
 }
 
@@ -22,7 +25,8 @@ private func writeNoise(to path: String, frames: Int) -> Int32 {
         let writer = try VideoWriter(path: path, container: .mp4, width: 64, height: 64, fps: 24)
         for _ in 0..<frames {
             try writer.append(
-                Picture(width: 64, height: 64, pixels: (0..<12_288).map { _ in UInt8.random(in: 0...255, using: &draws) }))
+                Picture(
+                    width: 64, height: 64, pixels: (0..<12_288).map { _ in UInt8.random(in: 0...255, using: &draws) }))
         }
         try writer.finish()
         return 0
@@ -104,7 +108,7 @@ struct VideoFailureTests {
         await #expect(processExitsWith: .exitCode(0)) { exit(writeUnderLimit(16 << 20)) }
     }
 
-    @Test("a full disk is an input/output fault")
+    @Test("a full disk is an input/output fault", .enabled(if: geteuid() == 0, "mounting a small disk needs root"))
     func fullDisk() throws {
         let scratch = try Scratch()
         func run(_ arguments: [String]) throws -> Int32 {

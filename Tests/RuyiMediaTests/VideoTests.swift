@@ -84,7 +84,8 @@ struct VideoTests {
         #expect(other != first)
     }
 
-    @Test("the bytes do not depend on what memory held before", arguments: [(64, 64), (192, 144), (112, 80), (208, 96)])
+    @Test(
+        "the bytes do not depend on what memory held before", arguments: [(64, 64), (192, 144), (112, 80), (208, 96)])
     func freshMemory(width: Int, height: Int) throws {
         let scratch = try Scratch()
         let frames = try movingPhoto(16, width: width, height: height)
@@ -112,7 +113,8 @@ struct VideoTests {
         if container == .mp4 { #expect(bytes[colour + 14] == 0) }
     }
 
-    @Test("rates are exact", arguments: [FrameRate(24), 8, 15, 16, 25, 30, 60, FrameRate(24000, 1001), FrameRate(25, 2)])
+    @Test(
+        "rates are exact", arguments: [FrameRate(24), 8, 15, 16, 25, 30, 60, FrameRate(24000, 1001), FrameRate(25, 2)])
     func rates(fps: FrameRate) throws {
         let scratch = try Scratch()
         try write(try movingPhoto(10), to: scratch.path("v"), .mp4, fps: fps)

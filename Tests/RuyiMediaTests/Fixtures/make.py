@@ -3,6 +3,11 @@
 Pillow decides what the right pixels are: `NAME.png` or `NAME.jpg` is an input, `NAME.rgb.png` what
 `Image.open(f).convert("RGB")` makes of it. The PNG inputs are assembled here byte by byte, because Pillow
 writes few of the forms that it reads.
+
+Not made here: jpeg-made-*.jpg and scans-180.jpg, which libjpeg's encoder wrote with settings that Pillow
+lacks (YCCK, arithmetic coding, 4:1:1, 4:4:0, one scan for each coefficient), and the folder reference, the
+picture cases of four families' reference implementations (cases.tsv: input, expected, how, filter, pass
+order, width, height).
 """
 
 import pathlib
