@@ -8,9 +8,14 @@ import RuyiTensor
 // How the engine uses the rooms below it: pictures, tensors, videos and the backend come in and go out here.
 extension Engine {
     /// The backend that a run computes on.
-    static func backend(threads: Int?, cancellation: Cancellation) -> any Backend {
-        _ = threads ?? ThreadCount.standard()
-        return NoBackend()
+    func backend(threads: Int?, cancellation: Cancellation) -> any Backend {
+        CPUBackend(threads: threads ?? ThreadCount.standard(), cancellation: cancellation, exhausted: exhausted)
+    }
+
+    /// From here on a weight file that shrinks or fails under a run ends the process with a message and no partial
+    /// output; without this call it ends with a bare signal. To be called once, by programs.
+    public static func guardMappedFiles() {
+        MappedFile.installBusErrorHandler(cleanup: Temporaries.removeAllFunction)
     }
 
     /// A picture's pixels.
@@ -64,5 +69,3 @@ extension Engine {
         }
     }
 }
-
-final class NoBackend: Backend {}

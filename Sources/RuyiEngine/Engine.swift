@@ -16,11 +16,18 @@ import RuyiTensor
 /// ```
 public struct Engine: Sendable {
     let families: [any Family.Type]
+    let exhausted: @Sendable (Int) -> Never
     let observe: Observer
 
-    /// An engine that knows `families` and tells `observer` what it does.
-    public init(families: [any Family.Type] = Registry.families, observer: @escaping Observer = { _ in }) {
+    /// An engine that knows `families` and tells `observer` what it does. `exhausted` ends the process when the system
+    /// refuses that number of bytes although the plan said that they are there.
+    public init(
+        families: [any Family.Type] = Registry.families,
+        exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") },
+        observer: @escaping Observer = { _ in }
+    ) {
         self.families = families
+        self.exhausted = exhausted
         observe = observer
     }
 
@@ -71,7 +78,7 @@ public struct Engine: Sendable {
                     plan: plan, request: request, output: try Output(outputs[index]), trace: traces?[index],
                     memory: MemoryAccount(plan), picture: picture, index: index, count: seeds.count))
         }
-        return Run(clips: clips, checkpoint: checkpoint, order: order, observe: observe)
+        return Run(clips: clips, checkpoint: checkpoint, order: order, engine: self)
     }
 
     /// Opens the checkpoint folder and finds its family.

@@ -12,7 +12,7 @@ public struct Run: Sendable {
     public let clips: [Clip]
     let checkpoint: Checkpoint
     let order: Order
-    let observe: Observer
+    let engine: Engine
 
     /// Looks whether every output can be written and whether the clips fit into memory.
     public func check() throws(Faults) {
@@ -34,7 +34,7 @@ public struct Run: Sendable {
             let pictures = try (order.request.image.map(Engine.picture), order.request.endImage.map(Engine.picture))
             let recorded = try order.request.noise.map(Engine.recordedDraws)
             try cancellation.check()
-            let backend = Engine.backend(threads: order.threads, cancellation: cancellation)
+            let backend = engine.backend(threads: order.threads, cancellation: cancellation)
             let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
             for clip in clips {
                 try cancellation.check()
@@ -54,6 +54,7 @@ public struct Run: Sendable {
         _ clip: Clip, _ renderer: any Renderer, _ pictures: (Picture?, Picture?), _ noise: any NoiseSource,
         _ cancellation: Cancellation
     ) throws -> [String] {
+        let observe = engine.observe
         observe(.planned(clip))
         for warning in clip.plan.warnings { observe(.warning(warning)) }
         for note in clip.plan.notes { observe(.note(note)) }
@@ -61,7 +62,6 @@ public struct Run: Sendable {
         let meter = Mutex(ProgressMeter(clip.plan.stages, now: 0))
         let trace = clip.trace.map { _ in Trace() }
         let sink = try Engine.sink(clip, crf: order.crf, overwrite: order.overwrite ?? false)
-        let observe = observe
         do {
             let count = Mutex(0)
             try renderer.render(

@@ -13,6 +13,7 @@ struct Program {
     func run(_ arguments: [String]) -> Int32 {
         StandardStream.reserve()
         signals.listen()
+        Engine.guardMappedFiles()
         // The only command's help is the program's help.
         let asksForHelp = arguments == ["--help"] || arguments == ["-h"] || arguments == ["help"]
         let parsed: any ParsableCommand
@@ -58,7 +59,7 @@ struct Program {
         do {
             let order = try command.order()
             reporter = Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
-            let run = try Engine(observer: reporter.receive).prepare(order)
+            let run = try Engine(exhausted: exhausted(reporter), observer: reporter.receive).prepare(order)
             if order.dryRun == true {
                 return print(run.clips.map(\.json).joined(separator: "\n"))
             }
@@ -70,6 +71,19 @@ struct Program {
             return 0
         } catch {
             return fail(Faults(of: error), reporter)
+        }
+    }
+
+    /// What ends the process when the system has no more memory.
+    private func exhausted(_ reporter: Reporter) -> @Sendable (Int) -> Never {
+        { count in
+            reporter.report(
+                Faults(
+                    Fault(
+                        .resources, "the system refused \(count) bytes of memory",
+                        hint: "close other programs, or make the clip smaller or shorter")))
+            Engine.removeTemporaries()
+            _exit(Fault.Kind.resources.rawValue)
         }
     }
 
