@@ -5,7 +5,7 @@ import RuyiPicture
 import RuyiTensor
 import Testing
 
-@testable import RuyiFamilies
+import RuyiFamilies
 
 @Suite("Ruyi's parts against the reference")
 struct RuyiComponentTests {
