@@ -1,3 +1,4 @@
+import Glibc
 import RuyiFault
 import RuyiFiles
 import RuyiTensor
@@ -187,7 +188,9 @@ struct TorchArchiveTests {
             let bytes =
                 index % 4 == 0
                 ? random.mutate(archive) : ZipBuilder.torch(random.mutate(pickle)).bytes
-            let path = try scratch.write("a.bin", bytes)
+            // A new file each time: writing over one makes some file systems wait for the disk.
+            let path = try scratch.write("\(index).bin", bytes)
+            defer { unlink(path) }
             do {
                 let file = try TorchArchive(path: path)
                 accepted += 1
