@@ -9,7 +9,8 @@ public enum FileBytes {
     public static func read(_ path: String, limit: Int = 64 << 20, shown: String? = nil) throws(Fault) -> [UInt8] {
         let file = try OpenFile(path: path, shown: shown)
         if file.byteCount > limit {
-            throw Fault(.badData, "the file has \(file.byteCount) bytes, more than the limit of \(limit)", at: shown ?? path)
+            throw Fault(
+                .badData, "the file has \(file.byteCount) bytes, more than the limit of \(limit)", at: shown ?? path)
         }
         return try file.read(0..<file.byteCount)
     }

@@ -4,8 +4,9 @@ import RuyiFault
 /// A checkpoint folder in the layout in which it is published.
 ///
 /// Accepts a plain folder, a repository folder of a Hugging Face hub cache (`models--ORG--NAME`, of which the snapshot
-/// that `refs/main` names is used, or the only one) and a snapshot folder of such a cache. Files are named by plain relative paths, and
-/// what they resolve to, through links or not, must lie inside the folder; in a cache, inside the repository's folder.
+/// that `refs/main` names is used, or the only one) and a snapshot folder of such a cache. Files are named by plain
+/// relative paths, and what they resolve to, through links or not, must lie inside the folder; in a cache, inside the
+/// repository's folder.
 public struct ModelFolder: Sendable {
     /// The path as given, for messages.
     public let path: String
