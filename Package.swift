@@ -103,7 +103,8 @@ let package = Package(
             .testTarget(
                 name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault"], swiftSettings: strict),
             .testTarget(
-                name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], swiftSettings: strict),
+                name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], exclude: ["Fixtures"],
+                swiftSettings: strict),
             .testTarget(
                 name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiFault"],
                 exclude: ["Fixtures"], swiftSettings: strict),

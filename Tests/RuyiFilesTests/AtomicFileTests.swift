@@ -101,9 +101,10 @@ struct AtomicFileTests {
     }
 
     @Test("a full disk is an I/O fault and leaves nothing")
-    func full() async {
-        await #expect(processExitsWith: .exitCode(74)) {
+    func full() async throws {
+        let result = await #expect(processExitsWith: .exitCode(74), observing: [\.standardErrorContent]) {
             let scratch = try Scratch()
+            scratch.announce()
             var limit = rlimit(rlim_cur: 1000, rlim_max: 1000)
             signal(SIGXFSZ, SIG_IGN)
             setrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &limit)
@@ -113,6 +114,7 @@ struct AtomicFileTests {
                 _exit(scratch.names.isEmpty && fault.description.contains("/a") ? fault.kind.rawValue : 1)
             }
         }
+        #expect(try Scratch(announcedIn: try #require(result).standardErrorContent).names == [])
     }
 
     @Test("old temporaries of dead processes are swept, all others are left")
@@ -121,7 +123,8 @@ struct AtomicFileTests {
         // A process that has ended: its number is above the largest that Linux gives.
         let dead = 4_194_305
         let old = [
-            ".clip.mp4.\(dead)-0123456789abcdef.part", ".a.b.c.\(dead)-0123456789abcdef.part", ".x.\(getpid())-0123456789abcdef.part",
+            ".clip.mp4.\(dead)-0123456789abcdef.part", ".a.b.c.\(dead)-0123456789abcdef.part",
+            ".x.\(getpid())-0123456789abcdef.part",
             ".x.\(dead)-0123456789abcde.part", "x.\(dead)-0123456789abcdef.part", ".x.\(dead)-0123456789abcdeg.part",
             ".x.-1-0123456789abcdef.part", ".\(dead)-0123456789abcdef.part",
         ]
@@ -206,26 +209,32 @@ struct AtomicFileTests {
     }
 
     @Test("a signal handler may remove them")
-    func signalled() async {
-        await #expect(processExitsWith: .exitCode(130)) {
+    func signalled() async throws {
+        let result = await #expect(processExitsWith: .exitCode(130), observing: [\.standardErrorContent]) {
             let scratch = try Scratch()
-            let path = scratch.path
-            let file = try AtomicFile(path + "/a")
+            scratch.announce()
+            let file = try AtomicFile(scratch.path + "/a")
             try file.write("x")
+            _ = try #require(scratch.names.count == 1)
             signal(SIGINT) { _ in
                 Temporaries.removeAll()
                 _exit(130)
             }
-            _ = try #require(scratch.names.count == 1)
+            var mask = sigset_t()
+            sigemptyset(&mask)
+            sigaddset(&mask, SIGINT)
+            pthread_sigmask(SIG_UNBLOCK, &mask, nil)
             raise(SIGINT)
-            _ = file
+            withExtendedLifetime((scratch, file)) {}
         }
+        #expect(try Scratch(announcedIn: try #require(result).standardErrorContent).names == [])
     }
 
     @Test("a mapped file that shrinks ends the process with code 74 and no temporaries")
     func busError() async throws {
         let result = await #expect(processExitsWith: .exitCode(74), observing: [\.standardErrorContent]) {
             let scratch = try Scratch()
+            scratch.announce()
             let path = try scratch.write("model\u{1B}.bin", [UInt8](repeating: 1, count: 1 << 20))
             MappedFile.installBusErrorHandler { Temporaries.removeAll() }
             let map = try MappedFile(path: path)
@@ -235,8 +244,12 @@ struct AtomicFileTests {
             let value = storage.base.load(fromByteOffset: 600_000, as: UInt8.self)
             print(value, output.path)
         }
-        let text = String(decoding: try #require(result).standardErrorContent, as: UTF8.self)
-        #expect(text.contains("ruyi: error: a mapped file became shorter or could not be read (/tmp/ruyi-files-"), "\(text)")
+        let output = try #require(result).standardErrorContent
+        #expect(try Scratch(announcedIn: output).names == ["model\u{1B}.bin"])
+        let text = String(decoding: output, as: UTF8.self)
+        #expect(
+            text.contains("ruyi: error: a mapped file became shorter or could not be read (/tmp/ruyi-files-"), "\(text)"
+        )
         #expect(text.contains("model\\x1b.bin)"))
     }
 }

@@ -23,7 +23,9 @@ struct HostileTorchCase: Sendable, CustomTestStringConvertible {
             name: name, words: words, bytes: ZipBuilder.torch(PickleBuilder.dictionary { $0.item("a", value) }).bytes)
     }
 
-    private static func archive(_ name: String, _ words: String, _ change: (inout ZipBuilder) -> Void) -> HostileTorchCase {
+    private static func archive(_ name: String, _ words: String, _ change: (inout ZipBuilder) -> Void)
+        -> HostileTorchCase
+    {
         var zip = ZipBuilder.torch(plain)
         change(&zip)
         return HostileTorchCase(name: name, words: words, bytes: zip.bytes)
@@ -32,7 +34,9 @@ struct HostileTorchCase: Sendable, CustomTestStringConvertible {
     private static let start = PickleBuilder()
 
     private static let callables = [
-        pickle("REDUCE of os.system", "\"posix system\"", start.global("posix", "system").text("id").with([0x85]).op("R").op(".")),
+        pickle(
+            "REDUCE of os.system", "\"posix system\"",
+            start.global("posix", "system").text("id").with([0x85]).op("R").op(".")),
         pickle("eval", "\"builtins eval\"", start.global("builtins", "eval").text("1").with([0x85]).op("R").op(".")),
         pickle("an unused name", "\"subprocess Popen\"", start.op("}").global("subprocess", "Popen").op("0").op(".")),
         pickle(
@@ -45,7 +49,9 @@ struct HostileTorchCase: Sendable, CustomTestStringConvertible {
         pickle("OBJ", "OBJ", start.op("(").global("collections", "OrderedDict").op("o").op(".")),
         pickle("NEWOBJ", "NEWOBJ", start.global("collections", "OrderedDict").op(")").with([0x81]).op(".")),
         pickle("EXT1", "EXT1", start.with([0x82, 1]).op(".")),
-        pickle("a call of a storage class", "calls a storage class", start.global("torch", "FloatStorage").op(")").op("R").op(".")),
+        pickle(
+            "a call of a storage class", "calls a storage class",
+            start.global("torch", "FloatStorage").op(")").op("R").op(".")),
         pickle("a call of a text", "calls a string", start.text("x").op(")").op("R").op(".")),
     ]
 
@@ -65,24 +71,36 @@ struct HostileTorchCase: Sendable, CustomTestStringConvertible {
         pickle(
             "a hundred tuples in one another", "nests deeper",
             start.op("}").with([UInt8](repeating: 0x85, count: 100)).op(".")),
-        pickle("a long integer of 255 bytes", "255 bytes", start.with([0x8A, 255] + [UInt8](repeating: 1, count: 255)).op(".")),
+        pickle(
+            "a long integer of 255 bytes", "255 bytes",
+            start.with([0x8A, 255] + [UInt8](repeating: 1, count: 255)).op(".")),
         pickle("a million values", "too many values", start.with([UInt8](repeating: 0x4E, count: 1_000_001)).op(".")),
-        pickle("a dictionary in itself", "contains itself", start.op("}").op("q").with([0]).text("a").op("h").with([0]).op("s").op(".")),
+        pickle(
+            "a dictionary in itself", "contains itself",
+            start.op("}").op("q").with([0]).text("a").op("h").with([0]).op("s").op(".")),
         pickle(
             "dictionaries that double", "contains itself",
             (0..<40).reduce(start.op("}")) { pickle, level in
-                pickle.op("q").with([UInt8(level)]).op("0").op("}").op("(").text("a").op("h").with([UInt8(level)]).text("b")
-                    .op("h").with([UInt8(level)]).op("u")
+                pickle.op("q").with([UInt8(level)]).op("0").op("}").op("(").text("a").op("h").with([UInt8(level)]).text(
+                    "b"
+                )
+                .op("h").with([UInt8(level)]).op("u")
             }.op(".")),
         pickle("no dictionary", "dictionary of tensors but holds a list", start.op("]").op(".")),
         pickle("text that is not UTF-8", "not UTF-8", start.op("X").with(little(1, 4) + [0xFF]).op(".")),
     ]
 
     private static let ids = [
-        item("a persistent id of four parts", "unknown way") { $0.op("(").text("storage").global("torch", "FloatStorage").text("0").text("cpu").op("t").op("Q") },
+        item("a persistent id of four parts", "unknown way") {
+            $0.op("(").text("storage").global("torch", "FloatStorage").text("0").text("cpu").op("t").op("Q")
+        },
         item("a persistent id that is a text", "where a tuple belongs") { $0.text("0").op("Q") },
-        item("a persistent id of a module", "unknown way") { $0.op("(").text("module").global("torch", "FloatStorage").text("0").text("cpu").int(4).op("t").op("Q") },
-        item("a storage whose class is a function", "whose class is") { $0.storage("_rebuild_tensor_v2", module: "torch._utils") },
+        item("a persistent id of a module", "unknown way") {
+            $0.op("(").text("module").global("torch", "FloatStorage").text("0").text("cpu").int(4).op("t").op("Q")
+        },
+        item("a storage whose class is a function", "whose class is") {
+            $0.storage("_rebuild_tensor_v2", module: "torch._utils")
+        },
         item("a storage of a negative count", "unknown way") { $0.storage(count: -4) },
         item("a storage key that leads outside", "plain name") { $0.storage(key: "../0") },
         item("a storage that is not there", "no storage \"9\"") { $0.tensor(key: "9") },
@@ -99,12 +117,18 @@ struct HostileTorchCase: Sendable, CustomTestStringConvertible {
         item("a stride that overflows", "make no sense") { $0.tensor(shape: [3], strides: [.max]) },
         item("an offset that overflows", "make no sense") { $0.tensor(offset: .max, shape: [2]) },
         item("a view larger than its storage", "past its storage") { $0.tensor(shape: [1 << 40], strides: [0]) },
-        item("a zero axis and huge ones", "make no sense") { $0.tensor(shape: [0, 1 << 40, 1 << 40], strides: [0, 0, 0]) },
-        item("a rank of 9", "do not go together") { $0.tensor(shape: [Int](repeating: 1, count: 9), strides: [Int](repeating: 1, count: 9)) },
+        item("a zero axis and huge ones", "make no sense") {
+            $0.tensor(shape: [0, 1 << 40, 1 << 40], strides: [0, 0, 0])
+        },
+        item("a rank of 9", "do not go together") {
+            $0.tensor(shape: [Int](repeating: 1, count: 9), strides: [Int](repeating: 1, count: 9))
+        },
         item("shape and strides of other lengths", "do not go together") { $0.tensor(shape: [2, 2], strides: [1]) },
         item("a storage longer than its file", "should have 1000000 elements") { $0.tensor(count: 1_000_000) },
         item("a storage count that overflows", "past its storage") { $0.tensor(count: 1 << 62) },
-        item("a parameter of nothing", "parameter") { $0.global("torch._utils", "_rebuild_parameter").op("}").with([0x85]).op("R") },
+        item("a parameter of nothing", "parameter") {
+            $0.global("torch._utils", "_rebuild_parameter").op("}").with([0x85]).op("R")
+        },
     ]
 
     private static let archives = [
@@ -125,7 +149,9 @@ struct HostileTorchCase: Sendable, CustomTestStringConvertible {
         archive("more entries promised than there are", "ends too early") { $0.count = 9 },
         archive("fewer entries promised than there are", "more than its entries") { $0.count = 2 },
         archive("a directory at another place", "not where") { $0.directoryShift = 7 },
-        archive("a ZIP64 record that promises 2^40 entries", "100000 is the limit") { ($0.isWide, $0.wideCount) = (true, 1 << 40) },
+        archive("a ZIP64 record that promises 2^40 entries", "100000 is the limit") {
+            ($0.isWide, $0.wideCount) = (true, 1 << 40)
+        },
         archive("a pickle of 17 MB", "is the limit") { $0.entries[0].data = [UInt8](repeating: 0x4E, count: 17 << 20) },
         archive("a hundred thousand entries too many", "100000 is the limit") { zip in
             zip.isWide = true
@@ -139,7 +165,8 @@ struct HostileTorchCase: Sendable, CustomTestStringConvertible {
             name: "a tar archive", words: "old format",
             bytes: Array("pickle".utf8) + [UInt8](repeating: 0, count: 251) + Array("ustar".utf8) + [0, 0]),
         HostileTorchCase(name: "an empty file", words: "not a torch archive", bytes: []),
-        HostileTorchCase(name: "a truncated archive", words: "no end", bytes: Array(ZipBuilder.torch(plain).bytes.dropLast(30))),
+        HostileTorchCase(
+            name: "a truncated archive", words: "no end", bytes: Array(ZipBuilder.torch(plain).bytes.dropLast(30))),
         HostileTorchCase(name: "a text", words: "not a torch archive", bytes: Array("<html>404</html>".utf8)),
     ]
 }

@@ -19,9 +19,12 @@ struct JSONTests {
     @Test(
         "liberties are refused",
         arguments: [
-            "", " ", "[1,]", "{\"a\":1,}", "[1 2]", "{\"a\" 1}", "{a:1}", "{'a':1}", "// x\n1", "/**/1", "NaN", "Infinity",
-            "-Infinity", "+1", "01", "-01", ".5", "1.", "1e", "1e+", "-", "0x1", "1_000", "tru", "nul", "True", "\"", "\"\\",
-            "\"\\u12\"", "\"\\u12g4\"", "\"\\x41\"", "\"\t\"", "\"\n\"", "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"",
+            "", " ", "[1,]", "{\"a\":1,}", "[1 2]", "{\"a\" 1}", "{a:1}", "{'a':1}", "// x\n1", "/**/1", "NaN",
+            "Infinity",
+            "-Infinity", "+1", "01", "-01", ".5", "1.", "1e", "1e+", "-", "0x1", "1_000", "tru", "nul", "True", "\"",
+            "\"\\",
+            "\"\\u12\"", "\"\\u12g4\"", "\"\\x41\"", "\"\t\"", "\"\n\"", "\"\\ud800\"", "\"\\udc00\"",
+            "\"\\ud800\\u0041\"",
             "\"\\ud800x\"", "[", "{", "[1", "{\"a\"", "{\"a\":", "{\"a\":1", "]", "1 1", "{}{}", "[]x", "\u{FEFF}1",
             "{\"a\":1,\"a\":2}", "{\"a\":1,\"\\u0061\":2}", "1\0", "\u{A0}1", "\"\\u+123\"", "[,1]", "{,}",
         ])
@@ -31,7 +34,8 @@ struct JSONTests {
         "malformed UTF-8 is refused",
         arguments: [
             [0xFF], [0xC0, 0xAF], [0xC1, 0xBF], [0xE0, 0x9F, 0xBF], [0xED, 0xA0, 0x80], [0xF0, 0x8F, 0xBF, 0xBF],
-            [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0x80], [0xC3], [0xE2, 0x82], [0xF0, 0x9F, 0x98], [0xC3, 0x28],
+            [0xF4, 0x90, 0x80, 0x80], [0xF5, 0x80, 0x80, 0x80], [0x80], [0xC3], [0xE2, 0x82], [0xF0, 0x9F, 0x98],
+            [0xC3, 0x28],
             [0xE2, 0x28, 0xA1], [0xF0, 0x9F, 0x28, 0x80],
         ] as [[UInt8]])
     func encoding(_ bytes: [UInt8]) {
@@ -124,7 +128,9 @@ struct JSONTests {
         var text = ""
         for _ in 0..<Int.random(in: 0...6, using: &random) {
             let limit: UInt32 = [0x20, 0x80, 0x800, 0x11_0000][Int.random(in: 0..<4, using: &random)]
-            if let scalar = Unicode.Scalar(UInt32.random(in: 0..<limit, using: &random)) { text.unicodeScalars.append(scalar) }
+            if let scalar = Unicode.Scalar(UInt32.random(in: 0..<limit, using: &random)) {
+                text.unicodeScalars.append(scalar)
+            }
         }
         return text
     }

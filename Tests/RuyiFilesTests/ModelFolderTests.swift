@@ -39,12 +39,14 @@ struct ModelFolderTests {
 
     /// The hostile names that cannot be plain relative paths; others are harmless and merely absent.
     static let refused = [
-        "../x", "a/../../x", "/etc/passwd", "//x", ".", "..", "", "a//b", "a/./b", "x/", "~/x", "~root", "..\\x", "C:\\x", "C:x",
+        "../x", "a/../../x", "/etc/passwd", "//x", ".", "..", "", "a//b", "a/./b", "x/", "~/x", "~root", "..\\x",
+        "C:\\x", "C:x",
         "\\\\host\\x", "x\0y", "x\ny", "x\ty", "x\u{1B}[31m", String(repeating: "x", count: 256),
         repeatElement("xxxxxxx", count: 600).joined(separator: "/"),
     ]
     static let absent = [
-        "$HOME/x", "%2e%2e/x", "con", "x\u{202E}y", "\u{e9}", "e\u{301}", String(repeating: "x", count: 255), "-x", ".x", "*",
+        "$HOME/x", "%2e%2e/x", "con", "x\u{202E}y", "\u{e9}", "e\u{301}", String(repeating: "x", count: 255), "-x",
+        ".x", "*",
         "{seed}", "%d",
     ]
 
@@ -124,7 +126,9 @@ struct ModelFolderTests {
         #expect(folder.has("vae/config.json"))
     }
 
-    @Test("a reference that names no snapshot or another place is refused", arguments: ["def456", "../..", "", "/etc", "a/b"])
+    @Test(
+        "a reference that names no snapshot or another place is refused",
+        arguments: ["def456", "../..", "", "/etc", "a/b"])
     func badReference(_ main: String) throws {
         let scratch = try Scratch()
         let path = try hub(scratch, main: main)
@@ -151,8 +155,11 @@ struct ModelFolderTests {
         let scratch = try Scratch()
         let folder = try ModelFolder(path: scratch.path)
         mkdir(scratch.path + "/t", 0o700)
-        expect(.cannotOpen, "no weights \"model\"", ".safetensors", ".bin", "/t") { try folder.weights("t", stem: "model") }
-        try scratch.write("t/model.bin", ZipBuilder.torch(PickleBuilder.dictionary { $0.item("torch") { $0.tensor() } }).bytes)
+        expect(.cannotOpen, "no weights \"model\"", ".safetensors", ".bin", "/t") {
+            try folder.weights("t", stem: "model")
+        }
+        try scratch.write(
+            "t/model.bin", ZipBuilder.torch(PickleBuilder.dictionary { $0.item("torch") { $0.tensor() } }).bytes)
         #expect(try folder.weights("t", stem: "model").keys == ["torch"])
         try SafetensorsWriter.write([("part", Tensor([1], [1]))], to: scratch.path + "/t/p.safetensors")
         try scratch.write("t/model.safetensors.index.json", #"{"weight_map": {"part": "p.safetensors"}}"#)

@@ -79,7 +79,8 @@ struct SafetensorsTests {
     @Test("a tensor outlives the file object that it came from")
     func lifetime() throws {
         let scratch = try Scratch()
-        let path = try scratch.write("a", SafetensorsCase.file(Array("{\(SafetensorsCase.entry())}  ".utf8), [0, 0, 128, 63, 0, 0, 0, 64]))
+        let path = try scratch.write(
+            "a", SafetensorsCase.file(Array("{\(SafetensorsCase.entry())}  ".utf8), [0, 0, 128, 63, 0, 0, 0, 64]))
         let tensor = try { try SafetensorsFile(path: path).tensor("a") }()
         #expect(tensor.floats() == [1, 2])
     }
@@ -149,7 +150,9 @@ struct SafetensorsTests {
         #expect(try FileBytes.read(again) == FileBytes.read(path))
     }
 
-    @Test("names that readers refuse are not written", arguments: ["__metadata__", "", "a\0", String(repeating: "x", count: 1025)])
+    @Test(
+        "names that readers refuse are not written",
+        arguments: ["__metadata__", "", "a\0", String(repeating: "x", count: 1025)])
     func badNames(_ name: String) throws {
         let scratch = try Scratch()
         expect(.software, "name of a tensor") {
@@ -178,8 +181,11 @@ struct SafetensorsTests {
     private func bytes(_ dtype: DType, _ shape: [Int], _ random: inout Seeded) -> Tensor {
         let count = shape.reduce(dtype.byteCount, *)
         let base = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1), alignment: 64)
-        for index in 0..<count { base.storeBytes(of: UInt8.random(in: 0...255, using: &random), toByteOffset: index, as: UInt8.self) }
-        return Tensor(dtype: dtype, shape: shape, storage: Storage(base: base, byteCount: count) { base, _ in base.deallocate() })
+        for index in 0..<count {
+            base.storeBytes(of: UInt8.random(in: 0...255, using: &random), toByteOffset: index, as: UInt8.self)
+        }
+        return Tensor(
+            dtype: dtype, shape: shape, storage: Storage(base: base, byteCount: count) { base, _ in base.deallocate() })
     }
 
     /// The bytes of every element in row-major order.

@@ -38,7 +38,9 @@ struct ShardTests {
         #expect(file.warnings[0].contains("take 24"))
     }
 
-    @Test("odd metadata does not matter", arguments: ["null", "{}", "[]", #"{"total_size": "x"}"#, #"{"total_size": 24.0}"#])
+    @Test(
+        "odd metadata does not matter",
+        arguments: ["null", "{}", "[]", #"{"total_size": "x"}"#, #"{"total_size": 24.0}"#])
     func metadata(_ metadata: String) throws {
         #expect(try open(#"{"metadata": \#(metadata), "weight_map": {\#(Self.map)}}"#).warnings == [])
     }
@@ -46,14 +48,21 @@ struct ShardTests {
     @Test(
         "faults of an index are found",
         arguments: [
-            ("", "ends too early"), ("[]", "should be an object"), ("{}", "\"weight_map\" should be an object but is missing"),
+            ("", "ends too early"), ("[]", "should be an object"),
+            ("{}", "\"weight_map\" should be an object but is missing"),
             (#"{"weight_map": []}"#, "should be an object but is a list"),
             (#"{"weight_map": {"a": 1}}"#, "\"weight_map.a\" should be the name of a file but is the number 1"),
             (#"{"weight_map": {"a": null}}"#, "\"weight_map.a\""),
             (#"{"weight_map": {\#(map), "d": "2.safetensors"}}"#, "tensor \"d\" is not in 2.safetensors"),
             (#"{"weight_map": {\#(map.replacing("\"b\": \"1", with: "\"b\": \"2"))}}"#, "tensor \"b\""),
-            (#"{"weight_map": {"a": "1.safetensors", "c": "2.safetensors"}}"#, "tensor \"b\" of 1.safetensors is not in the index"),
-            (#"{"weight_map": {\#(map), "d": "3.safetensors"}}"#, "tensor \"b\", which the index puts in 1.safetensors, is also in 3.safetensors"),
+            (
+                #"{"weight_map": {"a": "1.safetensors", "c": "2.safetensors"}}"#,
+                "tensor \"b\" of 1.safetensors is not in the index"
+            ),
+            (
+                #"{"weight_map": {\#(map), "d": "3.safetensors"}}"#,
+                "tensor \"b\", which the index puts in 1.safetensors, is also in 3.safetensors"
+            ),
             (#"{"weight_map": {\#(map), "a": "1.safetensors"}}"#, "the name \"a\" twice"),
             (#"{"weight_map": {\#(map), "d": "4.safetensors"}}"#, "4.safetensors"),
             (#"{"weight_map": {"a": "1.bin"}}"#, "not a plain file name"),

@@ -12,6 +12,19 @@ final class Scratch {
         path = String(cString: try #require(mkdtemp(&template)))
     }
 
+    /// The folder that a process which was ended has announced on standard error.
+    init(announcedIn output: [UInt8]) throws {
+        let text = String(decoding: output, as: UTF8.self)
+        let line = try #require(text.split(separator: "\n").first { $0.hasPrefix("scratch: ") })
+        path = String(line.dropFirst("scratch: ".count))
+    }
+
+    /// Tells the parent process where the folder is, for `init(announcedIn:)`.
+    func announce() {
+        let line = Array("scratch: \(path)\n".utf8)
+        _ = Glibc.write(STDERR_FILENO, line, line.count)
+    }
+
     deinit { Scratch.remove(path) }
 
     private static func remove(_ path: String) {
@@ -106,7 +119,8 @@ struct Seeded: RandomNumberGenerator {
             case 1: bytes[place] ^= 1 << UInt8.random(in: 0..<8, using: &self)
             case 2: bytes.removeSubrange(place..<end)
             case 3: bytes.insert(contentsOf: bytes[place..<end], at: place)
-            case 4: bytes[place] = [0, 0xFF, 0x7F, 0x80, 0x30, 0x39, 0x22, 0x7B, 0x5D][Int.random(in: 0..<9, using: &self)]
+            case 4:
+                bytes[place] = [0, 0xFF, 0x7F, 0x80, 0x30, 0x39, 0x22, 0x7B, 0x5D][Int.random(in: 0..<9, using: &self)]
             default: bytes.insert(UInt8.random(in: 0...255, using: &self), at: place)
             }
         }

@@ -22,7 +22,9 @@ struct PickleBuilder {
     func tuple(_ values: [Int]) -> PickleBuilder { values.reduce(op("(")) { $0.int($1) }.op("t") }
 
     /// A storage by its persistent id.
-    func storage(_ type: String = "FloatStorage", key: String = "0", count: Int = 4, module: String = "torch") -> PickleBuilder {
+    func storage(_ type: String = "FloatStorage", key: String = "0", count: Int = 4, module: String = "torch")
+        -> PickleBuilder
+    {
         op("(").text("storage").global(module, type).text(key).text("cpu").int(count).op("t").op("Q")
     }
 
@@ -32,7 +34,8 @@ struct PickleBuilder {
         strides: [Int] = [1]
     ) -> PickleBuilder {
         global("torch._utils", "_rebuild_tensor_v2").op("(").storage(type, key: key, count: count).int(offset)
-            .tuple(shape).tuple(strides).with([0x89]).global("collections", "OrderedDict").op(")").op("R").op("t").op("R")
+            .tuple(shape).tuple(strides).with([0x89]).global("collections", "OrderedDict").op(")").op("R").op("t").op(
+                "R")
     }
 
     /// One item of the dictionary below it on the stack.
@@ -76,7 +79,9 @@ struct ZipBuilder {
     init(_ entries: [Entry]) { self.entries = entries }
 
     /// The archive of a pickle and storages, as torch writes it.
-    static func torch(_ pickle: [UInt8], _ storages: [String: [UInt8]] = ["0": [UInt8](repeating: 0, count: 16)]) -> ZipBuilder {
+    static func torch(_ pickle: [UInt8], _ storages: [String: [UInt8]] = ["0": [UInt8](repeating: 0, count: 16)])
+        -> ZipBuilder
+    {
         ZipBuilder(
             [Entry(name: "m/data.pkl", data: pickle), Entry(name: "m/byteorder", data: Array("little".utf8))]
                 + storages.sorted { $0.key < $1.key }.map { Entry(name: "m/data/" + $0.key, data: $0.value) }

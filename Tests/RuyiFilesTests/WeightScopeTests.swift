@@ -26,7 +26,9 @@ struct WeightScopeTests {
 
     @Test("tensors are taken by path and shape, and the bytes are added up")
     func good() throws {
-        let file = try file([("a.0.q.weight", zeros([3, 2])), ("a.0.q.bias", zeros([3])), ("ids", Tensor(integers: [1], [1]))])
+        let file = try file([
+            ("a.0.q.weight", zeros([3, 2])), ("a.0.q.bias", zeros([3])), ("ids", Tensor(integers: [1], [1])),
+        ])
         let ledger = WeightLedger()
         let scope = WeightScope(file, ledger: ledger)
         let layer = Linear(scope / "a" / 0 / "q", 2, 3)
@@ -111,7 +113,9 @@ struct WeightScopeTests {
         #expect(try ledger.finish() == [])
     }
 
-    @Test("shapes that no memory has are a problem, not a crash", arguments: [[Int.max, 2], [-1, 2], [1 << 62, 1 << 62], [.max]])
+    @Test(
+        "shapes that no memory has are a problem, not a crash",
+        arguments: [[Int.max, 2], [-1, 2], [1 << 62, 1 << 62], [.max]])
     func impossible(_ shape: [Int]) throws {
         let ledger = WeightLedger()
         let tensor = WeightScope.measuring(ledger).take("w", shape)

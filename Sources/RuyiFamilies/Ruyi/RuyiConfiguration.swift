@@ -68,7 +68,7 @@ struct RuyiTransformerConfiguration: Sendable, Equatable {
 }
 
 /// The VAE's sizes and modes, from `vae/config.json` (specification section 6).
-struct RuyiVAEConfiguration: Sendable, Equatable {
+package struct RuyiVAEConfiguration: Sendable, Equatable {
     /// What an attention layer of the mid block attends over.
     enum AttentionKind: String, Sendable {
         case spatial, temporal, full = "3d", spatialTemporal = "spatial_temporal"
@@ -108,7 +108,7 @@ struct RuyiVAEConfiguration: Sendable, Equatable {
     /// Side of a tile in latents.
     var latentTileSize: Int { tileSize / spatialFactor }
 
-    init(_ file: JSONObject) throws(Fault) {
+    package init(_ file: JSONObject) throws(Fault) {
         let base = try file.positive("ch", default: 128)
         let multipliers = try file.ints("ch_mult", default: [1, 2, 4, 4])
         guard multipliers.count == 4, multipliers.allSatisfy({ (1...64).contains($0) }), base <= 4096 else {

@@ -119,6 +119,7 @@ final class RuyiRenderer: Renderer {
         }
         let mask = (0..<frames).map { backend.scale(startFrame, by: 0, plus: known.contains($0) ? 0 : 1, clampedTo: nil) }
         job.trace?.record("image.pixels", startFrame)
+        if let endFrame { job.trace?.record("end_image.pixels", endFrame) }
         job.trace?.record("cond.frame_mask", Tensor((0..<frames).map { known.contains($0) ? 0 : 1 }, [frames]))
         let maskLatents = try encode(mask, "mask", 1, job)
         let videoLatents = try encode(masked, "video", 2, job)
@@ -282,8 +283,9 @@ final class RuyiRenderer: Renderer {
         let video = backend.scale(decoded, by: 1, plus: 0, clampedTo: -1...1)
         let count = video.shape[0]
         let middle = video.sliced(0, before..<count - after)
-        let (mean, _) = try vae.encode(middle, run)
+        let (mean, logVariance) = try vae.encode(middle, run)
         job.trace?.record("smooth.vae.mean", channelsFirst(mean))
+        job.trace?.record("smooth.vae.logvar", channelsFirst(logVariance))
         var frames: [Tensor] = []
         try vae.decode(mean, run) { frames.append($0) }
         let again = backend.concatenate(frames, axis: 0)
@@ -313,6 +315,7 @@ enum RuyiPosterior {
     /// `mean + e^(½ logVariance) · noise`, all of one shape.
     static func sample(mean: Tensor, logVariance: Tensor, noise: Tensor) -> Tensor {
         let backend = mean.backend
-        return backend.combine(mean, 1, backend.multiply(noise, backend.exponential(backend.scale(logVariance, by: 0.5, plus: 0, clampedTo: nil))), 1)
+        let deviation = backend.exponential(backend.scale(logVariance, by: 0.5, plus: 0, clampedTo: nil))
+        return backend.combine(mean, 1, backend.multiply(noise, deviation), 1)
     }
 }

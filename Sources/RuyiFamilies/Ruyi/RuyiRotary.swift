@@ -2,12 +2,12 @@ import Glibc
 import RuyiTensor
 
 /// The rotary table of one frame's positions (specification section 5.5; diffusers 0.31 `get_2d_rotary_pos_embed`).
-enum RuyiRotary {
+package enum RuyiRotary {
     /// The side of the square grid that positions are scaled to.
     private static let base = 32
 
     /// Where a grid lies in the base grid: rows `top..<bottom`, columns `left..<right`.
-    static func crop(rows: Int, columns: Int) -> (top: Int, left: Int, bottom: Int, right: Int) {
+    package static func crop(rows: Int, columns: Int) -> (top: Int, left: Int, bottom: Int, right: Int) {
         let ratio = Double(rows) / Double(columns)
         let side = Double(base)
         let height = ratio > 1 ? base : Int((side / Double(columns) * Double(rows)).rounded(.toNearestOrEven))
@@ -19,7 +19,7 @@ enum RuyiRotary {
 
     /// Cosines and sines `[rows · columns, headSize]`: the first half of a head turns by the column, the second by the
     /// row, neighbouring pairs together.
-    static func table(rows: Int, columns: Int, headSize: Int) -> RotaryTable {
+    package static func table(rows: Int, columns: Int, headSize: Int) -> RotaryTable {
         let crop = crop(rows: rows, columns: columns)
         func positions(_ start: Int, _ stop: Int, _ count: Int) -> [Float] {
             (0..<count).map { Float(Double(start) + Double($0) * (Double(stop - start) / Double(count))) }

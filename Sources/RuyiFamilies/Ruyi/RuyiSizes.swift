@@ -1,5 +1,5 @@
 /// Sizes and lengths (specification sections 2 and 4.1).
-enum RuyiSizes {
+package enum RuyiSizes {
     /// The table of aspect ratios at base 512: the ratio that is compared, height, width.
     private static let buckets: [(ratio: Double, height: Int, width: Int)] = [
         (0.25, 256, 1024), (0.26, 256, 992), (0.27, 256, 960), (0.28, 256, 928), (0.32, 288, 896), (0.33, 288, 864),
@@ -15,7 +15,7 @@ enum RuyiSizes {
     static let defaultBase = 512
 
     /// The table's size for a picture, scaled to `base`; each side is cut down to a multiple of 16.
-    static func bucket(for picture: PictureSize, base: Int) -> (size: PictureSize, ratio: Double) {
+    package static func bucket(for picture: PictureSize, base: Int) -> (size: PictureSize, ratio: Double) {
         let ratio = Double(picture.height) / Double(picture.width)
         var best = buckets[0]
         for bucket in buckets where abs(bucket.ratio - ratio) < abs(best.ratio - ratio) { best = bucket }
@@ -24,7 +24,7 @@ enum RuyiSizes {
     }
 
     /// The size whose short side is `short`, with the picture's proportions, sides rounded up to multiples of 16.
-    static func named(_ short: Int, for picture: PictureSize) -> PictureSize {
+    package static func named(_ short: Int, for picture: PictureSize) -> PictureSize {
         let ratio = min(max(Double(picture.width) / Double(picture.height), 0.25), 4)
         let long = Int((Double(short) * max(ratio, 1 / ratio)).rounded())
         func raised(_ side: Int) -> Int { (side + 15) / 16 * 16 }

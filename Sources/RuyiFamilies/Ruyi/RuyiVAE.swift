@@ -4,13 +4,13 @@ import RuyiTensor
 
 /// The causal video autoencoder of Ruyi (AutoencoderKLMagvit, specification section 6): 8 x 8 pixels and up to 4
 /// frames to a latent. Videos are `[T, 3, H, W]` in −1...1, latents `[t, C, h, w]`.
-struct RuyiVAE: Sendable {
+package struct RuyiVAE: Sendable {
     let configuration: RuyiVAEConfiguration
     private let encoder: RuyiVAEEncoder
     private let decoder: RuyiVAEDecoder
     private let quantConv, postQuantConv: CausalConv3D
 
-    init(_ scope: WeightScope, _ configuration: RuyiVAEConfiguration) {
+    package init(_ scope: WeightScope, _ configuration: RuyiVAEConfiguration) {
         let latent = configuration.latentChannels
         self.configuration = configuration
         encoder = RuyiVAEEncoder(scope / "encoder", configuration)
@@ -20,7 +20,7 @@ struct RuyiVAE: Sendable {
     }
 
     /// The posterior of a video: mean and log variance, clamped to −30...20, each `[t, C, h, w]`.
-    func encode(_ video: Tensor, _ run: RuyiVAERun) throws -> (mean: Tensor, logVariance: Tensor) {
+    package func encode(_ video: Tensor, _ run: RuyiVAERun) throws -> (mean: Tensor, logVariance: Tensor) {
         let backend = video.backend
         let isTiled =
             configuration.tilesEncoder && max(video.shape[2], video.shape[3]) > configuration.tileSize
@@ -34,7 +34,7 @@ struct RuyiVAE: Sendable {
     }
 
     /// Decodes latents and hands on the finished frames `[T, 3, H, W]`, unclamped, in order, as they become ready.
-    func decode(_ latents: Tensor, _ run: RuyiVAERun, _ emit: (Tensor) throws -> Void) throws {
+    package func decode(_ latents: Tensor, _ run: RuyiVAERun, _ emit: (Tensor) throws -> Void) throws {
         let size = configuration.latentTileSize
         if configuration.tilesDecoder && (latents.shape[2] > size || latents.shape[3] > size) {
             try emit(try decodeTiles(latents, run))
@@ -149,16 +149,26 @@ struct RuyiVAE: Sendable {
 }
 
 /// One pass through the VAE: where its stages are recorded, and who is told of each chunk.
-struct RuyiVAERun {
+package struct RuyiVAERun {
     let trace: RuyiVAETrace?
     /// Called before each chunk; throws when the run has been cancelled.
     let step: () throws -> Void
+
+    package init(trace: RuyiVAETrace?, step: @escaping () throws -> Void) {
+        self.trace = trace
+        self.step = step
+    }
 }
 
 /// Records stages of the encoder or decoder as `<prefix><stage>`, in the reference's layout `[1, C, T, H, W]`.
-struct RuyiVAETrace {
+package struct RuyiVAETrace {
     let trace: Trace
     let prefix: String
+
+    package init(trace: Trace, prefix: String) {
+        self.trace = trace
+        self.prefix = prefix
+    }
 
     func record(_ name: String, _ x: Tensor) {
         trace.record(prefix + name, x.backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0))
