@@ -8,7 +8,9 @@ public enum RequestKey: String, Sendable, CaseIterable {
     case camera, motion
 }
 
-/// What a person asked for. A nil value means that the family decides.
+/// What a person asked for.
+///
+/// A nil value means that the family decides.
 public struct Request: Sendable, Equatable {
     /// The family's name; only checked against what the checkpoint is.
     public var family: String?

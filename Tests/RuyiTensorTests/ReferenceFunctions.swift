@@ -31,7 +31,9 @@ func referenceAttention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale
                 scores = scores.map { exp($0 - top) }
                 let sum = scores.reduce(0, +)
                 for c in 0..<size {
-                    let total = (0..<keys).reduce(0.0) { $0 + scores[$1] * Double(vs[(b * keys + $1) * width + h * size + c]) }
+                    let total = (0..<keys).reduce(0.0) {
+                        $0 + scores[$1] * Double(vs[(b * keys + $1) * width + h * size + c])
+                    }
                     result[query + c] = Float(total / sum)
                 }
             }
