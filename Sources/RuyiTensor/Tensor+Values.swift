@@ -92,7 +92,9 @@ extension Storage {
 
 /// The value of a bit pattern, spelled out; the kernels' conversions are tested against these.
 public enum FloatBits {
-    /// IEEE binary16. f8_e5m2 is its upper byte.
+    /// IEEE binary16.
+    ///
+    /// f8_e5m2 is its upper byte.
     public static func half(_ bits: UInt16) -> Float {
         let sign: Float = bits & 0x8000 == 0 ? 1 : -1
         let exponent = Int(bits >> 10) & 31

@@ -13,7 +13,9 @@ func reference(_ activation: Activation, _ x: Float) -> Float {
     }
 }
 
-/// Attention by the definition, in double precision. q `[B, Nq, H·d]`, k and v `[B, Nk, H·d]`.
+/// Attention by the definition, in double precision.
+///
+/// q `[B, Nq, H·d]`, k and v `[B, Nk, H·d]`.
 func referenceAttention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> [Float] {
     let (batch, queries, keys, width) = (q.shape[0], q.shape[1], k.shape[1], q.shape[2])
     let size = width / heads
