@@ -22,6 +22,10 @@ public protocol Family: Sendable {
     static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer
 }
 
+extension Family {
+    public static var layout: String { "a published checkpoint folder" }
+}
+
 /// A loaded checkpoint that renders jobs.
 public protocol Renderer: Sendable {
     /// What a person should know about the checkpoint, one line each.

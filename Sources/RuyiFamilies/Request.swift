@@ -1,4 +1,7 @@
 /// The keys of a request, as they are spelled in its JSON form; the command-line option of the same name uses dashes.
+///
+/// Keys after `motion` belong to families or features that a request may name without this version having them; they
+/// are known so that a request which carries them is refused by name instead of as a spelling mistake.
 public enum RequestKey: String, Sendable, CaseIterable {
     case family, model
     case image, endImage = "end_image"
@@ -6,6 +9,13 @@ public enum RequestKey: String, Sendable, CaseIterable {
     case width, height, resolution, baseResolution = "base_resolution"
     case frames, seconds, fps, steps, scheduler, guidance, seed, noise
     case camera, motion
+    case loras, teacache, teacacheThreshold = "teacache_threshold", enhanceAVideo = "enhance_a_video"
+    case variant, mode, transformer, conditioning = "i2v_condition", imageEmbedInterleave = "image_embed_interleave"
+    case shift, timeShift = "time_shift", cfg, trueCFGScale = "true_cfg_scale", cfgRescale = "cfg_rescale"
+    case sections, latentWindowSize = "latent_window_size", latentLength = "temp", videoSteps = "video_steps"
+    case videoGuidance = "video_guidance", linearGuidance = "linear_guidance", guidanceAlpha = "guidance_alpha"
+    case minGuidance = "min_guidance", motionScore = "motion_score", positiveMagic = "positive_magic"
+    case resize, tiledVAE = "vae_tiling", saveMemory = "save_memory", computeType = "compute_dtype"
 }
 
 /// What a person asked for.
@@ -33,6 +43,8 @@ public struct Request: Sendable, Equatable {
     public var seconds: Double?
     public var fps: Int?
     public var steps: Int?
+    /// Steps of each stage, where a request gives `steps` as a list.
+    public var stageSteps: [Int]?
     public var scheduler: String?
     /// Classifier-free guidance scale.
     public var guidance: Double?
@@ -41,7 +53,22 @@ public struct Request: Sendable, Equatable {
     public var noise: String?
     public var camera: String?
     public var motion: String?
+    /// Keys that were given a value which no field above holds.
+    public var foreign: Set<RequestKey> = []
 
     /// A request in which everything is left to the family.
     public init() {}
+
+    /// The keys that have a value.
+    public var given: Set<RequestKey> {
+        let fields: [(RequestKey, Bool)] = [
+            (.family, family != nil), (.model, model != nil), (.image, image != nil), (.endImage, endImage != nil),
+            (.prompt, prompt != nil), (.negativePrompt, negativePrompt != nil), (.width, width != nil),
+            (.height, height != nil), (.resolution, resolution != nil), (.baseResolution, baseResolution != nil),
+            (.frames, frames != nil), (.seconds, seconds != nil), (.fps, fps != nil),
+            (.steps, steps != nil || stageSteps != nil), (.scheduler, scheduler != nil), (.guidance, guidance != nil),
+            (.seed, seed != nil), (.noise, noise != nil), (.camera, camera != nil), (.motion, motion != nil),
+        ]
+        return foreign.union(fields.filter(\.1).map(\.0))
+    }
 }

@@ -1,1 +1,3 @@
-print("ruyi")
+import Glibc
+
+exit(Program().run(Array(CommandLine.arguments.dropFirst())))

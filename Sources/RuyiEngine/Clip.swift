@@ -1,0 +1,59 @@
+import RuyiFamilies
+import RuyiFiles
+
+/// One clip of a run: everything that is settled about it before any weight is read.
+public struct Clip: Sendable {
+    /// The sizes, counts and settings that will be used.
+    public let plan: Plan
+    /// The request that they came from.
+    public let request: Request
+    /// Where the frames go.
+    public let output: Output
+    /// Where the recorded stages go.
+    public let trace: String?
+    /// What the clip takes in memory.
+    public let memory: MemoryAccount
+    /// The size of the start picture.
+    public let picture: PictureSize?
+    /// The clip's place in the run, from 0, and the number of clips.
+    public let index: Int
+    public let count: Int
+
+    /// The length of the clip in seconds.
+    public var seconds: Double { Double(plan.frames) / Double(max(plan.fps, 1)) }
+
+    /// The plan in one line.
+    public var summary: String {
+        let length = Double(Int((seconds * 100).rounded())) / 100
+        var parts = ["\(plan.width)x\(plan.height)", "\(plan.frames) frame\(plan.frames == 1 ? "" : "s")"]
+        if let picture, picture.width != plan.width || picture.height != plan.height {
+            parts[0] = "picture \(picture.width)x\(picture.height), video " + parts[0]
+        }
+        parts[1] += " (\(length) s at \(plan.fps) fps)"
+        parts.append("\(plan.steps) step\(plan.steps == 1 ? "" : "s") \(plan.scheduler)")
+        parts.append("guidance \(plan.guidance)")
+        parts += plan.settings.sorted { $0.key.rawValue < $1.key.rawValue }.map { "\($0.key.rawValue) \($0.value)" }
+        parts.append("seed \(plan.seed)")
+        parts.append("\(plan.tokens) tokens")
+        parts.append("memory \(Bytes.text(memory.anonymous)) + \(Bytes.text(memory.weights)) of weights")
+        return (count > 1 ? "clip \(index + 1) of \(count): " : "") + parts.joined(separator: ", ")
+    }
+
+    /// The plan as a JSON object on one line, keys in alphabetical order.
+    public var json: String { description.text() }
+
+    var description: JSON {
+        var fields: [String: JSON] = [
+            "family": .string(plan.family), "model": .text(request.model), "image": .text(request.image),
+            "end_image": .text(request.endImage), "noise": .text(request.noise), "trace": .text(trace),
+            "output": .string(output.text), "width": .int(plan.width), "height": .int(plan.height),
+            "frames": .int(plan.frames), "fps": .int(plan.fps), "seconds": .double(seconds), "steps": .int(plan.steps),
+            "scheduler": .string(plan.scheduler), "guidance": .double(plan.guidance), "seed": .exact(plan.seed),
+            "tokens": .int(plan.tokens), "peak_memory_bytes": .int(memory.peak), "weight_bytes": .int(memory.weights),
+            "activation_bytes": .int(memory.activations), "notes": .array(plan.notes.map(JSON.string)),
+            "warnings": .array(plan.warnings.map(JSON.string)),
+        ]
+        for (key, value) in plan.settings where fields[key.rawValue] == nil { fields[key.rawValue] = .string(value) }
+        return .sorted(fields)
+    }
+}

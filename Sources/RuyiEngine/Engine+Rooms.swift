@@ -1,0 +1,71 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiMedia
+import RuyiPicture
+import RuyiTensor
+
+// How the engine uses the rooms below it: pictures, tensors, videos and the backend come in and go out here.
+extension Engine {
+    /// The backend that a run computes on.
+    func backend(threads: Int?, cancellation: Cancellation) -> any Backend {
+        CPUBackend(threads: threads ?? ThreadCount.standard(), cancellation: cancellation, exhausted: exhausted)
+    }
+
+    /// From here on a weight file that shrinks or fails under a run ends the process with a message and no partial
+    /// output; without this call it ends with a bare signal. To be called once, by programs.
+    public static func guardMappedFiles() {
+        MappedFile.installBusErrorHandler(cleanup: Temporaries.removeAllFunction)
+    }
+
+    /// A picture's pixels.
+    static func picture(_ path: String) throws(Fault) -> Picture { try PictureReader.read(path) }
+
+    /// A picture's size, from its header.
+    static func pictureSize(_ path: String) throws(Fault) -> PictureSize {
+        try requireFile(path, "picture")
+        let size = try PictureReader.size(path)
+        return PictureSize(width: size.width, height: size.height)
+    }
+
+    /// The random draws that a file holds, by name; its other tensors are left alone.
+    static func recordedDraws(_ path: String) throws(Fault) -> [String: Tensor] {
+        let file = try SafetensorsFile(path: path)
+        var draws: [String: Tensor] = [:]
+        for key in file.keys where key == "noise" || key.hasPrefix("noise.") { draws[key] = try file.tensor(key) }
+        if draws.isEmpty {
+            throw Fault(.badData, "the noise file holds no draws", at: path, hint: "they are called noise.000, noise.001, ...")
+        }
+        return draws
+    }
+
+    /// Writes the recorded stages as float32, whole or not at all.
+    static func write(_ trace: Trace, to path: String, overwrite: Bool) throws(Fault) {
+        let tensors = trace.tensors.map { name, tensor in
+            (name: name, tensor: tensor.dtype == .f32 ? tensor : Tensor(tensor.floats(), tensor.shape))
+        }
+        try SafetensorsWriter.write(tensors, to: path, overwrite: overwrite)
+    }
+
+    /// Why a video of this form cannot be written by this machine, if it cannot.
+    static func videoFault(_ path: String, plan: Plan, crf: Int?) -> Fault? {
+        do {
+            let form = try VideoForm(path, crf: crf)
+            try VideoWriter.check(
+                width: plan.width, height: plan.height, fps: FrameRate(plan.fps), container: form.container,
+                options: form.options)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// What takes a clip's frames.
+    static func sink(_ clip: Clip, crf: Int?, overwrite: Bool) throws(Fault) -> any FrameSink {
+        switch clip.output {
+        case .video(let path):
+            try VideoSink(path, form: try VideoForm(path, crf: crf), plan: clip.plan, overwrite: overwrite)
+        case .frames, .picture: try PictureSink(clip.output, overwrite: overwrite)
+        }
+    }
+}

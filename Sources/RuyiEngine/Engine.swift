@@ -1,0 +1,156 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiMedia
+import RuyiTensor
+
+/// Turns orders into finished files: settles what will be done, says whether it fits, does it, and leaves either the
+/// whole result or nothing.
+///
+/// ```swift
+/// var order = Order()
+/// order.request.model = "Ruyi-Mini-7B"
+/// order.request.image = "photo.png"
+/// let run = try Engine().prepare(order)
+/// try run.render(cancellation: Cancellation()) { files in print(files) }
+/// ```
+public struct Engine: Sendable {
+    let families: [any Family.Type]
+    let exhausted: @Sendable (Int) -> Never
+    let observe: Observer
+
+    /// An engine that knows `families` and tells `observer` what it does. `exhausted` ends the process when the system
+    /// refuses that number of bytes although the plan said that they are there.
+    public init(
+        families: [any Family.Type] = Registry.families,
+        exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") },
+        observer: @escaping Observer = { _ in }
+    ) {
+        self.families = families
+        self.exhausted = exhausted
+        observe = observer
+    }
+
+    /// Settles an order completely without reading any weight; everything that is wrong with it is reported together.
+    public func prepare(_ order: Order) throws(Faults) -> Run {
+        var faults = order.faults()
+        let checkpoint = Faults.collect(&faults) { () throws(Fault) in try openCheckpoint(order.request) }
+        if let checkpoint { faults += refusals(order, family: checkpoint.family) }
+        var sizes: [PictureSize?] = []
+        for path in [order.request.image, order.request.endImage] {
+            guard let path, !path.isEmpty else {
+                sizes.append(nil)
+                continue
+            }
+            sizes.append(Faults.collect(&faults) { () throws(Fault) in try Engine.pictureSize(path) })
+        }
+        if let noise = order.request.noise {
+            Faults.collect(&faults) { () throws(Fault) in try Engine.requireFile(noise, "noise file") }
+        }
+        try Faults.check(faults)
+        guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
+        do {
+            return try settle(order, checkpoint: checkpoint, picture: sizes[0])
+        } catch {
+            throw Faults(of: error)
+        }
+    }
+
+    /// Frees what an interrupted run would leave on the disk; safe to call at any time, right before the process ends.
+    public static func removeTemporaries() {
+        Temporaries.removeAll()
+        MadeFolder.removeAll()
+    }
+
+    /// Plans every clip of an order whose inputs are in place.
+    private func settle(_ order: Order, checkpoint: Checkpoint, picture: PictureSize?) throws -> Run {
+        let seeds = order.seeds.isEmpty ? [order.request.seed ?? 42] : order.seeds
+        let names = OutputNames(image: order.request.image, family: checkpoint.family.name, seeds: seeds)
+        let outputs = names.names(order.output)
+        let traces = order.trace.map(names.names)
+        var clips: [Clip] = []
+        for (index, seed) in seeds.enumerated() {
+            var request = order.request
+            request.seed = seed
+            let plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: picture)
+            clips.append(
+                Clip(
+                    plan: plan, request: request, output: try Output(outputs[index]), trace: traces?[index],
+                    memory: MemoryAccount(plan), picture: picture, index: index, count: seeds.count))
+        }
+        return Run(clips: clips, checkpoint: checkpoint, order: order, engine: self)
+    }
+
+    /// Opens the checkpoint folder and finds its family.
+    private func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
+        guard let model = request.model else {
+            throw Fault(.usage, "no model is given", hint: "name a checkpoint folder with --model")
+        }
+        guard case .folder = Path.kind(model) else {
+            throw Fault(
+                .cannotOpen, Path.kind(model) == .file ? "the model is a file, not a folder" : "the model folder does not exist",
+                at: model, hint: "name the folder that holds the checkpoint's files")
+        }
+        let folder = try ModelFolder(path: model)
+        guard let family = families.first(where: { $0.recognises(folder) }) else {
+            let known = families.map { "\($0.title): \($0.layout)" }.joined(separator: "; ")
+            throw Fault(.badData, "no known model has this folder's files", at: model, hint: known.isEmpty ? nil : "expected \(known)")
+        }
+        if let name = request.family, name != family.name {
+            throw Fault(
+                .badData, "the request is for the family '\(name)', and the checkpoint is of '\(family.name)'", at: model,
+                hint: "give the request's own model, or leave out the key 'family'")
+        }
+        return Checkpoint(folder: folder, family: family)
+    }
+
+    /// What the order asks for and the family does not have.
+    private func refusals(_ order: Order, family: any Family.Type) -> [Fault] {
+        let everywhere: Set<RequestKey> = [.family, .model, .seed, .noise, .prompt, .negativePrompt]
+        let later: Set<RequestKey> = [.loras, .teacache, .enhanceAVideo]
+        let has = family.keys.union(everywhere.subtracting([.prompt, .negativePrompt]))
+        let list = has.map(\.rawValue).sorted().joined(separator: ", ")
+        var found = order.request.given.subtracting(family.keys).subtracting(everywhere).map(\.rawValue).sorted().map { key in
+            let isLater = RequestKey(rawValue: key).map(later.contains) == true
+            return Fault(
+                .usage, isLater ? "\(key) is not available in this version" : "\(family.title) has no setting '\(key)'",
+                hint: "it has \(list)")
+        }
+        if order.request.stageSteps != nil {
+            found.append(Fault(.usage, "steps is a list, and \(family.title) takes one number", hint: "write \"steps\": 25"))
+        }
+        for (key, text) in [(RequestKey.prompt, order.request.prompt), (.negativePrompt, order.request.negativePrompt)] {
+            guard let text, !text.isEmpty, !family.keys.contains(key) else { continue }
+            observe(.warning("\(family.title) reads no text, so \(key.rawValue) has no effect"))
+        }
+        return found
+    }
+
+    static func requireFile(_ path: String, _ what: String) throws(Fault) {
+        switch Path.kind(path) {
+        case .file: return
+        case .folder: throw Fault(.cannotOpen, "the \(what) is a folder", at: path)
+        case .nothing: throw Fault(.cannotOpen, "the \(what) does not exist", at: path)
+        case .unreachable(let reason): throw Fault(.cannotOpen, "cannot open the \(what): \(reason)", at: path)
+        }
+    }
+}
+
+/// A checkpoint folder and what it was recognised as.
+struct Checkpoint: Sendable {
+    let folder: ModelFolder
+    let family: any Family.Type
+}
+
+extension Faults {
+    /// Runs `body` and puts what it throws into `faults`.
+    @discardableResult
+    static func collect<Value>(_ faults: inout [Fault], _ body: () throws(Fault) -> Value) -> Value? {
+        do {
+            return try body()
+        } catch {
+            faults.append(error)
+            return nil
+        }
+    }
+}

@@ -1,0 +1,31 @@
+import RuyiFault
+import RuyiTensor
+
+/// One or more faults that are reported together; the first decides the exit code.
+public struct Faults: Error, Sendable, CustomStringConvertible {
+    /// What is wrong, the decisive one first.
+    public let list: [Fault]
+
+    /// Reports these together.
+    public init(_ first: Fault, _ others: [Fault] = []) { list = [first] + others }
+
+    /// The faults behind any error: the error itself, a stop on request, or an error that nothing should have thrown.
+    public init(of error: any Error) {
+        switch error {
+        case let faults as Faults: self = faults
+        case let fault as Fault: self.init(fault)
+        case is Cancelled: self.init(Fault(.interrupted, "stopped before the end", hint: "no partial output was left"))
+        default: self.init(Fault(.software, "unexpected error: \(error)", hint: "please report this"))
+        }
+    }
+
+    /// The kind that decides the exit code.
+    public var kind: Fault.Kind { list.first?.kind ?? .software }
+
+    public var description: String { list.map(\.description).joined(separator: "; ") }
+
+    /// Throws when there is any fault in the list.
+    static func check(_ faults: [Fault]) throws(Faults) {
+        if let first = faults.first { throw Faults(first, Array(faults.dropFirst())) }
+    }
+}

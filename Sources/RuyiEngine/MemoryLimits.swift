@@ -1,0 +1,59 @@
+import Glibc
+
+/// How much memory the process may still take, and what says so.
+struct MemoryLimits: Sendable {
+    /// A bound in bytes and its name for people.
+    struct Bound: Sendable {
+        let bytes: Int
+        let name: String
+    }
+
+    /// The least bound on memory that is the process's own: what the system has free, and its control groups.
+    let anonymous: Bound?
+    /// The bound on the address space, which counts mapped files too.
+    let addressSpace: Bound?
+
+    /// Reads the bounds of this process.
+    static func read() -> MemoryLimits {
+        var bounds: [Bound] = []
+        if let kilobytes = ControlGroup.value("MemAvailable:", in: "/proc/meminfo") {
+            bounds.append(Bound(bytes: kilobytes * 1024, name: "available memory"))
+        }
+        bounds += ControlGroup.folders(controller: nil).compactMap { folder in
+            group(folder, limit: "memory.max", used: "memory.current", cached: ["active_file", "inactive_file"])
+        }
+        bounds += ControlGroup.folders(controller: "memory").compactMap { folder in
+            group(
+                folder, limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes",
+                cached: ["total_active_file", "total_inactive_file"])
+        }
+        if let limit = resourceLimit(RLIMIT_DATA) {
+            bounds.append(Bound(bytes: limit - pages(field: 5), name: "limit of the data segment"))
+        }
+        let space = resourceLimit(RLIMIT_AS).map {
+            Bound(bytes: $0 - pages(field: 0), name: "limit of the address space")
+        }
+        return MemoryLimits(anonymous: bounds.min { $0.bytes < $1.bytes }, addressSpace: space)
+    }
+
+    /// What a control group leaves: its limit less what it uses, not counting file pages, which the kernel takes back.
+    private static func group(_ folder: String, limit: String, used: String, cached: [String]) -> Bound? {
+        guard let limit = ControlGroup.word("\(folder)/\(limit)").flatMap(Int.init), limit < 1 << 60 else { return nil }
+        let used = ControlGroup.word("\(folder)/\(used)").flatMap(Int.init) ?? 0
+        let cached = cached.compactMap { ControlGroup.value($0, in: "\(folder)/memory.stat") }.reduce(0, +)
+        return Bound(bytes: max(0, limit - max(0, used - cached)), name: "memory limit of the control group")
+    }
+
+    private static func resourceLimit(_ resource: __rlimit_resource) -> Int? {
+        var value = rlimit()
+        guard getrlimit(__rlimit_resource_t(resource.rawValue), &value) == 0, value.rlim_cur < rlim_t(1) << 60 else { return nil }
+        return Int(value.rlim_cur)
+    }
+
+    /// A field of the process's memory figures, in bytes.
+    private static func pages(field: Int) -> Int {
+        let words = Path.smallText("/proc/self/statm")?.split(separator: " ") ?? []
+        guard words.indices.contains(field), let count = Int(words[field]) else { return 0 }
+        return count * Int(sysconf(Int32(_SC_PAGESIZE)))
+    }
+}

@@ -1,0 +1,84 @@
+/// How the progress of a run is shown.
+public enum ProgressStyle: String, Sendable, CaseIterable {
+    case auto, bar, plain, json, none
+}
+
+/// A request and how to carry it out, as it comes from a file or from the command line. A nil value was not given.
+public struct Order: Sendable, Equatable {
+    /// What to render.
+    public var request = Request()
+    /// The seeds to render one after the other; empty when none was given.
+    public var seeds: [UInt64] = []
+    /// The output file or the pattern of the frame files.
+    public var output: String?
+    /// Whether an existing output may be replaced.
+    public var overwrite: Bool?
+    /// The constant rate factor of the video encoder.
+    public var crf: Int?
+    /// Where to write the recorded stages.
+    public var trace: String?
+    /// The number of threads.
+    public var threads: Int?
+    public var quiet: Bool?
+    public var progress: ProgressStyle?
+    public var dryRun: Bool?
+
+    /// An order in which everything is left to the defaults.
+    public init() {}
+
+    /// This order with the gaps filled from `base`. What excludes one another counts as one setting: a length given
+    /// here as frames takes the place of seconds there, and a size given here in any form that of every form there.
+    public func over(_ base: Order) -> Order {
+        var merged = self
+        merged.request = request.over(base.request)
+        if seeds.isEmpty { merged.seeds = base.seeds }
+        merged.output = output ?? base.output
+        merged.overwrite = overwrite ?? base.overwrite
+        merged.crf = crf ?? base.crf
+        merged.trace = trace ?? base.trace
+        merged.threads = threads ?? base.threads
+        merged.quiet = quiet ?? base.quiet
+        merged.progress = progress ?? base.progress
+        merged.dryRun = dryRun ?? base.dryRun
+        return merged
+    }
+}
+
+extension Request {
+    /// Whether any of the settings that decide the size of the clip is given.
+    var givesSize: Bool { width != nil || height != nil || resolution != nil || baseResolution != nil }
+
+    /// This request with the gaps filled from `base`.
+    func over(_ base: Request) -> Request {
+        var merged = self
+        merged.family = family ?? base.family
+        merged.model = model ?? base.model
+        merged.image = image ?? base.image
+        merged.endImage = endImage ?? base.endImage
+        merged.prompt = prompt ?? base.prompt
+        merged.negativePrompt = negativePrompt ?? base.negativePrompt
+        if !givesSize {
+            merged.width = base.width
+            merged.height = base.height
+            merged.resolution = base.resolution
+            merged.baseResolution = base.baseResolution
+        }
+        if frames == nil && seconds == nil {
+            merged.frames = base.frames
+            merged.seconds = base.seconds
+        }
+        merged.fps = fps ?? base.fps
+        if steps == nil && stageSteps == nil {
+            merged.steps = base.steps
+            merged.stageSteps = base.stageSteps
+        }
+        merged.scheduler = scheduler ?? base.scheduler
+        merged.guidance = guidance ?? base.guidance
+        merged.seed = seed ?? base.seed
+        merged.noise = noise ?? base.noise
+        merged.camera = camera ?? base.camera
+        merged.motion = motion ?? base.motion
+        merged.foreign.formUnion(base.foreign)
+        return merged
+    }
+}

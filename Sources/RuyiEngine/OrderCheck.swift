@@ -1,0 +1,89 @@
+import RuyiFamilies
+import RuyiFault
+
+extension Order {
+    /// Everything that is wrong with the order and can be told without looking at any file.
+    func faults() -> [Fault] {
+        var found: [Fault] = []
+        func usage(_ what: String, hint: String? = nil) { found.append(Fault(.usage, what, hint: hint)) }
+        func range(_ key: String, _ value: Int?, _ allowed: ClosedRange<Int>) {
+            guard let value, !allowed.contains(value) else { return }
+            usage("\(key) is \(value), and must be \(allowed.lowerBound) to \(allowed.upperBound)")
+        }
+        func range(_ key: String, _ value: Double?, _ allowed: ClosedRange<Double>, isOpen: Bool = false) {
+            guard let value, !allowed.contains(value) || isOpen && value == allowed.lowerBound else { return }
+            let bounds = "\(isOpen ? "above " : "")\(allowed.lowerBound) to \(allowed.upperBound)"
+            usage("\(key) is \(value), and must be \(bounds)")
+        }
+        range("width", request.width, 1...16384)
+        range("height", request.height, 1...16384)
+        range("base_resolution", request.baseResolution, 16...4096)
+        range("frames", request.frames, 1...100_000)
+        range("seconds", request.seconds, 0...3600, isOpen: true)
+        range("fps", request.fps, 1...120)
+        range("steps", request.steps, 1...1000)
+        range("guidance", request.guidance, 0...100)
+        range("crf", crf, 1...51)
+        range("threads", threads, 1...1024)
+        found += exclusions() + choices()
+        return found
+    }
+
+    /// Settings that exclude or need one another.
+    private func exclusions() -> [Fault] {
+        var found: [Fault] = []
+        func usage(_ what: String, hint: String? = nil) { found.append(Fault(.usage, what, hint: hint)) }
+        if (request.width == nil) != (request.height == nil) { usage("width and height must be given together") }
+        if request.frames != nil && request.seconds != nil { usage("frames and seconds exclude each other") }
+        let sizes = [request.width != nil || request.height != nil, request.resolution != nil, request.baseResolution != nil]
+        if sizes.filter({ $0 }).count > 1 {
+            usage("width and height, a named resolution, and base_resolution exclude one another")
+        }
+        if Set(seeds).count < seeds.count { usage("a seed is given twice") }
+        if seeds.count > 1, request.noise != nil {
+            usage("with a noise file every seed gives the same clip", hint: "give one seed, or no noise file")
+        }
+        for (key, value) in [
+            ("model", request.model), ("image", request.image), ("end_image", request.endImage), ("output", output),
+            ("trace", trace), ("noise", request.noise), ("scheduler", request.scheduler),
+        ] where value?.isEmpty == true {
+            usage("\(key) is empty")
+        }
+        return found
+    }
+
+    /// Settings that have a list of allowed values.
+    private func choices() -> [Fault] {
+        var found: [Fault] = []
+        func choice(_ key: String, _ value: String?, _ allowed: [String]) {
+            guard let value, !allowed.contains(value) else { return }
+            found.append(Fault(.usage, "\(key) is '\(value)', and must be one of \(allowed.joined(separator: ", "))"))
+        }
+        choice("camera", request.camera, Choices.camera)
+        choice("motion", request.motion, Choices.motion)
+        choice("resolution", request.resolution.map { "\($0)p" }, Choices.resolutions)
+        return found
+    }
+}
+
+/// The values of settings that have a list of them.
+public enum Choices {
+    public static let camera = ["auto", "static", "left", "right", "up", "down"]
+    public static let motion = ["auto", "1", "2", "3", "4"]
+    public static let resolutions = ["360p", "480p", "540p", "720p"]
+
+    /// Reads `640x368` or `360p` into a request; false when it is neither.
+    public static func readSize(_ text: String, into request: inout Request) -> Bool {
+        let text = text.lowercased()
+        if text.hasSuffix("p"), let side = Int(text.dropLast()) {
+            guard resolutions.contains(text) else { return false }
+            request.resolution = side
+            return true
+        }
+        let sides = text.split(separator: "x", omittingEmptySubsequences: false)
+        guard sides.count == 2, let width = Int(sides[0]), let height = Int(sides[1]), width > 0, height > 0 else { return false }
+        request.width = width
+        request.height = height
+        return true
+    }
+}

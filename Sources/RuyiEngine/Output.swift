@@ -1,0 +1,89 @@
+import RuyiFault
+
+/// Where the frames of a clip go.
+public enum Output: Sendable, Equatable {
+    /// A video file; its suffix decides the container.
+    case video(String)
+    /// One PNG file a frame.
+    case frames(FramePattern)
+    /// One PNG file, for a clip of one frame.
+    case picture(String)
+
+    /// Reads an output name in which tokens have been replaced.
+    init(_ path: String) throws(Fault) {
+        if Path.name(path).isEmpty || [".", ".."].contains(Path.name(path)) {
+            throw Fault(.usage, "the output is a folder's name, not a file's", at: path, hint: "name a file such as clip.mp4")
+        }
+        let suffix = Path.suffix(path)
+        if suffix == "png" {
+            self = if let pattern = try FramePattern(path) { .frames(pattern) } else { .picture(path) }
+            return
+        }
+        _ = try VideoForm(path, crf: nil)
+        if Output.looksLikePattern(path) {
+            throw Fault(.usage, "a frame number makes one file a frame, and .\(suffix) is a video", at: path)
+        }
+        self = .video(path)
+    }
+
+    /// The path or pattern as one would type it.
+    public var text: String {
+        switch self {
+        case .video(let path), .picture(let path): path
+        case .frames(let pattern): pattern.text
+        }
+    }
+
+    /// Every file that a clip of `count` frames becomes.
+    func files(_ count: Int) -> [String] {
+        if case .frames = self { (0..<count).map(path) } else { [path(0)] }
+    }
+
+    /// The file of one frame.
+    func path(_ index: Int) -> String {
+        switch self {
+        case .video(let path), .picture(let path): path
+        case .frames(let pattern): pattern.path(index)
+        }
+    }
+
+    private static func looksLikePattern(_ path: String) -> Bool {
+        path.split(separator: "%", omittingEmptySubsequences: false).dropFirst().contains {
+            $0.drop { ("0"..."9").contains($0) }.first == "d"
+        }
+    }
+}
+
+/// Makes the names of outputs and traces, one for each seed.
+struct OutputNames {
+    let image: String?
+    let family: String
+    let seeds: [UInt64]
+
+    /// The names for a pattern, or the default ones; several seeds get several names.
+    func names(_ pattern: String?) -> [String] {
+        let name = image.map(Path.stem) ?? family
+        let pattern = pattern ?? "{name}-{seed}.mp4"
+        return seeds.map { seed in
+            let seeded = pattern.contains("{seed}") || seeds.count == 1 ? pattern : suffixed(pattern)
+            return replace(replace(seeded, "{seed}", String(seed)), "{name}", name)
+        }
+    }
+
+    /// `clip.mp4` with the seed before the suffix: `clip-{seed}.mp4`.
+    private func suffixed(_ pattern: String) -> String {
+        let suffix = Path.suffix(pattern)
+        guard !suffix.isEmpty else { return pattern + "-{seed}" }
+        return pattern.dropLast(suffix.count + 1) + "-{seed}" + pattern.suffix(suffix.count + 1)
+    }
+
+    private func replace(_ text: String, _ token: String, _ value: String) -> String {
+        var result = ""
+        var rest = Substring(text)
+        while let range = rest.firstRange(of: token) {
+            result += rest[..<range.lowerBound] + value
+            rest = rest[range.upperBound...]
+        }
+        return result + rest
+    }
+}

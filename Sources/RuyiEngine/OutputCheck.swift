@@ -1,0 +1,87 @@
+import Glibc
+import RuyiFault
+
+/// Whether the outputs of a run can be written, asked before anything is loaded.
+struct OutputCheck {
+    let clips: [Clip]
+    let overwrite: Bool
+    let crf: Int?
+    let inputs: [String]
+
+    /// Everything that stands in the way.
+    func faults() -> [Fault] {
+        var found: [Fault] = []
+        var seen: Set<String> = []
+        for clip in clips {
+            found += form(clip)
+            let isFrames = if case .frames = clip.output { true } else { false }
+            for path in clip.output.files(clip.plan.frames) + [clip.trace].compactMap({ $0 }) {
+                if !seen.insert(path).inserted {
+                    found.append(Fault(.usage, "two results would be written to one file", at: path))
+                    continue
+                }
+                if let fault = target(path, isFrame: isFrames && path != clip.trace) {
+                    found.append(fault)
+                    break
+                }
+            }
+        }
+        return found
+    }
+
+    /// What is wrong with the form of an output for this clip.
+    private func form(_ clip: Clip) -> [Fault] {
+        switch clip.output {
+        case .frames: return []
+        case .picture(let path):
+            guard clip.plan.frames != 1 else { return [] }
+            return [
+                Fault(
+                    .usage, "a PNG file holds one frame, and the clip has \(clip.plan.frames)", at: path,
+                    hint: "put a frame number into the name, such as \(Path.folder(path))/%05d.png")
+            ]
+        case .video(let path):
+            return [Engine.videoFault(path, plan: clip.plan, crf: crf)].compactMap { $0 }
+        }
+    }
+
+    /// What stands in the way of one file.
+    private func target(_ path: String, isFrame: Bool) -> Fault? {
+        if inputs.contains(where: { Path.isSame($0, path) }) {
+            return Fault(.usage, "the output would replace an input", at: path)
+        }
+        switch Path.kind(path) {
+        case .folder: return Fault(.cannotCreate, "the output is an existing folder", at: path)
+        case .unreachable(let reason): return Fault(.cannotCreate, "cannot create the output: \(reason)", at: path)
+        case .file where !overwrite:
+            return Fault(
+                .cannotCreate, "the output exists already", at: path, hint: "give --overwrite to replace it, or another name")
+        case .file, .nothing: break
+        }
+        return folder(Path.folder(path), isMade: isFrame)
+    }
+
+    /// What is wrong with the folder of an output; one that is made for frames only needs its parent.
+    private func folder(_ path: String, isMade: Bool) -> Fault? {
+        switch Path.kind(path) {
+        case .folder: return probe(path)
+        case .file: return Fault(.cannotCreate, "the output's folder is a file", at: path)
+        case .nothing where isMade: return folder(Path.folder(path), isMade: false)
+        case .nothing: return Fault(.cannotCreate, "the output's folder does not exist", at: path, hint: "create it first")
+        case .unreachable(let reason):
+            return Fault(.cannotCreate, "cannot reach the output's folder: \(reason)", at: path)
+        }
+    }
+
+    /// Makes and removes an empty file, which permission bits alone cannot answer for.
+    private func probe(_ path: String) -> Fault? {
+        let name = Path.resolve(".ruyi-\(getpid()).probe", in: path)
+        let descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            return Fault(.cannotCreate, "cannot write into the output's folder: \(Path.reason(errno))", at: path)
+        }
+        close(descriptor)
+        unlink(name)
+        return nil
+    }
+}

@@ -1,0 +1,74 @@
+import Glibc
+
+/// Paths as text, in the way of POSIX.
+enum Path {
+    /// The part after the last slash.
+    static func name(_ path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
+    }
+
+    /// The part before the last slash, `.` when there is none.
+    static func folder(_ path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// The name without its last extension.
+    static func stem(_ path: String) -> String {
+        let name = name(path)
+        guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return name }
+        return String(name[..<dot])
+    }
+
+    /// The last extension in lower case without its dot, empty when there is none.
+    static func suffix(_ path: String) -> String {
+        let name = name(path)
+        guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return "" }
+        return name[name.index(after: dot)...].lowercased()
+    }
+
+    /// `path` seen from `folder`, unless it is absolute.
+    static func resolve(_ path: String, in folder: String) -> String {
+        if path.hasPrefix("/") || folder == "." || folder.isEmpty { return path }
+        return folder.hasSuffix("/") ? folder + path : folder + "/" + path
+    }
+
+    /// What is at a path.
+    enum Kind: Sendable, Equatable { case nothing, file, folder, unreachable(String) }
+
+    /// Looks at a path, following links.
+    static func kind(_ path: String) -> Kind {
+        var info = stat()
+        guard stat(path, &info) == 0 else {
+            return errno == ENOENT ? .nothing : .unreachable(Path.reason(errno))
+        }
+        return info.st_mode & S_IFMT == S_IFDIR ? .folder : .file
+    }
+
+    /// Whether both paths lead to the same existing file.
+    static func isSame(_ first: String, _ second: String) -> Bool {
+        var a = stat()
+        var b = stat()
+        return stat(first, &a) == 0 && stat(second, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino
+    }
+
+    /// The system's words for an error number, in lower case.
+    static func reason(_ code: Int32) -> String { String(cString: strerror(code)).lowercased() }
+
+    /// The text of a small file such as those under `/proc`, nil when it cannot be read.
+    static func smallText(_ path: String) -> String? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: 65536)
+        var filled = 0
+        while filled < bytes.count {
+            let got = bytes.withUnsafeMutableBytes { buffer in
+                read(descriptor, buffer.baseAddress.map { $0 + filled }, buffer.count - filled)
+            }
+            if got <= 0 { break }
+            filled += got
+        }
+        return String(decoding: bytes[..<filled], as: UTF8.self)
+    }
+}

@@ -1,0 +1,83 @@
+import RuyiFamilies
+
+/// Turns finished steps into a share of the whole clip and a time left.
+///
+/// A part's cost in the plan says what share of the work it is; the time that steps really took corrects it.
+struct ProgressMeter {
+    private let stages: [Stage]
+    private let started: Double
+    private var stage = -1
+    private var done = 0
+    private var stageStarted: Double
+    private var lastStep: Double
+    private var largestFraction = 0.0
+    /// Cost and seconds of the parts that are behind.
+    private var finishedCost = 0.0
+    private var finishedSeconds = 0.0
+
+    /// A clip begun at `now`, in seconds of any clock.
+    init(_ stages: [Stage], now: Double) {
+        self.stages = stages
+        started = now
+        stageStarted = now
+        lastStep = now
+    }
+
+    /// The index of the part under way, -1 before the first.
+    var current: Int { stage }
+
+    /// The event that says that a part begins.
+    func named(_ index: Int) -> Event? {
+        guard stages.indices.contains(index) else { return nil }
+        return .stage(name: stages[index].name, index: index, count: stages.count)
+    }
+
+    /// Begins a part.
+    mutating func begin(_ index: Int, now: Double) {
+        guard stages.indices.contains(index), index > stage else { return }
+        if stage >= 0 {
+            finishedCost += stages[stage...index - 1].map(\.cost).reduce(0, +)
+            finishedSeconds += now - stageStarted
+        }
+        stage = index
+        done = 0
+        stageStarted = now
+        lastStep = now
+    }
+
+    /// Notes that `count` steps of the part under way are done, and says how far the clip is.
+    mutating func step(_ count: Int, now: Double) -> Progress? {
+        guard stages.indices.contains(stage) else { return nil }
+        done = min(max(done, count), max(stages[stage].steps, 1))
+        lastStep = now
+        return progress(now: now)
+    }
+
+    /// How far the clip is.
+    mutating func progress(now: Double) -> Progress? {
+        guard stages.indices.contains(stage) else { return nil }
+        let part = stages[stage]
+        let steps = max(part.steps, 1)
+        let share = Double(done) / Double(steps)
+        let allCost = max(stages.map(\.cost).reduce(0, +), .leastNonzeroMagnitude)
+        let costBehind = finishedCost + part.cost * share
+        largestFraction = max(largestFraction, min(1, costBehind / allCost))
+        return Progress(
+            stage: part.name, done: done, total: steps, fraction: largestFraction, elapsed: now - started,
+            remaining: remaining(part, share: share, steps: steps, now: now))
+    }
+
+    private func remaining(_ part: Stage, share: Double, steps: Int, now: Double) -> Double? {
+        let costBehind = finishedCost + part.cost * share
+        let secondsBehind = finishedSeconds + (lastStep - stageStarted)
+        guard costBehind > 0, secondsBehind > 0 else { return nil }
+        let secondsPerCost = secondsBehind / costBehind
+        var left = stages[(stage + 1)...].map(\.cost).reduce(0, +) * secondsPerCost
+        if done > 0 {
+            left += (lastStep - stageStarted) / Double(done) * Double(steps - done)
+        } else {
+            left += part.cost * secondsPerCost
+        }
+        return max(0, left - (now - lastStep))
+    }
+}

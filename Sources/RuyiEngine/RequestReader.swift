@@ -1,0 +1,162 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+
+/// Reads orders from request files.
+public enum RequestReader {
+    /// Reads a request file; its paths are relative to its folder. Everything wrong with it is reported together.
+    public static func read(_ path: String) throws(Faults) -> Order {
+        do {
+            return try parse(FileBytes.read(path, limit: 1 << 20), file: path)
+        } catch {
+            throw Faults(of: error)
+        }
+    }
+
+    /// Reads a request from the bytes of a file of this name.
+    public static func parse(_ bytes: [UInt8], file: String) throws(Faults) -> Order {
+        let json: JSON
+        do { json = try JSON.parse(bytes, file: file) } catch { throw Faults(of: error) }
+        guard let members = json.members else {
+            throw Faults(Fault(.badData, "a request must be an object of keys and values", at: file))
+        }
+        var reading = Reading(file: file)
+        for member in members where member.value != .null { reading.take(member.key, member.value) }
+        try Faults.check(reading.faults)
+        return reading.order
+    }
+}
+
+/// One pass over the members of a request.
+private struct Reading {
+    let file: String
+    var order = Order()
+    var faults: [Fault] = []
+
+    /// Keys that an order has beside those of a request: the options that say how to carry it out.
+    private static let runKeys = ["size", "output", "overwrite", "crf", "trace", "threads", "quiet", "progress", "dry_run"]
+
+    init(file: String) { self.file = file }
+
+    mutating func take(_ key: String, _ value: JSON) {
+        if let known = RequestKey(rawValue: key) {
+            take(known, value)
+        } else if Reading.runKeys.contains(key) {
+            takeRun(key, value)
+        } else {
+            let known = RequestKey.allCases.map(\.rawValue) + Reading.runKeys
+            let dashless = key.split(separator: "-").joined(separator: "_")
+            let nearest = Nearest.match(dashless, among: known)
+            faults.append(
+                Fault(
+                    .badData, "unknown key '\(key.prefix(80))'", at: file,
+                    hint: nearest.map { "did you mean '\($0)'?" } ?? "the options without their dashes are the keys"))
+        }
+    }
+
+    private mutating func take(_ key: RequestKey, _ value: JSON) {
+        let name = key.rawValue
+        switch key {
+        case .family: set(\.request.family, name, value, "a string", \.string)
+        case .model: set(\.request.model, name, value, "a path", path)
+        case .image: set(\.request.image, name, value, "a path", path)
+        case .endImage: set(\.request.endImage, name, value, "a path", path)
+        case .noise: set(\.request.noise, name, value, "a path", path)
+        case .prompt: set(\.request.prompt, name, value, "a string", \.string)
+        case .negativePrompt: set(\.request.negativePrompt, name, value, "a string", \.string)
+        case .width: set(\.request.width, name, value, "an integer", \.int)
+        case .height: set(\.request.height, name, value, "an integer", \.int)
+        case .resolution: takeResolution(value)
+        case .baseResolution: set(\.request.baseResolution, name, value, "an integer", \.int)
+        case .frames: set(\.request.frames, name, value, "an integer", \.int)
+        case .seconds: set(\.request.seconds, name, value, "a number", \.double)
+        case .fps: set(\.request.fps, name, value, "an integer", \.int)
+        case .steps: takeSteps(value)
+        case .scheduler: set(\.request.scheduler, name, value, "a string", \.string)
+        case .guidance: set(\.request.guidance, name, value, "a number", \.double)
+        case .seed: takeSeed(value)
+        case .camera: set(\.request.camera, name, value, "one of \(Choices.camera.joined(separator: ", "))", Reading.choice(Choices.camera))
+        case .motion: set(\.request.motion, name, value, "one of \(Choices.motion.joined(separator: ", "))", Reading.choice(Choices.motion))
+        case .loras:
+            if value.array == nil { wrong(name, value, "a list") }
+            if value.array?.isEmpty == false { order.request.foreign.insert(key) }
+        case .teacache, .enhanceAVideo:
+            if value != .bool(false) { order.request.foreign.insert(key) }
+        default: order.request.foreign.insert(key)
+        }
+    }
+
+    private mutating func takeRun(_ key: String, _ value: JSON) {
+        switch key {
+        case "size":
+            guard let text = value.string, Choices.readSize(text, into: &order.request) else {
+                return wrong(key, value, "a size such as 640x368 or one of \(Choices.resolutions.joined(separator: ", "))")
+            }
+        case "output": set(\.output, key, value, "a path", path)
+        case "trace": set(\.trace, key, value, "a path", path)
+        case "overwrite": set(\.overwrite, key, value, "true or false", \.bool)
+        case "quiet": set(\.quiet, key, value, "true or false", \.bool)
+        case "dry_run": set(\.dryRun, key, value, "true or false", \.bool)
+        case "crf": set(\.crf, key, value, "an integer", \.int)
+        case "threads": set(\.threads, key, value, "an integer", \.int)
+        default:
+            let names = ProgressStyle.allCases.map(\.rawValue)
+            set(\.progress, key, value, "one of \(names.joined(separator: ", "))") {
+                $0.string.flatMap(ProgressStyle.init(rawValue:))
+            }
+        }
+    }
+
+    private mutating func takeResolution(_ value: JSON) {
+        if let side = value.int { order.request.resolution = side } else if let text = value.string,
+            Choices.resolutions.contains(text), Choices.readSize(text, into: &order.request)
+        {
+            return
+        } else {
+            wrong("resolution", value, "one of \(Choices.resolutions.joined(separator: ", "))")
+        }
+    }
+
+    private mutating func takeSteps(_ value: JSON) {
+        if let count = value.int { return order.request.steps = count }
+        guard let list = value.array, !list.isEmpty, list.allSatisfy({ ($0.int ?? 0) > 0 }) else {
+            return wrong("steps", value, "a positive integer, or a list of them for models with stages")
+        }
+        order.request.stageSteps = list.compactMap(\.int)
+    }
+
+    private mutating func takeSeed(_ value: JSON) {
+        let seeds = (value.array ?? [value]).map { value -> UInt64? in
+            guard case .number(let number) = value else { return nil }
+            return UInt64(number.text)
+        }
+        guard !seeds.isEmpty, !seeds.contains(nil) else {
+            return wrong("seed", value, "an integer from 0 to \(UInt64.max), or a list of them")
+        }
+        order.seeds = seeds.compactMap { $0 }
+    }
+
+    private mutating func set<Value>(
+        _ field: WritableKeyPath<Order, Value?>, _ key: String, _ value: JSON, _ expected: String, _ read: (JSON) -> Value?
+    ) {
+        if let read = read(value) { order[keyPath: field] = read } else { wrong(key, value, expected) }
+    }
+
+    private mutating func wrong(_ key: String, _ value: JSON, _ expected: String) {
+        let found = value.text()
+        let shown = found.count > 40 ? found.prefix(40) + "..." : found[...]
+        faults.append(Fault(.badData, "the value of '\(key)' must be \(expected), not \(shown)", at: file))
+    }
+
+    /// A path of the request, seen from its folder.
+    private func path(_ value: JSON) -> String? {
+        value.string.map { $0.isEmpty ? $0 : Path.resolve($0, in: Path.folder(file)) }
+    }
+
+    private static func choice(_ allowed: [String]) -> (JSON) -> String? {
+        { value in
+            let text = value.string ?? value.int.map(String.init)
+            return text.flatMap { allowed.contains($0) ? $0 : nil }
+        }
+    }
+}

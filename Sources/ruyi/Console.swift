@@ -1,0 +1,72 @@
+import Glibc
+import Synchronization
+
+/// Standard error: lines that stay, and below them one line that is drawn over.
+///
+/// All writing to standard error goes through here, so that a warning never lands in the middle of a progress bar.
+final class Console: Sendable {
+    /// Whether standard error is a terminal.
+    let isTerminal = isatty(STDERR_FILENO) == 1
+    private let live = Mutex("")
+
+    init() {}
+
+    /// Writes a line that stays.
+    func line(_ text: String) {
+        live.withLock { bar in
+            Console.write((bar.isEmpty ? "" : Console.erase) + text + "\n" + bar)
+        }
+    }
+
+    /// Draws the live line, or takes it away when the text is empty.
+    func draw(_ text: String) {
+        live.withLock { bar in
+            guard text != bar else { return }
+            Console.write((bar.isEmpty ? "" : Console.erase) + text)
+            bar = text
+        }
+    }
+
+    /// The width of the terminal in columns.
+    var columns: Int {
+        var size = winsize()
+        if ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 { return Int(size.ws_col) }
+        return getenv("COLUMNS").flatMap { Int(String(cString: $0)) }.map { max($0, 1) } ?? 80
+    }
+
+    /// Back to the first column, and everything from there to the end of the line gone.
+    private static let erase = "\r\u{1B}[K"
+
+    /// Writes everything, or as much as anybody still takes; nothing is left to do about a broken standard error.
+    private static func write(_ text: String) { _ = StandardStream.write(text, to: STDERR_FILENO) }
+}
+
+/// The three descriptors that a process begins with.
+enum StandardStream {
+    /// Makes sure that a file opened later does not take the place of a standard stream that the caller closed.
+    static func reserve() {
+        for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) == -1 {
+            // Opened the wrong way round, so that using it still fails.
+            let wrongWay = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY
+            let placeholder = open("/dev/null", wrongWay)
+            if placeholder != descriptor, placeholder >= 0 {
+                dup2(placeholder, descriptor)
+                close(placeholder)
+            }
+        }
+    }
+
+    /// Writes the whole text; the error number when that fails.
+    static func write(_ text: String, to descriptor: Int32) -> Int32? {
+        var rest = Array(text.utf8)[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if written > 0 {
+                rest = rest.dropFirst(written)
+            } else if written < 0, errno != EINTR {
+                return errno
+            }
+        }
+        return nil
+    }
+}

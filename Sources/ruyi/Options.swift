@@ -1,0 +1,178 @@
+import ArgumentParser
+import RuyiEngine
+
+struct InputOptions: ParsableArguments {
+    @Argument(
+        help: ArgumentHelp("The start picture, PNG or JPEG.", valueName: "image"), completion: .file(extensions: pictures))
+    var picture: String?
+
+    @Option(
+        name: [.customShort("i"), .long], help: ArgumentHelp("The start picture, instead of <image>.", valueName: "file"),
+        completion: .file(extensions: pictures))
+    var image: String?
+
+    @Option(
+        help: ArgumentHelp("The picture that the video ends with. (default: none)", valueName: "file"),
+        completion: .file(extensions: pictures))
+    var endImage: String?
+
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("The checkpoint's folder, in its published layout.", valueName: "dir"),
+        completion: .directory)
+    var model: String?
+
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp("What happens in the video; models that read no text say so. (default: none)", valueName: "text"))
+    var prompt: String?
+
+    @Option(name: [.customShort("n"), .long], help: ArgumentHelp("What to keep out. (default: the model's)", valueName: "text"))
+    var negativePrompt: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "A JSON file with any of these options as keys, dashes written as underscores. Its paths are relative to the "
+                + "file; options on the command line win.", valueName: "file"), completion: .file(extensions: ["json"]))
+    var request: String?
+}
+
+struct OutputOptions: ParsableArguments {
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp(
+            "The video; its suffix (mp4, mov, mkv) picks the container. A name such as out/%05d.png writes "
+                + "one picture a frame, counted from 0. {seed} and {name} stand for the seed and the picture's name. "
+                + "(default: <image>-<seed>.mp4 in the current folder)", valueName: "file"), completion: .file())
+    var output: String?
+
+    @Flag(help: "Replace an existing output. (default: refuse)") var overwrite = false
+
+    @Option(
+        help: ArgumentHelp("The video encoder's constant rate factor, 1 to 51; smaller is better. (default: 17)", valueName: "n"))
+    var crf: Int?
+
+    @Option(
+        help: ArgumentHelp("Also write every recorded stage of the computation, as safetensors.", valueName: "file"),
+        completion: .file(extensions: ["safetensors"]))
+    var trace: String?
+}
+
+struct FormOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Width and height in pixels, or 360p, 480p, 540p, 720p. (default: from the picture's shape)",
+            valueName: "WxH|360p|...")) var size: Size?
+
+    @Option(
+        help: ArgumentHelp(
+            "The side of the square that sizes are scaled to, 384 to 1024 as a rule. (default: 512)", valueName: "n"))
+    var baseResolution: Int?
+
+    @Option(help: ArgumentHelp("The number of frames; the model's rule rounds it. (default: the model's)", valueName: "n"))
+    var frames: Int?
+
+    @Option(help: ArgumentHelp("The length, instead of --frames.", valueName: "s")) var seconds: Double?
+
+    @Option(help: ArgumentHelp("Frames a second in the file, 1 to 120. (default: the model's)", valueName: "n"))
+    var fps: Int?
+}
+
+struct SamplingOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Denoising steps, 1 to 1000. (default: the model's)", valueName: "n")) var steps: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "The step rule: DDIM, Euler, 'Euler A', DPM++ or PNDM with Ruyi. (default: the model's)", valueName: "name"))
+    var scheduler: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How strongly the conditions steer; 1 switches guidance off. (default: the model's)", valueName: "x"))
+    var guidance: Double?
+
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp(
+            "The seed, 0 to 18446744073709551615. A list such as 1,2,3 renders each with the model loaded once. "
+                + "(default: 42)", valueName: "n[,n...]")) var seed: SeedList?
+
+    @Option(
+        help: ArgumentHelp(
+            "Take the random draws (noise.000, noise.001, ...) from this safetensors file instead of the seed.",
+            valueName: "file"), completion: .file(extensions: ["safetensors"]))
+    var noise: String?
+}
+
+struct MotionOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Where the camera goes. (default: auto)", valueName: "move")) var camera: Camera?
+    @Option(help: ArgumentHelp("How much moves, 1 is least. (default: auto)", valueName: "level")) var motion: Motion?
+}
+
+struct RunningOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Threads, 1 to 1024; the video does not depend on it. (default: the physical cores allowed)", valueName: "n"))
+    var threads: Int?
+
+    @Flag(name: .shortAndLong, help: "Say nothing but errors.") var quiet = false
+
+    @Option(
+        help: ArgumentHelp(
+            "How progress is shown: a bar on a terminal and plain lines elsewhere, or one JSON object a line. (default: auto)",
+            valueName: "style")) var progress: ProgressStyle?
+
+    @Flag(help: "Print what would be done and the memory it takes, as JSON, and stop.") var dryRun = false
+}
+
+private let pictures = ["png", "jpg", "jpeg"]
+
+/// `640x368` or a named resolution.
+struct Size: ExpressibleByArgument {
+    var request = Request()
+
+    init?(argument: String) {
+        guard Choices.readSize(argument, into: &request) else { return nil }
+    }
+
+    static var allValueStrings: [String] { ["WIDTHxHEIGHT"] + Choices.resolutions }
+}
+
+/// One seed or several.
+struct SeedList: ExpressibleByArgument {
+    let seeds: [UInt64]
+
+    init?(argument: String) {
+        let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
+        let numbers = parts.compactMap { part in
+            part.allSatisfy { ("0"..."9").contains($0) } ? UInt64(part) : nil
+        }
+        guard numbers.count == parts.count else { return nil }
+        seeds = numbers
+    }
+}
+
+/// A camera move.
+struct Camera: ExpressibleByArgument {
+    let name: String
+
+    init?(argument: String) {
+        guard Choices.camera.contains(argument) else { return nil }
+        name = argument
+    }
+
+    static var allValueStrings: [String] { Choices.camera }
+}
+
+/// An amount of motion.
+struct Motion: ExpressibleByArgument {
+    let level: String
+
+    init?(argument: String) {
+        guard Choices.motion.contains(argument) else { return nil }
+        level = argument
+    }
+
+    static var allValueStrings: [String] { Choices.motion }
+}
+
+extension ProgressStyle: ExpressibleByArgument {}

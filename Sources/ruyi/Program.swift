@@ -1,0 +1,112 @@
+import ArgumentParser
+import Glibc
+import RuyiEngine
+
+/// One run of the program, from arguments to exit code.
+struct Program {
+    static let version = "0.1.0"
+
+    private let signals = Signals()
+    private let console = Console()
+
+    /// Does what the arguments say and returns the exit code.
+    func run(_ arguments: [String]) -> Int32 {
+        StandardStream.reserve()
+        signals.listen()
+        Engine.guardMappedFiles()
+        // The only command's help is the program's help.
+        let asksForHelp = arguments == ["--help"] || arguments == ["-h"] || arguments == ["help"]
+        let parsed: any ParsableCommand
+        do {
+            parsed = try Ruyi.parseAsRoot(asksForHelp ? ["render", "--help"] : arguments)
+        } catch {
+            return answer(error)
+        }
+        guard let render = parsed as? Render else { return answer(CleanExit.helpRequest(Render.self)) }
+        return self.render(render)
+    }
+
+    /// Prints the help or version that was asked for, or says what is wrong with the arguments.
+    private func answer(_ error: any Error) -> Int32 {
+        let text = Ruyi.fullMessage(for: error)
+        guard Ruyi.exitCode(for: error) != .success else { return print(text) }
+        let fault = Program.usageFault(Ruyi.message(for: error))
+        return fail(Faults(fault), Reporter(console, style: .plain, isQuiet: false))
+    }
+
+    /// The parser's message in the program's own form: what is wrong, and the way out as a hint.
+    private static func usageFault(_ message: String) -> Fault {
+        for (end, form) in [(". Did you mean ", "did you mean %"), (". Please provide one of ", "use one of %")] {
+            guard let range = message.firstRange(of: end) else { continue }
+            let rest = message[range.upperBound...]
+            // Allowed values come as a sentence or as a list with dashes.
+            let values = rest.split(separator: "\n").filter { $0.hasPrefix("  - ") }.map { $0.dropFirst(4) }
+            let sentence = rest.split(separator: "'").enumerated().filter { !$0.offset.isMultiple(of: 2) }.map(\.element)
+            let listed = form.hasPrefix("did") ? String(rest) : (values.isEmpty ? sentence : values).joined(separator: ", ")
+            return Fault(.usage, lowered(message[..<range.lowerBound]), hint: form.dropLast() + listed)
+        }
+        return Fault(.usage, lowered(message[...]), hint: "'ruyi --help' lists the options")
+    }
+
+    private static func lowered(_ text: Substring) -> String {
+        let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
+        return line.prefix(1).lowercased() + line.dropFirst()
+    }
+
+    private func render(_ command: Render) -> Int32 {
+        var reporter = Reporter(
+            console, style: command.running.progress ?? .auto, isQuiet: command.running.quiet)
+        do {
+            let order = try command.order()
+            reporter = Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
+            let run = try Engine(exhausted: exhausted(reporter), observer: reporter.receive).prepare(order)
+            if order.dryRun == true {
+                return print(run.clips.map(\.json).joined(separator: "\n"))
+            }
+            var broken: Int32?
+            try run.render(cancellation: signals.cancellation) { files in
+                broken = StandardStream.write(files.map { $0 + "\n" }.joined(), to: STDOUT_FILENO)
+                if let broken { throw Program.closed(broken) }
+            }
+            return 0
+        } catch {
+            return fail(Faults(of: error), reporter)
+        }
+    }
+
+    /// What ends the process when the system has no more memory.
+    private func exhausted(_ reporter: Reporter) -> @Sendable (Int) -> Never {
+        { count in
+            reporter.report(
+                Faults(
+                    Fault(
+                        .resources, "the system refused \(count) bytes of memory",
+                        hint: "close other programs, or make the clip smaller or shorter")))
+            Engine.removeTemporaries()
+            _exit(Fault.Kind.resources.rawValue)
+        }
+    }
+
+    /// Reports faults and returns their exit code; after a signal that is the signal's.
+    private func fail(_ faults: Faults, _ reporter: Reporter) -> Int32 {
+        if faults.kind == .interrupted, let signal = signals.received {
+            let kind = signal == SIGINT ? Fault.Kind.interrupted : .terminated
+            reporter.report(
+                Faults(Fault(kind, signal == SIGINT ? "interrupted" : "terminated", hint: "no partial output was left")))
+            return Signals.exitCode(signal)
+        }
+        reporter.report(faults)
+        return faults.kind.rawValue
+    }
+
+    /// Prints a result on standard output.
+    private func print(_ text: String) -> Int32 {
+        let line = text.hasSuffix("\n") ? text : text + "\n"
+        guard let code = StandardStream.write(line, to: STDOUT_FILENO) else { return 0 }
+        return fail(Faults(Program.closed(code)), Reporter(console, style: .plain, isQuiet: false))
+    }
+
+    private static func closed(_ code: Int32) -> Fault {
+        Fault(.io, "cannot write to standard output: \(String(cString: strerror(code)).lowercased())")
+    }
+}

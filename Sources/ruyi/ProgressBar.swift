@@ -1,0 +1,117 @@
+import Glibc
+import RuyiEngine
+import Synchronization
+
+/// One bar for a whole clip, drawn at most ten times a second and about once a second while nothing happens.
+final class ProgressBar: Sendable {
+    private struct State {
+        var progress: Progress?
+        var received = ContinuousClock.now
+        var drawn: ContinuousClock.Instant?
+        var hasTicker = false
+    }
+
+    private let console: Console
+    private let state = Mutex(State())
+
+    init(_ console: Console) { self.console = console }
+
+    /// Takes note of an event and redraws if it is time to.
+    func receive(_ event: Event) {
+        switch event {
+        case .planned: end()
+        case .step(let progress):
+            let (isDue, begins) = state.withLock { state in
+                let now = ContinuousClock.now
+                let isDue = state.drawn.map { now - $0 >= .milliseconds(100) } ?? true
+                let begins = !state.hasTicker
+                state.progress = progress
+                state.received = now
+                state.hasTicker = true
+                return (isDue, begins)
+            }
+            if isDue { draw() }
+            if begins { tick() }
+        case .note, .warning, .stage, .finished: break
+        }
+    }
+
+    /// Takes the bar away.
+    func end() {
+        state.withLock { state in
+            state.progress = nil
+            state.drawn = nil
+            console.draw("")
+        }
+    }
+
+    private func draw() {
+        state.withLock { state in
+            guard let progress = state.progress else { return }
+            let now = ContinuousClock.now
+            state.drawn = now
+            let waited = (now - state.received) / .seconds(1)
+            console.draw(ProgressBar.text(progress, waited: waited, columns: console.columns))
+        }
+    }
+
+    /// Redraws once a second on a thread of its own for as long as the process lives, so that the time goes on.
+    private func tick() {
+        let box = Unmanaged.passRetained(self)
+        var thread = pthread_t()
+        let code = pthread_create(
+            &thread, nil,
+            { raw in
+                guard let raw else { return nil }
+                let bar = Unmanaged<ProgressBar>.fromOpaque(raw).takeRetainedValue()
+                while true {
+                    sleep(1)
+                    bar.draw()
+                }
+            }, box.toOpaque())
+        if code == 0 { pthread_detach(thread) } else { box.release() }
+    }
+
+    /// The bar: stage, steps, bar, percentage, elapsed and left, with what does not fit left out from the middle.
+    static func text(_ progress: Progress, waited: Double, columns: Int) -> String {
+        let percent = "\(Int(progress.fraction * 100))%"
+        let steps = progress.total > 1 ? " \(progress.done)/\(progress.total)" : ""
+        let elapsed = TimeText.short(progress.elapsed + waited)
+        let left = progress.remaining.map { ", " + TimeText.short(max(0, $0 - waited)) + " left" } ?? ""
+        let head = progress.stage + steps
+        let tail = " \(percent) \(elapsed)\(left)"
+        let room = columns - 1 - head.count - tail.count - 3
+        if room < 8 { return String((head + tail).prefix(max(columns - 1, 0))) }
+        let width = min(room, 40)
+        let filled = Int((progress.fraction * Double(width)).rounded(.down))
+        let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
+        return "\(head) [\(bar)]\(tail)"
+    }
+}
+
+/// Progress as lines that stay: every step, but no more than one line every two seconds within a part.
+final class ProgressLines: Sendable {
+    private let console: Console
+    private let last = Mutex<(stage: String, time: ContinuousClock.Instant)?>(nil)
+
+    init(_ console: Console) { self.console = console }
+
+    /// Writes a line for an event if it is time to.
+    func receive(_ event: Event) {
+        guard case .step(let progress) = event else { return }
+        let isDue = last.withLock { last in
+            let now = ContinuousClock.now
+            if let last, last.stage == progress.stage, progress.done < progress.total, now - last.time < .seconds(2) {
+                return false
+            }
+            last = (progress.stage, now)
+            return true
+        }
+        guard isDue else { return }
+        let left = progress.remaining.map { ", " + TimeText.short($0) + " left" } ?? ""
+        console.line(
+            Fault.printable(
+                "ruyi: \(progress.stage) \(progress.done)/\(progress.total), \(Int(progress.fraction * 100))%, "
+                    + "\(TimeText.short(progress.elapsed))\(left)"))
+    }
+}

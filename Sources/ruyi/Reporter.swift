@@ -1,0 +1,93 @@
+import Logging
+import RuyiEngine
+import Synchronization
+
+/// Says on standard error what a run does, in the form that was asked for.
+final class Reporter: Sendable {
+    private enum Form { case bar, plain, json, none }
+
+    private let console: Console
+    private let form: Form
+    private let isQuiet: Bool
+    private let logger: Logger
+    private let bar: ProgressBar?
+    private let lines: ProgressLines?
+
+    /// Reports through `console`; a bar is drawn on terminals only.
+    init(_ console: Console, style: ProgressStyle, isQuiet: Bool) {
+        self.console = console
+        self.isQuiet = isQuiet
+        let form: Form =
+            switch style {
+            case .auto: isQuiet ? .none : console.isTerminal ? .bar : .plain
+            case .bar: .bar
+            case .plain: .plain
+            case .json: .json
+            case .none: .none
+            }
+        self.form = form
+        bar = form == .bar ? ProgressBar(console) : nil
+        lines = form == .plain ? ProgressLines(console) : nil
+        var logger = Logger(label: "ruyi") { _ in ConsoleLogHandler(console: console) }
+        logger.logLevel = isQuiet ? .error : .info
+        self.logger = logger
+    }
+
+    /// Receives an event of the engine.
+    func receive(_ event: Event) {
+        if form == .json {
+            console.line(event.json)
+            return
+        }
+        switch event {
+        case .note(let text): logger.notice("\(text)")
+        case .warning(let text): logger.warning("\(text)")
+        case .planned(let clip) where form != .none: logger.info("plan: \(clip.summary)")
+        case .finished(let clip, _, let seconds) where form != .none:
+            bar?.end()
+            let frames = "\(clip.plan.frames) frame\(clip.plan.frames == 1 ? "" : "s")"
+            logger.info("done: \(frames) in \(TimeText.short(seconds))")
+        default: break
+        }
+        bar?.receive(event)
+        lines?.receive(event)
+    }
+
+    /// Reports what went wrong.
+    func report(_ faults: Faults) {
+        bar?.end()
+        for fault in faults.list {
+            if form == .json {
+                console.line(fault.json)
+            } else {
+                console.line("ruyi: error: \(fault)")
+                if let hint = fault.hint { console.line("ruyi: hint: \(hint)") }
+            }
+        }
+    }
+}
+
+/// Writes log messages to standard error: `ruyi: warning: …`, `ruyi: note: …`, and plain information without a word.
+struct ConsoleLogHandler: LogHandler {
+    let console: Console
+    var metadata: Logger.Metadata = [:]
+    var logLevel: Logger.Level = .info
+
+    init(console: Console) { self.console = console }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let kind =
+            switch event.level {
+            case .critical, .error: "error: "
+            case .warning: "warning: "
+            case .notice: "note: "
+            case .info, .debug, .trace: ""
+            }
+        console.line(Fault.printable("ruyi: \(kind)\(event.message)"))
+    }
+}

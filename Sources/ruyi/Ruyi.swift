@@ -1,0 +1,39 @@
+import ArgumentParser
+
+/// The command line as a whole.
+struct Ruyi: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "ruyi",
+        abstract: "Turns a picture into a video.",
+        usage: "ruyi [render] <image> [<options>]",
+        discussion: "'ruyi photo.png' is 'ruyi render photo.png'.",
+        version: "ruyi \(Program.version)",
+        subcommands: [Render.self],
+        defaultSubcommand: Render.self)
+}
+
+/// One clip of one picture, or one for each seed.
+struct Render: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Turns a picture into a video.",
+        usage: "ruyi [render] <image> [<options>]",
+        discussion: """
+            The finished file's path is printed on standard output; progress and messages go to standard error.
+
+              ruyi photo.png -m Ruyi-Mini-7B
+              ruyi photo.png -m Ruyi-Mini-7B --camera left --seconds 3 -o pan.mp4
+              ruyi photo.png -m Ruyi-Mini-7B --seed 1,2,3 -o "clip-{seed}.mov"
+              ruyi photo.png -m Ruyi-Mini-7B --size 360p -o "frames/%05d.png"
+
+            Exit codes: 0 done, 64 usage, 65 bad data, 66 an input cannot be opened, 69 unavailable, 70 internal error, \
+            71 not enough memory, 73 the output cannot be created, 74 input or output failed midway, 130 interrupted, \
+            143 terminated.
+            """)
+
+    @OptionGroup(title: "Input") var input: InputOptions
+    @OptionGroup(title: "Output") var output: OutputOptions
+    @OptionGroup(title: "Length and size") var form: FormOptions
+    @OptionGroup(title: "Sampling") var sampling: SamplingOptions
+    @OptionGroup(title: "Motion and camera") var motion: MotionOptions
+    @OptionGroup(title: "Running") var running: RunningOptions
+}

@@ -1,0 +1,97 @@
+import Glibc
+import RuyiEngine
+import Synchronization
+
+/// The end of the pipe into which the handler writes; -1 before the pipe exists.
+nonisolated(unsafe) private var wakeDescriptor: Int32 = -1
+
+/// Turns signals into a request to stop, and a second one into the end.
+///
+/// The handler only writes the signal's number into a pipe; a thread reads it and does the rest.
+final class Signals: Sendable {
+    /// Set by the first signal.
+    let cancellation = Cancellation()
+    private let first = Atomic<Int32>(0)
+
+    /// The signal that asked for the stop, if any did.
+    var received: Int32? {
+        let signal = first.load(ordering: .relaxed)
+        return signal == 0 ? nil : signal
+    }
+
+    /// The exit code for a signal: 130 from the keyboard, 143 for the others.
+    static func exitCode(_ signal: Int32) -> Int32 { signal == SIGINT ? 130 : 143 }
+
+    /// Begins to listen. A broken pipe and a file-size limit then show as errors of the write.
+    func listen() {
+        signal(SIGPIPE, SIG_IGN)
+        signal(SIGXFSZ, SIG_IGN)
+        var ends: [Int32] = [-1, -1]
+        guard pipe(&ends) == 0 else { return }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        wakeDescriptor = ends[1]
+        let reading = ends[0]
+        watch(reading)
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { signal in
+            let kept = errno
+            var number = UInt8(truncatingIfNeeded: signal)
+            _ = write(wakeDescriptor, &number, 1)
+            errno = kept
+        }
+        action.sa_flags = Int32(SA_RESTART)
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            var before = sigaction()
+            sigaction(number, nil, &before)
+            // `nohup` means that the end of the terminal is not the end of the run.
+            if number == SIGHUP, Signals.isIgnored(before) { continue }
+            sigaction(number, &action, nil)
+        }
+    }
+
+    private static func isIgnored(_ action: sigaction) -> Bool {
+        unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+    }
+
+    /// Reads the pipe on a thread of its own for as long as the process lives.
+    private func watch(_ descriptor: Int32) {
+        let box = Unmanaged.passRetained(Watch(signals: self, descriptor: descriptor))
+        var thread = pthread_t()
+        let code = pthread_create(
+            &thread, nil,
+            { raw in
+                guard let raw else { return nil }
+                Unmanaged<Watch>.fromOpaque(raw).takeRetainedValue().run()
+                return nil
+            }, box.toOpaque())
+        if code == 0 { pthread_detach(thread) } else { box.release() }
+    }
+
+    fileprivate func arrived(_ signal: Int32) {
+        let (isFirst, _) = first.compareExchange(expected: 0, desired: signal, ordering: .relaxed)
+        if isFirst {
+            cancellation.cancel()
+        } else {
+            Engine.removeTemporaries()
+            _exit(Signals.exitCode(signal))
+        }
+    }
+}
+
+private final class Watch: Sendable {
+    let signals: Signals
+    let descriptor: Int32
+
+    init(signals: Signals, descriptor: Int32) {
+        self.signals = signals
+        self.descriptor = descriptor
+    }
+
+    func run() {
+        var number: UInt8 = 0
+        while true {
+            let count = read(descriptor, &number, 1)
+            if count == 1 { signals.arrived(Int32(number)) } else if count == 0 || errno != EINTR { return }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+import Foundation
+import RuyiEngine
+import RuyiFiles
+import RuyiPicture
+import RuyiSampling
+import RuyiTensor
+
+/// A family without weights, for the engine's own behaviour: each step takes a moment, each frame is of one grey.
+enum FakeFamily: Family {
+    static let name = "fake"
+    static let title = "Fake-1"
+    static let layout = "a folder whose name ends in fake-model"
+    static let keys: Set<RequestKey> = [
+        .image, .endImage, .width, .height, .resolution, .frames, .seconds, .fps, .steps, .guidance, .camera, .scheduler,
+    ]
+
+    static func recognises(_ folder: ModelFolder) -> Bool { folder.path.hasSuffix("fake-model") }
+
+    static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan {
+        var plan = Plan()
+        plan.family = name
+        plan.width = request.width ?? request.resolution ?? 32
+        plan.height = request.height ?? request.resolution ?? 32
+        plan.fps = request.fps ?? 24
+        plan.frames = request.frames ?? request.seconds.map { max(1, Int($0 * 24)) } ?? 8
+        plan.steps = request.steps ?? 4
+        plan.scheduler = request.scheduler ?? "quick"
+        plan.guidance = request.guidance ?? 7
+        plan.seed = request.seed ?? 42
+        plan.settings = [.camera: request.camera ?? "auto"]
+        plan.tokens = plan.width * plan.height / 256 * plan.frames
+        plan.activationBytes = plan.width * plan.height * plan.frames * (plan.scheduler == "huge" ? 1 << 30 : 64)
+        plan.weightBytes = 1000
+        plan.notes = request.seconds.map { ["\($0) s become \(plan.frames) frames"] } ?? []
+        plan.stages = [Stage(name: "denoising", steps: plan.steps, cost: 3), Stage(name: "decoding", steps: plan.frames, cost: 1)]
+        return plan
+    }
+
+    static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
+        if folder.path.contains("broken") { throw Fault(.badData, "the tensor x is missing", at: folder.path) }
+        return FakeRenderer()
+    }
+}
+
+struct FakeRenderer: Renderer {
+    func render(_ job: Job) throws {
+        let noise = try job.noise.next([2, 16])
+        job.trace?.record("noise", noise)
+        for step in 1...job.plan.steps {
+            try job.cancellation.check()
+            if job.plan.scheduler == "slow" { usleep(20_000) }
+            job.progress(0, step)
+        }
+        if job.plan.scheduler == "odd" { throw Oddity() }
+        let count = job.plan.scheduler == "short" ? job.plan.frames - 1 : job.plan.frames
+        for frame in 0..<count {
+            let grey = UInt8(truncatingIfNeeded: frame * 20 + Int(job.plan.seed % 7))
+            let size = job.plan.width * job.plan.height * 3
+            try job.frames(
+                Picture(width: job.plan.width, height: job.plan.height, pixels: [UInt8](repeating: grey, count: size)))
+            job.progress(1, frame + 1)
+        }
+    }
+}
+
+struct Oddity: Error {}
+
+/// Receives events and keeps them.
+final class Recorder: @unchecked Sendable {
+    private let lock = NSLock()
+    private var kept: [Event] = []
+
+    var events: [Event] { lock.withLock { kept } }
+    func receive(_ event: Event) { lock.withLock { kept.append(event) } }
+
+    var warnings: [String] { events.compactMap { if case .warning(let text) = $0 { text } else { nil } } }
+    var notes: [String] { events.compactMap { if case .note(let text) = $0 { text } else { nil } } }
+    var steps: [RuyiEngine.Progress] { events.compactMap { if case .step(let progress) = $0 { progress } else { nil } } }
+}
