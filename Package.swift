@@ -21,7 +21,9 @@ let kernelLevels: [(target: String, march: String?, define: String)] = {
     #endif
 }()
 
-let strict: [SwiftSetting] = [.enableUpcomingFeature("MemberImportVisibility"), .enableUpcomingFeature("ExistentialAny")]
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("MemberImportVisibility"), .enableUpcomingFeature("ExistentialAny"),
+]
 
 let package = Package(
     name: "ruyi",
@@ -55,11 +57,13 @@ let package = Package(
     ]
         + kernelLevels.map {
             .target(
-                name: $0.target, dependencies: ["RuyiKernelTable"], swiftSettings: strict + kernelFlags($0.march, $0.define))
+                name: $0.target, dependencies: ["RuyiKernelTable"],
+                swiftSettings: strict + kernelFlags($0.march, $0.define))
         } + [
             .target(
                 name: "RuyiTensor",
-                dependencies: ["CProcessor", "RuyiFault", "RuyiKernelTable"] + kernelLevels.map { .byName(name: $0.target) },
+                dependencies: ["CProcessor", "RuyiFault", "RuyiKernelTable"]
+                    + kernelLevels.map { .byName(name: $0.target) },
                 swiftSettings: strict),
             // Is this file what it says: strict JSON, safetensors, torch pickles, atomic writing, model folders.
             .target(name: "RuyiFiles", dependencies: ["RuyiFault", "RuyiTensor"], swiftSettings: strict),
@@ -76,7 +80,8 @@ let package = Package(
                 name: "RuyiLayers", dependencies: ["RuyiFault", "RuyiTensor", "RuyiFiles"], swiftSettings: strict),
             // Text and image encoders shared by families.
             .target(
-                name: "RuyiEncoders", dependencies: ["RuyiFault", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiPicture"],
+                name: "RuyiEncoders",
+                dependencies: ["RuyiFault", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiPicture"],
                 swiftSettings: strict),
             // What does this model do: one folder a family.
             .target(
@@ -101,7 +106,8 @@ let package = Package(
                 ], swiftSettings: strict),
             .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
             .testTarget(
-                name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault"], swiftSettings: strict),
+                name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault"], exclude: ["Fixtures"],
+                swiftSettings: strict),
             .testTarget(
                 name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], exclude: ["Fixtures"],
                 swiftSettings: strict),
@@ -116,7 +122,9 @@ let package = Package(
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",
-                dependencies: ["RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi"],
+                dependencies: [
+                    "RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi",
+                ],
                 swiftSettings: strict),
         ],
     swiftLanguageModes: [.v6]

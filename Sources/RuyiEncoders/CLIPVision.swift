@@ -67,8 +67,9 @@ public struct CLIPVision: Sendable {
         layers = (0..<configuration.layerCount).map { Layer(scope / "encoder" / "layers" / $0, configuration) }
     }
 
-    /// The last hidden states of the patches, without the class token and the final norm. pixels `[1, 3, S, S]`,
-    /// normalised; result `[1, patches, hidden]`.
+    /// The last hidden states of the patches, without the class token and the final norm.
+    ///
+    /// pixels `[1, 3, S, S]`, normalised; result `[1, patches, hidden]`.
     public func callAsFunction(_ pixels: Tensor, cancellation: Cancellation) throws(Cancelled) -> Tensor {
         let backend = pixels.backend
         let (size, width) = (configuration.patchSize, configuration.hiddenSize)

@@ -17,7 +17,9 @@ public enum Activation: Sendable, CaseIterable {
     case quickGelu
 }
 
-/// Kernels of one instruction-set level. Every function works on one thread and on memory that the caller has sized.
+/// Kernels of one instruction-set level.
+///
+/// Every function works on one thread and on memory that the caller has sized.
 ///
 /// Matrix products are made of tiles of `mr × nr`. The left operand is packed in slivers `[k][mr]`, the right one in
 /// slivers `[k][nr]`, both padded with zeros; a tile is the sum over k of outer products of their rows.
@@ -52,7 +54,9 @@ public struct KernelTable: Sendable {
             _ element: Element, _ source: UnsafeRawPointer, _ count: Int, _ target: UnsafeMutablePointer<Float>
         ) -> Void
     /// Packs a run of `width ≤ nr` values, `step` apart, from each of `planes` planes, `stride` apart, into rows that
-    /// are `nr` apart. What lies beside the run is left alone.
+    /// are `nr` apart.
+    ///
+    /// What lies beside the run is left alone.
     public let packPlanes:
         @Sendable (
             _ source: UnsafePointer<Float>, _ stride: Int, _ planes: Int, _ width: Int, _ step: Int,
@@ -114,39 +118,49 @@ public struct KernelTable: Sendable {
     /// Assembles the kernels of one level.
     public init(
         name: String, mr: Int, nr: Int,
-        tile: @escaping @Sendable (
-            Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Bool
-        ) -> Void,
+        tile:
+            @escaping @Sendable (
+                Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Bool
+            ) -> Void,
         packLeft: @escaping @Sendable (UnsafePointer<Float>, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
-        packRight: @escaping @Sendable (
-            Element, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>
-        ) -> Void,
+        packRight:
+            @escaping @Sendable (
+                Element, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>
+            ) -> Void,
         convert: @escaping @Sendable (Element, UnsafeRawPointer, Int, UnsafeMutablePointer<Float>) -> Void,
         packPlanes: @escaping @Sendable (UnsafePointer<Float>, Int, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
-        finishRow: @escaping @Sendable (
-            UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>?, Activation, UnsafePointer<Float>?
-        ) -> Void,
-        normalizeRow: @escaping @Sendable (
-            UnsafePointer<Float>, Int, Float, UnsafePointer<Float>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>
-        ) -> Void,
-        rotateRow: @escaping @Sendable (
-            UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>
-        ) -> Void,
+        finishRow:
+            @escaping @Sendable (
+                UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>?, Activation, UnsafePointer<Float>?
+            ) -> Void,
+        normalizeRow:
+            @escaping @Sendable (
+                UnsafePointer<Float>, Int, Float, UnsafePointer<Float>?, UnsafePointer<Float>?,
+                UnsafeMutablePointer<Float>
+            ) -> Void,
+        rotateRow:
+            @escaping @Sendable (
+                UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>
+            ) -> Void,
         moments: @escaping @Sendable (UnsafePointer<Float>, Int) -> (mean: Float, deviation: Float),
-        affine: @escaping @Sendable (
-            UnsafePointer<Float>, Int, Float, Float, Activation, UnsafeMutablePointer<Float>
-        ) -> Void,
-        combine: @escaping @Sendable (
-            UnsafePointer<Float>, Float, UnsafePointer<Float>?, Float, Int, UnsafeMutablePointer<Float>
-        ) -> Void,
+        affine:
+            @escaping @Sendable (
+                UnsafePointer<Float>, Int, Float, Float, Activation, UnsafeMutablePointer<Float>
+            ) -> Void,
+        combine:
+            @escaping @Sendable (
+                UnsafePointer<Float>, Float, UnsafePointer<Float>?, Float, Int, UnsafeMutablePointer<Float>
+            ) -> Void,
         exponentials: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
-        gated: @escaping @Sendable (
-            UnsafePointer<Float>, UnsafePointer<Float>, Activation, Int, UnsafeMutablePointer<Float>
-        ) -> Void,
-        softmaxTile: @escaping @Sendable (
-            UnsafeMutablePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>,
-            UnsafeMutablePointer<Float>
-        ) -> Void,
+        gated:
+            @escaping @Sendable (
+                UnsafePointer<Float>, UnsafePointer<Float>, Activation, Int, UnsafeMutablePointer<Float>
+            ) -> Void,
+        softmaxTile:
+            @escaping @Sendable (
+                UnsafeMutablePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>,
+                UnsafeMutablePointer<Float>
+            ) -> Void,
         scaleColumns: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>) -> Void
     ) {
         self.name = name

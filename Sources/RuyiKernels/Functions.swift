@@ -48,8 +48,10 @@ func sigmoid(_ x: Vector) -> Vector {
     Vector(repeating: 1) / (Vector(repeating: 1) + exponential(-x))
 }
 
-/// The upper tail of the normal distribution, `½ erfc(x / √2)` for `x ≥ 0`: `e^(−x²/2) · t · p(t)` with
-/// `t = 1 / (1 + 0.27 x)`. The polynomial's minimax error is 2.4e-8 relative; rounding `x²` adds about 6e-8 · x²/2.
+/// The upper tail of the normal distribution, `½ erfc(x / √2)` for `x ≥ 0`: `e^(−x²/2) · t · p(t)` with `t = 1 / (1 +
+/// 0.27 x)`.
+///
+/// The polynomial's minimax error is 2.4e-8 relative; rounding `x²` adds about 6e-8 · x²/2.
 @inline(__always)
 func normalTail(_ x: Vector) -> Vector {
     let one = Vector(repeating: 1)

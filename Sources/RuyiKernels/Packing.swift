@@ -61,12 +61,16 @@ private func convertBlock(
         UnsafeMutableRawPointer(target).copyMemory(from: from, byteCount: 4 * count)
     case .bf16:
         let from = source + 2 * start
-        widen(count, target, from, 2) { Bits(truncatingIfNeeded: $0.loadUnaligned(as: Halves.self)) &<< 16 } one: {
+        widen(count, target, from, 2) {
+            Bits(truncatingIfNeeded: $0.loadUnaligned(as: Halves.self)) &<< 16
+        } one: {
             UInt32($0.loadUnaligned(as: UInt16.self)) << 16
         }
     case .f16:
         let from = source + 2 * start
-        widen(count, target, from, 2) { halfBits(Bits(truncatingIfNeeded: $0.loadUnaligned(as: Halves.self))) } one: {
+        widen(count, target, from, 2) {
+            halfBits(Bits(truncatingIfNeeded: $0.loadUnaligned(as: Halves.self)))
+        } one: {
             halfBits(Bits(repeating: UInt32($0.loadUnaligned(as: UInt16.self))))[0]
         }
     case .f8e5m2:
@@ -78,7 +82,9 @@ private func convertBlock(
         }
     case .f8e4m3:
         let from = source + start
-        widen(count, target, from, 1) { e4m3Bits(Bits(truncatingIfNeeded: $0.loadUnaligned(as: Bytes.self))) } one: {
+        widen(count, target, from, 1) {
+            e4m3Bits(Bits(truncatingIfNeeded: $0.loadUnaligned(as: Bytes.self)))
+        } one: {
             e4m3Bits(Bits(repeating: UInt32($0.load(as: UInt8.self))))[0]
         }
     }

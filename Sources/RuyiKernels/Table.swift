@@ -3,5 +3,7 @@ import RuyiKernelTable
 /// The kernels of this target's instruction-set level.
 public let kernels = KernelTable(
     name: levelName, mr: tileRows, nr: tileColumns, tile: multiplyTile, packLeft: packLeft, packRight: packRight,
-    convert: convert, packPlanes: packPlanes, finishRow: finishRow, normalizeRow: normalizeRow, rotateRow: rotateRow, moments: moments,
-    affine: affine, combine: combine, exponentials: exponentials, gated: gated, softmaxTile: softmaxTile, scaleColumns: scaleColumns)
+    convert: convert, packPlanes: packPlanes, finishRow: finishRow, normalizeRow: normalizeRow, rotateRow: rotateRow,
+    moments: moments,
+    affine: affine, combine: combine, exponentials: exponentials, gated: gated, softmaxTile: softmaxTile,
+    scaleColumns: scaleColumns)

@@ -20,7 +20,9 @@ struct TileRow {
     }
 }
 
-/// The product's inner loop. The rows are spelled out so that every sum stays in a register.
+/// The product's inner loop.
+///
+/// The rows are spelled out so that every sum stays in a register.
 func multiplyTile(
     _ k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, _ ldc: Int,
     _ accumulate: Bool

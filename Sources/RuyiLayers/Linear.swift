@@ -20,7 +20,9 @@ public struct Linear: Sendable {
         self.bias = bias
     }
 
-    /// The product, followed by the activation and the residual. x `[..., in]`, residual and result `[..., out]`.
+    /// The product, followed by the activation and the residual.
+    ///
+    /// x `[..., in]`, residual and result `[..., out]`.
     public func callAsFunction(_ x: Tensor, _ activation: Activation = .none, residual: Tensor? = nil) -> Tensor {
         x.backend.linear(x, weight: weight, bias: bias, activation: activation, residual: residual)
     }

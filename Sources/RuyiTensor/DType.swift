@@ -1,6 +1,8 @@
 import RuyiKernelTable
 
-/// The element types that a tensor can have. Weights keep the type they have on disk; activations are `f32`.
+/// The element types that a tensor can have.
+///
+/// Weights keep the type they have on disk; activations are `f32`.
 public enum DType: String, Sendable, CaseIterable {
     case f32, f16, bf16
     case f8e4m3, f8e5m2

@@ -16,7 +16,9 @@ public final class MemoryPool: Sendable {
     private let state: Mutex<State>
     private let exhausted: @Sendable (Int) -> Never
 
-    /// Makes an empty pool. `exhausted` ends the process when the system refuses that number of bytes.
+    /// Makes an empty pool.
+    ///
+    /// `exhausted` ends the process when the system refuses that number of bytes.
     public init(exhausted: @escaping @Sendable (Int) -> Never) {
         state = Mutex(State())
         self.exhausted = exhausted

@@ -3,7 +3,9 @@ extension Tensor {
     public init(_ values: [Float], _ shape: [Int]) {
         precondition(values.count == shape.reduce(1, *), "\(values.count) values do not fill \(shape)")
         let storage = Storage.heap(byteCount: max(values.count, 1) * 4)
-        values.withUnsafeBytes { storage.base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(storage.base), byteCount: $0.count) }
+        values.withUnsafeBytes {
+            storage.base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(storage.base), byteCount: $0.count)
+        }
         self.init(dtype: .f32, shape: shape, storage: storage)
     }
 
@@ -11,7 +13,9 @@ extension Tensor {
     public init(integers values: [Int64], _ shape: [Int]) {
         precondition(values.count == shape.reduce(1, *), "\(values.count) values do not fill \(shape)")
         let storage = Storage.heap(byteCount: max(values.count, 1) * 8)
-        values.withUnsafeBytes { storage.base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(storage.base), byteCount: $0.count) }
+        values.withUnsafeBytes {
+            storage.base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(storage.base), byteCount: $0.count)
+        }
         self.init(dtype: .i64, shape: shape, storage: storage)
     }
 
@@ -80,13 +84,17 @@ extension Tensor {
 extension Storage {
     /// Uncounted memory for small tables.
     static func heap(byteCount: Int) -> Storage {
-        Storage(base: .allocate(byteCount: byteCount, alignment: 64), byteCount: byteCount) { base, _ in base.deallocate() }
+        Storage(base: .allocate(byteCount: byteCount, alignment: 64), byteCount: byteCount) { base, _ in
+            base.deallocate()
+        }
     }
 }
 
 /// The value of a bit pattern, spelled out; the kernels' conversions are tested against these.
 public enum FloatBits {
-    /// IEEE binary16. f8_e5m2 is its upper byte.
+    /// IEEE binary16.
+    ///
+    /// f8_e5m2 is its upper byte.
     public static func half(_ bits: UInt16) -> Float {
         let sign: Float = bits & 0x8000 == 0 ? 1 : -1
         let exponent = Int(bits >> 10) & 31

@@ -28,7 +28,8 @@ public struct Tensor: Sendable {
     /// Views the start of `storage` in row-major order.
     public init(dtype: DType, shape: [Int], storage: Storage, offset: Int = 0) {
         let count = shape.reduce(1, *)
-        precondition((offset + count) * dtype.byteCount <= storage.byteCount, "\(shape) of \(dtype) exceeds its storage")
+        precondition(
+            (offset + count) * dtype.byteCount <= storage.byteCount, "\(shape) of \(dtype) exceeds its storage")
         self.init(dtype: dtype, shape: shape, strides: Tensor.rowMajor(shape), offset: offset, storage: storage)
     }
 
@@ -62,7 +63,8 @@ public struct Tensor: Sendable {
     public func reshaped(_ newShape: [Int]) -> Tensor {
         precondition(newShape.reduce(1, *) == count, "cannot reshape \(shape) to \(newShape)")
         precondition(isContiguous, "reshaping needs contiguous elements")
-        return Tensor(dtype: dtype, shape: newShape, strides: Tensor.rowMajor(newShape), offset: offset, storage: storage)
+        return Tensor(
+            dtype: dtype, shape: newShape, strides: Tensor.rowMajor(newShape), offset: offset, storage: storage)
     }
 
     /// The axes in another order; `order[i]` is the old axis that becomes axis `i`.

@@ -1,8 +1,10 @@
 import Glibc
 import Synchronization
 
-/// The program's worker threads. Work is a list of independent tasks; which thread takes which task does not matter
-/// to the result, because a task's result depends on its index alone.
+/// The program's worker threads.
+///
+/// Work is a list of independent tasks; which thread takes which task does not matter to the result, because a task's
+/// result depends on its index alone.
 public final class ThreadPool: @unchecked Sendable {
     /// Threads that work at one time, the caller included.
     public let threadCount: Int
@@ -21,7 +23,9 @@ public final class ThreadPool: @unchecked Sendable {
     private let next = Atomic<Int>(0)
     private let taskCount = Atomic<Int>(0)
 
-    /// Starts `threadCount − 1` workers. A cancelled run skips the tasks that have not begun.
+    /// Starts `threadCount − 1` workers.
+    ///
+    /// A cancelled run skips the tasks that have not begun.
     public init(threadCount: Int, cancellation: Cancellation) {
         precondition(threadCount > 0, "a pool needs at least one thread")
         self.threadCount = threadCount
@@ -35,10 +39,12 @@ public final class ThreadPool: @unchecked Sendable {
             pthread_attr_init(&attributes)
             pthread_attr_setstacksize(&attributes, 4 << 20)
             let argument = Unmanaged.passUnretained(self).toOpaque()
-            let status = pthread_create(&thread, &attributes, { argument in
-                if let argument { Unmanaged<ThreadPool>.fromOpaque(argument).takeUnretainedValue().work() }
-                return nil
-            }, argument)
+            let status = pthread_create(
+                &thread, &attributes,
+                { argument in
+                    if let argument { Unmanaged<ThreadPool>.fromOpaque(argument).takeUnretainedValue().work() }
+                    return nil
+                }, argument)
             pthread_attr_destroy(&attributes)
             if status == 0 { threads.append(thread) }
         }
@@ -59,6 +65,7 @@ public final class ThreadPool: @unchecked Sendable {
     }
 
     /// Runs `body(0) ... body(count − 1)`, each once, on all threads, and returns when all have ended.
+    ///
     /// Callers on several threads take turns. Must not be called from inside a task.
     public func parallel(_ count: Int, _ body: @Sendable (Int) -> Void) {
         guard count > 0 else { return }
@@ -94,7 +101,9 @@ public final class ThreadPool: @unchecked Sendable {
         }
     }
 
-    /// Works on the current list. On return nothing holds its closure, which must not outlive `parallel`.
+    /// Works on the current list.
+    ///
+    /// On return nothing holds its closure, which must not outlive `parallel`.
     @inline(never)
     private func drainCurrent() {
         pthread_mutex_lock(mutex)

@@ -24,7 +24,8 @@ struct GoldenCase {
     init(_ name: String) throws {
         path = GoldenCase.root + "/" + name
         expected = try SafetensorsFile(path: path + "/expected.safetensors")
-        let table = try JSONObject(parsing: FileBytes.read(path + "/tolerance.json", limit: 1 << 16), file: "tolerance.json")
+        let table = try JSONObject(
+            parsing: FileBytes.read(path + "/tolerance.json", limit: 1 << 16), file: "tolerance.json")
         defaultTolerance = try table.double("default", default: 1e-4)
         tolerances = try table.keys.filter { $0 != "default" }.map { ($0, try table.double($0)) }
     }

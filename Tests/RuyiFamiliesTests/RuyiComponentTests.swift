@@ -52,7 +52,8 @@ struct RuyiComponentTests {
         let latents = backend.copy(try golden.expected.tensor("3.decode.in").selected(0, 0).permuted([1, 0, 2, 3]))
         func decode(_ trace: Trace?) throws -> [[Float]] {
             var frames: [[Float]] = []
-            try vae.decode(latents, RuyiVAERun(trace: trace.map { RuyiVAETrace(trace: $0, prefix: "") }, step: {})) { part in
+            try vae.decode(latents, RuyiVAERun(trace: trace.map { RuyiVAETrace(trace: $0, prefix: "") }, step: {})) {
+                part in
                 frames += (0..<part.shape[0]).map { part.selected(0, $0).floats() }
             }
             return frames
@@ -94,9 +95,12 @@ struct RuyiComponentTests {
 
     @Test("a named resolution keeps the picture's proportions on the model's grid")
     func namedSizes() {
-        #expect(RuyiSizes.named(360, for: PictureSize(width: 1920, height: 1080)) == PictureSize(width: 640, height: 368))
-        #expect(RuyiSizes.named(720, for: PictureSize(width: 1080, height: 1920)) == PictureSize(width: 720, height: 1280))
-        #expect(RuyiSizes.named(480, for: PictureSize(width: 10_000, height: 10)) == PictureSize(width: 1920, height: 480))
+        #expect(
+            RuyiSizes.named(360, for: PictureSize(width: 1920, height: 1080)) == PictureSize(width: 640, height: 368))
+        #expect(
+            RuyiSizes.named(720, for: PictureSize(width: 1080, height: 1920)) == PictureSize(width: 720, height: 1280))
+        #expect(
+            RuyiSizes.named(480, for: PictureSize(width: 10_000, height: 10)) == PictureSize(width: 1920, height: 480))
     }
 
     @Test("pictures are resized, normalised and encoded as CLIP does")

@@ -43,7 +43,8 @@ struct LinearTests {
         }
     }
 
-    @Test("weights are read where they lie, whatever their type", arguments: [DType.f16, .bf16, .f8e4m3, .f8e5m2, .f64])
+    @Test(
+        "weights are read where they lie, whatever their type", arguments: [DType.f16, .bf16, .f8e4m3, .f8e5m2, .f64])
     func weightTypes(_ dtype: DType) {
         var random = TestRandom(13)
         let (columns, depth) = (45, 77)
@@ -56,7 +57,8 @@ struct LinearTests {
             default: return byte & 0xBB
             }
         }
-        let storage = Storage(base: .allocate(byteCount: bytes.count, alignment: 16), byteCount: bytes.count) { base, _ in
+        let storage = Storage(base: .allocate(byteCount: bytes.count, alignment: 16), byteCount: bytes.count) {
+            base, _ in
             base.deallocate()
         }
         bytes.withUnsafeBytes { storage.base.copyMemory(from: $0.baseAddress!, byteCount: bytes.count) }
@@ -74,7 +76,9 @@ struct LinearTests {
     func conversions() {
         for dtype in [DType.f16, .bf16, .f8e4m3, .f8e5m2] {
             let count = dtype.byteCount == 2 ? 65536 : 256
-            let storage = Storage(base: .allocate(byteCount: count * dtype.byteCount, alignment: 16), byteCount: count * dtype.byteCount) { base, _ in
+            let storage = Storage(
+                base: .allocate(byteCount: count * dtype.byteCount, alignment: 16), byteCount: count * dtype.byteCount
+            ) { base, _ in
                 base.deallocate()
             }
             for index in 0..<count {

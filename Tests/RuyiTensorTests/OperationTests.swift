@@ -14,7 +14,9 @@ struct OperationTests {
                 let expected = reference(activation, x)
                 // Far below zero the result is a difference of nearly equal numbers: the bound is relative to |x|.
                 let bound = 4e-7 * max(abs(expected), min(abs(x), 1))
-                #expect(abs(value - expected) <= bound || value == expected, "\(backend.level) \(activation)(\(x)) = \(value)")
+                #expect(
+                    abs(value - expected) <= bound || value == expected,
+                    "\(backend.level) \(activation)(\(x)) = \(value)")
             }
             #expect(backend.activate(Tensor([.nan], [1]), activation).floats()[0].isNaN)
         }
@@ -71,7 +73,9 @@ struct OperationTests {
         }
     }
 
-    @Test("layer norm with scale and shift, for widths that fill vectors and that do not", arguments: [1, 3, 24, 100, 2816])
+    @Test(
+        "layer norm with scale and shift, for widths that fill vectors and that do not",
+        arguments: [1, 3, 24, 100, 2816])
     func layerNorm(_ width: Int) {
         var random = TestRandom(9)
         let (x, w, b) = (random.tensor([2, 7, width]), random.tensor([width]), random.tensor([width]))
@@ -83,7 +87,8 @@ struct OperationTests {
             let mean = part.reduce(0, +) / Double(width)
             let variance = part.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(width)
             for c in 0..<width {
-                let y = (part[c] - mean) / (variance + 1e-5).squareRoot() * Double(w.floats()[c]) + Double(b.floats()[c])
+                let y =
+                    (part[c] - mean) / (variance + 1e-5).squareRoot() * Double(w.floats()[c]) + Double(b.floats()[c])
                 let index = row / 7 * width + c
                 expected.append(Float(y * (1 + Double(scale.floats()[index])) + Double(shift.floats()[index])))
             }
@@ -165,7 +170,8 @@ struct OperationTests {
         var random = TestRandom(41)
         let x = random.tensor([3, 4, 5, 6])
         let views = [
-            x, x.permuted([3, 1, 0, 2]), x.sliced(1, 1..<3), x.selected(2, 4), x.permuted([0, 2, 3, 1]).sliced(3, 2..<4),
+            x, x.permuted([3, 1, 0, 2]), x.sliced(1, 1..<3), x.selected(2, 4),
+            x.permuted([0, 2, 3, 1]).sliced(3, 2..<4),
             x.sliced(3, 5..<6), x.selected(0, 1).expanded(at: 0), Tensor(integers: [4, -5, 6], [3]),
         ]
         for backend in backends {
@@ -176,7 +182,9 @@ struct OperationTests {
             #expect(twice.shape == [6, 4, 5, 6] && twice.floats() == x.floats() + x.floats())
             let up = backend.upsampleNearest(x)
             #expect(up.shape == [3, 4, 10, 12])
-            #expect(up.selected(0, 2).selected(0, 3).selected(0, 7).floats() == (0..<12).map { x.selected(0, 2).selected(0, 3).selected(0, 3).floats()[$0 / 2] })
+            #expect(
+                up.selected(0, 2).selected(0, 3).selected(0, 7).floats()
+                    == (0..<12).map { x.selected(0, 2).selected(0, 3).selected(0, 3).floats()[$0 / 2] })
         }
     }
 
@@ -192,7 +200,9 @@ struct OperationTests {
             let gated = backend.gated(x, .gelu)
             #expect(gated.shape == [5, 7, 5])
             let rows = x.floats()
-            let expected = (0..<175).map { rows[$0 / 5 * 10 + $0 % 5] * reference(.gelu, rows[$0 / 5 * 10 + 5 + $0 % 5]) }
+            let expected = (0..<175).map {
+                rows[$0 / 5 * 10 + $0 % 5] * reference(.gelu, rows[$0 / 5 * 10 + 5 + $0 % 5])
+            }
             #expect(relativeError(gated.floats(), expected) < 1e-6)
         }
     }

@@ -13,7 +13,9 @@ func reference(_ activation: Activation, _ x: Float) -> Float {
     }
 }
 
-/// Attention by the definition, in double precision. q `[B, Nq, H·d]`, k and v `[B, Nk, H·d]`.
+/// Attention by the definition, in double precision.
+///
+/// q `[B, Nq, H·d]`, k and v `[B, Nk, H·d]`.
 func referenceAttention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> [Float] {
     let (batch, queries, keys, width) = (q.shape[0], q.shape[1], k.shape[1], q.shape[2])
     let size = width / heads
@@ -31,7 +33,9 @@ func referenceAttention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale
                 scores = scores.map { exp($0 - top) }
                 let sum = scores.reduce(0, +)
                 for c in 0..<size {
-                    let total = (0..<keys).reduce(0.0) { $0 + scores[$1] * Double(vs[(b * keys + $1) * width + h * size + c]) }
+                    let total = (0..<keys).reduce(0.0) {
+                        $0 + scores[$1] * Double(vs[(b * keys + $1) * width + h * size + c])
+                    }
                     result[query + c] = Float(total / sum)
                 }
             }

@@ -44,7 +44,9 @@ public enum Ruyi: Family {
         try RuyiRenderer(folder, backend: backend)
     }
 
-    /// Reads `scheduler/scheduler_config.json`. Throws `.badData` that names the wrong key.
+    /// Reads `scheduler/scheduler_config.json`.
+    ///
+    /// Throws `.badData` that names the wrong key.
     static func schedule(_ folder: ModelFolder) throws(Fault) -> SchedulerConfiguration {
         let file = try folder.json("scheduler/scheduler_config.json")
         var configuration = SchedulerConfiguration()

@@ -46,7 +46,8 @@ struct RuyiControls: Sendable {
             let found = try tensor(name, shape)
             guard found.dtype.isFloat else {
                 throw Fault(
-                    .badData, "\(set).\(name) has the type \(found.dtype), expected floating-point numbers", at: file.path)
+                    .badData, "\(set).\(name) has the type \(found.dtype), expected floating-point numbers",
+                    at: file.path)
             }
             return found
         }

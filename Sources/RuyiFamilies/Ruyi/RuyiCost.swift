@@ -47,7 +47,9 @@ struct RuyiCost {
         return [
             Stage(name: "reading the picture", steps: 1, cost: clipCost),
             Stage(name: "encoding", steps: 2, cost: 2 * encodeCost),
-            Stage(name: "denoising", steps: modelCalls, parts: transformer.layerCount, cost: callCost * Double(modelCalls)),
+            Stage(
+                name: "denoising", steps: modelCalls, parts: transformer.layerCount, cost: callCost * Double(modelCalls)
+            ),
             Stage(name: "decoding", steps: plan.frames, cost: decodeCost),
         ]
     }
@@ -89,5 +91,7 @@ struct RuyiCost {
     }
 
     /// One layer's weights, unpacked for the time of its convolution.
-    private var convolutionWeightBytes: Int { 4 * 27 * (configuration.vae.widths.last ?? 0) * (configuration.vae.widths.last ?? 0) }
+    private var convolutionWeightBytes: Int {
+        4 * 27 * (configuration.vae.widths.last ?? 0) * (configuration.vae.widths.last ?? 0)
+    }
 }

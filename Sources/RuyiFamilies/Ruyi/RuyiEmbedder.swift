@@ -69,7 +69,9 @@ struct RuyiEmbedder: Sendable {
         return vector
     }
 
-    /// The time-independent part: pooled second stream, output size and style. width and height in pixels.
+    /// The time-independent part: pooled second stream, output size and style.
+    ///
+    /// width and height in pixels.
     func extra(
         _ controls: [RuyiControl], width: Int, height: Int, backend: any Backend, _ trace: RuyiStepTrace?
     ) -> Tensor {

@@ -44,14 +44,16 @@ struct RuyiPlanner {
             asked = RuyiSizes.named(short, for: image)
             (plan.width, plan.height) = (asked.width, asked.height)
             plan.notes.append(
-                "size \(short)p -> \(plan.width)x\(plan.height): the picture's proportions, sides raised to multiples of 16")
+                "size \(short)p -> \(plan.width)x\(plan.height): the picture's proportions, sides raised to multiples of 16"
+            )
         } else {
             let base = request.baseResolution ?? RuyiSizes.defaultBase
             let (size, ratio) = RuyiSizes.bucket(for: image, base: base)
             asked = size
             (plan.width, plan.height) = (size.width, size.height)
             plan.notes.append(
-                "size \(size.width)x\(size.height): picture \(image.width)x\(image.height), bucket \(ratio) at base \(base)")
+                "size \(size.width)x\(size.height): picture \(image.width)x\(image.height), bucket \(ratio) at base \(base)"
+            )
         }
         guard (16...16384).contains(plan.width), (16...16384).contains(plan.height) else {
             throw Fault(
@@ -62,7 +64,8 @@ struct RuyiPlanner {
         if max(stretch, 1 / stretch) > 1.1 {
             let percent = Int(((max(stretch, 1 / stretch) - 1) * 100).rounded())
             plan.warnings.append(
-                "the picture is stretched by \(percent) % to fill \(plan.width)x\(plan.height); crop it to that shape to keep its proportions")
+                "the picture is stretched by \(percent) % to fill \(plan.width)x\(plan.height); crop it to that shape to keep its proportions"
+            )
         }
     }
 
@@ -124,13 +127,15 @@ struct RuyiPlanner {
             let line = "the checkpoint has no control set \(key); its default set is used"
             if camera == "auto" && motion == "auto" { plan.notes.append(line) } else { plan.warnings.append(line) }
         } else if !missing.isEmpty {
-            plan.warnings.append("control set \(key) lacks \(missing.joined(separator: ", ")); taken from the default set")
+            plan.warnings.append(
+                "control set \(key) lacks \(missing.joined(separator: ", ")); taken from the default set")
         }
     }
 
     private func choice(_ value: String, _ allowed: [String], _ option: String) throws(Fault) -> String {
         guard allowed.contains(value) else {
-            throw Fault(.usage, "\"\(value)\" is not a choice", at: option, hint: "one of: " + allowed.joined(separator: ", "))
+            throw Fault(
+                .usage, "\"\(value)\" is not a choice", at: option, hint: "one of: " + allowed.joined(separator: ", "))
         }
         return value
     }

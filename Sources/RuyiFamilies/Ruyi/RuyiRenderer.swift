@@ -117,7 +117,9 @@ final class RuyiRenderer: Renderer {
             if let endFrame, frame == frames - 1 { return endFrame }
             return known.contains(frame) ? startFrame : blank
         }
-        let mask = (0..<frames).map { backend.scale(startFrame, by: 0, plus: known.contains($0) ? 0 : 1, clampedTo: nil) }
+        let mask = (0..<frames).map {
+            backend.scale(startFrame, by: 0, plus: known.contains($0) ? 0 : 1, clampedTo: nil)
+        }
         job.trace?.record("image.pixels", startFrame)
         if let endFrame { job.trace?.record("end_image.pixels", endFrame) }
         job.trace?.record("cond.frame_mask", Tensor((0..<frames).map { known.contains($0) ? 0 : 1 }, [frames]))
@@ -233,7 +235,8 @@ final class RuyiRenderer: Renderer {
         trace.record("text.embeds", control.first)
         trace.record("text.embeds.2", control.second)
         trace.record("text.mask", Tensor(integers: control.firstMask.map { $0 ? 1 : 0 }, [1, control.firstMask.count]))
-        trace.record("text.mask.2", Tensor(integers: control.secondMask.map { $0 ? 1 : 0 }, [1, control.secondMask.count]))
+        trace.record(
+            "text.mask.2", Tensor(integers: control.secondMask.map { $0 ? 1 : 0 }, [1, control.secondMask.count]))
         let times = scheduler.timesteps
         trace.record("timesteps", Tensor(integers: times.map { Int64($0) }, [times.count]))
         if let sigmas = scheduler.sigmas { trace.record("sigmas", Tensor(sigmas, [sigmas.count])) }
@@ -291,7 +294,8 @@ final class RuyiRenderer: Renderer {
         let again = backend.concatenate(frames, axis: 0)
         job.trace?.record("smooth.decode.out", channelsFirst(again))
         let average = backend.combine(middle, 0.5, again, 0.5)
-        let joined = backend.concatenate([video.sliced(0, 0..<before), average, video.sliced(0, count - after..<count)], axis: 0)
+        let joined = backend.concatenate(
+            [video.sliced(0, 0..<before), average, video.sliced(0, count - after..<count)], axis: 0)
         return backend.scale(joined, by: 1, plus: 0, clampedTo: -1...1)
     }
 
@@ -301,7 +305,9 @@ final class RuyiRenderer: Renderer {
         let values = frame.floats()
         var pixels = [UInt8](repeating: 0, count: 3 * area)
         for position in 0..<area {
-            for channel in 0..<3 { pixels[position * 3 + channel] = RuyiRenderer.byte(values[channel * area + position]) }
+            for channel in 0..<3 {
+                pixels[position * 3 + channel] = RuyiRenderer.byte(values[channel * area + position])
+            }
         }
         return Picture(width: frame.shape[2], height: frame.shape[1], pixels: pixels)
     }

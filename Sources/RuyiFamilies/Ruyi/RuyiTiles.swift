@@ -29,7 +29,8 @@ enum RuyiTiles {
             let weight = Float(index) / Float(count)
             let position = before.shape[axis] - count + index
             return backend.combine(
-                before.sliced(axis, position..<position + 1), 1 - weight, current.sliced(axis, index..<index + 1), weight)
+                before.sliced(axis, position..<position + 1), 1 - weight, current.sliced(axis, index..<index + 1),
+                weight)
         }
         return backend.concatenate(faded + [current.sliced(axis, count..<current.shape[axis])], axis: axis)
     }

@@ -2,8 +2,10 @@ import RuyiFiles
 import RuyiLayers
 import RuyiTensor
 
-/// The causal video autoencoder of Ruyi (AutoencoderKLMagvit, specification section 6): 8 x 8 pixels and up to 4
-/// frames to a latent. Videos are `[T, 3, H, W]` in −1...1, latents `[t, C, h, w]`.
+/// The causal video autoencoder of Ruyi (AutoencoderKLMagvit, specification section 6): 8 x 8 pixels and up to 4 frames
+/// to a latent.
+///
+/// Videos are `[T, 3, H, W]` in −1...1, latents `[t, C, h, w]`.
 package struct RuyiVAE: Sendable {
     let configuration: RuyiVAEConfiguration
     private let encoder: RuyiVAEEncoder
@@ -118,7 +120,8 @@ package struct RuyiVAE: Sendable {
         let backend = video.backend
         let rows = try stride(from: 0, to: video.shape[2], by: step).map { y in
             try stride(from: 0, to: video.shape[3], by: step).map { x in
-                let tile = video.sliced(2, y..<min(y + size, video.shape[2])).sliced(3, x..<min(x + size, video.shape[3]))
+                let tile = video.sliced(2, y..<min(y + size, video.shape[2])).sliced(
+                    3, x..<min(x + size, video.shape[3]))
                 return try encodeWhole(backend.copy(tile), run)
             }
         }

@@ -58,7 +58,9 @@ struct RuyiVAEAttention: Sendable {
         case .spatial, .spatialTemporal: items = x.reshaped([frames, width, area, 1])
         case .temporal: items = backend.copy(x.reshaped([frames, width, area]).permuted([2, 1, 0])).expanded(at: 3)
         case .full:
-            items = backend.copy(x.reshaped([frames, width, area]).permuted([1, 0, 2])).reshaped([1, width, frames * area, 1])
+            items = backend.copy(x.reshaped([frames, width, area]).permuted([1, 0, 2])).reshaped([
+                1, width, frames * area, 1,
+            ])
         }
         let count = items.shape[2]
         let normed = norm(items, perFrame: true).reshaped([items.shape[0], width, count])

@@ -29,7 +29,9 @@ extension CPUBackend {
             "\(timeline.count) frames \(first.shape) are smaller than the kernel \(weight.shape)")
         let count = (timeline.count - work.kernelTime) / stride.time + 1
         let result = empty([count, work.outputs, work.outputHeight, work.outputWidth])
-        if let residual { precondition(residual.shape == result.shape, "residual \(residual.shape) is not \(result.shape)") }
+        if let residual {
+            precondition(residual.shape == result.shape, "residual \(residual.shape) is not \(result.shape)")
+        }
         let addend = residual.map(dense)
         let biases = vector(bias, count: work.outputs, "bias")
         let blocks = (work.area + sliversPerTask * kernels.nr - 1) / (sliversPerTask * kernels.nr)
@@ -37,7 +39,9 @@ extension CPUBackend {
             let shared = Shared(packed)
             let usable = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
             pool.parallel(work.outputSlivers) { sliver in
-                withScratch(2 * work.depth * kernels.mr) { work.pack(usable, sliver, scratch: $0, into: shared.pointer) }
+                withScratch(2 * work.depth * kernels.mr) {
+                    work.pack(usable, sliver, scratch: $0, into: shared.pointer)
+                }
             }
             pool.parallel(count * blocks) { task in
                 let frame = task / blocks
@@ -82,7 +86,9 @@ private struct ConvolutionWork: @unchecked Sendable {
     var scratchCount: Int { (sliversPerTask * panelDepth + kernels.mr) * kernels.nr }
 
     /// Packs the weights of `mr` outputs in the order time, tap, channel.
-    func pack(_ weight: Tensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>, into packed: UnsafeMutablePointer<Float>) {
+    func pack(
+        _ weight: Tensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>, into packed: UnsafeMutablePointer<Float>
+    ) {
         guard let element = weight.dtype.element else { return }
         let mr = kernels.mr
         let rows = min(mr, outputs - sliver * mr)
@@ -152,7 +158,8 @@ private struct ConvolutionWork: @unchecked Sendable {
 
     /// Gathers the values under the taps in `depths` (tap-major, then channel) for up to `nr` output positions.
     private func gather(
-        _ source: UnsafePointer<Float>, positions: Range<Int>, depths: Range<Int>, into sliver: UnsafeMutablePointer<Float>
+        _ source: UnsafePointer<Float>, positions: Range<Int>, depths: Range<Int>,
+        into sliver: UnsafeMutablePointer<Float>
     ) {
         let nr = kernels.nr
         let plane = height * width

@@ -56,9 +56,10 @@ extension CPUBackend {
     /// Runs `body(x, y, count, result)` over x's elements, y's repeating over x's leading axes.
     private func pairwise(
         _ x: Tensor, _ y: Tensor,
-        _ body: @escaping @Sendable (
-            UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>
-        ) -> Void
+        _ body:
+            @escaping @Sendable (
+                UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>
+            ) -> Void
     ) -> Tensor {
         precondition(
             y.rank <= x.rank && Array(x.shape.suffix(y.rank)) == y.shape, "\(y.shape) does not repeat over \(x.shape)")

@@ -28,7 +28,8 @@ extension CPUBackend {
             let count = min(rowLimit, rows - row)
             product(
                 Operand(x: source.floatPointer + row * depth, rows: count, depth: depth), usable, columns: columns,
-                finish: Finish(bias: biases, activation: activation, residual: addend.map { $0.floatPointer + row * columns }),
+                finish: Finish(
+                    bias: biases, activation: activation, residual: addend.map { $0.floatPointer + row * columns }),
                 into: result.floatPointer + row * columns)
             row += count
         }

@@ -19,7 +19,9 @@ extension CPUBackend {
         }
         var offsets: [Float]?
         if biases != nil || shifts != nil {
-            offsets = (0..<sets * width).map { (biases?[$0 % width] ?? 0) * (1 + (scales?[$0] ?? 0)) + (shifts?[$0] ?? 0) }
+            offsets = (0..<sets * width).map {
+                (biases?[$0 % width] ?? 0) * (1 + (scales?[$0] ?? 0)) + (shifts?[$0] ?? 0)
+            }
         }
         let source = dense(x)
         let result = empty(x.shape)
@@ -47,7 +49,8 @@ extension CPUBackend {
         let size = width / heads
         precondition(x.rank == 3 && size * heads == width, "\(x.shape) does not split into \(heads) heads")
         if let rotary {
-            precondition(rotary.cosines.shape[1] == size, "rotary \(rotary.cosines.shape) does not fit heads of \(size)")
+            precondition(
+                rotary.cosines.shape[1] == size, "rotary \(rotary.cosines.shape) does not fit heads of \(size)")
         }
         let gains = vector(weight, count: size, "weight")
         let offsets = vector(bias, count: size, "bias")

@@ -14,8 +14,10 @@ public final class CPUBackend: Backend {
     let kernels: KernelTable
     let pool: ThreadPool
 
-    /// Starts `threads` threads. `level` nil takes the best that the processor has; `exhausted` ends the process when
-    /// the system has no more memory.
+    /// Starts `threads` threads.
+    ///
+    /// `level` nil takes the best that the processor has; `exhausted` ends the process when the system has no more
+    /// memory.
     public init(
         threads: Int, level: KernelLevel? = nil, cancellation: Cancellation = Cancellation(),
         exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") }
