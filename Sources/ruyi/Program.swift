@@ -64,7 +64,9 @@ struct Program {
             reporter = Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
             let run = try Engine(exhausted: exhausted(reporter), observer: reporter.receive).prepare(order)
             if order.dryRun == true {
-                return print(run.clips.map(\.json).joined(separator: "\n"))
+                let lines = run.clips.map { $0.json + "\n" }.joined()
+                if let code = StandardStream.write(lines, to: STDOUT_FILENO) { throw Program.closed(code) }
+                return 0
             }
             var broken: Int32?
             try run.render(cancellation: signals.cancellation) { files in

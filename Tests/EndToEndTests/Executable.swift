@@ -45,6 +45,7 @@ final class Running: @unchecked Sendable {
     let process: pid_t
     private let scratch: Scratch
     private let started = Date()
+    private var ended: Int32?
 
     init(_ command: [String], in folder: String, environment: [String]) throws {
         scratch = try Scratch()
@@ -68,11 +69,13 @@ final class Running: @unchecked Sendable {
     /// The text that the process has written to standard error so far.
     var errorText: String { text("err") }
 
-    /// Waits until standard error holds a text; false when ten seconds pass before.
+    /// Waits until standard error holds a text; false when the process ends or ten seconds pass before.
     func waits(for text: String) -> Bool {
         let limit = Date().addingTimeInterval(10)
         while Date() < limit {
+            let hasEnded = hasEnded
             if errorText.contains(text) { return true }
+            if hasEnded { return false }
             usleep(2000)
         }
         return false
@@ -83,15 +86,22 @@ final class Running: @unchecked Sendable {
 
     /// Waits for the end, a minute at most.
     func finish() -> Outcome {
-        var status: Int32 = 0
-        while waitpid(process, &status, WNOHANG) == 0 {
+        while !hasEnded {
             if Date().timeIntervalSince(started) > 60 { kill(process, SIGKILL) }
             usleep(1000)
         }
+        let status = ended ?? 0
         let signal = status & 0x7F
         return Outcome(
             code: signal == 0 ? status >> 8 & 0xFF : 128 + signal, output: text("out"), errors: text("err"),
             seconds: Date().timeIntervalSince(started))
+    }
+
+    /// Whether the process has ended; its status is kept then.
+    private var hasEnded: Bool {
+        var status: Int32 = 0
+        if ended == nil, waitpid(process, &status, WNOHANG) == process { ended = status }
+        return ended != nil
     }
 
     private func text(_ name: String) -> String {

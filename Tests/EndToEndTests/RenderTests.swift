@@ -15,7 +15,7 @@ struct RenderTests {
     var inputs: [String] { [golden("start.png"), "-m", golden("model")] }
     /// A clip of a tenth of a second, and one of half a minute.
     let quick = ["--size", "48x32", "--frames", "8", "--steps", "2"]
-    let slow = ["--size", "128x128", "--frames", "120", "--steps", "1000"]
+    let slow = ["--size", "128x128", "--frames", "120", "--steps", "500"]
 
     func run(_ arguments: [String]) throws -> Outcome { try Executable.run(inputs + arguments, in: scratch.path) }
 
@@ -105,7 +105,7 @@ struct RenderTests {
     @Test("a bar on a terminal fits its width and is gone at the end")
     func terminal() throws {
         let command =
-            "stty cols 40; \\\"$RUYI\\\" \(inputs.joined(separator: " ")) --size 64x64 --frames 8 --steps 20 -o v.mp4"
+            "stty cols 40; \\\"$RUYI\\\" \(inputs.joined(separator: " ")) --size 64x64 --frames 8 --steps 200 -o v.mp4"
         let outcome = try Executable.shell("script -qec \"\(command)\" /dev/null < /dev/null", in: scratch.path)
         let drawn = outcome.output.replacingOccurrences(of: "\r\n", with: "\n").components(separatedBy: "\r\u{1B}[K")
         #expect(drawn.count > 2, "\(outcome.output)")
