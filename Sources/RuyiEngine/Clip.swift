@@ -15,8 +15,9 @@ public struct Clip: Sendable {
     public let memory: MemoryAccount
     /// The size of the start picture.
     public let picture: PictureSize?
-    /// The clip's place in the run, from 0, and the number of clips.
+    /// The clip's place in the run, from 0.
     public let index: Int
+    /// The number of clips in the run.
     public let count: Int
 
     /// The length of the clip in seconds.

@@ -19,7 +19,9 @@ enum ControlGroup {
             }
             let names = fields[2].split(separator: "/").filter { $0 != ".." }
             for root in roots {
-                for depth in 0...names.count { result.append(([root] + names.prefix(depth).map(String.init)).joined(separator: "/")) }
+                for depth in 0...names.count {
+                    result.append(([root] + names.prefix(depth).map(String.init)).joined(separator: "/"))
+                }
             }
         }
         return result

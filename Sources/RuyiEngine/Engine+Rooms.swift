@@ -12,8 +12,10 @@ extension Engine {
         CPUBackend(threads: threads ?? ThreadCount.standard(), cancellation: cancellation, exhausted: exhausted)
     }
 
-    /// From here on a weight file that shrinks or fails under a run ends the process with a message and no partial
-    /// output; without this call it ends with a bare signal. To be called once, by programs.
+    /// From here on a weight file that shrinks or fails under a run ends the process with a message.
+    ///
+    /// No partial output is left then; without this call the process ends with a bare signal. To be called once, by
+    /// programs.
     public static func guardMappedFiles() {
         MappedFile.installBusErrorHandler(cleanup: Temporaries.removeAllFunction)
     }
@@ -34,7 +36,8 @@ extension Engine {
         var draws: [String: Tensor] = [:]
         for key in file.keys where key == "noise" || key.hasPrefix("noise.") { draws[key] = try file.tensor(key) }
         if draws.isEmpty {
-            throw Fault(.badData, "the noise file holds no draws", at: path, hint: "they are called noise.000, noise.001, ...")
+            throw Fault(
+                .badData, "the noise file holds no draws", at: path, hint: "they are called noise.000, noise.001, ...")
         }
         return draws
     }

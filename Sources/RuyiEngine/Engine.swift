@@ -19,8 +19,10 @@ public struct Engine: Sendable {
     let exhausted: @Sendable (Int) -> Never
     let observe: Observer
 
-    /// An engine that knows `families` and tells `observer` what it does. `exhausted` ends the process when the system
-    /// refuses that number of bytes although the plan said that they are there.
+    /// An engine that knows `families` and tells `observer` what it does.
+    ///
+    /// `exhausted` ends the process when the system refuses that number of bytes although the plan said that they are
+    /// there.
     public init(
         families: [any Family.Type] = Registry.families,
         exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") },
@@ -88,17 +90,21 @@ public struct Engine: Sendable {
         }
         guard case .folder = Path.kind(model) else {
             throw Fault(
-                .cannotOpen, Path.kind(model) == .file ? "the model is a file, not a folder" : "the model folder does not exist",
+                .cannotOpen,
+                Path.kind(model) == .file ? "the model is a file, not a folder" : "the model folder does not exist",
                 at: model, hint: "name the folder that holds the checkpoint's files")
         }
         let folder = try ModelFolder(path: model)
         guard let family = families.first(where: { $0.recognises(folder) }) else {
             let known = families.map { "\($0.title): \($0.layout)" }.joined(separator: "; ")
-            throw Fault(.badData, "no known model has this folder's files", at: model, hint: known.isEmpty ? nil : "expected \(known)")
+            throw Fault(
+                .badData, "no known model has this folder's files", at: model,
+                hint: known.isEmpty ? nil : "expected \(known)")
         }
         if let name = request.family, name != family.name {
             throw Fault(
-                .badData, "the request is for the family '\(name)', and the checkpoint is of '\(family.name)'", at: model,
+                .badData, "the request is for the family '\(name)', and the checkpoint is of '\(family.name)'",
+                at: model,
                 hint: "give the request's own model, or leave out the key 'family'")
         }
         return Checkpoint(folder: folder, family: family)
@@ -110,16 +116,19 @@ public struct Engine: Sendable {
         let later: Set<RequestKey> = [.loras, .teacache, .enhanceAVideo]
         let has = family.keys.union(everywhere.subtracting([.prompt, .negativePrompt]))
         let list = has.map(\.rawValue).sorted().joined(separator: ", ")
-        var found = order.request.given.subtracting(family.keys).subtracting(everywhere).map(\.rawValue).sorted().map { key in
+        var found = order.request.given.subtracting(family.keys).subtracting(everywhere).map(\.rawValue).sorted().map {
+            key in
             let isLater = RequestKey(rawValue: key).map(later.contains) == true
             return Fault(
                 .usage, isLater ? "\(key) is not available in this version" : "\(family.title) has no setting '\(key)'",
                 hint: "it has \(list)")
         }
         if order.request.stageSteps != nil {
-            found.append(Fault(.usage, "steps is a list, and \(family.title) takes one number", hint: "write \"steps\": 25"))
+            found.append(
+                Fault(.usage, "steps is a list, and \(family.title) takes one number", hint: "write \"steps\": 25"))
         }
-        for (key, text) in [(RequestKey.prompt, order.request.prompt), (.negativePrompt, order.request.negativePrompt)] {
+        for (key, text) in [(RequestKey.prompt, order.request.prompt), (.negativePrompt, order.request.negativePrompt)]
+        {
             guard let text, !text.isEmpty, !family.keys.contains(key) else { continue }
             observe(.warning("\(family.title) reads no text, so \(key.rawValue) has no effect"))
         }

@@ -6,9 +6,9 @@ public enum Event: Sendable {
     case note(String)
     /// Something that may not be what was wanted.
     case warning(String)
-    /// A part of the run begins: its name, its place among the clip's parts and their number.
+    /// A stage of the run begins: its name, its place among the clip's stages and their number.
     case stage(name: String, index: Int, count: Int)
-    /// Some of the work is done.
+    /// Some of the work is done: a step of the stage, or a part of one.
     case step(Progress)
     /// A clip is finished: its files, and the seconds it took.
     case finished(Clip, files: [String], seconds: Double)
@@ -16,10 +16,11 @@ public enum Event: Sendable {
 
 /// How far a clip is.
 public struct Progress: Sendable, Equatable {
-    /// The part of the run that is under way.
+    /// The stage that is under way.
     public let stage: String
-    /// Steps done in this part, and how many it has.
+    /// Steps done in this stage.
     public let done: Int
+    /// Steps that the stage has.
     public let total: Int
     /// The finished share of the whole clip, from 0 to 1.
     public let fraction: Double

@@ -22,6 +22,7 @@ public struct Faults: Error, Sendable, CustomStringConvertible {
     /// The kind that decides the exit code.
     public var kind: Fault.Kind { list.first?.kind ?? .software }
 
+    /// Everything that is wrong, in one line.
     public var description: String { list.map(\.description).joined(separator: "; ") }
 
     /// Throws when there is any fault in the list.

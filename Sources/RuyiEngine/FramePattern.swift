@@ -7,7 +7,9 @@ public struct FramePattern: Sendable, Equatable {
     let isZeroPadded: Bool
     let suffix: String
 
-    /// Reads a pattern: `%d`, `%5d` or `%05d` exactly once, and `%%` for a per cent sign. Nil without any conversion.
+    /// Reads a pattern with one frame number, `%d`, `%5d` or `%05d`; nil when there is none.
+    ///
+    /// `%%` stands for a per cent sign; anything else after one is a fault.
     init?(_ text: String) throws(Fault) {
         var parts = [""]
         var numbers: [(width: Int, isZeroPadded: Bool)] = []
@@ -21,7 +23,8 @@ public struct FramePattern: Sendable, Equatable {
                 continue
             }
             let digits = rest.prefix { ("0"..."9").contains($0) }
-            guard rest.dropFirst(digits.count).first == "d", digits.count <= 2, let width = Int("0" + digits), width <= 20
+            guard rest.dropFirst(digits.count).first == "d", digits.count <= 2, let width = Int("0" + digits),
+                width <= 20
             else {
                 throw Fault(
                     .usage, "only a frame number such as %05d may follow a per cent sign", at: text,
@@ -55,7 +58,9 @@ public struct FramePattern: Sendable, Equatable {
     /// The pattern as one would type it.
     var text: String {
         let conversion = "%" + (isZeroPadded ? "0" : "") + (width > 0 ? String(width) : "") + "d"
-        return [prefix, suffix].map { $0.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%") }
-            .joined(separator: conversion)
+        return [prefix, suffix].map {
+            $0.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
+        }
+        .joined(separator: conversion)
     }
 }

@@ -33,7 +33,8 @@ final class VideoSink: FrameSink {
         self.overwrite = overwrite
         let file = try AtomicFile(path, overwrite: overwrite)
         let writer = try VideoWriter(
-            path: file.path, container: form.container, width: plan.width, height: plan.height, fps: FrameRate(plan.fps),
+            path: file.path, container: form.container, width: plan.width, height: plan.height,
+            fps: FrameRate(plan.fps),
             options: form.options)
         state = Mutex(State(file: file, writer: writer))
     }
@@ -66,7 +67,8 @@ struct VideoForm {
         guard let container = VideoContainer(path: path) else {
             let known = VideoContainer.allCases.map(\.rawValue).joined(separator: ", ")
             throw Fault(
-                .usage, Path.suffix(path).isEmpty ? "the output has no suffix to tell its format" : "unknown output format",
+                .usage,
+                Path.suffix(path).isEmpty ? "the output has no suffix to tell its format" : "unknown output format",
                 at: path, hint: "known are \(known), and png with a frame number such as out/%05d.png")
         }
         self.container = container

@@ -46,7 +46,9 @@ struct MemoryLimits: Sendable {
 
     private static func resourceLimit(_ resource: __rlimit_resource) -> Int? {
         var value = rlimit()
-        guard getrlimit(__rlimit_resource_t(resource.rawValue), &value) == 0, value.rlim_cur < rlim_t(1) << 60 else { return nil }
+        guard getrlimit(__rlimit_resource_t(resource.rawValue), &value) == 0, value.rlim_cur < rlim_t(1) << 60 else {
+            return nil
+        }
         return Int(value.rlim_cur)
     }
 

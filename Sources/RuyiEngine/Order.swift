@@ -3,7 +3,9 @@ public enum ProgressStyle: String, Sendable, CaseIterable {
     case auto, bar, plain, json, none
 }
 
-/// A request and how to carry it out, as it comes from a file or from the command line. A nil value was not given.
+/// A request and how to carry it out, as it comes from a file or from the command line.
+///
+/// A nil value was not given.
 public struct Order: Sendable, Equatable {
     /// What to render.
     public var request = Request()
@@ -19,14 +21,19 @@ public struct Order: Sendable, Equatable {
     public var trace: String?
     /// The number of threads.
     public var threads: Int?
+    /// Whether only errors are shown.
     public var quiet: Bool?
+    /// How progress is shown.
     public var progress: ProgressStyle?
+    /// Whether to print the plan and stop.
     public var dryRun: Bool?
 
     /// An order in which everything is left to the defaults.
     public init() {}
 
-    /// This order with the gaps filled from `base`. What excludes one another counts as one setting: a length given
+    /// This order with the gaps filled from `base`.
+    ///
+    /// What excludes one another counts as one setting: a length given
     /// here as frames takes the place of seconds there, and a size given here in any form that of every form there.
     public func over(_ base: Order) -> Order {
         var merged = self

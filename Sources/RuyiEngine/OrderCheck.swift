@@ -35,7 +35,9 @@ extension Order {
         func usage(_ what: String, hint: String? = nil) { found.append(Fault(.usage, what, hint: hint)) }
         if (request.width == nil) != (request.height == nil) { usage("width and height must be given together") }
         if request.frames != nil && request.seconds != nil { usage("frames and seconds exclude each other") }
-        let sizes = [request.width != nil || request.height != nil, request.resolution != nil, request.baseResolution != nil]
+        let sizes = [
+            request.width != nil || request.height != nil, request.resolution != nil, request.baseResolution != nil,
+        ]
         if sizes.filter({ $0 }).count > 1 {
             usage("width and height, a named resolution, and base_resolution exclude one another")
         }
@@ -68,8 +70,11 @@ extension Order {
 
 /// The values of settings that have a list of them.
 public enum Choices {
+    /// Ruyi's camera moves.
     public static let camera = ["auto", "static", "left", "right", "up", "down"]
+    /// Ruyi's amounts of motion.
     public static let motion = ["auto", "1", "2", "3", "4"]
+    /// The named sizes.
     public static let resolutions = ["360p", "480p", "540p", "720p"]
 
     /// Reads `640x368` or `360p` into a request; false when it is neither.
@@ -81,7 +86,9 @@ public enum Choices {
             return true
         }
         let sides = text.split(separator: "x", omittingEmptySubsequences: false)
-        guard sides.count == 2, let width = Int(sides[0]), let height = Int(sides[1]), width > 0, height > 0 else { return false }
+        guard sides.count == 2, let width = Int(sides[0]), let height = Int(sides[1]), width > 0, height > 0 else {
+            return false
+        }
         request.width = width
         request.height = height
         return true

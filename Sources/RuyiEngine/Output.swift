@@ -12,7 +12,8 @@ public enum Output: Sendable, Equatable {
     /// Reads an output name in which tokens have been replaced.
     init(_ path: String) throws(Fault) {
         if Path.name(path).isEmpty || [".", ".."].contains(Path.name(path)) {
-            throw Fault(.usage, "the output is a folder's name, not a file's", at: path, hint: "name a file such as clip.mp4")
+            throw Fault(
+                .usage, "the output is a folder's name, not a file's", at: path, hint: "name a file such as clip.mp4")
         }
         let suffix = Path.suffix(path)
         if suffix == "png" {

@@ -55,7 +55,8 @@ struct OutputCheck {
         case .unreachable(let reason): return Fault(.cannotCreate, "cannot create the output: \(reason)", at: path)
         case .file where !overwrite:
             return Fault(
-                .cannotCreate, "the output exists already", at: path, hint: "give --overwrite to replace it, or another name")
+                .cannotCreate, "the output exists already", at: path,
+                hint: "give --overwrite to replace it, or another name")
         case .file, .nothing: break
         }
         return folder(Path.folder(path), isMade: isFrame)
@@ -67,7 +68,8 @@ struct OutputCheck {
         case .folder: return probe(path)
         case .file: return Fault(.cannotCreate, "the output's folder is a file", at: path)
         case .nothing where isMade: return folder(Path.folder(path), isMade: false)
-        case .nothing: return Fault(.cannotCreate, "the output's folder does not exist", at: path, hint: "create it first")
+        case .nothing:
+            return Fault(.cannotCreate, "the output's folder does not exist", at: path, hint: "create it first")
         case .unreachable(let reason):
             return Fault(.cannotCreate, "cannot reach the output's folder: \(reason)", at: path)
         }

@@ -2,7 +2,7 @@ import RuyiFamilies
 
 /// Turns finished steps into a share of the whole clip and a time left.
 ///
-/// A part's cost in the plan says what share of the work it is; the time that steps really took corrects it.
+/// A stage's cost in the plan says what share of the work it is; the time that steps really took corrects it.
 struct ProgressMeter {
     private let stages: [Stage]
     private let started: Double
@@ -11,7 +11,7 @@ struct ProgressMeter {
     private var stageStarted: Double
     private var lastStep: Double
     private var largestFraction = 0.0
-    /// Cost and seconds of the parts that are behind.
+    /// Cost and seconds of the stages that are behind.
     private var finishedCost = 0.0
     private var finishedSeconds = 0.0
 
@@ -23,16 +23,16 @@ struct ProgressMeter {
         lastStep = now
     }
 
-    /// The index of the part under way, -1 before the first.
+    /// The index of the stage under way, -1 before the first.
     var current: Int { stage }
 
-    /// The event that says that a part begins.
+    /// The event that says that a stage begins.
     func named(_ index: Int) -> Event? {
         guard stages.indices.contains(index) else { return nil }
         return .stage(name: stages[index].name, index: index, count: stages.count)
     }
 
-    /// Begins a part.
+    /// Begins a stage.
     mutating func begin(_ index: Int, now: Double) {
         guard stages.indices.contains(index), index > stage else { return }
         if stage >= 0 {
@@ -45,10 +45,10 @@ struct ProgressMeter {
         lastStep = now
     }
 
-    /// Notes that `count` steps of the part under way are done, and says how far the clip is.
+    /// Notes how much of the stage under way is done, in parts of its steps, and says how far the clip is.
     mutating func step(_ count: Int, now: Double) -> Progress? {
         guard stages.indices.contains(stage) else { return nil }
-        done = min(max(done, count), max(stages[stage].steps, 1))
+        done = min(max(done, count), units(stages[stage]))
         lastStep = now
         return progress(now: now)
     }
@@ -56,27 +56,29 @@ struct ProgressMeter {
     /// How far the clip is.
     mutating func progress(now: Double) -> Progress? {
         guard stages.indices.contains(stage) else { return nil }
-        let part = stages[stage]
-        let steps = max(part.steps, 1)
-        let share = Double(done) / Double(steps)
+        let under = stages[stage]
+        let share = Double(done) / Double(units(under))
         let allCost = max(stages.map(\.cost).reduce(0, +), .leastNonzeroMagnitude)
-        let costBehind = finishedCost + part.cost * share
+        let costBehind = finishedCost + under.cost * share
         largestFraction = max(largestFraction, min(1, costBehind / allCost))
         return Progress(
-            stage: part.name, done: done, total: steps, fraction: largestFraction, elapsed: now - started,
-            remaining: remaining(part, share: share, steps: steps, now: now))
+            stage: under.name, done: done / max(under.parts, 1), total: max(under.steps, 1), fraction: largestFraction,
+            elapsed: now - started, remaining: remaining(under, share: share, now: now))
     }
 
-    private func remaining(_ part: Stage, share: Double, steps: Int, now: Double) -> Double? {
-        let costBehind = finishedCost + part.cost * share
+    /// What a stage counts up to.
+    private func units(_ stage: Stage) -> Int { max(stage.steps, 1) * max(stage.parts, 1) }
+
+    private func remaining(_ under: Stage, share: Double, now: Double) -> Double? {
+        let costBehind = finishedCost + under.cost * share
         let secondsBehind = finishedSeconds + (lastStep - stageStarted)
         guard costBehind > 0, secondsBehind > 0 else { return nil }
         let secondsPerCost = secondsBehind / costBehind
         var left = stages[(stage + 1)...].map(\.cost).reduce(0, +) * secondsPerCost
         if done > 0 {
-            left += (lastStep - stageStarted) / Double(done) * Double(steps - done)
+            left += (lastStep - stageStarted) / Double(done) * Double(units(under) - done)
         } else {
-            left += part.cost * secondsPerCost
+            left += under.cost * secondsPerCost
         }
         return max(0, left - (now - lastStep))
     }

@@ -4,7 +4,9 @@ import RuyiFiles
 
 /// Reads orders from request files.
 public enum RequestReader {
-    /// Reads a request file; its paths are relative to its folder. Everything wrong with it is reported together.
+    /// Reads a request file; everything wrong with it is reported together.
+    ///
+    /// Its paths are relative to its folder.
     public static func read(_ path: String) throws(Faults) -> Order {
         do {
             return try parse(FileBytes.read(path, limit: 1 << 20), file: path)
@@ -34,7 +36,9 @@ private struct Reading {
     var faults: [Fault] = []
 
     /// Keys that an order has beside those of a request: the options that say how to carry it out.
-    private static let runKeys = ["size", "output", "overwrite", "crf", "trace", "threads", "quiet", "progress", "dry_run"]
+    private static let runKeys = [
+        "size", "output", "overwrite", "crf", "trace", "threads", "quiet", "progress", "dry_run",
+    ]
 
     init(file: String) { self.file = file }
 
@@ -75,8 +79,14 @@ private struct Reading {
         case .scheduler: set(\.request.scheduler, name, value, "a string", \.string)
         case .guidance: set(\.request.guidance, name, value, "a number", \.double)
         case .seed: takeSeed(value)
-        case .camera: set(\.request.camera, name, value, "one of \(Choices.camera.joined(separator: ", "))", Reading.choice(Choices.camera))
-        case .motion: set(\.request.motion, name, value, "one of \(Choices.motion.joined(separator: ", "))", Reading.choice(Choices.motion))
+        case .camera:
+            set(
+                \.request.camera, name, value, "one of \(Choices.camera.joined(separator: ", "))",
+                Reading.choice(Choices.camera))
+        case .motion:
+            set(
+                \.request.motion, name, value, "one of \(Choices.motion.joined(separator: ", "))",
+                Reading.choice(Choices.motion))
         case .loras:
             if value.array == nil { wrong(name, value, "a list") }
             if value.array?.isEmpty == false { order.request.foreign.insert(key) }
@@ -90,7 +100,8 @@ private struct Reading {
         switch key {
         case "size":
             guard let text = value.string, Choices.readSize(text, into: &order.request) else {
-                return wrong(key, value, "a size such as 640x368 or one of \(Choices.resolutions.joined(separator: ", "))")
+                return wrong(
+                    key, value, "a size such as 640x368 or one of \(Choices.resolutions.joined(separator: ", "))")
             }
         case "output": set(\.output, key, value, "a path", path)
         case "trace": set(\.trace, key, value, "a path", path)
@@ -108,7 +119,9 @@ private struct Reading {
     }
 
     private mutating func takeResolution(_ value: JSON) {
-        if let side = value.int { order.request.resolution = side } else if let text = value.string,
+        if let side = value.int {
+            order.request.resolution = side
+        } else if let text = value.string,
             Choices.resolutions.contains(text), Choices.readSize(text, into: &order.request)
         {
             return
@@ -137,7 +150,8 @@ private struct Reading {
     }
 
     private mutating func set<Value>(
-        _ field: WritableKeyPath<Order, Value?>, _ key: String, _ value: JSON, _ expected: String, _ read: (JSON) -> Value?
+        _ field: WritableKeyPath<Order, Value?>, _ key: String, _ value: JSON, _ expected: String,
+        _ read: (JSON) -> Value?
     ) {
         if let read = read(value) { order[keyPath: field] = read } else { wrong(key, value, expected) }
     }

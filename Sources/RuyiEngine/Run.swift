@@ -26,8 +26,9 @@ public struct Run: Sendable {
         }
     }
 
-    /// Renders the clips one after the other with the checkpoint loaded once, and hands over the files of each when it
-    /// is finished. A clip is written completely or not at all.
+    /// Renders the clips one after the other with the checkpoint loaded once, and hands over the files of each.
+    ///
+    /// A clip is written completely or not at all; `finished` gets its files before the next one is begun.
     public func render(cancellation: Cancellation, finished: ([String]) throws -> Void) throws(Faults) {
         try check()
         do {
@@ -36,6 +37,7 @@ public struct Run: Sendable {
             try cancellation.check()
             let backend = engine.backend(threads: order.threads, cancellation: cancellation)
             let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
+            for warning in renderer.warnings { engine.observe(.warning(warning)) }
             for clip in clips {
                 try cancellation.check()
                 let noise: any NoiseSource =
@@ -56,8 +58,10 @@ public struct Run: Sendable {
     ) throws -> [String] {
         let observe = engine.observe
         observe(.planned(clip))
-        for warning in clip.plan.warnings { observe(.warning(warning)) }
-        for note in clip.plan.notes { observe(.note(note)) }
+        // Clips that differ in their seed only would say the same again.
+        let said = clip.index > 0 ? clips[clip.index - 1].plan : Plan()
+        for warning in clip.plan.warnings where !said.warnings.contains(warning) { observe(.warning(warning)) }
+        for note in clip.plan.notes where !said.notes.contains(note) { observe(.note(note)) }
         let clock = Clock()
         let meter = Mutex(ProgressMeter(clip.plan.stages, now: 0))
         let trace = clip.trace.map { _ in Trace() }
@@ -82,7 +86,9 @@ public struct Run: Sendable {
                 throw Fault(.software, "the model made \(written) frames, and the plan says \(clip.plan.frames)")
             }
             try sink.complete()
-            if let trace, let path = clip.trace { try Engine.write(trace, to: path, overwrite: order.overwrite ?? false) }
+            if let trace, let path = clip.trace {
+                try Engine.write(trace, to: path, overwrite: order.overwrite ?? false)
+            }
             let files = try sink.commit()
             observe(.finished(clip, files: files, seconds: clock.seconds))
             return files
@@ -114,8 +120,10 @@ public struct Run: Sendable {
             }
         }
         return Fault(
-            .resources, "the clip needs \(Bytes.text(needed)) of memory, and the \(bound.name) leaves \(Bytes.text(max(0, bound.bytes)))",
-            hint: options.isEmpty ? "no smaller clip of this model fits" : "these would fit: " + options.joined(separator: "; "))
+            .resources,
+            "the clip needs \(Bytes.text(needed)) of memory, and the \(bound.name) leaves \(Bytes.text(max(0, bound.bytes)))",
+            hint: options.isEmpty
+                ? "no smaller clip of this model fits" : "these would fit: " + options.joined(separator: "; "))
     }
 
     /// An option that makes the clip fit, with what it needs; nil when it does not fit or the family refuses it.

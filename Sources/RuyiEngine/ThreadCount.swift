@@ -20,7 +20,9 @@ enum ThreadCount {
     /// The processors of the affinity mask, which the kernel lists as `0-3,8`.
     private static func allowedProcessors() -> [Int] {
         let lines = Path.smallText("/proc/self/status")?.split(separator: "\n") ?? []
-        guard let list = lines.first(where: { $0.hasPrefix("Cpus_allowed_list:") })?.split(whereSeparator: \.isWhitespace).last
+        guard
+            let list = lines.first(where: { $0.hasPrefix("Cpus_allowed_list:") })?.split(whereSeparator: \.isWhitespace)
+                .last
         else { return [] }
         return list.split(separator: ",").flatMap { part -> [Int] in
             let ends = part.split(separator: "-").compactMap { Int($0) }
@@ -33,12 +35,14 @@ enum ThreadCount {
     private static func quota() -> Int? {
         var least: Double?
         func note(_ quota: String?, _ period: String?) {
-            guard let quota = quota.flatMap(Double.init), let period = period.flatMap(Double.init), quota > 0, period > 0
+            guard let quota = quota.flatMap(Double.init), let period = period.flatMap(Double.init), quota > 0,
+                period > 0
             else { return }
             least = min(least ?? .infinity, quota / period)
         }
         for folder in ControlGroup.folders(controller: nil) {
-            let words = Path.smallText(folder + "/cpu.max")?.split(whereSeparator: \.isWhitespace).map(String.init) ?? []
+            let words =
+                Path.smallText(folder + "/cpu.max")?.split(whereSeparator: \.isWhitespace).map(String.init) ?? []
             note(words.first, words.dropFirst().first)
         }
         for folder in ControlGroup.folders(controller: "cpu") {

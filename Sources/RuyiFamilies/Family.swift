@@ -23,6 +23,7 @@ public protocol Family: Sendable {
 }
 
 extension Family {
+    /// What a family that says nothing about its layout has.
     public static var layout: String { "a published checkpoint folder" }
 }
 
@@ -36,9 +37,12 @@ public protocol Renderer: Sendable {
 
 /// The size of a picture in pixels.
 public struct PictureSize: Sendable, Equatable {
+    /// Width.
     public let width: Int
+    /// Height.
     public let height: Int
 
+    /// A size.
     public init(width: Int, height: Int) {
         self.width = width
         self.height = height
@@ -47,14 +51,23 @@ public struct PictureSize: Sendable, Equatable {
 
 /// A request resolved: everything that the run will use, and what it will cost.
 public struct Plan: Sendable {
+    /// The family's name.
     public var family = ""
+    /// Width of the frames in pixels.
     public var width = 0
+    /// Height of the frames in pixels.
     public var height = 0
+    /// The number of frames.
     public var frames = 0
+    /// Frames a second of the file.
     public var fps = 24
+    /// Denoising steps.
     public var steps = 0
+    /// The step rule's name.
     public var scheduler = ""
+    /// Classifier-free guidance scale.
     public var guidance = 1.0
+    /// The seed of the random draws.
     public var seed: UInt64 = 42
     /// Settings that only this family has, by request key.
     public var settings: [RequestKey: String] = [:]
@@ -71,18 +84,22 @@ public struct Plan: Sendable {
     /// The parts of the run in order, each with its expected share of the work.
     public var stages: [Stage] = []
 
+    /// An empty plan, to be filled in.
     public init() {}
 }
 
 /// A part of a run: its name for people, its steps, and its expected cost in arbitrary units.
 public struct Stage: Sendable, Equatable {
+    /// The name for people.
     public let name: String
     /// Steps as people count them.
     public let steps: Int
     /// What one step consists of; progress is reported in parts, `steps · parts` in all.
     public let parts: Int
+    /// The expected cost in arbitrary units.
     public let cost: Double
 
+    /// A stage.
     public init(name: String, steps: Int, parts: Int = 1, cost: Double) {
         self.name = name
         self.steps = steps
@@ -93,17 +110,24 @@ public struct Stage: Sendable, Equatable {
 
 /// One clip to render: the plan, the pictures, the random draws, and where everything goes.
 public struct Job: Sendable {
+    /// What is rendered.
     public let plan: Plan
+    /// The start picture as it is in its file.
     public let image: Picture?
+    /// The end picture as it is in its file.
     public let endImage: Picture?
+    /// The random draws.
     public let noise: any NoiseSource
+    /// Receives the stages' tensors, if anybody wants them.
     public let trace: Trace?
+    /// Says when to stop.
     public let cancellation: Cancellation
     /// Called after each part of a step with the stage's index in `plan.stages` and the number of parts done.
     public let progress: @Sendable (_ stage: Int, _ done: Int) -> Void
     /// Takes the finished frames in order.
     public let frames: @Sendable (Picture) throws -> Void
 
+    /// A job.
     public init(
         plan: Plan, image: Picture?, endImage: Picture?, noise: any NoiseSource, trace: Trace?,
         cancellation: Cancellation, progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,

@@ -30,28 +30,39 @@ public struct Request: Sendable, Equatable {
     public var image: String?
     /// The end picture's path.
     public var endImage: String?
+    /// What happens in the clip.
     public var prompt: String?
+    /// What to keep out of it.
     public var negativePrompt: String?
     /// Output width in pixels; given together with `height`.
     public var width: Int?
+    /// Output height in pixels; given together with `width`.
     public var height: Int?
     /// A named resolution: the length of the short side, such as 360.
     public var resolution: Int?
     /// The side of the square whose area the size table is scaled to (Ruyi).
     public var baseResolution: Int?
+    /// The number of frames; excludes `seconds`.
     public var frames: Int?
+    /// The length; excludes `frames`.
     public var seconds: Double?
+    /// Frames a second of the file.
     public var fps: Int?
+    /// Denoising steps.
     public var steps: Int?
     /// Steps of each stage, where a request gives `steps` as a list.
     public var stageSteps: [Int]?
+    /// The step rule's name.
     public var scheduler: String?
     /// Classifier-free guidance scale.
     public var guidance: Double?
+    /// The seed of the random draws.
     public var seed: UInt64?
     /// A safetensors file with the random draws.
     public var noise: String?
+    /// The camera move (Ruyi).
     public var camera: String?
+    /// The amount of motion (Ruyi).
     public var motion: String?
     /// Keys that were given a value which no field above holds.
     public var foreign: Set<RequestKey> = []

@@ -3,11 +3,13 @@ import RuyiEngine
 
 struct InputOptions: ParsableArguments {
     @Argument(
-        help: ArgumentHelp("The start picture, PNG or JPEG.", valueName: "image"), completion: .file(extensions: pictures))
+        help: ArgumentHelp("The start picture, PNG or JPEG.", valueName: "image"),
+        completion: .file(extensions: pictures))
     var picture: String?
 
     @Option(
-        name: [.customShort("i"), .long], help: ArgumentHelp("The start picture, instead of <image>.", valueName: "file"),
+        name: [.customShort("i"), .long],
+        help: ArgumentHelp("The start picture, instead of <image>.", valueName: "file"),
         completion: .file(extensions: pictures))
     var image: String?
 
@@ -23,10 +25,13 @@ struct InputOptions: ParsableArguments {
 
     @Option(
         name: .shortAndLong,
-        help: ArgumentHelp("What happens in the video; models that read no text say so. (default: none)", valueName: "text"))
+        help: ArgumentHelp(
+            "What happens in the video; models that read no text say so. (default: none)", valueName: "text"))
     var prompt: String?
 
-    @Option(name: [.customShort("n"), .long], help: ArgumentHelp("What to keep out. (default: the model's)", valueName: "text"))
+    @Option(
+        name: [.customShort("n"), .long],
+        help: ArgumentHelp("What to keep out. (default: the model's)", valueName: "text"))
     var negativePrompt: String?
 
     @Option(
@@ -48,7 +53,8 @@ struct OutputOptions: ParsableArguments {
     @Flag(help: "Replace an existing output. (default: refuse)") var overwrite = false
 
     @Option(
-        help: ArgumentHelp("The video encoder's constant rate factor, 1 to 51; smaller is better. (default: 17)", valueName: "n"))
+        help: ArgumentHelp(
+            "The video encoder's constant rate factor, 1 to 51; smaller is better. (default: 17)", valueName: "n"))
     var crf: Int?
 
     @Option(
@@ -68,7 +74,8 @@ struct FormOptions: ParsableArguments {
             "The side of the square that sizes are scaled to, 384 to 1024 as a rule. (default: 512)", valueName: "n"))
     var baseResolution: Int?
 
-    @Option(help: ArgumentHelp("The number of frames; the model's rule rounds it. (default: the model's)", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("The number of frames; the model's rule rounds it. (default: the model's)", valueName: "n"))
     var frames: Int?
 
     @Option(help: ArgumentHelp("The length, instead of --frames.", valueName: "s")) var seconds: Double?
@@ -82,7 +89,8 @@ struct SamplingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The step rule: DDIM, Euler, 'Euler A', DPM++ or PNDM with Ruyi. (default: the model's)", valueName: "name"))
+            "The step rule: DDIM, Euler, 'Euler A', DPM++ or PNDM with Ruyi. (default: the model's)", valueName: "name")
+    )
     var scheduler: String?
 
     @Option(
@@ -111,7 +119,8 @@ struct MotionOptions: ParsableArguments {
 struct RunningOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Threads, 1 to 1024; the video does not depend on it. (default: the physical cores allowed)", valueName: "n"))
+            "Threads, 1 to 1024; the video does not depend on it. (default: the physical cores allowed)", valueName: "n"
+        ))
     var threads: Int?
 
     @Flag(name: .shortAndLong, help: "Say nothing but errors.") var quiet = false

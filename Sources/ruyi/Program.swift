@@ -41,8 +41,11 @@ struct Program {
             let rest = message[range.upperBound...]
             // Allowed values come as a sentence or as a list with dashes.
             let values = rest.split(separator: "\n").filter { $0.hasPrefix("  - ") }.map { $0.dropFirst(4) }
-            let sentence = rest.split(separator: "'").enumerated().filter { !$0.offset.isMultiple(of: 2) }.map(\.element)
-            let listed = form.hasPrefix("did") ? String(rest) : (values.isEmpty ? sentence : values).joined(separator: ", ")
+            let sentence = rest.split(separator: "'", omittingEmptySubsequences: false).enumerated().filter {
+                !$0.offset.isMultiple(of: 2)
+            }.map(\.element)
+            let listed =
+                form.hasPrefix("did") ? String(rest) : (values.isEmpty ? sentence : values).joined(separator: ", ")
             return Fault(.usage, lowered(message[..<range.lowerBound]), hint: form.dropLast() + listed)
         }
         return Fault(.usage, lowered(message[...]), hint: "'ruyi --help' lists the options")
@@ -92,7 +95,8 @@ struct Program {
         if faults.kind == .interrupted, let signal = signals.received {
             let kind = signal == SIGINT ? Fault.Kind.interrupted : .terminated
             reporter.report(
-                Faults(Fault(kind, signal == SIGINT ? "interrupted" : "terminated", hint: "no partial output was left")))
+                Faults(Fault(kind, signal == SIGINT ? "interrupted" : "terminated", hint: "no partial output was left"))
+            )
             return Signals.exitCode(signal)
         }
         reporter.report(faults)

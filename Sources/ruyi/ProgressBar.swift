@@ -88,30 +88,3 @@ final class ProgressBar: Sendable {
         return "\(head) [\(bar)]\(tail)"
     }
 }
-
-/// Progress as lines that stay: every step, but no more than one line every two seconds within a part.
-final class ProgressLines: Sendable {
-    private let console: Console
-    private let last = Mutex<(stage: String, time: ContinuousClock.Instant)?>(nil)
-
-    init(_ console: Console) { self.console = console }
-
-    /// Writes a line for an event if it is time to.
-    func receive(_ event: Event) {
-        guard case .step(let progress) = event else { return }
-        let isDue = last.withLock { last in
-            let now = ContinuousClock.now
-            if let last, last.stage == progress.stage, progress.done < progress.total, now - last.time < .seconds(2) {
-                return false
-            }
-            last = (progress.stage, now)
-            return true
-        }
-        guard isDue else { return }
-        let left = progress.remaining.map { ", " + TimeText.short($0) + " left" } ?? ""
-        console.line(
-            Fault.printable(
-                "ruyi: \(progress.stage) \(progress.done)/\(progress.total), \(Int(progress.fraction * 100))%, "
-                    + "\(TimeText.short(progress.elapsed))\(left)"))
-    }
-}

@@ -11,7 +11,7 @@ final class Reporter: Sendable {
     private let isQuiet: Bool
     private let logger: Logger
     private let bar: ProgressBar?
-    private let lines: ProgressLines?
+    private let pace: Pace
 
     /// Reports through `console`; a bar is drawn on terminals only.
     init(_ console: Console, style: ProgressStyle, isQuiet: Bool) {
@@ -27,7 +27,7 @@ final class Reporter: Sendable {
             }
         self.form = form
         bar = form == .bar ? ProgressBar(console) : nil
-        lines = form == .plain ? ProgressLines(console) : nil
+        pace = form == .json ? Pace(shortest: 0.1, longest: 1) : Pace(shortest: 2, longest: 10)
         var logger = Logger(label: "ruyi") { _ in ConsoleLogHandler(console: console) }
         logger.logLevel = isQuiet ? .error : .info
         self.logger = logger
@@ -35,6 +35,8 @@ final class Reporter: Sendable {
 
     /// Receives an event of the engine.
     func receive(_ event: Event) {
+        if case .planned = event { pace.reset() }
+        if case .step(let progress) = event, form == .plain || form == .json, !pace.isDue(progress) { return }
         if form == .json {
             console.line(event.json)
             return
@@ -43,6 +45,7 @@ final class Reporter: Sendable {
         case .note(let text): logger.notice("\(text)")
         case .warning(let text): logger.warning("\(text)")
         case .planned(let clip) where form != .none: logger.info("plan: \(clip.summary)")
+        case .step(let progress) where form == .plain: logger.info("\(Reporter.line(progress))")
         case .finished(let clip, _, let seconds) where form != .none:
             bar?.end()
             let frames = "\(clip.plan.frames) frame\(clip.plan.frames == 1 ? "" : "s")"
@@ -50,7 +53,13 @@ final class Reporter: Sendable {
         default: break
         }
         bar?.receive(event)
-        lines?.receive(event)
+    }
+
+    private static func line(_ progress: Progress) -> String {
+        let left = progress.remaining.map { ", " + TimeText.short($0) + " left" } ?? ""
+        let percent = Int(progress.fraction * 100)
+        return
+            "\(progress.stage) \(progress.done)/\(progress.total), \(percent)%, \(TimeText.short(progress.elapsed))\(left)"
     }
 
     /// Reports what went wrong.

@@ -22,7 +22,9 @@ final class Signals: Sendable {
     /// The exit code for a signal: 130 from the keyboard, 143 for the others.
     static func exitCode(_ signal: Int32) -> Int32 { signal == SIGINT ? 130 : 143 }
 
-    /// Begins to listen. A broken pipe and a file-size limit then show as errors of the write.
+    /// Begins to listen.
+    ///
+    /// A broken pipe and a file-size limit show as errors of the write from here on.
     func listen() {
         signal(SIGPIPE, SIG_IGN)
         signal(SIGXFSZ, SIG_IGN)
@@ -40,6 +42,11 @@ final class Signals: Sendable {
             errno = kept
         }
         action.sa_flags = Int32(SA_RESTART)
+        // A caller may have started the program from a thread that blocks signals, and the mask is inherited.
+        var heard = sigset_t()
+        sigemptyset(&heard)
+        for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&heard, number) }
+        pthread_sigmask(SIG_UNBLOCK, &heard, nil)
         for number in [SIGINT, SIGTERM, SIGHUP] {
             var before = sigaction()
             sigaction(number, nil, &before)

@@ -25,8 +25,10 @@ struct CommandLineTests {
         Invocation("", 64, "model"), Invocation("a.png", 64, "--model"), Invocation("--fames 8", 64, "--frames"),
         Invocation("--ouput v.mp4", 64, "--output"), Invocation("--frobnicate", 64, "--frobnicate"),
         Invocation("-z", 64, "-z"), Invocation("a.png b.png", 64, "b.png"), Invocation("a.png -i b.png", 64, "twice"),
-        Invocation("a.png --camera up-and-away", 64, "auto, static, left, right, up, down"), Invocation("a.png --motion 5", 64, "auto, 1, 2, 3, 4"),
-        Invocation("a.png --progress loud", 64, "auto, bar, plain, json, none"), Invocation("a.png --size huge", 64, "WIDTHxHEIGHT, 360p, 480p, 540p, 720p"),
+        Invocation("a.png --camera up-and-away", 64, "auto, static, left, right, up, down"),
+        Invocation("a.png --motion 5", 64, "auto, 1, 2, 3, 4"),
+        Invocation("a.png --progress loud", 64, "auto, bar, plain, json, none"),
+        Invocation("a.png --size huge", 64, "WIDTHxHEIGHT, 360p, 480p, 540p, 720p"),
         Invocation("a.png --size 0x64", 64, "0x64"), Invocation("a.png --size 64", 64, "64"),
         Invocation("a.png --size 64x64x3", 64, "64x64x3"), Invocation("a.png --seed x", 64, "'x'"),
         Invocation("a.png --seed 1,,2", 64, "1,,2"), Invocation("a.png --seed 18446744073709551616", 64, "--seed"),
@@ -38,13 +40,15 @@ struct CommandLineTests {
         Invocation("a.png --steps 0", 64, "steps"), Invocation("a.png --steps 1001", 64, "steps"),
         Invocation("a.png --guidance inf", 64, "guidance"), Invocation("a.png --crf 0", 64, "crf"),
         Invocation("a.png --crf 52", 64, "crf"), Invocation("a.png --threads 0", 64, "threads"),
-        Invocation("a.png --threads 1025", 64, "threads"), Invocation("a.png --size 64x64 --base-resolution 512", 64, "exclude"),
+        Invocation("a.png --threads 1025", 64, "threads"),
+        Invocation("a.png --size 64x64 --base-resolution 512", 64, "exclude"),
         Invocation("a.png --quiet=yes", 64, "--quiet"), Invocation("a.png --dry-run=1", 64, "--dry-run"),
         Invocation("-m '' a.png", 64, "model is empty"), Invocation("-m /nowhere/model a.png", 66, "/nowhere/model"),
         Invocation("-m /dev/null a.png", 66, "/dev/null"), Invocation("-m model a.png", 65, "(model)"),
         Invocation("-m model nowhere.png", 66, "nowhere.png"), Invocation("-m model text.png", 65, "text.png"),
         Invocation("-m model --request nowhere.json", 66, "nowhere.json"), Invocation("--request /", 66, "/"),
-        Invocation("--request bad.json", 65, "did you mean 'frames'?"), Invocation("--request /dev/null", 66, "/dev/null"),
+        Invocation("--request bad.json", 65, "did you mean 'frames'?"),
+        Invocation("--request /dev/null", 66, "/dev/null"),
         Invocation("-m model a.png --noise nowhere.safetensors", 66, "nowhere.safetensors"),
         Invocation("render --fames 8", 64, "--frames"), Invocation("-- --frames", 64, "model"),
     ]
@@ -53,13 +57,16 @@ struct CommandLineTests {
     static func scratch() throws -> Scratch {
         let scratch = try Scratch()
         try scratch.folder("model")
-        try PictureWriter.write(Picture(width: 3, height: 2, pixels: [UInt8](repeating: 99, count: 18)), to: scratch("a.png"))
+        try PictureWriter.write(
+            Picture(width: 3, height: 2, pixels: [UInt8](repeating: 99, count: 18)), to: scratch("a.png"))
         try scratch.write("no picture", to: "text.png")
         try scratch.write("{\"fames\": 8}", to: "bad.json")
         return scratch
     }
 
-    @Test("a wrong command line has its exit code, one kind of message, and nothing on standard output", arguments: refused)
+    @Test(
+        "a wrong command line has its exit code, one kind of message, and nothing on standard output",
+        arguments: refused)
     func refuses(_ invocation: Invocation) throws {
         let scratch = try CommandLineTests.scratch()
         let before = scratch.files
@@ -69,7 +76,10 @@ struct CommandLineTests {
         #expect(codes.contains(outcome.code), "\(outcome.errors)")
         #expect(outcome.output.isEmpty)
         #expect(outcome.errors.contains(invocation.word), "\(outcome.errors)")
-        #expect(outcome.errors.split(separator: "\n").allSatisfy { $0.hasPrefix("ruyi: error: ") || $0.hasPrefix("ruyi: hint: ") })
+        #expect(
+            outcome.errors.split(separator: "\n").allSatisfy {
+                $0.hasPrefix("ruyi: error: ") || $0.hasPrefix("ruyi: hint: ")
+            })
         #expect(outcome.errors.hasPrefix("ruyi: error: "))
         #expect(scratch.files == before)
     }
@@ -84,7 +94,9 @@ struct CommandLineTests {
     @Test("hostile names cannot write control characters to the terminal")
     func escapes() throws {
         let outcome = try Executable.run(["-m", "/nowhere/\u{1B}[31mred\n\u{202E}", "a\u{7}.png"])
-        #expect(!outcome.errors.contains("\u{1B}") && !outcome.errors.contains("\u{202E}") && !outcome.errors.contains("\u{7}"))
+        #expect(
+            !outcome.errors.contains("\u{1B}") && !outcome.errors.contains("\u{202E}")
+                && !outcome.errors.contains("\u{7}"))
         #expect(outcome.errors.contains("\\x1b[31mred"))
     }
 
@@ -98,7 +110,9 @@ struct CommandLineTests {
 
     @Test("help goes to standard output and is the same however it is asked for")
     func help() throws {
-        let texts = try [["--help"], ["-h"], ["help"], ["render", "--help"], ["help", "render"], ["a.png", "--help"]].map {
+        let texts = try [
+            ["--help"], ["-h"], ["help"], ["render", "--help"], ["help", "render"], ["a.png", "--help"],
+        ].map {
             let outcome = try Executable.run($0)
             #expect(outcome.code == 0 && outcome.errors.isEmpty)
             return outcome.output
@@ -106,18 +120,24 @@ struct CommandLineTests {
         #expect(Set(texts).count == 1)
         let options = [
             "--image", "--end-image", "--model", "--prompt", "--negative-prompt", "--output", "--overwrite", "--size",
-            "--base-resolution", "--frames", "--seconds", "--fps", "--steps", "--scheduler", "--guidance", "--seed", "--camera",
+            "--base-resolution", "--frames", "--seconds", "--fps", "--steps", "--scheduler", "--guidance", "--seed",
+            "--camera",
             "--motion", "--request", "--trace", "--noise", "--threads", "--quiet", "--progress", "--dry-run", "--crf",
         ]
-        for option in options { #expect(texts[0].contains(option + " ") || texts[0].contains(option + "\n"), "\(option)") }
+        for option in options {
+            #expect(texts[0].contains(option + " ") || texts[0].contains(option + "\n"), "\(option)")
+        }
         for title in ["INPUT", "OUTPUT", "LENGTH AND SIZE", "SAMPLING", "MOTION AND CAMERA", "RUNNING"] {
             #expect(texts[0].contains("\n\(title):\n"))
         }
     }
 
-    @Test("a standard output that takes nothing is an input or output error", arguments: [">&-", ">/dev/full", "| true"])
+    @Test(
+        "a standard output that takes nothing is an input or output error", arguments: [">&-", ">/dev/full", "| true"])
     func closedOutput(_ redirection: String) throws {
-        let command = redirection == "| true" ? "(sleep 0.2; \"$RUYI\" --help; echo $? >&2) | true" : "\"$RUYI\" --help \(redirection); echo $? >&2"
+        let command =
+            redirection == "| true"
+            ? "(sleep 0.2; \"$RUYI\" --help; echo $? >&2) | true" : "\"$RUYI\" --help \(redirection); echo $? >&2"
         let outcome = try Executable.shell(command)
         #expect(outcome.errors.contains("ruyi: error: cannot write to standard output"))
         #expect(outcome.errors.hasSuffix("74\n"), "\(outcome.errors)")

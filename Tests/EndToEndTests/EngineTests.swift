@@ -15,7 +15,8 @@ struct EngineTests {
         scratch = try Scratch()
         try scratch.folder("fake-model")
         try PictureWriter.write(
-            Picture(width: 48, height: 32, pixels: [UInt8](repeating: 99, count: 48 * 32 * 3)), to: scratch("start.png"))
+            Picture(width: 48, height: 32, pixels: [UInt8](repeating: 99, count: 48 * 32 * 3)), to: scratch("start.png")
+        )
     }
 
     /// An order for the fake model with the output in the scratch folder.
@@ -49,7 +50,8 @@ struct EngineTests {
 
     // MARK: what comes out
 
-    @Test("a video has the planned size, rate and frames, and its path is handed over", arguments: ["mp4", "mov", "mkv"])
+    @Test(
+        "a video has the planned size, rate and frames, and its path is handed over", arguments: ["mp4", "mov", "mkv"])
     func video(_ suffix: String) throws {
         let files = try render(order("v.\(suffix)") { $0.request.fps = 12 })
         #expect(files == [scratch("v.\(suffix)")])
@@ -66,7 +68,8 @@ struct EngineTests {
             let picture = try PictureReader.read(file)
             #expect(picture.width == 32 && picture.pixels.allSatisfy { $0 == UInt8(index * 20) })
         }
-        #expect(scratch.files.filter { $0.hasPrefix("out") } == ["out", "out/f000.png", "out/f001.png", "out/f002.png"])
+        #expect(
+            scratch.files.filter { $0.hasPrefix("out") } == ["out", "out/f000.png", "out/f001.png", "out/f002.png"])
         #expect(fault(order("out/f%03d.png")).kind == .cannotCreate)
         try render(order("out/g%d.png") { $0.request.frames = 1 })
         #expect(scratch.files.contains("out/g0.png") && scratch.files.contains("out/f002.png"))
@@ -82,8 +85,13 @@ struct EngineTests {
     func seeds() throws {
         let files = try render(order { $0.seeds = [3, 1, UInt64.max] })
         #expect(files == ["v-3.mp4", "v-1.mp4", "v-18446744073709551615.mp4"].map(scratch.callAsFunction))
-        #expect(try render(order("s{seed}x.mp4") { $0.seeds = [4, 5] }) == ["s4x.mp4", "s5x.mp4"].map(scratch.callAsFunction))
-        let frames = try render(order("p/%02d.png") { $0.seeds = [4, 5]; $0.request.frames = 1 })
+        #expect(
+            try render(order("s{seed}x.mp4") { $0.seeds = [4, 5] })
+                == ["s4x.mp4", "s5x.mp4"].map(scratch.callAsFunction))
+        let frames = try render(
+            order("p/%02d.png") {
+                $0.seeds = [4, 5]; $0.request.frames = 1
+            })
         #expect(frames == ["p/00-4.png", "p/00-5.png"].map(scratch.callAsFunction))
         #expect(try render(order("{name}.mp4")) == [scratch("start.mp4")])
     }
@@ -91,9 +99,18 @@ struct EngineTests {
     @Test("the default name is the picture's and the seed's")
     func defaultName() throws {
         #expect(try prepare(order { $0.output = nil }).clips.map(\.output.text) == ["start-42.mp4"])
-        #expect(try prepare(order { $0.output = nil; $0.seeds = [1, 2] }).clips.map(\.output.text) == ["start-1.mp4", "start-2.mp4"])
         #expect(
-            try prepare(order { $0.output = nil; $0.request.image = nil }).clips.map(\.output.text) == ["fake-42.mp4"])
+            try prepare(
+                order {
+                    $0.output = nil; $0.seeds = [1, 2]
+                }
+            ).clips.map(\.output.text) == ["start-1.mp4", "start-2.mp4"])
+        #expect(
+            try prepare(
+                order {
+                    $0.output = nil; $0.request.image = nil
+                }
+            ).clips.map(\.output.text) == ["fake-42.mp4"])
     }
 
     @Test("the trace holds what the model recorded, under its name, and the same seed gives the same numbers")
@@ -102,14 +119,19 @@ struct EngineTests {
         let noise = try SafetensorsFile(path: scratch("t.safetensors")).tensor("noise")
         #expect(noise.shape == [2, 16] && noise.dtype == .f32)
         try render(order("w.mp4") { $0.trace = self.scratch("u.safetensors") })
-        #expect(try Data(contentsOf: URL(fileURLWithPath: scratch("t.safetensors"))) == Data(contentsOf: URL(fileURLWithPath: scratch("u.safetensors"))))
-        #expect(try Data(contentsOf: URL(fileURLWithPath: scratch("v.mp4"))) == Data(contentsOf: URL(fileURLWithPath: scratch("w.mp4"))))
+        #expect(
+            try Data(contentsOf: URL(fileURLWithPath: scratch("t.safetensors")))
+                == Data(contentsOf: URL(fileURLWithPath: scratch("u.safetensors"))))
+        #expect(
+            try Data(contentsOf: URL(fileURLWithPath: scratch("v.mp4")))
+                == Data(contentsOf: URL(fileURLWithPath: scratch("w.mp4"))))
         // The recorded draws of one run are the noise of another with any seed.
-        try render(order("x.mp4") {
-            $0.request.noise = self.scratch("t.safetensors")
-            $0.seeds = [9]
-            $0.trace = self.scratch("x.safetensors")
-        })
+        try render(
+            order("x.mp4") {
+                $0.request.noise = self.scratch("t.safetensors")
+                $0.seeds = [9]
+                $0.trace = self.scratch("x.safetensors")
+            })
         #expect(try SafetensorsFile(path: scratch("x.safetensors")).tensor("noise").floats() == noise.floats())
     }
 
@@ -126,7 +148,10 @@ struct EngineTests {
 
     @Test("an output that cannot be made is found before the model is loaded")
     func unwritable() throws {
-        for path in ["/proc/v.mp4", scratch("start.png") + "/v.mp4", scratch("nowhere/v.mp4"), scratch("a/b/%d.png"), "/sys/%d.png"] {
+        for path in [
+            "/proc/v.mp4", scratch("start.png") + "/v.mp4", scratch("nowhere/v.mp4"), scratch("a/b/%d.png"),
+            "/sys/%d.png",
+        ] {
             let order = order { order in
                 order.output = path
                 order.request.model = try? scratch.folder("broken-fake-model")
@@ -150,29 +175,49 @@ struct EngineTests {
     @Test("two results cannot share a file, and no result replaces an input")
     func collisions() throws {
         #expect(fault(order { $0.trace = $0.output }).kind == .usage)
-        #expect(fault(order("start.png") { $0.overwrite = true; $0.request.frames = 1 }).kind == .usage)
+        #expect(
+            fault(
+                order("start.png") {
+                    $0.overwrite = true; $0.request.frames = 1
+                }
+            ).kind == .usage)
         #expect(try PictureReader.read(scratch("start.png")).width == 48)
     }
 
     @Test("odd sizes that the codec cannot hold are refused before the run")
     func oddSizes() {
-        #expect(fault(order { $0.request.width = 33; $0.request.height = 32 }).kind == .usage)
+        #expect(
+            fault(
+                order {
+                    $0.request.width = 33; $0.request.height = 32
+                }
+            ).kind == .usage)
     }
 
     @Test("a clip that does not fit into memory is refused with what would fit")
     func memory() {
-        let (kind, text) = fault(order { $0.request.scheduler = "huge"; $0.request.width = 1024; $0.request.height = 1024 })
+        let (kind, text) = fault(
+            order {
+                $0.request.scheduler = "huge"; $0.request.width = 1024; $0.request.height = 1024
+            })
         #expect(kind == .resources)
         #expect(text.contains("memory"))
-        let small = fault(order { $0.request.scheduler = "huge"; $0.request.width = 64; $0.request.height = 64 })
+        let small = fault(
+            order {
+                $0.request.scheduler = "huge"; $0.request.width = 64; $0.request.height = 64
+            })
         #expect(small.kind == .resources)
     }
 
     @Test("settings that the family lacks are refused with the list of those it has")
     func foreign() throws {
-        let (kind, text) = fault(order { $0.request.motion = "2"; $0.request.foreign = [.loras, .videoGuidance] })
+        let (kind, text) = fault(
+            order {
+                $0.request.motion = "2"; $0.request.foreign = [.loras, .videoGuidance]
+            })
         #expect(kind == .usage)
-        for word in ["motion", "loras is not available in this version", "video_guidance", "camera, end_image, family"] {
+        for word in ["motion", "loras is not available in this version", "video_guidance", "camera, end_image, family"]
+        {
             #expect(text.contains(word), "\(text)")
         }
         #expect(fault(order { $0.request.stageSteps = [1, 2] }).text.contains("one number"))
@@ -182,7 +227,10 @@ struct EngineTests {
 
     @Test("a prompt for a model that reads none is a warning, said once")
     func prompt() throws {
-        try render(order { $0.request.prompt = "a cat"; $0.seeds = [1, 2] })
+        try render(
+            order {
+                $0.request.prompt = "a cat"; $0.seeds = [1, 2]
+            })
         #expect(recorder.warnings == ["Fake-1 reads no text, so prompt has no effect"])
     }
 
@@ -193,7 +241,12 @@ struct EngineTests {
         try scratch.folder("broken-fake-model")
         #expect(fault(order { $0.request.model = self.scratch("broken-fake-model") }).kind == .badData)
         #expect(fault(order { $0.request.scheduler = "odd" }).text.contains("Oddity"))
-        #expect(fault(order { $0.request.scheduler = "odd"; $0.trace = self.scratch("t.safetensors") }).kind == .software)
+        #expect(
+            fault(
+                order {
+                    $0.request.scheduler = "odd"; $0.trace = self.scratch("t.safetensors")
+                }
+            ).kind == .software)
         #expect(fault(order("o/%d.png") { $0.request.scheduler = "short" }).kind == .software)
         #expect(fault(order { $0.request.scheduler = "short" }).text.contains("7 frames"))
     }
@@ -206,7 +259,10 @@ struct EngineTests {
             cancellation.cancel()
         }
         let started = Date()
-        let (kind, _) = fault(order(output) { $0.request.scheduler = "slow"; $0.request.steps = 500 }, cancellation)
+        let (kind, _) = fault(
+            order(output) {
+                $0.request.scheduler = "slow"; $0.request.steps = 500
+            }, cancellation)
         #expect(kind == .interrupted && Date().timeIntervalSince(started) < 2)
     }
 
@@ -236,10 +292,16 @@ struct EngineTests {
 
     @Test("the plan as JSON holds what will be used, keys in alphabetical order")
     func planJSON() throws {
-        let clip = try #require(try prepare(order { $0.seeds = [UInt64.max]; $0.request.camera = "left" }).clips.first)
+        let clip = try #require(
+            try prepare(
+                order {
+                    $0.seeds = [UInt64.max]; $0.request.camera = "left"
+                }
+            ).clips.first)
         let plan = try JSONObject(parsing: Array(clip.json.utf8), file: "plan")
         #expect(plan.keys == plan.keys.sorted())
-        #expect(try plan.int("width") == 32 && plan.int("frames") == 8 && plan.int("fps") == 24 && plan.int("steps") == 4)
+        #expect(
+            try plan.int("width") == 32 && plan.int("frames") == 8 && plan.int("fps") == 24 && plan.int("steps") == 4)
         #expect(try plan.string("camera") == "left" && plan.string("output") == scratch("v.mp4"))
         #expect(try plan.int("weight_bytes") == 1000 && plan.int("peak_memory_bytes") > 32 * 32 * 8 * 64)
         #expect(clip.json.contains("\"seed\":18446744073709551615") && !clip.json.contains("\n"))

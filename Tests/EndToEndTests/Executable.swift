@@ -21,7 +21,9 @@ enum Executable {
     static let path = root.appendingPathComponent(".build/release/ruyi").path
 
     /// Runs the program to its end.
-    static func run(_ arguments: [String], in folder: String = "/", environment: [String: String] = [:]) throws -> Outcome {
+    static func run(_ arguments: [String], in folder: String = "/", environment: [String: String] = [:]) throws
+        -> Outcome
+    {
         try start([path] + arguments, in: folder, environment: environment).finish()
     }
 

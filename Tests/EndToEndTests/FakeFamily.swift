@@ -11,7 +11,8 @@ enum FakeFamily: Family {
     static let title = "Fake-1"
     static let layout = "a folder whose name ends in fake-model"
     static let keys: Set<RequestKey> = [
-        .image, .endImage, .width, .height, .resolution, .frames, .seconds, .fps, .steps, .guidance, .camera, .scheduler,
+        .image, .endImage, .width, .height, .resolution, .frames, .seconds, .fps, .steps, .guidance, .camera,
+        .scheduler,
     ]
 
     static func recognises(_ folder: ModelFolder) -> Bool { folder.path.hasSuffix("fake-model") }
@@ -32,7 +33,10 @@ enum FakeFamily: Family {
         plan.activationBytes = plan.width * plan.height * plan.frames * (plan.scheduler == "huge" ? 1 << 30 : 64)
         plan.weightBytes = 1000
         plan.notes = request.seconds.map { ["\($0) s become \(plan.frames) frames"] } ?? []
-        plan.stages = [Stage(name: "denoising", steps: plan.steps, cost: 3), Stage(name: "decoding", steps: plan.frames, cost: 1)]
+        plan.stages = [
+            Stage(name: "denoising", steps: plan.steps, parts: 1, cost: 3),
+            Stage(name: "decoding", steps: plan.frames, cost: 1),
+        ]
         return plan
     }
 
@@ -43,6 +47,8 @@ enum FakeFamily: Family {
 }
 
 struct FakeRenderer: Renderer {
+    var warnings: [String] { [] }
+
     func render(_ job: Job) throws {
         let noise = try job.noise.next([2, 16])
         job.trace?.record("noise", noise)
@@ -75,5 +81,7 @@ final class Recorder: @unchecked Sendable {
 
     var warnings: [String] { events.compactMap { if case .warning(let text) = $0 { text } else { nil } } }
     var notes: [String] { events.compactMap { if case .note(let text) = $0 { text } else { nil } } }
-    var steps: [RuyiEngine.Progress] { events.compactMap { if case .step(let progress) = $0 { progress } else { nil } } }
+    var steps: [RuyiEngine.Progress] {
+        events.compactMap { if case .step(let progress) = $0 { progress } else { nil } }
+    }
 }

@@ -89,7 +89,8 @@ struct RequestFileTests {
 
     @Test("the command line wins over the file, and settings that exclude one another count as one")
     func merges() throws {
-        let text = "{\"frames\": 8, \"width\": 48, \"height\": 32, \"seed\": [1, 2], \"steps\": [2, 2], \"camera\": \"left\"}"
+        let text =
+            "{\"frames\": 8, \"width\": 48, \"height\": 32, \"seed\": [1, 2], \"steps\": [2, 2], \"camera\": \"left\"}"
         let file = try RequestReader.parse(Array(text.utf8), file: "r.json")
         var line = Order()
         line.request.seconds = 2
