@@ -14,10 +14,13 @@ public struct Faults: Error, Sendable, CustomStringConvertible {
         switch error {
         case let faults as Faults: self = faults
         case let fault as Fault: self.init(fault)
-        case is Cancelled: self.init(Fault(.interrupted, "stopped before the end", hint: "no partial output was left"))
+        case is Cancelled: self = .stopped
         default: self.init(Fault(.software, "unexpected error: \(error)", hint: "please report this"))
         }
     }
+
+    /// A run that was asked to stop.
+    static let stopped = Faults(Fault(.interrupted, "stopped before the end", hint: "no partial output was left"))
 
     /// The kind that decides the exit code.
     public var kind: Fault.Kind { list.first?.kind ?? .software }

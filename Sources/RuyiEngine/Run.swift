@@ -47,7 +47,8 @@ public struct Run: Sendable {
                 try finished(render(clip, renderer, pictures, noise, cancellation))
             }
         } catch {
-            throw Faults(of: error)
+            // What an operation that was told to end early goes on to report says nothing.
+            throw cancellation.isCancelled ? .stopped : Faults(of: error)
         }
     }
 
