@@ -1,6 +1,7 @@
 import RuyiEncoders
 import RuyiFault
 import RuyiFiles
+import RuyiLayers
 
 /// The transformer's sizes, from `transformer/config.json` (specification section 5).
 struct RuyiTransformerConfiguration: Sendable, Equatable {
@@ -148,13 +149,71 @@ package struct RuyiVAEConfiguration: Sendable, Equatable {
         tilesDecoder = try file.bool("use_tiling_decoder", default: false) || tiles
         tileSize = try file.positive("tile_sample_min_size", default: 384)
         tileOverlap = try file.double("tile_overlap_factor", default: 0.25)
-        guard tileSize >= 16, tileSize % 8 == 0 else {
-            throw file.fault("tile_sample_min_size", expected: "a multiple of 8 of at least 16")
+        guard tileSize >= 8, tileSize <= 1 << 16 else {
+            throw file.fault("tile_sample_min_size", expected: "a number from 8 to 65536")
         }
-        guard tileOverlap >= 0, tileOverlap <= 0.75 else {
-            throw file.fault("tile_overlap_factor", expected: "a number from 0 to 0.75")
+        guard tileOverlap >= 0, tileOverlap < 1 else {
+            throw file.fault("tile_overlap_factor", expected: "a number from 0 to 1")
+        }
+        if tilesEncoder || tilesDecoder { try checkTiles(file) }
+        guard encoderChunk <= 1024, decoderChunk <= 1024 else {
+            throw file.fault("mini_batch_encoder", expected: "chunks of at most 1024")
         }
         try RuyiVAEConfiguration.check(file)
+    }
+
+    /// Tiles must lie on whole latents on both sides, or they cannot be joined.
+    private func checkTiles(_ file: JSONObject) throws(Fault) {
+        let (pixels, latents, factor) = (Double(tileSize), Double(latentTileSize), spatialFactor)
+        let encodeFits = Int(pixels * (1 - tileOverlap)) == factor * (latentTileSize - Int(latents * tileOverlap))
+        let decodeFits = Int(latents * (1 - tileOverlap)) * factor == tileSize - Int(pixels * tileOverlap)
+        guard tileSize % factor == 0, encodeFits || !tilesEncoder, decodeFits || !tilesDecoder,
+            Int(latents * (1 - tileOverlap)) > 0
+        else {
+            throw file.fault(
+                "tile_sample_min_size",
+                expected: "a size that tile_overlap_factor \(tileOverlap) divides into whole latents")
+        }
+    }
+
+    /// The chunks that the encoder cuts a clip into.
+    func encoderChunks(_ count: Int) -> [(range: Range<Int>, mode: ChunkMode)] {
+        switch chunking {
+        case .none: [(0..<count, .replicated)]
+        case .replicate: RuyiVAEConfiguration.parts(0..<count, encoderChunk).map { ($0, .replicated) }
+        case .cache, .slice:
+            (count % 2 == 1 ? [(0..<1, .single)] : [])
+                + RuyiVAEConfiguration.parts(count % 2..<count, encoderChunk).map { ($0, .independent) }
+        }
+    }
+
+    /// Chunks of tiles that the encoder works through for a clip of pixels `width` x `height`.
+    func encoderSteps(frames: Int, width: Int, height: Int) -> Int {
+        let chunks = encoderChunks(frames).count
+        guard tilesEncoder, max(width, height) > tileSize else { return chunks }
+        let step = max(1, Int(Double(tileSize) * (1 - tileOverlap)))
+        return chunks * ((width + step - 1) / step) * ((height + step - 1) / step)
+    }
+
+    /// Latents of a clip: every chunk is halved twice, odd lengths rounded up.
+    package func latentLength(of frames: Int) -> Int {
+        encoderChunks(frames).reduce(0) { $0 + ($1.range.count + 3) / 4 }
+    }
+
+    /// Frames of a clip of latents: every chunk is doubled twice; where its first frame is repeated, that one stays single.
+    package func frameLength(of latents: Int) -> Int {
+        switch chunking {
+        case .none: 4 * latents - 3
+        case .replicate:
+            RuyiVAEConfiguration.parts(0..<latents, decoderChunk).reduce(0) { $0 + 4 * $1.count - 3 }
+        case .cache: latents == 1 ? 1 : 4 * latents
+        case .slice: latents % 2 == 1 ? 1 + 4 * (latents - 1) : 4 * latents
+        }
+    }
+
+    /// A range in parts of `size`, the last one as long as is left.
+    static func parts(_ range: Range<Int>, _ size: Int) -> [Range<Int>] {
+        stride(from: range.lowerBound, to: range.upperBound, by: size).map { $0..<min($0 + size, range.upperBound) }
     }
 
     /// Refuses the published class's variants that Ruyi does not use.

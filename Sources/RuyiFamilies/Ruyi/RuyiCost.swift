@@ -46,12 +46,17 @@ struct RuyiCost {
             * Double(clip.layerCount)
         return [
             Stage(name: "reading the picture", steps: 1, cost: clipCost),
-            Stage(name: "encoding", steps: 2, cost: 2 * encodeCost),
+            Stage(name: "encoding", steps: 2 * encoderSteps, cost: 2 * encodeCost),
             Stage(
                 name: "denoising", steps: modelCalls, parts: transformer.layerCount, cost: callCost * Double(modelCalls)
             ),
             Stage(name: "decoding", steps: plan.frames, cost: decodeCost),
         ]
+    }
+
+    /// Steps of encoding one video, of which there are two: the mask and the known frames.
+    var encoderSteps: Int {
+        configuration.vae.encoderSteps(frames: plan.frames, width: plan.width, height: plan.height)
     }
 
     // MARK: Memory

@@ -90,6 +90,14 @@ struct RuyiPlanner {
                 .usage, "\(asked) frames cannot be rendered", at: request.seconds == nil ? "--frames" : "--seconds",
                 hint: "give 1, or \(chunk) to \(limit) in steps of \(chunk)")
         }
+        let latents = RuyiCost.latentFrames(plan.frames, configuration.vae)
+        guard configuration.vae.latentLength(of: plan.frames) == latents,
+            configuration.vae.frameLength(of: latents) == plan.frames
+        else {
+            throw Fault(
+                .badData, "this VAE's chunks of \(chunk) frames do not make \(plan.frames) frames",
+                at: folder.path + "/vae/config.json", hint: "give --frames \(chunk) or another multiple of \(chunk)")
+        }
         if plan.frames != asked {
             plan.notes.append("frames \(asked) -> \(plan.frames): whole chunks of \(chunk), cut down")
         }

@@ -95,6 +95,7 @@ final class RuyiRenderer: Renderer {
     // MARK: Conditioning
 
     private func pictureFeatures(_ start: Picture, _ job: Job) throws -> Tensor {
+        job.progress(0, 0)
         let pixels = configuration.processor(start)
         job.trace?.record("image.clip_pixels", pixels)
         let features = try vision(backend.copy(pixels), cancellation: job.cancellation)
@@ -134,15 +135,22 @@ final class RuyiRenderer: Renderer {
     private func encode(_ frames: [Tensor], _ name: String, _ index: Int, _ job: Job) throws -> Tensor {
         let video = backend.concatenate(frames, axis: 0)
         if name == "video" { job.trace?.record("cond.masked_video", channelsFirst(video)) }
-        let (mean, logVariance) = try vae.encode(video, RuyiVAERun(trace: nil) { try job.cancellation.check() })
+        let steps = RuyiCost(configuration, job.plan).encoderSteps
+        var done = (index - 1) * steps
+        let run = RuyiVAERun(trace: nil) {
+            try job.cancellation.check()
+            job.progress(1, done)
+            done += 1
+        }
+        let (mean, logVariance) = try vae.encode(video, run)
         try job.cancellation.check()
+        job.progress(1, index * steps)
         let noise = try draw(job, latentShape(job.plan), index)
         let means = channelsFirst(mean)
         let logVariances = channelsFirst(logVariance)
         job.trace?.record("cond.\(name)_vae.mean", means)
         job.trace?.record("cond.\(name)_vae.logvar", logVariances)
         backend.memory.trim()
-        job.progress(1, index)
         let sample = RuyiPosterior.sample(mean: means, logVariance: logVariances, noise: noise)
         return backend.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
     }
@@ -167,6 +175,7 @@ final class RuyiRenderer: Renderer {
     private func denoise(
         _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler, _ job: Job
     ) throws -> Tensor {
+        job.progress(2, 0)
         let isGuided = job.plan.guidance > 1
         let set = RuyiControls.key(
             camera: job.plan.settings[.camera] ?? "auto", motion: job.plan.settings[.motion] ?? "auto")
@@ -249,6 +258,7 @@ final class RuyiRenderer: Renderer {
     // MARK: Decoding
 
     private func decode(_ latents: Tensor, _ job: Job) throws {
+        job.progress(3, 0)
         let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
         let input = backend.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]

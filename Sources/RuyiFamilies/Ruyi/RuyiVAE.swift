@@ -48,23 +48,12 @@ package struct RuyiVAE: Sendable {
     // MARK: Chunks (specification 6.2)
 
     private func encodeWhole(_ video: Tensor, _ run: RuyiVAERun) throws -> Tensor {
-        let moments = try encoderChunks(video.shape[0]).map { range, mode in
+        let moments = try configuration.encoderChunks(video.shape[0]).map { range, mode in
             try run.step()
             let chunk = Chunk(mode)
             return quantConv(encoder(video.sliced(0, range), chunk, run.trace), chunk)
         }
         return video.backend.concatenate(moments, axis: 0)
-    }
-
-    private func encoderChunks(_ count: Int) -> [(Range<Int>, ChunkMode)] {
-        let size = configuration.encoderChunk
-        switch configuration.chunking {
-        case .none: return [(0..<count, .replicated)]
-        case .replicate: return parts(0..<count, size).map { ($0, .replicated) }
-        case .cache, .slice:
-            let lead: [(Range<Int>, ChunkMode)] = count % 2 == 1 ? [(0..<1, .single)] : []
-            return lead + parts(lead.count..<count, size).map { ($0, .independent) }
-        }
     }
 
     private func decodeChunks(_ latents: Tensor, _ run: RuyiVAERun, _ emit: (Tensor) throws -> Void) throws {
@@ -79,12 +68,13 @@ package struct RuyiVAE: Sendable {
         }
         switch configuration.chunking {
         case .none: try decode(0..<count, Chunk(.replicated))
-        case .replicate: for range in parts(0..<count, size) { try decode(range, Chunk(.replicated)) }
+        case .replicate:
+            for range in RuyiVAEConfiguration.parts(0..<count, size) { try decode(range, Chunk(.replicated)) }
         case .cache where count == 1: try decode(0..<1, Chunk(.single))
         case .cache:
             let memory = TemporalMemory()
             let isSeparable = configuration.normalizesPerFrame && configuration.attention == .spatial
-            for range in parts(0..<count, size) {
+            for range in RuyiVAEConfiguration.parts(0..<count, size) {
                 let chunk = Chunk(.continuing, memory: memory)
                 guard isSeparable && run.trace == nil else {
                     try decode(range, chunk)
@@ -99,16 +89,12 @@ package struct RuyiVAE: Sendable {
         case .slice:
             var previous = 0..<0
             if count % 2 == 1 { try decode(0..<1, Chunk(.single)) }
-            for range in parts(count % 2..<count, size) {
+            for range in RuyiVAEConfiguration.parts(count % 2..<count, size) {
                 let start = previous.isEmpty ? range.lowerBound : previous.lowerBound
                 try decode(range, Chunk(.independent), context: start..<min(range.upperBound + size, count))
                 previous = range
             }
         }
-    }
-
-    private func parts(_ range: Range<Int>, _ size: Int) -> [Range<Int>] {
-        stride(from: range.lowerBound, to: range.upperBound, by: size).map { $0..<min($0 + size, range.upperBound) }
     }
 
     // MARK: Tiles (specification 6.3)
