@@ -141,6 +141,6 @@ struct HostilePictureTests {
     @Test("a file that is no picture is called what it looks like")
     func guesses() {
         let found = fault { try PictureReader.read(bytes: [UInt8]("GIF89a".utf8), name: "x.gif") }
-        #expect(found?.what == "is not a PNG or JPEG picture (it looks like GIF)")
+        #expect(found?.what == "the file is not a PNG or JPEG picture (it looks like GIF)")
     }
 }
