@@ -102,7 +102,7 @@ public enum PictureReader {
         guard !bytes.isEmpty else { throw Fault(.badData, "the picture is empty", at: name) }
         guard let format = format(of: bytes) else {
             throw Fault(
-                .badData, "is not a PNG or JPEG picture\(guess(bytes))", at: name,
+                .badData, "the file is not a PNG or JPEG picture\(guess(bytes))", at: name,
                 hint: "convert it to PNG or JPEG first")
         }
         var message = MessageBuffer()
