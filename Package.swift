@@ -57,7 +57,7 @@ let package = Package(
     ]
         + kernelLevels.map {
             .target(
-                name: $0.target, dependencies: ["RuyiKernelTable"],
+                name: $0.target, dependencies: ["CProcessor", "RuyiKernelTable"],
                 swiftSettings: strict + kernelFlags($0.march, $0.define))
         } + [
             .target(

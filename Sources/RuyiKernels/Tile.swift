@@ -1,3 +1,5 @@
+import CProcessor
+
 /// One row of a tile: two vectors of sums.
 struct TileRow {
     var low = Vector.zero
@@ -43,6 +45,11 @@ func multiplyTile(
         var r12 = TileRow()
         var r13 = TileRow()
     #endif
+    // The tile's place in the result is fetched while the sums are built.
+    for row in 0..<tileRows {
+        processor_prefetch(c + row * ldc)
+        processor_prefetch(c + row * ldc + tileColumns - 1)
+    }
     var left = a
     var right = b
     for _ in 0..<k {

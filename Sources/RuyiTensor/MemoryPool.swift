@@ -7,7 +7,9 @@ import Synchronization
 /// maps memory beyond that peak it gives unused blocks back.
 public final class MemoryPool: Sendable {
     private struct State: @unchecked Sendable {
-        var free: [Int: [UnsafeMutableRawPointer]] = [:]
+        /// Blocks for reuse by size, each with the time at which it was freed.
+        var free: [Int: [(block: UnsafeMutableRawPointer, time: Int)]] = [:]
+        var time = 0
         var freeBytes = 0
         var usedBytes = 0
         var peakBytes = 0
@@ -31,7 +33,7 @@ public final class MemoryPool: Sendable {
 
     /// Gives every unused block back to the system.
     public func trim() {
-        state.withLock { release(&$0) }
+        state.withLock { release(&$0, downTo: 0) }
     }
 
     /// A block of at least `byteCount` bytes, aligned to a page; the contents are undefined.
@@ -40,11 +42,11 @@ public final class MemoryPool: Sendable {
         let block: UnsafeMutableRawPointer? = state.withLock { state in
             state.usedBytes += size
             state.peakBytes = max(state.peakBytes, state.usedBytes)
-            if let block = state.free[size]?.popLast() {
+            if let reused = state.free[size]?.popLast() {
                 state.freeBytes -= size
-                return block
+                return reused.block
             }
-            if state.usedBytes + state.freeBytes > state.peakBytes { release(&state) }
+            release(&state, downTo: state.peakBytes - state.usedBytes)
             return MemoryPool.map(size)
         }
         guard let block else { exhausted(size) }
@@ -57,16 +59,21 @@ public final class MemoryPool: Sendable {
         state.withLock { state in
             state.usedBytes -= size
             state.freeBytes += size
-            state.free[size, default: []].append(block)
+            state.time += 1
+            state.free[size, default: []].append((block, state.time))
         }
     }
 
-    private func release(_ state: inout State) {
-        for (size, blocks) in state.free {
-            for block in blocks { munmap(block, size) }
+    /// Gives unused blocks back, those unused for longest first, until at most `limit` bytes of them are kept.
+    private func release(_ state: inout State, downTo limit: Int) {
+        while state.freeBytes > limit {
+            let oldest = state.free.min { ($0.value.first?.time ?? .max) < ($1.value.first?.time ?? .max) }
+            guard let size = oldest?.key, let block = state.free[size]?.first?.block else { return }
+            state.free[size]?.removeFirst()
+            if state.free[size]?.isEmpty == true { state.free[size] = nil }
+            munmap(block, size)
+            state.freeBytes -= size
         }
-        state.free = [:]
-        state.freeBytes = 0
     }
 
     /// Sizes grow in steps of an eighth, so that blocks of similar tensors can take each other's place.
