@@ -32,19 +32,75 @@ func packRight(
     _ sliver: UnsafeMutablePointer<Float>
 ) {
     if rows < tileColumns { sliver.update(repeating: 0, count: k * tileColumns) }
-    withUnsafeTemporaryAllocation(of: Float.self, capacity: blockLength) { buffer in
-        guard let block = buffer.baseAddress else { return }
-        var start = 0
-        while start < k {
+    withUnsafeTemporaryAllocation(byteCount: 4 * lanes * (blockLength + 2 * lanes), alignment: 64) { buffer in
+        guard let block = buffer.baseAddress?.assumingMemoryBound(to: Float.self) else { return }
+        let scratch = block + lanes * blockLength
+        for start in Swift.stride(from: 0, to: k, by: blockLength) {
             let count = min(blockLength, k - start)
-            let target = sliver + start * tileColumns
-            for row in 0..<rows {
-                convertBlock(element, source, row * stride + start, count, block)
-                for index in 0..<count { target[index * tileColumns + row] = block[index] }
+            for first in Swift.stride(from: 0, to: rows, by: lanes) {
+                let filled = min(lanes, rows - first)
+                let target = sliver + start * tileColumns + first
+                for row in 0..<filled {
+                    convertBlock(element, source, (first + row) * stride + start, count, block + row * blockLength)
+                }
+                let whole = filled == lanes ? count / lanes * lanes : 0
+                for column in Swift.stride(from: 0, to: whole, by: lanes) {
+                    transposeSquare(UnsafePointer(block + column), scratch, target + column * tileColumns)
+                }
+                for row in 0..<filled {
+                    for index in whole..<count {
+                        target[index * tileColumns + row] = block[row * blockLength + index]
+                    }
+                }
             }
-            start += count
         }
     }
+}
+
+/// Transposes a square of vectors, rows `blockLength` apart, into columns `tileColumns` apart.
+///
+/// Separating the even from the odd lanes of neighbouring rows rotates the bits of an element's index (row, lane) by
+/// one; after as many rounds as a lane's index has bits, rows and lanes have changed places.
+@inline(__always)
+private func transposeSquare(
+    _ source: UnsafePointer<Float>, _ scratch: UnsafeMutablePointer<Float>, _ target: UnsafeMutablePointer<Float>
+) {
+    let half = lanes / 2
+    separate(source, blockLength, scratch, lanes)
+    #if LEVEL_AVX512
+        separate(scratch, lanes, scratch + lanes * lanes, lanes)
+        separate(scratch + lanes * lanes, lanes, scratch, lanes)
+    #elseif LEVEL_AVX2
+        separate(scratch, lanes, scratch + lanes * lanes, lanes)
+    #endif
+    #if LEVEL_AVX2
+        let last = scratch + lanes * lanes
+    #else
+        let last = scratch
+    #endif
+    for pair in 0..<half {
+        let (even, odd) = separated(last.vector(2 * pair * lanes), last.vector((2 * pair + 1) * lanes))
+        target.store(even, pair * tileColumns)
+        target.store(odd, (pair + half) * tileColumns)
+    }
+}
+
+/// One round: the even lanes of each pair of rows become a row of the first half, the odd ones one of the second.
+@inline(__always)
+private func separate(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ target: UnsafeMutablePointer<Float>, _ targetStride: Int
+) {
+    let half = lanes / 2
+    for pair in 0..<half {
+        let (even, odd) = separated(source.vector(2 * pair * stride), source.vector((2 * pair + 1) * stride))
+        target.store(even, pair * targetStride)
+        target.store(odd, (pair + half) * targetStride)
+    }
+}
+
+@inline(__always)
+private func separated(_ a: Vector, _ b: Vector) -> (even: Vector, odd: Vector) {
+    (Vector(lowHalf: a.evenHalf, highHalf: b.evenHalf), Vector(lowHalf: a.oddHalf, highHalf: b.oddHalf))
 }
 
 func convert(_ element: Element, _ source: UnsafeRawPointer, _ count: Int, _ target: UnsafeMutablePointer<Float>) {

@@ -51,17 +51,28 @@ private func blockMoments(_ x: UnsafePointer<Float>, _ count: Int) -> (Float, Fl
     let center = Vector(repeating: mean)
     var square0 = Vector.zero
     var square1 = Vector.zero
+    var error0 = Vector.zero
+    var error1 = Vector.zero
     index = 0
     while index + 2 * lanes <= count {
         let d0 = x.vector(index) - center
         let d1 = x.vector(index + lanes) - center
         square0 = square0.adding(d0, times: d0)
         square1 = square1.adding(d1, times: d1)
+        error0 += d0
+        error1 += d1
         index += 2 * lanes
     }
     var square = total(square0 + square1)
-    for rest in index..<count { square += (x[rest] - mean) * (x[rest] - mean) }
-    return (mean, square)
+    var error = total(error0 + error1)
+    for rest in index..<count {
+        let d = x[rest] - mean
+        square += d * d
+        error += d
+    }
+    // What rounding left between the mean and the values is taken out again.
+    let correction = error / Float(count)
+    return (mean + correction, max(0, square - error * correction))
 }
 
 func normalizeRow(
