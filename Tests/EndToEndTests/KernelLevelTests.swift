@@ -9,7 +9,7 @@ struct KernelLevelTests {
 
     private func run(_ scratch: Scratch, _ level: String, _ more: [String] = []) throws -> Outcome {
         try Executable.run(
-            ["--request", Self.picture("request.json"), "-q", "-o", scratch("\(level).mkv")] + more,
+            ["--request", Self.picture("request.json"), "-q", "-o", scratch("v\(level).mkv")] + more,
             environment: ["RUYI_KERNELS": level])
     }
 
