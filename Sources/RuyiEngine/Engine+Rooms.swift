@@ -8,8 +8,11 @@ import RuyiTensor
 // How the engine uses the rooms below it: pictures, tensors, videos and the backend come in and go out here.
 extension Engine {
     /// The backend that a run computes on.
-    func backend(threads: Int?, cancellation: Cancellation) -> any Backend {
-        CPUBackend(threads: threads ?? ThreadCount.standard(), cancellation: cancellation, exhausted: exhausted)
+    ///
+    /// `level` nil takes the best kernels for this processor.
+    func backend(threads: Int?, level: KernelLevel?, cancellation: Cancellation) -> any Backend {
+        CPUBackend(
+            threads: threads ?? ThreadCount.standard(), level: level, cancellation: cancellation, exhausted: exhausted)
     }
 
     /// From here on a weight file that shrinks or fails under a run ends the process with a message.

@@ -49,10 +49,11 @@ public struct Engine: Sendable {
         if let noise = order.request.noise {
             Faults.collect(&faults) { () throws(Fault) in try Engine.requireFile(noise, "noise file") }
         }
+        let level = Faults.collect(&faults) { () throws(Fault) in try KernelChoice.level() } ?? nil
         try Faults.check(faults)
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
-            return try settle(order, checkpoint: checkpoint, picture: sizes[0])
+            return try settle(order, checkpoint: checkpoint, level: level, picture: sizes[0])
         } catch {
             throw Faults(of: error)
         }
@@ -65,7 +66,9 @@ public struct Engine: Sendable {
     }
 
     /// Plans every clip of an order whose inputs are in place.
-    private func settle(_ order: Order, checkpoint: Checkpoint, picture: PictureSize?) throws -> Run {
+    private func settle(
+        _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, picture: PictureSize?
+    ) throws -> Run {
         let seeds = order.seeds.isEmpty ? [order.request.seed ?? 42] : order.seeds
         let names = OutputNames(image: order.request.image, family: checkpoint.family.name, seeds: seeds)
         let outputs = names.names(order.output)
@@ -80,7 +83,7 @@ public struct Engine: Sendable {
                     plan: plan, request: request, output: try Output(outputs[index]), trace: traces?[index],
                     memory: MemoryAccount(plan), picture: picture, index: index, count: seeds.count))
         }
-        return Run(clips: clips, checkpoint: checkpoint, order: order, engine: self)
+        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: self)
     }
 
     /// Opens the checkpoint folder and finds its family.

@@ -12,6 +12,8 @@ public struct Run: Sendable {
     public let clips: [Clip]
     let checkpoint: Checkpoint
     let order: Order
+    /// The kernels that are forced, if any.
+    let level: KernelLevel?
     let engine: Engine
 
     /// Looks whether every output can be written and whether the clips fit into memory.
@@ -35,7 +37,7 @@ public struct Run: Sendable {
             let pictures = try (order.request.image.map(Engine.picture), order.request.endImage.map(Engine.picture))
             let recorded = try order.request.noise.map(Engine.recordedDraws)
             try cancellation.check()
-            let backend = engine.backend(threads: order.threads, cancellation: cancellation)
+            let backend = engine.backend(threads: order.threads, level: level, cancellation: cancellation)
             let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
             for warning in renderer.warnings { engine.observe(.warning(warning)) }
             for clip in clips {

@@ -26,8 +26,8 @@ struct Render: ParsableCommand {
               ruyi photo.png -m Ruyi-Mini-7B --size 360p -o "frames/%05d.png"
 
             Exit codes: 0 done, 64 usage, 65 bad data, 66 an input cannot be opened, 69 unavailable, 70 internal error, \
-            71 not enough memory, 73 the output cannot be created, 74 input or output failed midway, 130 interrupted, \
-            143 terminated.
+            71 not enough memory, 73 the output cannot be created, 74 input or output failed midway, 78 an environment \
+            variable is wrong, 130 interrupted, 143 terminated.
             """)
 
     @OptionGroup(title: "Input") var input: InputOptions

@@ -20,9 +20,17 @@ struct Golden: Sendable, CustomTestStringConvertible {
         "i2v-nocfg", "i2v-pndm", "i2v-single-frame", "i2v-slice-smooth", "i2v-start-end",
     ].map(Golden.init)
 
-    /// The tensors of a trace that are missing or further from the expected ones than the case allows.
-    func differences(_ trace: String) throws -> [String] {
-        let expected = try SafetensorsFile(path: self("expected.safetensors"))
+    /// Every case with the best kernels, and three of them (float32, 8-bit and bfloat16 weights) with the others too.
+    static let runs: [(golden: Golden, level: KernelLevel)] = cases.flatMap { golden in
+        KernelLevel.supported.filter { level in
+            level == KernelLevel.supported.last || ["i2v-euler", "i2v-fp8", "i2v-bf16"].contains(golden.name)
+        }.map { (golden, $0) }
+    }
+
+    /// The tensors of a trace that are missing or further from the expected ones, or another trace's, than the case
+    /// allows.
+    func differences(_ trace: String, from other: String? = nil) throws -> [String] {
+        let expected = try SafetensorsFile(path: other ?? self("expected.safetensors"))
         let found = try SafetensorsFile(path: trace)
         let limits = try JSONObject(parsing: FileBytes.read(self("tolerance.json")), file: "tolerance.json")
         return try expected.keys.filter { !$0.hasPrefix("noise") }.compactMap { key in
@@ -42,15 +50,15 @@ struct Golden: Sendable, CustomTestStringConvertible {
 
 @Suite("Golden cases through the executable")
 struct GoldenTests {
-    @Test("a case gives the reference's stages and a video of the planned form", arguments: Golden.cases)
-    func matches(_ golden: Golden) throws {
+    @Test("a case gives the reference's stages and a video of the planned form", arguments: Golden.runs)
+    func matches(_ golden: Golden, _ level: KernelLevel) throws {
         let scratch = try Scratch()
         let outcome = try Executable.run(
             [
                 "--request", golden("request.json"), "--model", golden("model"), "--noise",
                 golden("expected.safetensors"),
                 "--trace", scratch("t.safetensors"), "-o", scratch("v.mp4"),
-            ])
+            ], environment: ["RUYI_KERNELS": level.rawValue])
         #expect(outcome.code == 0, "\(outcome.errors)")
         #expect(outcome.lines == [scratch("v.mp4")])
         #expect(try golden.differences(scratch("t.safetensors")) == [])

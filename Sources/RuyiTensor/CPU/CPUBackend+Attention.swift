@@ -13,8 +13,10 @@ extension CPUBackend {
             q.rank == 3 && k.rank == 3 && k.shape == v.shape && q.shape[0] == k.shape[0] && q.shape[2] == k.shape[2]
                 && q.shape[2] % heads == 0, "attention of q \(q.shape), k \(k.shape), v \(v.shape) with \(heads) heads")
         let result = empty(q.shape)
+        // Copies live until the last task has read them.
+        let (q, k, v) = (dense(q), dense(k), dense(v))
         let work = AttentionWork(
-            kernels: kernels, q: dense(q).floatPointer, k: dense(k).floatPointer, v: dense(v).floatPointer,
+            kernels: kernels, q: q.floatPointer, k: k.floatPointer, v: v.floatPointer,
             result: result.floatPointer, queries: q.shape[1], keys: k.shape[1], heads: heads, size: q.shape[2] / heads,
             scale: scale)
         let pairs = q.shape[0] * heads
