@@ -111,6 +111,21 @@ public struct KernelTable: Sendable {
             _ scores: UnsafeMutablePointer<Float>, _ keys: Int, _ maxima: UnsafeMutablePointer<Float>,
             _ sums: UnsafeMutablePointer<Float>, _ factors: UnsafeMutablePointer<Float>
         ) -> Void
+    /// Winograd's transform of nine weights to sixteen values, `stride` apart.
+    public let transformWeights:
+        @Sendable (_ weights: UnsafePointer<Float>, _ values: UnsafeMutablePointer<Float>, _ stride: Int) -> Void
+    /// Winograd's transform of `nr` neighbouring tiles of four rows to sixteen rows of values, `stride` apart; each row
+    /// has `2 · nr + 2` readable values.
+    public let transformInput:
+        @Sendable (
+            _ rows: UnsafePointer<Float>, _ rowStride: Int, _ values: UnsafeMutablePointer<Float>, _ stride: Int
+        ) -> Void
+    /// Winograd's transform of sixteen rows of sums of `nr` tiles to two rows of `2 · nr` outputs.
+    public let transformOutput:
+        @Sendable (
+            _ sums: UnsafePointer<Float>, _ stride: Int, _ top: UnsafeMutablePointer<Float>,
+            _ bottom: UnsafeMutablePointer<Float>
+        ) -> Void
     /// Multiplies each of `rows` rows of `nr` floats by the same `nr` factors.
     public let scaleColumns:
         @Sendable (_ x: UnsafeMutablePointer<Float>, _ rows: Int, _ factors: UnsafePointer<Float>) -> Void
@@ -161,6 +176,11 @@ public struct KernelTable: Sendable {
                 UnsafeMutablePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>,
                 UnsafeMutablePointer<Float>
             ) -> Void,
+        transformWeights: @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int) -> Void,
+        transformInput: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int) -> Void,
+        transformOutput: @escaping @Sendable (
+            UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
+        ) -> Void,
         scaleColumns: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>) -> Void
     ) {
         self.name = name
@@ -180,6 +200,9 @@ public struct KernelTable: Sendable {
         self.exponentials = exponentials
         self.gated = gated
         self.softmaxTile = softmaxTile
+        self.transformWeights = transformWeights
+        self.transformInput = transformInput
+        self.transformOutput = transformOutput
         self.scaleColumns = scaleColumns
     }
 }

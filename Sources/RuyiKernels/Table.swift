@@ -6,4 +6,5 @@ public let kernels = KernelTable(
     convert: convert, packPlanes: packPlanes, finishRow: finishRow, normalizeRow: normalizeRow, rotateRow: rotateRow,
     moments: moments,
     affine: affine, combine: combine, exponentials: exponentials, gated: gated, softmaxTile: softmaxTile,
-    scaleColumns: scaleColumns)
+    transformWeights: transformWeights,
+    transformInput: transformInput, transformOutput: transformOutput, scaleColumns: scaleColumns)

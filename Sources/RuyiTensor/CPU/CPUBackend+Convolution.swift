@@ -34,6 +34,10 @@ extension CPUBackend {
         }
         let addend = residual.map(dense)
         let biases = vector(bias, count: work.outputs, "bias")
+        if WinogradWork.suits(weight, stride, padding) {
+            winograd(frames, weight: weight, bias: biases, residual: addend, into: result)
+            return result
+        }
         let blocks = (work.area + sliversPerTask * kernels.nr - 1) / (sliversPerTask * kernels.nr)
         withScratch(work.packedCount) { packed in
             let shared = Shared(packed)
