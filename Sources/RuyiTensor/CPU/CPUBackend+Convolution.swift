@@ -34,7 +34,7 @@ extension CPUBackend {
         }
         let addend = residual.map(dense)
         let biases = vector(bias, count: work.outputs, "bias")
-        if WinogradWork.suits(weight, stride, padding) {
+        if WinogradWork.suits(weight, area: work.area, stride, padding) {
             winograd(frames, weight: weight, bias: biases, residual: addend, into: result)
             return result
         }

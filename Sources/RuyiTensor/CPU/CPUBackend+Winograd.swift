@@ -3,7 +3,7 @@ import RuyiKernelTable
 /// Channels of one frame that are transformed at a time.
 private let panelDepth = 128
 /// Slivers of tiles of one task; the transformed weights are streamed once for all of them.
-private let sliversPerTask = 4
+private let sliversPerTask = 2
 
 extension CPUBackend {
     /// A convolution with 3 x 3 spatial kernels by Winograd's minimal filtering: 2.25 times fewer multiplications.
@@ -43,10 +43,13 @@ struct WinogradWork: @unchecked Sendable {
     let outputs: Int
     let kernelTime: Int
 
-    /// Whether a convolution can be done this way and gains by it.
-    static func suits(_ weight: Tensor, _ stride: ConvolutionStride, _ padding: SpatialPadding) -> Bool {
+    /// Whether a convolution can be done this way and gains by it: transforming the weights costs as much as some
+    /// thousand tiles.
+    static func suits(
+        _ weight: Tensor, area: Int, _ stride: ConvolutionStride, _ padding: SpatialPadding
+    ) -> Bool {
         weight.shape[3] == 3 && weight.shape[4] == 3 && stride == .one && padding == SpatialPadding(before: 1, after: 1)
-            && weight.shape[0] >= 32 && weight.shape[1] >= 32
+            && weight.shape[0] >= 32 && weight.shape[1] >= 32 && area >= 16 * weight.shape[0]
     }
 
     private var tilesAcross: Int { (width + 1) / 2 }
