@@ -53,9 +53,12 @@ struct GoldenCase {
     func picture(_ name: String) throws -> Picture { try PictureReader.read(path + "/" + name) }
 
     /// Renders the case with the recorded draws; gives the trace, the plan and the frames.
-    func render(threads: Int = 2) throws -> (trace: Trace, plan: Plan, frames: [Picture]) {
+    func render(
+        threads: Int = 2, precision: Precision = .float32
+    ) throws -> (trace: Trace, plan: Plan, frames: [Picture]) {
         let folder = try ModelFolder(path: path + "/model")
-        let request = try request()
+        var request = try request()
+        request.precision = precision.rawValue
         let image = try picture(try #require(request.image, "the case has no picture"))
         let plan = try Ruyi.plan(request, folder: folder, image: PictureSize(width: image.width, height: image.height))
         let backend = CPUBackend(threads: threads)

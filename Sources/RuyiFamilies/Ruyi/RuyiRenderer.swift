@@ -5,6 +5,7 @@ import RuyiLayers
 import RuyiPicture
 import RuyiSampling
 import RuyiTensor
+import Synchronization
 
 /// A loaded Ruyi checkpoint (specification section 2).
 final class RuyiRenderer: Renderer {
@@ -14,6 +15,8 @@ final class RuyiRenderer: Renderer {
     private let schedule: SchedulerConfiguration
     private let controls: RuyiControls
     private let transformer: RuyiTransformer
+    /// The transformer in 8 bits, made when a clip first needs it and kept for the next.
+    private let quantizedTransformer = Mutex<RuyiTransformer?>(nil)
     private let vae: RuyiVAE
     private let vision: CLIPVision
     private let files: (transformer: any WeightFile, vae: any WeightFile, vision: any WeightFile)
@@ -176,6 +179,7 @@ final class RuyiRenderer: Renderer {
         _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler, _ job: Job
     ) throws -> Tensor {
         job.progress(2, 0)
+        let transformer = try transformer(job)
         let isGuided = job.plan.guidance > 1
         let set = RuyiControls.key(
             camera: job.plan.settings[.camera] ?? "auto", motion: job.plan.settings[.motion] ?? "auto")
@@ -224,6 +228,20 @@ final class RuyiRenderer: Renderer {
             job.trace?.record("\(step).latents", latents)
         }
         return backend.copy(latents)
+    }
+
+    /// The transformer in the precision of the plan.
+    private func transformer(_ job: Job) throws -> RuyiTransformer {
+        guard job.plan.settings[.precision] == Precision.int8.rawValue else { return transformer }
+        return try quantizedTransformer.withLock { kept in
+            if let kept { return kept }
+            let made = try transformer.quantized(on: backend, cancellation: job.cancellation) {
+                files.transformer.release()
+            }
+            backend.memory.trim()
+            kept = made
+            return made
+        }
     }
 
     /// The first half of the channels, `negative + scale · (positive − negative)`; nil takes the only item.

@@ -1,0 +1,52 @@
+import RuyiFamilies
+import RuyiPicture
+import RuyiTensor
+import Testing
+
+@Suite("Ruyi in 8 bits")
+struct RuyiPrecisionTests {
+    /// A case and the bounds on the relative errors of its first model output and of its video against float32.
+    struct Bound: Sendable, CustomTestStringConvertible {
+        let name: String
+        let output: Double
+        let video: Double
+
+        init(_ name: String, output: Double, video: Double) {
+            self.name = name
+            self.output = output
+            self.video = video
+        }
+
+        var testDescription: String { name }
+    }
+
+    @Test(
+        "the video stays near that of float32",
+        arguments: [
+            Bound("i2v-ddim-left", output: 1, video: 1), Bound("i2v-bf16", output: 1, video: 1),
+        ])
+    func nearness(_ bound: Bound) throws {
+        let golden = try GoldenCase(bound.name)
+        let exact = try golden.render().trace
+        let narrow = try golden.render(precision: .int8).trace
+        func error(_ name: String) throws -> Double {
+            func values(_ trace: Trace) throws -> [Float] {
+                try #require(trace.tensors.first { $0.name == name }, "\(name)").tensor.floats()
+            }
+            return relativeError(try values(narrow), try values(exact))
+        }
+        let (output, video) = (try error("step.000.model_output"), try error("video"))
+        print("8 bits, \(bound.name): relative error of the first model output \(output), of the video \(video)")
+        #expect(output > 0 && output < bound.output, "\(output)")
+        #expect(video > 0 && video < bound.video, "\(video)")
+    }
+
+    @Test("the bits do not depend on the number of threads, nor on the run")
+    func threads() throws {
+        let golden = try GoldenCase("i2v-ddim-left")
+        let first = try golden.render(threads: 1, precision: .int8).frames
+        for threads in [1, 2, 5] {
+            #expect(try golden.render(threads: threads, precision: .int8).frames == first)
+        }
+    }
+}
