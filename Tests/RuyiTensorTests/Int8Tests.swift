@@ -191,7 +191,6 @@ struct Int8Tests {
             let input = inputs == width ? x : normal([32, inputs], 1)
             let exact = backend.linear(input, weight: w, bias: nil, activation: .none, residual: nil).floats()
             let error = relativeError(try Int8Tests.product(backend, input, w), exact)
-            print("8 bits, \(outputs) x \(inputs): relative error \(error)")
             #expect(error < 0.015, "\(error)")
         }
     }
