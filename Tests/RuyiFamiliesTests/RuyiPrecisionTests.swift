@@ -40,6 +40,14 @@ struct RuyiPrecisionTests {
         #expect(video > 0 && video < bound.video, "\(video)")
     }
 
+    @Test("quantising is a stage of its own, and can be stopped")
+    func stages() throws {
+        let golden = try GoldenCase("i2v-ddim-left")
+        let (plan, plain) = (try golden.render(precision: .int8).plan, try golden.render().plan)
+        #expect(plan.stages.map(\.name).contains("quantising") && plan.stages.count == plain.stages.count + 1)
+        #expect(throws: Cancelled.self) { try golden.render(precision: .int8, stoppedIn: 2) }
+    }
+
     @Test("the bits do not depend on the number of threads, nor on the run")
     func threads() throws {
         let golden = try GoldenCase("i2v-ddim-left")

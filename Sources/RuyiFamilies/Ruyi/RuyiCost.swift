@@ -22,7 +22,6 @@ struct RuyiCost {
     }
 
     private var guidanceBatch: Int { plan.guidance > 1 ? 2 : 1 }
-    private var isQuantized: Bool { plan.settings[.precision] == Precision.int8.rawValue }
     private var pixels: Int { plan.width * plan.height }
 
     // MARK: Work
@@ -40,7 +39,7 @@ struct RuyiCost {
         let transformer = configuration.transformer
         let (count, width) = (Double(tokens), Double(transformer.hiddenSize))
         // Operations in 8 bits take about a quarter of the time.
-        let linearCost = 2 * width * (12 * width + 2 * Double(transformer.innerWidth)) / (isQuantized ? 4 : 1)
+        let linearCost = 2 * width * (12 * width + 2 * Double(transformer.innerWidth)) / (plan.isQuantized ? 4 : 1)
         let perToken = linearCost + 4 * count * width
         let callCost = Double(guidanceBatch) * count * perToken * Double(transformer.layerCount)
         let clip = configuration.clip
@@ -48,9 +47,13 @@ struct RuyiCost {
         let clipCost =
             2 * Double(clip.patchCount) * clipWidth * (4 * clipWidth + 2 * Double(clip.intermediateSize))
             * Double(clip.layerCount)
+        // Quantising is bound by reading the weights: as a rule some two hundred operations' time for each.
+        let quantizing = Stage(
+            name: "quantising", steps: transformer.layerCount, cost: 200 * Double(quantizedBytes))
         return [
             Stage(name: "reading the picture", steps: 1, cost: clipCost),
             Stage(name: "encoding", steps: 2 * encoderSteps, cost: 2 * encodeCost),
+        ] + (plan.isQuantized ? [quantizing] : []) + [
             Stage(
                 name: "denoising", steps: modelCalls, parts: transformer.layerCount, cost: callCost * Double(modelCalls)
             ),
@@ -70,7 +73,7 @@ struct RuyiCost {
 
     /// The large linear layers of all blocks in 8 bits, which are kept through the run.
     var quantizedBytes: Int {
-        guard isQuantized else { return 0 }
+        guard plan.isQuantized else { return 0 }
         let transformer = configuration.transformer
         let (width, inner) = (transformer.hiddenSize, transformer.innerWidth)
         func layer(_ outputs: Int, _ inputs: Int) -> Int {
