@@ -2,22 +2,25 @@
 import PackageDescription
 
 /// Kernels are compiled once per instruction-set level from the same sources and picked at run time.
-func kernelFlags(_ march: String?, _ level: String) -> [SwiftSetting] {
+func kernelFlags(_ machine: [String], _ levels: [String]) -> [SwiftSetting] {
     var flags = ["-Ounchecked"]
     #if arch(x86_64)
-        if let march { flags += ["-Xcc", "-march=\(march)", "-Xcc", "-mprefer-vector-width=512"] }
+        if !machine.isEmpty {
+            flags += (machine.map { "-m\($0)" } + ["-mprefer-vector-width=512"]).flatMap { ["-Xcc", $0] }
+        }
     #endif
-    return [.unsafeFlags(flags, .when(configuration: .release)), .define(level)]
+    return [.unsafeFlags(flags, .when(configuration: .release))] + levels.map { .define($0) }
 }
 
-let kernelLevels: [(target: String, march: String?, define: String)] = {
+let kernelLevels: [(target: String, machine: [String], defines: [String])] = {
     #if arch(x86_64)
         [
-            ("RuyiKernels", nil, "LEVEL_BASELINE"), ("RuyiKernelsAVX2", "x86-64-v3", "LEVEL_AVX2"),
-            ("RuyiKernelsAVX512", "x86-64-v4", "LEVEL_AVX512"),
+            ("RuyiKernels", [], ["LEVEL_BASELINE"]), ("RuyiKernelsAVX2", ["arch=x86-64-v3"], ["LEVEL_AVX2"]),
+            ("RuyiKernelsAVX512", ["arch=x86-64-v4"], ["LEVEL_AVX512"]),
+            ("RuyiKernelsVNNI", ["arch=x86-64-v4", "avx512vnni"], ["LEVEL_AVX512", "LEVEL_VNNI"]),
         ]
     #else
-        [("RuyiKernels", nil, "LEVEL_BASELINE")]
+        [("RuyiKernels", [], ["LEVEL_BASELINE"])]
     #endif
 }()
 
@@ -50,6 +53,8 @@ let package = Package(
             linkerSettings: ["avcodec", "avutil", "swscale"].map { .linkedLibrary($0) }),
         // What the processor can do.
         .target(name: "CProcessor"),
+        // Single instructions that Swift cannot say.
+        .target(name: "CKernelIntrinsics"),
         // The one error type that every room throws.
         .target(name: "RuyiFault", swiftSettings: strict),
         // What is the result: tensors, memory, threads, primitive operations and their kernels.
@@ -57,8 +62,8 @@ let package = Package(
     ]
         + kernelLevels.map {
             .target(
-                name: $0.target, dependencies: ["CProcessor", "RuyiKernelTable"],
-                swiftSettings: strict + kernelFlags($0.march, $0.define))
+                name: $0.target, dependencies: ["RuyiKernelTable", "CKernelIntrinsics"],
+                swiftSettings: strict + kernelFlags($0.machine, $0.defines))
         } + [
             .target(
                 name: "RuyiTensor",

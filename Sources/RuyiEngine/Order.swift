@@ -85,6 +85,7 @@ extension Request {
         merged.noise = noise ?? base.noise
         merged.camera = camera ?? base.camera
         merged.motion = motion ?? base.motion
+        merged.precision = precision ?? base.precision
         merged.foreign.formUnion(base.foreign)
         return merged
     }

@@ -63,6 +63,7 @@ extension Order {
         }
         choice("camera", request.camera, Choices.camera)
         choice("motion", request.motion, Choices.motion)
+        choice("precision", request.precision, Choices.precision)
         choice("resolution", request.resolution.map { "\($0)p" }, Choices.resolutions)
         return found
     }
@@ -74,6 +75,8 @@ public enum Choices {
     public static let camera = ["auto", "static", "left", "right", "up", "down"]
     /// Ruyi's amounts of motion.
     public static let motion = ["auto", "1", "2", "3", "4"]
+    /// The arithmetic of the large linear layers.
+    public static let precision = Precision.allCases.map(\.rawValue)
     /// The named sizes.
     public static let resolutions = ["360p", "480p", "540p", "720p"]
 

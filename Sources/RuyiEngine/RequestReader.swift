@@ -87,6 +87,10 @@ private struct Reading {
             set(
                 \.request.motion, name, value, "one of \(Choices.motion.joined(separator: ", "))",
                 Reading.choice(Choices.motion))
+        case .precision:
+            set(
+                \.request.precision, name, value, "one of \(Choices.precision.joined(separator: ", "))",
+                Reading.choice(Choices.precision))
         case .loras:
             if value.array == nil { wrong(name, value, "a list") }
             if value.array?.isEmpty == false { order.request.foreign.insert(key) }

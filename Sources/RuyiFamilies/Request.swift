@@ -1,6 +1,6 @@
 /// The keys of a request, as they are spelled in its JSON form; the command-line option of the same name uses dashes.
 ///
-/// Keys after `motion` belong to families or features that a request may name without this version having them; they
+/// Keys after `precision` belong to families or features that a request may name without this version having them; they
 /// are known so that a request which carries them is refused by name instead of as a spelling mistake.
 public enum RequestKey: String, Sendable, CaseIterable {
     case family, model
@@ -8,7 +8,7 @@ public enum RequestKey: String, Sendable, CaseIterable {
     case prompt, negativePrompt = "negative_prompt"
     case width, height, resolution, baseResolution = "base_resolution"
     case frames, seconds, fps, steps, scheduler, guidance, seed, noise
-    case camera, motion
+    case camera, motion, precision
     case loras, teacache, teacacheThreshold = "teacache_threshold", enhanceAVideo = "enhance_a_video"
     case variant, mode, transformer, conditioning = "i2v_condition", imageEmbedInterleave = "image_embed_interleave"
     case shift, timeShift = "time_shift", cfg, trueCFGScale = "true_cfg_scale", cfgRescale = "cfg_rescale"
@@ -64,6 +64,8 @@ public struct Request: Sendable, Equatable {
     public var camera: String?
     /// The amount of motion (Ruyi).
     public var motion: String?
+    /// The arithmetic of the large linear layers.
+    public var precision: String?
     /// Keys that were given a value which no field above holds.
     public var foreign: Set<RequestKey> = []
 
@@ -79,6 +81,7 @@ public struct Request: Sendable, Equatable {
             (.frames, frames != nil), (.seconds, seconds != nil), (.fps, fps != nil),
             (.steps, steps != nil || stageSteps != nil), (.scheduler, scheduler != nil), (.guidance, guidance != nil),
             (.seed, seed != nil), (.noise, noise != nil), (.camera, camera != nil), (.motion, motion != nil),
+            (.precision, precision != nil),
         ]
         return foreign.union(fields.filter(\.1).map(\.0))
     }

@@ -24,7 +24,7 @@ public enum Activation: Sendable, CaseIterable {
 /// Matrix products are made of tiles of `mr × nr`. The left operand is packed in slivers `[k][mr]`, the right one in
 /// slivers `[k][nr]`, both padded with zeros; a tile is the sum over k of outer products of their rows.
 public struct KernelTable: Sendable {
-    /// The level's name: `baseline`, `avx2` or `avx512`.
+    /// The level's name: `baseline`, `avx2`, `avx512` or `avx512vnni`.
     public let name: String
     /// Rows of a tile.
     public let mr: Int

@@ -1,4 +1,4 @@
-import CProcessor
+import CKernelIntrinsics
 
 /// One row of a tile: two vectors of sums.
 struct TileRow {
@@ -47,8 +47,8 @@ func multiplyTile(
     #endif
     // The tile's place in the result is fetched while the sums are built.
     for row in 0..<tileRows {
-        processor_prefetch(c + row * ldc)
-        processor_prefetch(c + row * ldc + tileColumns - 1)
+        kernel_prefetch(c + row * ldc)
+        kernel_prefetch(c + row * ldc + tileColumns - 1)
     }
     var left = a
     var right = b

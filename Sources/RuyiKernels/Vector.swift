@@ -5,7 +5,11 @@
     typealias Bits = SIMD16<UInt32>
     typealias Halves = SIMD16<UInt16>
     typealias Bytes = SIMD16<UInt8>
-    let levelName = "avx512"
+    #if LEVEL_VNNI
+        let levelName = "avx512vnni"
+    #else
+        let levelName = "avx512"
+    #endif
     /// 28 of 32 registers hold the tile.
     let tileRows = 14
 #elseif LEVEL_AVX2

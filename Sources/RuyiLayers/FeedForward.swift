@@ -6,9 +6,9 @@ public struct FeedForward: Sendable {
     /// Rows that are worked on together.
     public static let rowsAtOnce = 4032
 
-    public let inner: Linear
+    public var inner: Linear
     public let activation: Activation
-    public let outer: Linear
+    public var outer: Linear
 
     public init(inner: Linear, _ activation: Activation, outer: Linear) {
         self.inner = inner

@@ -7,6 +7,8 @@ public struct Linear: Sendable {
     public let weight: Tensor
     /// `[out]`.
     public let bias: Tensor?
+    /// The weight in 8 bits, which products then use in its place.
+    public private(set) var quantizedWeight: QuantizedWeight?
 
     /// Takes `weight` `[output, input]` and, if the layer has one, `bias` `[output]`.
     public init(_ scope: WeightScope, _ input: Int, _ output: Int, bias: Bool = true) {
@@ -24,6 +26,13 @@ public struct Linear: Sendable {
     ///
     /// x `[..., in]`, residual and result `[..., out]`.
     public func callAsFunction(_ x: Tensor, _ activation: Activation = .none, residual: Tensor? = nil) -> Tensor {
-        x.backend.linear(x, weight: weight, bias: bias, activation: activation, residual: residual)
+        if let quantizedWeight {
+            return x.backend.linear(
+                x, weight: quantizedWeight, bias: bias, activation: activation, residual: residual)
+        }
+        return x.backend.linear(x, weight: weight, bias: bias, activation: activation, residual: residual)
     }
+
+    /// Switches to 8-bit arithmetic; a weight that has no 8-bit form stays as it is.
+    public mutating func quantize(on backend: any Backend) { quantizedWeight = backend.quantize(weight) }
 }

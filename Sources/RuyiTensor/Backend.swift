@@ -17,6 +17,12 @@ public protocol Backend: AnyObject, Sendable {
     /// `x Wᵀ + b`, then the activation, then `+ residual`. x `[..., K]`, weight `[N, K]` (or more axes that flatten to
     /// K), bias `[N]`, residual and result `[..., N]`.
     func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, residual: Tensor?) -> Tensor
+    /// A copy of a weight `[N, K]` in 8 bits: each row by its largest magnitude to −127...127, NaN staying NaN; nil for
+    /// a weight that cannot be quantised. The values are undefined when the run was cancelled.
+    func quantize(_ weight: Tensor) -> QuantizedWeight?
+    /// `linear` with both operands in 8 bits: each row of x is quantised by its own largest magnitude, sums are exact.
+    func linear(_ x: Tensor, weight: QuantizedWeight, bias: Tensor?, activation: Activation, residual: Tensor?)
+        -> Tensor
     /// `softmax(q kᵀ · scale) v` per head with an online softmax; the scores are never stored. q `[B, Nq, H·d]`,
     /// k and v `[B, Nk, H·d]`, result `[B, Nq, H·d]`.
     func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> Tensor

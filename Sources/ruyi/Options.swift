@@ -123,6 +123,12 @@ struct RunningOptions: ParsableArguments {
         ))
     var threads: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "The arithmetic of the transformer's large layers; int8 is faster and takes a copy of their weights in "
+                + "memory, and the video differs a little. (default: float32)", valueName: "kind"))
+    var precision: PrecisionName?
+
     @Flag(name: .shortAndLong, help: "Say nothing but errors.") var quiet = false
 
     @Option(
@@ -182,6 +188,18 @@ struct Motion: ExpressibleByArgument {
     }
 
     static var allValueStrings: [String] { Choices.motion }
+}
+
+/// The arithmetic of the large linear layers.
+struct PrecisionName: ExpressibleByArgument {
+    let name: String
+
+    init?(argument: String) {
+        guard Choices.precision.contains(argument) else { return nil }
+        name = argument
+    }
+
+    static var allValueStrings: [String] { Choices.precision }
 }
 
 extension ProgressStyle: ExpressibleByArgument {}

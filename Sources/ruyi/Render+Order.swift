@@ -30,6 +30,7 @@ extension Render {
         order.request.noise = sampling.noise
         order.request.camera = motion.camera?.name
         order.request.motion = motion.motion?.level
+        order.request.precision = running.precision?.name
         order.seeds = sampling.seed?.seeds ?? []
         order.output = output.output
         order.overwrite = output.overwrite ? true : nil

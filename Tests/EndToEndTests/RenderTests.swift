@@ -43,9 +43,24 @@ struct RenderTests {
         #expect(try Executable.shell("\"$RUYI\" \(inputs.joined(separator: " ")) --dry-run >/dev/full").code == 74)
     }
 
-    @Test("the measured peak of memory stays below the planned one")
-    func memory() throws {
-        let size = ["--size", "256x256", "--frames", "24", "--steps", "1"]
+    @Test("the large layers compute in 8 bits when asked, which takes memory and gives another video")
+    func int8() throws {
+        func plan(_ precision: [String]) throws -> JSONObject {
+            try JSONObject(parsing: Array(try run(quick + precision + ["--dry-run"]).output.utf8), file: "plan")
+        }
+        let (plain, narrow) = (try plan([]), try plan(["--precision", "int8"]))
+        #expect(try plain.string("precision") == "float32" && narrow.string("precision") == "int8")
+        #expect(try narrow.int("activation_bytes") > plain.int("activation_bytes"))
+        for (name, arguments) in [("float", []), ("one", ["--precision", "int8"]), ("two", ["--precision", "int8"])] {
+            #expect(try run(quick + arguments + ["-q", "-o", scratch("\(name).mp4")]).code == 0)
+        }
+        let files = try ["float", "one", "two"].map { try FileBytes.read(scratch("\($0).mp4"), limit: 1 << 24) }
+        #expect(files[1] == files[2] && files[0] != files[1])
+    }
+
+    @Test("the measured peak of memory stays below the planned one", arguments: ["float32", "int8"])
+    func memory(_ precision: String) throws {
+        let size = ["--size", "256x256", "--frames", "24", "--steps", "1", "--precision", precision]
         let plan = try JSONObject(parsing: Array(try run(size + ["--dry-run"]).output.utf8), file: "plan")
         let command =
             "\"$RUYI\" \((inputs + size).joined(separator: " ")) -q -o \(scratch("v.mp4")) & p=$!; peak=0; "

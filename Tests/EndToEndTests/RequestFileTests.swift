@@ -32,6 +32,7 @@ struct RequestFileTests {
         BadRequest("{\"seed\": 18446744073709551616}", "seed"), BadRequest("{\"seed\": 1.0}", "seed"),
         BadRequest("{\"seed\": []}", "seed"), BadRequest("{\"seed\": [1, -2]}", "seed"),
         BadRequest("{\"camera\": \"sideways\"}", "left"), BadRequest("{\"motion\": 5}", "motion"),
+        BadRequest("{\"precision\": \"int4\"}", "one of float32, int8"),
         BadRequest("{\"image\": 3}", "image"), BadRequest("{\"prompt\": [\"a\"]}", "prompt"),
         BadRequest("{\"model\": false}", "model"), BadRequest("{\"scheduler\": 1}", "scheduler"),
         BadRequest("{\"family\": 1}", "family"), BadRequest("{\"size\": \"big\"}", "size"),
@@ -73,7 +74,7 @@ struct RequestFileTests {
         let text = """
             {"family": "ruyi", "model": "model", "image": "start.png", "end_image": "/end.png", "width": 48, "height": 32,
              "frames": 8, "fps": 24, "steps": 5, "scheduler": "DPM++", "guidance": 7.0, "seed": 18446744073709551615,
-             "motion": 2, "camera": "left", "loras": [], "teacache": null, "enhance_a_video": false,
+             "motion": 2, "camera": "left", "precision": "int8", "loras": [], "teacache": null, "enhance_a_video": false,
              "noise": "expected.safetensors", "output": "v.mp4", "overwrite": true}
             """
         let order = try RequestReader.parse(Array(text.utf8), file: "/cases/one/request.json")
@@ -84,13 +85,15 @@ struct RequestFileTests {
         #expect(order.output == "/cases/one/v.mp4")
         #expect(order.seeds == [UInt64.max])
         #expect(order.request.motion == "2" && order.request.scheduler == "DPM++" && order.request.guidance == 7)
+        #expect(order.request.precision == "int8")
         #expect(order.request.foreign.isEmpty && order.overwrite == true)
     }
 
     @Test("the command line wins over the file, and settings that exclude one another count as one")
     func merges() throws {
         let text =
-            "{\"frames\": 8, \"width\": 48, \"height\": 32, \"seed\": [1, 2], \"steps\": [2, 2], \"camera\": \"left\"}"
+            "{\"frames\": 8, \"width\": 48, \"height\": 32, \"seed\": [1, 2], \"steps\": [2, 2], \"camera\": \"left\", "
+            + "\"precision\": \"int8\"}"
         let file = try RequestReader.parse(Array(text.utf8), file: "r.json")
         var line = Order()
         line.request.seconds = 2
@@ -101,7 +104,7 @@ struct RequestFileTests {
         #expect(merged.request.frames == nil && merged.request.seconds == 2)
         #expect(merged.request.width == nil && merged.request.height == nil && merged.request.resolution == 360)
         #expect(merged.request.steps == 9 && merged.request.stageSteps == nil)
-        #expect(merged.seeds == [7] && merged.request.camera == "left")
+        #expect(merged.seeds == [7] && merged.request.camera == "left" && merged.request.precision == "int8")
         #expect(Order().over(file) == file)
     }
 

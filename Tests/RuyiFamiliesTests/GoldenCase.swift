@@ -52,10 +52,13 @@ struct GoldenCase {
 
     func picture(_ name: String) throws -> Picture { try PictureReader.read(path + "/" + name) }
 
-    /// Renders the case with the recorded draws; gives the trace, the plan and the frames.
-    func render(threads: Int = 2) throws -> (trace: Trace, plan: Plan, frames: [Picture]) {
+    /// Renders the case with the recorded draws, and stops when a stage begins if one is named; gives the trace, the plan and the frames.
+    func render(
+        threads: Int = 2, precision: Precision = .float32, stoppedIn stopStage: Int? = nil
+    ) throws -> (trace: Trace, plan: Plan, frames: [Picture]) {
         let folder = try ModelFolder(path: path + "/model")
-        let request = try request()
+        var request = try request()
+        request.precision = precision.rawValue
         let image = try picture(try #require(request.image, "the case has no picture"))
         let plan = try Ruyi.plan(request, folder: folder, image: PictureSize(width: image.width, height: image.height))
         let backend = CPUBackend(threads: threads)
@@ -66,7 +69,8 @@ struct GoldenCase {
         let job = Job(
             plan: plan, image: image, endImage: try request.endImage.map { try picture($0) },
             noise: RecordedNoise(draws, from: path), trace: trace, cancellation: backend.cancellation,
-            progress: { _, _ in }, frames: { frame in frames.withLock { $0.append(frame) } })
+            progress: { stage, _ in if stage == stopStage { backend.cancellation.cancel() } },
+            frames: { frame in frames.withLock { $0.append(frame) } })
         try Ruyi.load(folder, backend: backend).render(job)
         return (trace, plan, frames.withLock { $0 })
     }

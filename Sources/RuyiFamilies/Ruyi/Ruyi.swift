@@ -13,7 +13,7 @@ public enum Ruyi: Family {
     public static let layout = "transformer/, vae/, image_encoder/, scheduler/ and embeddings.safetensors"
     public static let keys: Set<RequestKey> = [
         .family, .model, .image, .endImage, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution,
-        .frames, .seconds, .fps, .steps, .scheduler, .guidance, .seed, .noise, .camera, .motion,
+        .frames, .seconds, .fps, .steps, .scheduler, .guidance, .seed, .noise, .camera, .motion, .precision,
     ]
 
     /// The camera moves that control embeddings are made for.

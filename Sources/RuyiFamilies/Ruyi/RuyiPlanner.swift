@@ -128,6 +128,8 @@ struct RuyiPlanner {
         let camera = try choice(request.camera ?? "auto", Ruyi.cameras, "--camera")
         let motion = try choice(request.motion ?? "auto", Ruyi.motions, "--motion")
         plan.settings = [.camera: camera, .motion: motion]
+        plan.settings[.precision] = try choice(
+            request.precision ?? Precision.float32.rawValue, Precision.allCases.map(\.rawValue), "--precision")
         let controls = RuyiControls(try folder.weights("", stem: "embeddings"), configuration.transformer)
         let key = RuyiControls.key(camera: camera, motion: motion)
         let missing = controls.missing(key)

@@ -5,6 +5,7 @@ import RuyiLayers
 import RuyiPicture
 import RuyiSampling
 import RuyiTensor
+import Synchronization
 
 /// A loaded Ruyi checkpoint (specification section 2).
 final class RuyiRenderer: Renderer {
@@ -14,6 +15,8 @@ final class RuyiRenderer: Renderer {
     private let schedule: SchedulerConfiguration
     private let controls: RuyiControls
     private let transformer: RuyiTransformer
+    /// The transformer in 8 bits, made when a clip first needs it and kept for the next.
+    private let quantizedTransformer = Mutex<RuyiTransformer?>(nil)
     private let vae: RuyiVAE
     private let vision: CLIPVision
     private let files: (transformer: any WeightFile, vae: any WeightFile, vision: any WeightFile)
@@ -175,7 +178,9 @@ final class RuyiRenderer: Renderer {
     private func denoise(
         _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler, _ job: Job
     ) throws -> Tensor {
-        job.progress(2, 0)
+        let transformer = try transformer(job)
+        let stage = RuyiRenderer.denoising(job.plan)
+        job.progress(stage, 0)
         let isGuided = job.plan.guidance > 1
         let set = RuyiControls.key(
             camera: job.plan.settings[.camera] ?? "auto", motion: job.plan.settings[.motion] ?? "auto")
@@ -213,7 +218,7 @@ final class RuyiRenderer: Renderer {
             let output = try transformer(
                 batch, time: scheduler.timesteps[call], conditioning: conditioning, rotary: rotary,
                 cancellation: job.cancellation, trace: trace
-            ) { job.progress(2, call * transformer.blockCount + $0 + 1) }
+            ) { job.progress(stage, call * transformer.blockCount + $0 + 1) }
             try job.cancellation.check()
             job.trace?.record("\(step).t", Tensor([scheduler.timesteps[call]], [1]))
             job.trace?.record("\(step).model_output", output)
@@ -224,6 +229,27 @@ final class RuyiRenderer: Renderer {
             job.trace?.record("\(step).latents", latents)
         }
         return backend.copy(latents)
+    }
+
+    /// The place of the denoising among the plan's stages: after the quantising, if there is one.
+    private static func denoising(_ plan: Plan) -> Int { plan.isQuantized ? 3 : 2 }
+
+    /// The transformer in the precision of the plan.
+    private func transformer(_ job: Job) throws -> RuyiTransformer {
+        guard job.plan.isQuantized else { return transformer }
+        return try quantizedTransformer.withLock { kept in
+            if let kept { return kept }
+            job.progress(2, 0)
+            var done = 0
+            let made = try transformer.quantized(on: backend, cancellation: job.cancellation) {
+                files.transformer.release()
+                done += 1
+                job.progress(2, done)
+            }
+            backend.memory.trim()
+            kept = made
+            return made
+        }
     }
 
     /// The first half of the channels, `negative + scale · (positive − negative)`; nil takes the only item.
@@ -258,7 +284,8 @@ final class RuyiRenderer: Renderer {
     // MARK: Decoding
 
     private func decode(_ latents: Tensor, _ job: Job) throws {
-        job.progress(3, 0)
+        let stage = RuyiRenderer.denoising(job.plan) + 1
+        job.progress(stage, 0)
         let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
         let input = backend.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]
@@ -273,7 +300,7 @@ final class RuyiRenderer: Renderer {
                 try job.cancellation.check()
                 try job.frames(RuyiRenderer.picture(unit.selected(0, index)))
                 done += 1
-                job.progress(3, done)
+                job.progress(stage, done)
             }
         }
         var raw: [Tensor] = []

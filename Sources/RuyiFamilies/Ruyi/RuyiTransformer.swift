@@ -10,7 +10,7 @@ struct RuyiTransformer: Sendable {
     let configuration: RuyiTransformerConfiguration
     let embedder: RuyiEmbedder
     private let patchWeight, patchBias: Tensor
-    private let blocks: [RuyiBlock]
+    private var blocks: [RuyiBlock]
     private let modulation: Linear
     private let projection: Linear
 
@@ -64,6 +64,21 @@ struct RuyiTransformer: Sendable {
         return unpatchify(projection(normed), like: input)
     }
 
+    /// A copy whose blocks' large linear layers compute in 8 bits.
+    ///
+    /// `blockDone` is called after each block, whose stored weights are then not needed for a while.
+    func quantized(
+        on backend: any Backend, cancellation: Cancellation, blockDone: () -> Void
+    ) throws(Cancelled) -> RuyiTransformer {
+        var copy = self
+        for index in blocks.indices {
+            copy.blocks[index].quantize(on: backend)
+            try cancellation.check()
+            blockDone()
+        }
+        return copy
+    }
+
     /// The number of blocks, for progress.
     var blockCount: Int { blocks.count }
 
@@ -99,14 +114,14 @@ private struct RuyiBlock: Sendable {
     let givesSkip: Bool
     let name: String
     let skipNorm: LayerNorm?
-    let skipLinear: Linear?
+    private(set) var skipLinear: Linear?
     let positions: Tensor
     let norm1, norm2, norm3, normClip, normClipOut: LayerNorm
     let shift: Linear
-    let attention, textAttention, pictureAttention: RuyiAttention
+    private(set) var attention, textAttention, pictureAttention: RuyiAttention
     let gateNorm: LayerNorm
-    let gateProjection: Linear
-    let feedForward: FeedForward
+    private(set) var gateProjection: Linear
+    private(set) var feedForward: FeedForward
 
     init(_ scope: WeightScope, index: Int, _ configuration: RuyiTransformerConfiguration) {
         let width = configuration.hiddenSize
@@ -132,6 +147,17 @@ private struct RuyiBlock: Sendable {
         feedForward = FeedForward(
             inner: Linear(scope / "ff" / "net" / 0 / "proj", width, configuration.innerWidth), .geluTanh,
             outer: Linear(scope / "ff" / "net" / 2, configuration.innerWidth, width))
+    }
+
+    /// Switches the layers that work on every token to 8 bits.
+    mutating func quantize(on backend: any Backend) {
+        skipLinear?.quantize(on: backend)
+        attention.quantize(on: backend)
+        textAttention.quantize(on: backend)
+        pictureAttention.quantize(on: backend)
+        gateProjection.quantize(on: backend)
+        feedForward.inner.quantize(on: backend)
+        feedForward.outer.quantize(on: backend)
     }
 
     /// Frame positions: the stored table, whose rounding counts, or the computed one where the file has none.
@@ -189,7 +215,7 @@ private struct RuyiBlock: Sendable {
 
 /// Attention with layer norm on each head's queries and keys.
 private struct RuyiAttention: Sendable {
-    let query, key, value, output: Linear
+    private(set) var query, key, value, output: Linear
     let queryNorm, keyNorm: LayerNorm
     let heads: Int
     let scale: Float
@@ -204,6 +230,13 @@ private struct RuyiAttention: Sendable {
         keyNorm = LayerNorm(scope / "norm_k", size, epsilon: normEpsilon)
         heads = configuration.headCount
         scale = 1 / Float(size).squareRoot()
+    }
+
+    mutating func quantize(on backend: any Backend) {
+        query.quantize(on: backend)
+        key.quantize(on: backend)
+        value.quantize(on: backend)
+        output.quantize(on: backend)
     }
 
     func callAsFunction(_ x: Tensor, context: Tensor, rotary: RotaryTable, keyRotary: RotaryTable?) -> Tensor {

@@ -12,6 +12,7 @@ public final class CPUBackend: Backend {
     /// The instruction-set level of the kernels in use.
     public let level: KernelLevel
     let kernels: KernelTable
+    let integerKernels: IntegerKernels
     let pool: ThreadPool
 
     /// Starts `threads` threads.
@@ -26,6 +27,7 @@ public final class CPUBackend: Backend {
         let best = supported.last ?? .baseline
         self.level = level.flatMap { supported.contains($0) ? $0 : nil } ?? best
         kernels = self.level.table
+        integerKernels = self.level.integerKernels
         self.cancellation = cancellation
         memory = MemoryPool(exhausted: exhausted)
         pool = ThreadPool(threadCount: threads, cancellation: cancellation)

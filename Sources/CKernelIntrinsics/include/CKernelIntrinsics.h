@@ -1,0 +1,67 @@
+#pragma once
+
+// Single instructions and conversions for the kernels, each compiled for the level of the target that imports it.
+
+#include <stdint.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#define KERNEL_INLINE static inline __attribute__((always_inline))
+
+typedef int32_t kernel_i32x16 __attribute__((ext_vector_type(16)));
+typedef float kernel_f32x16 __attribute__((ext_vector_type(16)));
+typedef int8_t kernel_i8x32 __attribute__((ext_vector_type(32)));
+typedef int8_t kernel_i8x64 __attribute__((ext_vector_type(64)));
+typedef int16_t kernel_i16x32 __attribute__((ext_vector_type(32)));
+typedef uint8_t kernel_u8x16 __attribute__((ext_vector_type(16)));
+
+#if defined(__AVX512VNNI__)
+/// Each lane of `sums` plus the sum of four products: the bytes of `left`, unsigned, by those of the lane of `right`.
+KERNEL_INLINE kernel_i32x16 kernel_dot(kernel_i32x16 sums, uint32_t left, kernel_i8x64 right) {
+    return (kernel_i32x16)_mm512_dpbusd_epi32((__m512i)sums, _mm512_set1_epi32((int32_t)left), (__m512i)right);
+}
+#endif
+
+/// The four bytes of `bytes`, unsigned, as 16-bit numbers, eight times.
+KERNEL_INLINE kernel_i16x32 kernel_repeat(uint32_t bytes) {
+    typedef uint32_t u32x8 __attribute__((ext_vector_type(8)));
+    typedef uint8_t u8x32 __attribute__((ext_vector_type(32)));
+    return __builtin_convertvector((u8x32)(u32x8)bytes, kernel_i16x32);
+}
+
+KERNEL_INLINE kernel_i16x32 kernel_widen(kernel_i8x32 x) { return __builtin_convertvector(x, kernel_i16x32); }
+
+#define KERNEL_EVEN 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#define KERNEL_ODD 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+
+/// The sums of neighbouring products, `a[2i] b[2i] + a[2i + 1] b[2i + 1]`.
+KERNEL_INLINE kernel_i32x16 kernel_multiply_pairs(kernel_i16x32 a, kernel_i16x32 b) {
+#if defined(__AVX512BW__)
+    return (kernel_i32x16)_mm512_madd_epi16((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    typedef int32_t i32x8 __attribute__((ext_vector_type(8)));
+    i32x8 low = (i32x8)_mm256_madd_epi16((__m256i)a.lo, (__m256i)b.lo);
+    i32x8 high = (i32x8)_mm256_madd_epi16((__m256i)a.hi, (__m256i)b.hi);
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+    kernel_i32x16 even = __builtin_convertvector(__builtin_shufflevector(a, a, KERNEL_EVEN), kernel_i32x16) *
+                         __builtin_convertvector(__builtin_shufflevector(b, b, KERNEL_EVEN), kernel_i32x16);
+    kernel_i32x16 odd = __builtin_convertvector(__builtin_shufflevector(a, a, KERNEL_ODD), kernel_i32x16) *
+                        __builtin_convertvector(__builtin_shufflevector(b, b, KERNEL_ODD), kernel_i32x16);
+    return even + odd;
+#endif
+}
+
+/// The sums of neighbours, those of `a` first.
+KERNEL_INLINE kernel_i32x16 kernel_add_pairs(kernel_i32x16 a, kernel_i32x16 b) {
+    return __builtin_shufflevector(a, b, KERNEL_EVEN) + __builtin_shufflevector(a, b, KERNEL_ODD);
+}
+
+KERNEL_INLINE kernel_f32x16 kernel_floats(kernel_i32x16 x) { return __builtin_convertvector(x, kernel_f32x16); }
+
+/// The lowest bytes.
+KERNEL_INLINE kernel_u8x16 kernel_bytes(kernel_i32x16 x) { return __builtin_convertvector(x, kernel_u8x16); }
+
+/// Asks for the cache line at an address, to be written soon.
+KERNEL_INLINE void kernel_prefetch(const void *address) { __builtin_prefetch(address, 1, 3); }
