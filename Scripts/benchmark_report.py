@@ -122,6 +122,12 @@ class Page:
         self.torch, self.libraries = torch.__version__, libraries(torch)
         self.results, self.left_out, self.loading = [], [], None
         self.load = os.getloadavg()[0]
+        if self.is_busy():
+            note("the machine is busy (load %.1f): the figures are not to be relied on" % self.load)
+
+    def is_busy(self):
+        """Whether other programs were running: PyTorch, whose threads wait actively, suffers most from them."""
+        return self.load > 0.5
 
     def write(self, path):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -191,6 +197,9 @@ class Page:
             "in bf16 (`linear-f32`: in float32; `linear-int8`: in int8, with activations in int8); PyTorch has its "
             "weights in the type that its column names, float32 where it names none.\n",
         ]
+        if self.is_busy():
+            lines.append("**The machine was busy with other work before the run, so these figures are not to be relied "
+                         "on.** PyTorch's threads wait actively and suffer more from it.\n")
         if has_bf16_units():
             lines.append("This processor has bf16 units. The measure for linear layers against PyTorch in bf16 is for "
                          "processors without them, and the block in bf16 uses them as well.\n")

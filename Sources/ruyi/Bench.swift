@@ -12,6 +12,10 @@ struct BenchCommand: ParsableCommand {
             reaches. Every workload is run once to warm up. 'memory' is the peak of its inputs, results and scratch, \
             without its weights.
 
+            --json prints schema, threads, kernels, peak_gflops and workloads, each with name, median_seconds, seconds, \
+            rate, unit, share_of_peak and memory_bytes; with --model also loading with model, family, seconds and \
+            memory_bytes.
+
               ruyi bench --filter attention
               ruyi bench --filter linear-bf16 --threads 8 --json
             """)

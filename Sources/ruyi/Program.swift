@@ -22,9 +22,22 @@ struct Program {
         } catch {
             return answer(error, arguments.first == "bench" ? "ruyi bench" : "ruyi")
         }
-        if let bench = parsed as? BenchCommand { return self.bench(bench) }
-        guard let render = parsed as? Render else { return answer(CleanExit.helpRequest(Render.self), "ruyi") }
-        return self.render(render)
+        switch parsed {
+        case let render as Render: return self.render(render)
+        case let bench as BenchCommand: return self.bench(bench)
+        default: return help(parsed)
+        }
+    }
+
+    /// Prints the help of the command that it was asked for: the parser's own command throws it.
+    private func help(_ command: any ParsableCommand) -> Int32 {
+        var command = command
+        do {
+            try command.run()
+        } catch {
+            return answer(error, "ruyi")
+        }
+        return answer(CleanExit.helpRequest(Render.self), "ruyi")
     }
 
     /// Prints the help or version that was asked for, or says what is wrong with the arguments.
