@@ -3,6 +3,7 @@
 import argparse
 import gc
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -24,7 +25,10 @@ class Ruyi:
         self.names = self.output("bench", "--list").split()
         self.version = self.output("--version").strip()
         command = [path, "bench", "--interactive"] + (["--threads", str(threads)] if threads else [])
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # The allocator's settings are PyTorch's.
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
         self.machine = self.answer()
 
     def output(self, *arguments):
@@ -40,6 +44,9 @@ class Ruyi:
         self.process.stdin.write(name + "\n")
         self.process.stdin.flush()
         return self.answer()
+
+    def measure_peak(self):
+        self.machine = self.run("peak")
 
     def close(self):
         self.process.stdin.close()
@@ -123,7 +130,7 @@ def standard_rows(names):
         pointwise("head-norm-rope-4096x16x176", peers.head_norm_rope(4096, 16, 176)),
         *(pointwise(name + "-4096x12288", peers.activation(name)) for name in ("gelu", "gelu-tanh", "silu")),
         Row("ruyi-vae-last-368x640", "Convolutions", peers.last_up_block(368, 640), {"": 1.3}),
-        attention(24, 128, 8192),
+        attention(24, 128, 8192), convolution(256, 1, 368, 640),
     ]
 
 
@@ -132,7 +139,6 @@ def all_rows(names):
     rows = standard_rows(names) + int8(names) + [
         *(linear("bf16", *shape, count) for shape in shapes for count in (1024, 2048, 4096, 8192)),
         attention(16, 176, 8192), attention(16, 176, 16384), attention(24, 128, 16384),
-        convolution(256, 1, 368, 640),
     ]
     return list({row.workload: row for row in reversed(rows)}.values())[::-1]
 
@@ -168,9 +174,11 @@ def contenders(functions, measures):
 
 def compare(row, ruyi, runs, seconds_left):
     """Runs both sides in turns; returns the row's results, or None where the time does not suffice for three runs."""
+    if seconds_left <= 0:
+        return None
+    ruyi.measure_peak()
     functions = row.make()
-    with torch.inference_mode():
-        chosen, round_time = contenders(functions, row.measures)
+    chosen, round_time = contenders(functions, row.measures)
     first = ruyi.run(row.workload)  # Its warm-up.
     round_time += first["seconds"][0]
     runs = min(runs, max(3, int(seconds_left / round_time)))
@@ -186,7 +194,7 @@ def compare(row, ruyi, runs, seconds_left):
     for prefix, least in row.measures.items():
         if chosen[prefix]:
             label = min(chosen[prefix], key=lambda label: statistics.median(others[label]))
-            results.append(report.Result(row, answer, own, label, others[label], least, prefix))
+            results.append(report.Result(row, ruyi.machine, answer, own, label, others[label], least, prefix))
     return results
 
 
@@ -230,6 +238,8 @@ def main():
                 report.progress(result)
             page.results += results
         gc.collect()
+    ruyi.measure_peak()
+    page.machine = ruyi.machine
     ruyi.close()
     if options.model:
         text = ruyi.output("bench", "--filter", "layer-norm", "--repeat", "1", "--json", "--model", options.model)

@@ -23,17 +23,20 @@ def duration(seconds):
 class Result:
     """A workload against one way of doing it in PyTorch."""
 
-    def __init__(self, row, answer, own, label, others, least, prefix):
+    def __init__(self, row, machine, answer, own, label, others, least, prefix):
         self.name, self.kind, self.label, self.least, self.prefix = row.workload, row.kind, label, least, prefix
         self.runs = len(own)
         self.own, self.other = statistics.median(own), statistics.median(others)
         self.ratio = self.other / self.own
         self.spread = max((max(times) - min(times)) / statistics.median(times) for times in (own, others))
         # The answer describes its last run; the rate belongs to the median.
-        scale = answer["seconds"][0] / self.own
-        self.rate = "%.*f %s" % (1 if answer["rate"] < 100 else 0, answer["rate"] * scale, answer["unit"])
-        self.share = answer["share_of_peak"] * scale if answer["share_of_peak"] is not None else None
+        self.speed, self.unit = answer["rate"] * answer["seconds"][0] / self.own, answer["unit"]
+        self.rate = "%.*f %s" % (1 if self.speed < 100 else 0, self.speed, self.unit)
+        self.share = self.share_of(machine)
         self.memory = answer["memory_bytes"]
+
+    def share_of(self, machine):
+        return self.speed / machine["peak_gflops"] if self.unit == "GFLOP/s" else None
 
     def verdict(self):
         if self.kind == "Linear layers" and self.prefix == "bf16" and has_bf16_units():
@@ -135,6 +138,8 @@ class Page:
             file.write(self.text())
 
     def text(self):
+        for result in self.results:  # The peak may have been found after a row.
+            result.share = result.share_of(self.machine)
         parts = [
             "# Benchmarks\n\nWritten by `Scripts/benchmark`; a new run replaces it.\n\n" + self.environment(),
             *(self.section(kind) for kind in dict.fromkeys(result.kind for result in self.results)),
@@ -154,7 +159,7 @@ class Page:
             ("system", system()),
             ("load before the run", "%.2f" % self.load),
             ("ruyi", "%s at %s, %s kernels" % (self.version, commit(), self.machine["kernels"])),
-            ("float32 peak", "%.0f GFLOP/s, the best of the engine's own large matrix products"
+            ("float32 peak", "%.0f GFLOP/s, the best of the engine's own large matrix products, measured before every row"
              % self.machine["peak_gflops"]),
             ("PyTorch", "%s (%s), Python %s" % (self.torch, self.libraries, platform.python_version())),
             ("date and command", "%s, `%s`" % (datetime.date.today().isoformat(), arguments)),
@@ -193,7 +198,9 @@ class Page:
             "the fastest run, as a share of the median.\n",
             "Each way of doing the work in PyTorch was tried first, and the fastest counts: matrix products through "
             "MKL and through oneDNN with weights packed beforehand, convolutions and group norms in both layouts, "
-            "attention on views and on contiguous heads, norms in place and not. ruyi computes in float32 from weights "
+            "attention on views and on contiguous heads, norms in place and not. PyTorch ran with a "
+            "memory allocator that keeps what it has (`MALLOC_MMAP_MAX_=0`), which makes its element-wise operations "
+            "faster than they are by default. ruyi computes in float32 from weights "
             "in bf16 (`linear-f32`: in float32; `linear-int8`: in int8, with activations in int8); PyTorch has its "
             "weights in the type that its column names, float32 where it names none.\n",
         ]

@@ -49,7 +49,7 @@ struct BenchCommand: ParsableCommand {
     @Flag(
         help: ArgumentHelp(
             "Take names from standard input, a line each; run each once and answer with a JSON object on a line. The "
-                + "first line describes the machine.")) var interactive = false
+                + "first line describes the machine, and so does the answer to 'peak'.")) var interactive = false
 
     /// What the options ask for.
     var order: BenchOrder {
@@ -80,7 +80,12 @@ struct BenchCommand: ParsableCommand {
         try print(bench.machine.json)
         let lines = InputLines(cancellation)
         while let name = try lines.next() {
-            if !name.isEmpty { try print(bench.runOnce(name).json) }
+            if name == "peak" {
+                bench.measurePeak()
+                try print(bench.machine.json)
+            } else if !name.isEmpty {
+                try print(bench.runOnce(name).json)
+            }
         }
     }
 }

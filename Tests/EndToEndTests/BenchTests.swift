@@ -45,12 +45,13 @@ struct BenchTests {
     @Test("names from standard input are run and answered one by one")
     func interactive() throws {
         let name = "layer-norm-modulate-4096x2816"
-        let outcome = try Executable.shell("printf '\(name)\\n\(name)\\n\(name)' | \"$RUYI\" bench --interactive")
+        let outcome = try Executable.shell("printf '\(name)\\npeak\\n\(name)' | \"$RUYI\" bench --interactive")
         #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
         let answers = try outcome.lines.map(BenchTests.document)
         #expect(answers.count == 4)
-        #expect(answers.first?["kernels"] != nil)
-        #expect(answers.dropFirst().allSatisfy { $0["name"] as? String == name })
+        #expect(answers.map { $0["name"] as? String } == [nil, name, nil, name])
+        let peaks = answers.compactMap { $0["peak_gflops"] as? Double }
+        #expect(peaks.count == 2 && peaks[0] <= peaks[1])
         #expect(try Executable.shell("echo sofa | \"$RUYI\" bench --interactive").code == 64)
     }
 
