@@ -86,11 +86,24 @@ public struct Engine: Sendable {
         return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: self)
     }
 
-    /// Opens the checkpoint folder and finds its family.
+    /// Opens the folder that a request names, and finds its family.
     private func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
         guard let model = request.model else {
             throw Fault(.usage, "no model is given", hint: "name a checkpoint folder with --model")
         }
+        let checkpoint = try openCheckpoint(model)
+        if let name = request.family, name != checkpoint.family.name {
+            throw Fault(
+                .badData,
+                "the request is for the family '\(name)', and the checkpoint is of '\(checkpoint.family.name)'",
+                at: model,
+                hint: "give the request's own model, or leave out the key 'family'")
+        }
+        return checkpoint
+    }
+
+    /// Opens a checkpoint folder and finds its family.
+    func openCheckpoint(_ model: String) throws(Fault) -> Checkpoint {
         guard case .folder = Path.kind(model) else {
             throw Fault(
                 .cannotOpen,
@@ -103,12 +116,6 @@ public struct Engine: Sendable {
             throw Fault(
                 .badData, "no known model has this folder's files", at: model,
                 hint: known.isEmpty ? nil : "expected \(known)")
-        }
-        if let name = request.family, name != family.name {
-            throw Fault(
-                .badData, "the request is for the family '\(name)', and the checkpoint is of '\(family.name)'",
-                at: model,
-                hint: "give the request's own model, or leave out the key 'family'")
         }
         return Checkpoint(folder: folder, family: family)
     }

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiEngine
 import Synchronization
 
 /// Standard error: lines that stay, and below them one line that is drawn over.
@@ -68,5 +69,34 @@ enum StandardStream {
             }
         }
         return nil
+    }
+}
+
+/// The lines of standard input, waited for in a way that a signal can end.
+final class InputLines {
+    private let cancellation: Cancellation
+    private var bytes: [UInt8] = []
+
+    init(_ cancellation: Cancellation) { self.cancellation = cancellation }
+
+    /// The next line without its end; nil after the last.
+    func next() throws -> String? {
+        while true {
+            if let end = bytes.firstIndex(of: UInt8(ascii: "\n")) {
+                defer { bytes.removeFirst(end + 1) }
+                return String(decoding: bytes[..<end], as: UTF8.self)
+            }
+            try cancellation.check()
+            var descriptor = pollfd(fd: STDIN_FILENO, events: Int16(POLLIN), revents: 0)
+            guard poll(&descriptor, 1, 200) > 0 else { continue }
+            var buffer = [UInt8](repeating: 0, count: 4096)
+            let count = read(STDIN_FILENO, &buffer, buffer.count)
+            if count > 0 {
+                bytes += buffer[..<count]
+            } else if count == 0 || errno != EINTR {
+                defer { bytes = [] }
+                return bytes.isEmpty ? nil : String(decoding: bytes, as: UTF8.self)
+            }
+        }
     }
 }

@@ -14,28 +14,42 @@ struct Program {
         StandardStream.reserve()
         signals.listen()
         Engine.guardMappedFiles()
-        // The only command's help is the program's help.
+        // The default command's help is the program's help.
         let asksForHelp = arguments == ["--help"] || arguments == ["-h"] || arguments == ["help"]
         let parsed: any ParsableCommand
         do {
             parsed = try Ruyi.parseAsRoot(asksForHelp ? ["render", "--help"] : arguments)
         } catch {
-            return answer(error)
+            return answer(error, arguments.first == "bench" ? "ruyi bench" : "ruyi")
         }
-        guard let render = parsed as? Render else { return answer(CleanExit.helpRequest(Render.self)) }
-        return self.render(render)
+        switch parsed {
+        case let render as Render: return self.render(render)
+        case let bench as BenchCommand: return self.bench(bench)
+        default: return help(parsed)
+        }
+    }
+
+    /// Prints the help of the command that it was asked for: the parser's own command throws it.
+    private func help(_ command: any ParsableCommand) -> Int32 {
+        var command = command
+        do {
+            try command.run()
+        } catch {
+            return answer(error, "ruyi")
+        }
+        return answer(CleanExit.helpRequest(Render.self), "ruyi")
     }
 
     /// Prints the help or version that was asked for, or says what is wrong with the arguments.
-    private func answer(_ error: any Error) -> Int32 {
+    private func answer(_ error: any Error, _ command: String) -> Int32 {
         let text = Ruyi.fullMessage(for: error)
         guard Ruyi.exitCode(for: error) != .success else { return print(text) }
-        let fault = Program.usageFault(Ruyi.message(for: error))
+        let fault = Program.usageFault(Ruyi.message(for: error), command)
         return fail(Faults(fault), Reporter(console, style: .plain, isQuiet: false))
     }
 
     /// The parser's message in the program's own form: what is wrong, and the way out as a hint.
-    private static func usageFault(_ message: String) -> Fault {
+    private static func usageFault(_ message: String, _ command: String) -> Fault {
         for (end, form) in [(". Did you mean ", "did you mean %"), (". Please provide one of ", "use one of %")] {
             guard let range = message.firstRange(of: end) else { continue }
             let rest = message[range.upperBound...]
@@ -48,7 +62,7 @@ struct Program {
                 form.hasPrefix("did") ? String(rest) : (values.isEmpty ? sentence : values).joined(separator: ", ")
             return Fault(.usage, lowered(message[..<range.lowerBound]), hint: form.dropLast() + listed)
         }
-        return Fault(.usage, lowered(message[...]), hint: "'ruyi --help' lists the options")
+        return Fault(.usage, lowered(message[...]), hint: "'\(command) --help' lists the options")
     }
 
     private static func lowered(_ text: Substring) -> String {
@@ -72,6 +86,18 @@ struct Program {
             try run.render(cancellation: signals.cancellation) { files in
                 broken = StandardStream.write(files.map { $0 + "\n" }.joined(), to: STDOUT_FILENO)
                 if let broken { throw Program.closed(broken) }
+            }
+            return 0
+        } catch {
+            return fail(Faults(of: error), reporter)
+        }
+    }
+
+    private func bench(_ command: BenchCommand) -> Int32 {
+        let reporter = Reporter(console, style: .plain, isQuiet: false)
+        do {
+            try command.measure(cancellation: signals.cancellation, exhausted: exhausted(reporter)) { text in
+                if let code = StandardStream.write(text + "\n", to: STDOUT_FILENO) { throw Program.closed(code) }
             }
             return 0
         } catch {

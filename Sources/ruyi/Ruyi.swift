@@ -6,9 +6,9 @@ struct Ruyi: ParsableCommand {
         commandName: "ruyi",
         abstract: "Turns a picture into a video.",
         usage: "ruyi [render] <image> [<options>]",
-        discussion: "'ruyi photo.png' is 'ruyi render photo.png'.",
+        discussion: "'ruyi photo.png' is 'ruyi render photo.png'; 'ruyi bench' measures the engine on this machine.",
         version: "ruyi \(Program.version)",
-        subcommands: [Render.self],
+        subcommands: [Render.self, BenchCommand.self],
         defaultSubcommand: Render.self)
 }
 
@@ -24,6 +24,8 @@ struct Render: ParsableCommand {
               ruyi photo.png -m Ruyi-Mini-7B --camera left --seconds 3 -o pan.mp4
               ruyi photo.png -m Ruyi-Mini-7B --seed 1,2,3 -o "clip-{seed}.mov"
               ruyi photo.png -m Ruyi-Mini-7B --size 360p -o "frames/%05d.png"
+
+            'ruyi bench' measures the engine on this machine; 'ruyi bench --help' says how.
 
             Exit codes: 0 done, 64 usage, 65 bad data, 66 an input cannot be opened, 69 unavailable, 70 internal error, \
             71 not enough memory, 73 the output cannot be created, 74 input or output failed midway, 78 an environment \

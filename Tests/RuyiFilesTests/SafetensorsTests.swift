@@ -51,16 +51,10 @@ struct SafetensorsTests {
         expect(.badData, message) { try header(of: one.bytes) }
     }
 
-    @Test("a header of 100,000 tensors is read in less than half a second")
-    func speed() throws {
+    @Test("a header of 100,000 tensors is read")
+    func large() throws {
         let one = try #require(SafetensorsCase.all.last)
-        let time = try ContinuousClock().measure { _ = try header(of: one.bytes) }
-        #if DEBUG
-            let limit = Duration.seconds(10)
-        #else
-            let limit = Duration.milliseconds(500)
-        #endif
-        #expect(time < limit, "\(time)")
+        #expect(try header(of: one.bytes).entries.count == 100_000)
     }
 
     @Test("tensors are views of the map, and data that lies askew is copied")

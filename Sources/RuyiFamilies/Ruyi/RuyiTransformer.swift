@@ -109,7 +109,7 @@ struct RuyiTransformer: Sendable {
 }
 
 /// One block (specification section 5.6).
-private struct RuyiBlock: Sendable {
+struct RuyiBlock: Sendable {
     let takesSkip: Bool
     let givesSkip: Bool
     let name: String
@@ -214,7 +214,7 @@ private struct RuyiBlock: Sendable {
 }
 
 /// Attention with layer norm on each head's queries and keys.
-private struct RuyiAttention: Sendable {
+struct RuyiAttention: Sendable {
     private(set) var query, key, value, output: Linear
     let queryNorm, keyNorm: LayerNorm
     let heads: Int

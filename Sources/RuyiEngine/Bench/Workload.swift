@@ -1,0 +1,175 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiTensor
+
+/// A piece of work that is measured: what it is called, how much it is, and how to get ready for it.
+struct Workload: Sendable {
+    /// What bounds the work, and how much of that there is in one run.
+    enum Work: Sendable {
+        /// Multiplications and additions.
+        case operations(Double)
+        /// Bytes read and written if each is touched once.
+        case bytes(Double)
+    }
+
+    let name: String
+    let work: Work
+    /// Whether it takes so long that it only runs when it is named.
+    let isLong: Bool
+    /// Makes inputs and weights; what it returns is timed.
+    let prepare: @Sendable (any Backend) throws(Fault) -> () -> Tensor
+
+    init(
+        _ name: String, _ work: Work, isLong: Bool = false,
+        prepare: @escaping @Sendable (any Backend) throws(Fault) -> () -> Tensor
+    ) {
+        self.name = name
+        self.work = work
+        self.isLong = isLong
+        self.prepare = prepare
+    }
+
+    /// Everything that can be measured, in the order in which it runs.
+    static let all = linears + attentions + convolutions + rows + models
+
+    // MARK: Matrix products
+
+    private static let linears = [DType.bf16, .f32].flatMap { dtype in
+        [(2816, 2816), (2816, 12_288), (3072, 3072), (3072, 12_288)].flatMap { input, output in
+            [1024, 2048, 4096, 8192].map { linear(dtype, input, output, rows: $0) }
+        }
+    }
+
+    private static func linear(_ dtype: DType, _ input: Int, _ output: Int, rows: Int) -> Workload {
+        let operations = 2 * Double(rows) * Double(input) * Double(output)
+        return Workload("linear-\(dtype.rawValue)-\(input)x\(output)-\(rows)", .operations(operations)) { backend in
+            let x = random([rows, input], on: backend)
+            let weight = RandomValues(spread: 0.02).tensor([output, input], dtype: dtype, seed: 1)
+            let bias = RandomValues().tensor([output], dtype: dtype, seed: 2)
+            return { backend.linear(x, weight: weight, bias: bias, activation: .none, residual: nil) }
+        }
+    }
+
+    private static let attentions =
+        [(16, 176), (24, 128)].flatMap { heads, size in
+            [4096, 8192, 16_384].map { attention(heads, size, queries: $0, keys: $0, isLong: $0 > 8192) }
+        } + [attention(16, 176, queries: 4096, keys: 333), attention(24, 128, queries: 4096, keys: 333)]
+
+    private static func attention(
+        _ heads: Int, _ size: Int, queries: Int, keys: Int, isLong: Bool = false
+    ) -> Workload {
+        let width = heads * size
+        let tokens = queries == keys ? "\(queries)" : "\(queries)x\(keys)"
+        let operations = 4 * Double(queries) * Double(keys) * Double(width)
+        return Workload("attention-\(heads)x\(size)-\(tokens)", .operations(operations), isLong: isLong) { backend in
+            let q = random([1, queries, width], on: backend)
+            let k = random([1, keys, width], on: backend, seed: 1)
+            let v = random([1, keys, width], on: backend, seed: 2)
+            return { backend.attention(q, k, v, heads: heads, scale: 1 / Float(size).squareRoot()) }
+        }
+    }
+
+    // MARK: Convolutions
+
+    private static let convolutions = [
+        convolution(128, frames: 4, 368, 640), convolution(256, frames: 1, 368, 640),
+        convolution(256, frames: 4, 368, 640, isLong: true), convolution(512, frames: 4, 92, 160),
+        convolution(512, frames: 4, 46, 80),
+    ]
+
+    private static func convolution(
+        _ channels: Int, frames: Int, _ height: Int, _ width: Int, isLong: Bool = false
+    ) -> Workload {
+        let operations = 2 * 27 * Double(channels * channels) * Double(frames * height * width)
+        return Workload(
+            "convolution-\(channels)-\(frames)x\(height)x\(width)", .operations(operations), isLong: isLong
+        ) { backend in
+            let video = random([frames + 2, channels, height, width], on: backend)
+            let timeline = (0..<frames + 2).map { Optional(video.selected(0, $0)) }
+            let weight = RandomValues(spread: 0.02).tensor([channels, channels, 3, 3, 3], dtype: .bf16, seed: 1)
+            let bias = RandomValues().tensor([channels], dtype: .bf16, seed: 2)
+            return {
+                backend.convolution(
+                    timeline, weight: weight, bias: bias, stride: .one, padding: SpatialPadding(before: 1, after: 1),
+                    residual: nil)
+            }
+        }
+    }
+
+    // MARK: Norms and activations
+
+    private static let rows = [
+        groupNorm(128, frames: 4, 368, 640), groupNorm(512, frames: 4, 92, 160), layerNorm(4096, 2816), headNorm(),
+        activation("gelu", .gelu), activation("gelu-tanh", .geluTanh), activation("silu", .silu),
+    ]
+
+    private static func groupNorm(_ channels: Int, frames: Int, _ height: Int, _ width: Int) -> Workload {
+        let shape = [frames, channels, height, width]
+        return Workload("group-norm-silu-\(channels)-\(frames)x\(height)x\(width)", traffic(shape)) { backend in
+            let x = random(shape, on: backend)
+            let weight = RandomValues(centre: 1, spread: 0.1).tensor([channels], dtype: .bf16, seed: 1)
+            let bias = RandomValues().tensor([channels], dtype: .bf16, seed: 2)
+            return {
+                backend.groupNorm(
+                    x, groups: 32, weight: weight, bias: bias, epsilon: 1e-6, perFrame: true, activation: .silu)
+            }
+        }
+    }
+
+    private static func layerNorm(_ tokens: Int, _ width: Int) -> Workload {
+        Workload("layer-norm-modulate-\(tokens)x\(width)", traffic([tokens, width])) { backend in
+            let x = random([1, tokens, width], on: backend)
+            let weight = RandomValues(centre: 1, spread: 0.1).tensor([width], dtype: .bf16, seed: 1)
+            let bias = RandomValues().tensor([width], dtype: .bf16, seed: 2)
+            let scale = random([1, width], on: backend, seed: 3)
+            let shift = random([1, width], on: backend, seed: 4)
+            return { backend.layerNorm(x, weight: weight, bias: bias, epsilon: 1e-6, scale: scale, shift: shift) }
+        }
+    }
+
+    private static func headNorm() -> Workload {
+        let (tokens, heads, size) = (4096, 16, 176)
+        return Workload("head-norm-rope-\(tokens)x\(heads)x\(size)", traffic([tokens, heads * size])) { backend in
+            let x = random([1, tokens, heads * size], on: backend)
+            let weight = RandomValues(centre: 1, spread: 0.1).tensor([size], dtype: .bf16, seed: 1)
+            let bias = RandomValues().tensor([size], dtype: .bf16, seed: 2)
+            let rotary = RuyiRotary.table(rows: 32, columns: 32, headSize: size)
+            return { backend.headNorm(x, heads: heads, weight: weight, bias: bias, epsilon: 1e-6, rotary: rotary) }
+        }
+    }
+
+    private static func activation(_ name: String, _ activation: Activation) -> Workload {
+        Workload("\(name)-4096x12288", traffic([4096, 12_288])) { backend in
+            let x = random([4096, 12_288], on: backend)
+            return { backend.activate(x, activation) }
+        }
+    }
+
+    // MARK: Parts of models
+
+    private static let models = [
+        block(frames: 2, rows: 32, columns: 32), block(frames: 6, rows: 24, columns: 42),
+        Workload("ruyi-vae-last-368x640", .operations(RuyiWorkloads.lastUpBlockOperations(height: 368, width: 640))) {
+            backend throws(Fault) in
+            try RuyiWorkloads.lastUpBlock(height: 368, width: 640, on: backend)
+        },
+    ]
+
+    private static func block(frames: Int, rows: Int, columns: Int) -> Workload {
+        let tokens = frames * rows * columns
+        return Workload("ruyi-block-\(tokens)", .operations(RuyiWorkloads.blockOperations(tokens: tokens))) {
+            backend throws(Fault) in
+            try RuyiWorkloads.block(frames: frames, rows: rows, columns: columns, on: backend)
+        }
+    }
+
+    // MARK: Inputs
+
+    private static func random(_ shape: [Int], on backend: any Backend, seed: UInt64 = 0) -> Tensor {
+        backend.copy(RandomValues().tensor(shape, seed: seed))
+    }
+
+    /// Every element read once and written once.
+    private static func traffic(_ shape: [Int]) -> Work { .bytes(8 * Double(shape.reduce(1, *))) }
+}

@@ -1,0 +1,141 @@
+import RuyiFault
+import RuyiFiles
+import RuyiLayers
+import RuyiTensor
+
+/// Parts of Ruyi at full size over random weights in bf16, for measuring.
+package enum RuyiWorkloads {
+    /// One transformer block without a skip on latents of `frames` x `rows` x `columns` tokens, batch 1.
+    package static func block(
+        frames: Int, rows: Int, columns: Int, on backend: any Backend
+    ) throws(Fault) -> () -> Tensor {
+        let configuration = try transformer()
+        let width = configuration.hiddenSize
+        let block = try build(blockShapes(configuration)) { RuyiBlock($0, index: 0, configuration) }
+        let rotary = RuyiRotary.table(rows: rows, columns: columns, headSize: configuration.headSize)
+        func stream(_ shape: [Int], _ seed: UInt64) -> Tensor {
+            backend.copy(RandomValues().tensor(shape, seed: seed))
+        }
+        let hidden = stream([1, frames * rows * columns, width], 1)
+        let embedding = stream([1, width], 2)
+        let text = stream([1, textTokens, configuration.contextWidth], 3)
+        let picture = stream([1, configuration.queryCount, configuration.contextWidth], 4)
+        return {
+            block(
+                hidden, skip: nil, frames: frames, embedding: embedding, text: text, picture: picture, rotary: rotary,
+                nil)
+        }
+    }
+
+    /// Multiplications and additions of that block's matrix products.
+    package static func blockOperations(tokens: Int) -> Double {
+        let (width, inner, context, pictures) = (2816.0, 12288.0, 1024.0, 16.0)
+        let (tokens, texts) = (Double(tokens), Double(textTokens))
+        let projections = 8 * tokens * width * width  // queries, keys, values and outputs of the first attention
+        let crossings = 8 * tokens * width * width  // queries and outputs of the two others
+        let contexts = 4 * (texts + pictures) * context * width  // and their keys and values
+        let scores = 4 * tokens * (tokens + texts + pictures) * width
+        let gate = 4 * tokens * width * width
+        let forward = 4 * tokens * width * inner
+        return projections + crossings + contexts + scores + gate + forward
+    }
+
+    /// The VAE decoder's last level, from the last up block to the finished pixels, for one frame of `height` x `width`
+    /// pixels, which is what the decoder works on at a time.
+    package static func lastUpBlock(
+        height: Int, width: Int, on backend: any Backend
+    ) throws(Fault) -> () -> Tensor {
+        let configuration = try autoencoder()
+        let (input, output) = (configuration.widths[1], configuration.widths[0])
+        let (block, norm, convolution) = try build(upBlockShapes(input, output)) { scope in
+            (
+                RuyiUpBlock(scope / "up", input, output, .none, configuration),
+                GroupNorm(scope / "conv_norm_out", output, groups: configuration.groups, epsilon: 1e-6),
+                CausalConv3D(scope / "conv_out", output, 3)
+            )
+        }
+        let frame = backend.copy(RandomValues().tensor([1, input, height, width]))
+        return {
+            let chunk = Chunk(.continuing)
+            let hidden = block(frame, chunk)
+            return convolution(norm(hidden, perFrame: configuration.normalizesPerFrame, .silu), chunk)
+        }
+    }
+
+    /// Multiplications and additions of that level's convolutions.
+    package static func lastUpBlockOperations(height: Int, width: Int) -> Double {
+        let (input, output) = (256.0, 128.0)
+        let products = 27 * (input * output + 5 * output * output + output * 3) + input * output
+        return 2 * products * Double(height * width)
+    }
+
+    // MARK: Weights
+
+    /// Tokens of the two text streams together.
+    private static let textTokens = 333
+
+    private static func build<Part>(
+        _ shapes: [(key: String, shape: [Int])], _ make: (WeightScope) -> Part
+    ) throws(Fault) -> Part {
+        let ledger = WeightLedger()
+        let weights = MemoryWeights.random(shapes, dtype: .bf16, path: "random weights")
+        let part = make(WeightScope(weights, ledger: ledger))
+        _ = try ledger.finish(unknown: .refuse)
+        return part
+    }
+
+    /// What a layer with weight and bias holds.
+    private static func layer(_ key: String, _ shape: [Int]) -> [(key: String, shape: [Int])] {
+        [(key + ".weight", shape), (key + ".bias", [shape[0]])]
+    }
+
+    private static func blockShapes(
+        _ configuration: RuyiTransformerConfiguration
+    ) -> [(key: String, shape: [Int])] {
+        let (width, size, inner) = (configuration.hiddenSize, configuration.headSize, configuration.innerWidth)
+        var shapes: [(key: String, shape: [Int])] = [("t_embed.pe", [1, RuyiLimits.latentFrames, width])]
+        for norm in ["norm1.norm", "norm2", "norm3", "norm_clip", "norm_clip_out", "gate_clip.norm"] {
+            shapes += layer(norm, [width])
+        }
+        for (name, context) in [
+            ("attn1", width), ("attn2", configuration.contextWidth), ("attn_clip", configuration.contextWidth),
+        ] {
+            shapes += layer(name + ".to_q", [width, width]) + layer(name + ".to_k", [width, context])
+            shapes += layer(name + ".to_v", [width, context]) + layer(name + ".to_out.0", [width, width])
+            shapes += layer(name + ".norm_q", [size]) + layer(name + ".norm_k", [size])
+        }
+        shapes += layer("norm1.linear", [width, width]) + layer("gate_clip.proj", [2 * width, width])
+        return shapes + layer("ff.net.0.proj", [inner, width]) + layer("ff.net.2", [width, inner])
+    }
+
+    private static func upBlockShapes(_ input: Int, _ output: Int) -> [(key: String, shape: [Int])] {
+        var shapes = layer("up.convs.0.shortcut", [output, input, 1, 1, 1])
+        for index in 0..<3 {
+            let place = "up.convs.\(index)."
+            let first = index == 0 ? input : output
+            shapes += layer(place + "norm1", [first]) + layer(place + "conv1", [output, first, 3, 3, 3])
+            shapes += layer(place + "norm2", [output]) + layer(place + "conv2", [output, output, 3, 3, 3])
+        }
+        return shapes + layer("conv_norm_out", [output]) + layer("conv_out", [3, output, 3, 3, 3])
+    }
+
+    // MARK: Configurations, as published
+
+    private static func transformer() throws(Fault) -> RuyiTransformerConfiguration {
+        try RuyiTransformerConfiguration(
+            JSONObject(
+                [
+                    "in_channels": 48, "out_channels": 32, "patch_size": 2, "num_attention_heads": 16,
+                    "attention_head_dim": 176, "num_layers": 40, "cross_attention_dim": 1024,
+                    "cross_attention_dim_t5": 2048, "text_len": 77, "text_len_t5": 256, "n_query": 16,
+                    "pooled_projection_dim": 1024, "mlp_ratio": 4.3637,
+                ], file: "transformer/config.json"))
+    }
+
+    private static func autoencoder() throws(Fault) -> RuyiVAEConfiguration {
+        try RuyiVAEConfiguration(
+            JSONObject(
+                ["latent_channels": 16, "cache_compression_vae": true, "spatial_group_norm": true],
+                file: "vae/config.json"))
+    }
+}
