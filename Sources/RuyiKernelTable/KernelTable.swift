@@ -178,9 +178,10 @@ public struct KernelTable: Sendable {
             ) -> Void,
         transformWeights: @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int) -> Void,
         transformInput: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int) -> Void,
-        transformOutput: @escaping @Sendable (
-            UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
-        ) -> Void,
+        transformOutput:
+            @escaping @Sendable (
+                UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
+            ) -> Void,
         scaleColumns: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>) -> Void
     ) {
         self.name = name

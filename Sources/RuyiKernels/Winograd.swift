@@ -20,8 +20,10 @@ func transformWeights(_ g: UnsafePointer<Float>, _ u: UnsafeMutablePointer<Float
     }
 }
 
-/// `v = Bᵀ d B` for up to `tileColumns` neighbouring tiles, which begin two values apart in the four rows of `d`,
-/// `rowStride` apart; value i of tile t goes to `v[i · stride + t]`. Each row has `2 · tileColumns + 2` readable values.
+/// The transform of the input, `v = Bᵀ d B`, for `tileColumns` neighbouring tiles.
+///
+/// The tiles begin two values apart in the four rows of `d`, which are `rowStride` apart and have `2 · tileColumns + 2`
+/// readable values; value i of tile t goes to `v[i · stride + t]`.
 func transformInput(_ d: UnsafePointer<Float>, _ rowStride: Int, _ v: UnsafeMutablePointer<Float>, _ stride: Int) {
     for first in Swift.stride(from: 0, to: tileColumns, by: lanes) {
         let (r0, r1) = (inputRow(d + 2 * first), inputRow(d + 2 * first + rowStride))
