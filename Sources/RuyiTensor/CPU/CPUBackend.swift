@@ -17,15 +17,15 @@ public final class CPUBackend: Backend {
 
     /// Starts `threads` threads.
     ///
-    /// `level` nil takes the best that the processor has; `exhausted` ends the process when the system has no more
+    /// `level` nil takes the best that the processor has, any other must be among `KernelLevel.supported`; `exhausted` ends the process when the system has no more
     /// memory.
     public init(
         threads: Int, level: KernelLevel? = nil, cancellation: Cancellation = Cancellation(),
         exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") }
     ) {
         let supported = KernelLevel.supported
-        let best = supported.last ?? .baseline
-        self.level = level.flatMap { supported.contains($0) ? $0 : nil } ?? best
+        self.level = level ?? supported.last ?? .baseline
+        precondition(supported.contains(self.level), "this processor does not run \(self.level) kernels")
         kernels = self.level.table
         integerKernels = self.level.integerKernels
         self.cancellation = cancellation
