@@ -107,7 +107,7 @@ private struct AttentionWork: @unchecked Sendable {
             let target = packedQueries + sliver * size * nr
             kernels.packRight(
                 .f32, q + origin + first * width, width, min(nr, range.upperBound - first), size, target)
-            kernels.combine(target, scale, nil, 0, size * nr, target)
+            kernels.combine(target, scale, nil, 0, size * nr, target, false)
             (sums + sliver * paddedSize * nr).update(repeating: 0, count: paddedSize * nr)
             (states + sliver * 3 * nr).update(repeating: -.greatestFiniteMagnitude, count: nr)
             (states + (sliver * 3 + 1) * nr).update(repeating: 0, count: nr)
