@@ -33,10 +33,12 @@ public struct KernelTable: Sendable {
     public let nr: Int
 
     /// `c[mr][ldc] = (accumulate ? c : 0) + Σ_k a[k][mr] · b[k][nr]`.
+    ///
+    /// Meanwhile the second cache is asked for what will be needed soon, from `ahead` on in `k` steps of `step` bytes.
     public let tile:
         @Sendable (
             _ k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>,
-            _ ldc: Int, _ accumulate: Bool
+            _ ldc: Int, _ accumulate: Bool, _ ahead: UnsafeRawPointer, _ step: Int
         ) -> Void
     /// Packs `rows ≤ mr` rows of `k` floats, `stride` apart, into a sliver `[k][mr]`.
     public let packLeft:
@@ -138,7 +140,8 @@ public struct KernelTable: Sendable {
         name: String, mr: Int, nr: Int,
         tile:
             @escaping @Sendable (
-                Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Bool
+                Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Bool,
+                UnsafeRawPointer, Int
             ) -> Void,
         packLeft: @escaping @Sendable (UnsafePointer<Float>, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
         packRight:

@@ -27,7 +27,7 @@ struct TileRow {
 /// The rows are spelled out so that every sum stays in a register.
 func multiplyTile(
     _ k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ c: UnsafeMutablePointer<Float>, _ ldc: Int,
-    _ accumulate: Bool
+    _ accumulate: Bool, _ ahead: UnsafeRawPointer, _ step: Int
 ) {
     var r0 = TileRow()
     var r1 = TileRow()
@@ -52,6 +52,7 @@ func multiplyTile(
     }
     var left = a
     var right = b
+    var soon = ahead
     for _ in 0..<k {
         let b0 = right.vector(0)
         let b1 = right.vector(lanes)
@@ -71,6 +72,8 @@ func multiplyTile(
             r12.add(left[12], b0, b1)
             r13.add(left[13], b0, b1)
         #endif
+        kernel_prefetch_second(soon)
+        soon += step
         left += tileRows
         right += tileColumns
     }

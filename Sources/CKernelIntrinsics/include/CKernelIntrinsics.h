@@ -66,6 +66,9 @@ KERNEL_INLINE kernel_u8x16 kernel_bytes(kernel_i32x16 x) { return __builtin_conv
 /// Asks for the cache line at an address, to be written soon.
 KERNEL_INLINE void kernel_prefetch(const void *address) { __builtin_prefetch(address, 1, 3); }
 
+/// Asks for the cache line at an address, to be read some time later, in the second cache.
+KERNEL_INLINE void kernel_prefetch_second(const void *address) { __builtin_prefetch(address, 0, 2); }
+
 #if defined(__AVX512F__)
 typedef kernel_f32x16 kernel_vector;
 #elif defined(__AVX2__)

@@ -119,7 +119,7 @@ private struct AttentionWork: @unchecked Sendable {
                 for row in stride(from: 0, to: count, by: mr) {
                     kernels.tile(
                         size, packed + (start + row) * size, packedQueries + sliver * size * nr, scores + row * nr, nr,
-                        false)
+                        false, packedQueries, 0)
                 }
                 let maxima = states + sliver * 3 * nr
                 kernels.softmaxTile(scores, count, maxima, maxima + nr, maxima + 2 * nr)
@@ -127,7 +127,7 @@ private struct AttentionWork: @unchecked Sendable {
                 if start > 0 { kernels.scaleColumns(sum, paddedSize, maxima + 2 * nr) }
                 for part in 0..<sizeSlivers {
                     kernels.tile(
-                        count, values + (part * keys + start) * mr, scores, sum + part * mr * nr, nr, true)
+                        count, values + (part * keys + start) * mr, scores, sum + part * mr * nr, nr, true, scores, 0)
                 }
             }
         }

@@ -140,9 +140,9 @@ private struct ConvolutionWork: @unchecked Sendable {
                         let columns = min(nr, area - begin)
                         let c = result + outputSliver * mr * area + begin
                         if rows == mr && columns == nr {
-                            kernels.tile(count, a, b, c, area, !isFirst)
+                            kernels.tile(count, a, b, c, area, !isFirst, a, 0)
                         } else {
-                            kernels.tile(count, a, b, edge, nr, false)
+                            kernels.tile(count, a, b, edge, nr, false, a, 0)
                             addEdge(edge, nr, to: c, area, rows, columns, accumulate: !isFirst)
                         }
                     }

@@ -1,7 +1,9 @@
 import RuyiKernelTable
 
-/// Depth of the panels that are packed at a time: a sliver of each operand then fits the first cache together.
-private let panelDepth = 512
+/// The greatest depth of the panels that are packed at a time.
+private let panelDepth = 1024
+/// Slivers of columns of a panel, which then takes half of a second cache of 1 MiB.
+private let sliversPerPanel = 4
 /// Rows of x that are packed at a time; a weight panel is unpacked once for all of them.
 private let rowLimit = 4032
 
@@ -61,9 +63,11 @@ extension CPUBackend {
         let columnSlivers = (columns + nr - 1) / nr
         let kernels = kernels
         // Each task owns whole slivers of columns; the tasks are as large as cache and balance allow.
-        let rounds = (columnSlivers + 8 * pool.threadCount - 1) / (8 * pool.threadCount)
+        let rounds = (columnSlivers + sliversPerPanel * pool.threadCount - 1) / (sliversPerPanel * pool.threadCount)
         let tasks = min(columnSlivers, rounds * pool.threadCount)
         let widest = (columnSlivers + tasks - 1) / tasks
+        let panels = max(1, (depth + panelDepth - 1) / panelDepth)
+        let panelDepth = (depth + panels - 1) / panels
         let target = Shared(result)
         withScratch(rowSlivers * mr * depth) { packed in
             let left = Shared(packed)
@@ -74,8 +78,11 @@ extension CPUBackend {
             }
             pool.parallel(tasks) { task in
                 let slivers = task * columnSlivers / tasks..<(task + 1) * columnSlivers / tasks
-                withScratch(widest * nr * min(panelDepth, depth) + mr * nr) { panel in
-                    Panel(kernels: kernels, rows: rows, columns: columns, depth: depth, slivers: slivers).multiply(
+                withScratch(widest * nr * panelDepth + mr * nr) { panel in
+                    Panel(
+                        kernels: kernels, rows: rows, columns: columns, depth: depth, panelDepth: panelDepth,
+                        slivers: slivers
+                    ).multiply(
                         left.pointer, weight, scratch: panel, finish: finish, into: target.pointer)
                 }
             }
@@ -88,6 +95,7 @@ extension CPUBackend {
         let rows: Int
         let columns: Int
         let depth: Int
+        let panelDepth: Int
         let slivers: Range<Int>
 
         func multiply(
@@ -97,7 +105,7 @@ extension CPUBackend {
             guard let element = weight.dtype.element else { return }
             let (mr, nr) = (kernels.mr, kernels.nr)
             let elementBytes = weight.dtype.byteCount
-            let edge = scratch + slivers.count * nr * min(panelDepth, depth)
+            let edge = scratch + slivers.count * nr * panelDepth
             var start = 0
             repeat {
                 let count = min(panelDepth, depth - start)
@@ -110,14 +118,18 @@ extension CPUBackend {
                 for rowStart in stride(from: 0, to: rows, by: mr) {
                     let a = left + rowStart * depth + start * mr
                     let rowCount = min(mr, rows - rowStart)
+                    // While its slivers of columns are worked on, the next sliver of rows is fetched.
+                    let next = a + (rowStart + mr < rows ? mr * depth : 0)
+                    let step = (4 * mr + slivers.count - 1) / slivers.count
                     for (index, sliver) in slivers.enumerated() {
                         let b = UnsafePointer(scratch + index * nr * count)
                         let c = result + rowStart * columns + sliver * nr
                         let columnCount = min(nr, columns - sliver * nr)
+                        let ahead = UnsafeRawPointer(next) + index * count * step
                         if rowCount == mr && columnCount == nr {
-                            kernels.tile(count, a, b, c, columns, start > 0)
+                            kernels.tile(count, a, b, c, columns, start > 0, ahead, step)
                         } else {
-                            kernels.tile(count, a, b, edge, nr, false)
+                            kernels.tile(count, a, b, edge, nr, false, ahead, step)
                             addEdge(edge, nr, to: c, columns, rowCount, columnCount, accumulate: start > 0)
                         }
                     }

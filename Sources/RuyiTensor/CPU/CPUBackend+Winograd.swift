@@ -126,7 +126,7 @@ struct WinogradWork: @unchecked Sendable {
                         for sliver in 0..<slivers {
                             kernels.tile(
                                 count, a, scratch + value * valueStride + sliver * count * nr,
-                                sums + (place * sliversPerTask + sliver) * tileCount, nr, !isFirst)
+                                sums + (place * sliversPerTask + sliver) * tileCount, nr, !isFirst, a, 0)
                         }
                     }
                 }
