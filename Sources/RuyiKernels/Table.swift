@@ -4,6 +4,7 @@ import RuyiKernelTable
 public let kernels = KernelTable(
     name: levelName, mr: tileRows, nr: tileColumns, tile: multiplyTile, packLeft: packLeft, packRight: packRight,
     convert: convert, packPlanes: packPlanes, finishRow: finishRow, normalizeRow: normalizeRow, rotateRow: rotateRow,
-    endStreams: endStreams, moments: moments, affine: affine, combine: combine, exponentials: exponentials, gated: gated, softmaxTile: softmaxTile,
+    endStreams: endStreams, moments: moments, affine: affine, combine: combine, exponentials: exponentials,
+    gated: gated, softmaxTile: softmaxTile,
     transformWeights: transformWeights,
     transformInput: transformInput, transformOutput: transformOutput, scaleColumns: scaleColumns)

@@ -22,15 +22,18 @@ public struct Linear: Sendable {
         self.bias = bias
     }
 
-    /// The product, followed by the activation and the residual.
+    /// `residual + gate · activation(x Wᵀ + b)`.
     ///
-    /// x `[..., in]`, residual and result `[..., out]`.
-    public func callAsFunction(_ x: Tensor, _ activation: Activation = .none, residual: Tensor? = nil) -> Tensor {
+    /// x `[B, ..., in]`, gate `[B, out]`, residual and result `[B, ..., out]`.
+    public func callAsFunction(
+        _ x: Tensor, _ activation: Activation = .none, gate: Tensor? = nil, residual: Tensor? = nil
+    ) -> Tensor {
         if let quantizedWeight {
             return x.backend.linear(
-                x, weight: quantizedWeight, bias: bias, activation: activation, residual: residual)
+                x, weight: quantizedWeight, bias: bias, activation: activation, gate: gate, residual: residual)
         }
-        return x.backend.linear(x, weight: weight, bias: bias, activation: activation, residual: residual)
+        return x.backend.linear(
+            x, weight: weight, bias: bias, activation: activation, gate: gate, residual: residual)
     }
 
     /// Switches to 8-bit arithmetic; a weight that has no 8-bit form stays as it is.

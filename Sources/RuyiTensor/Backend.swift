@@ -14,15 +14,18 @@ public protocol Backend: AnyObject, Sendable {
     func empty(_ shape: [Int]) -> Tensor
     /// A contiguous `f32` copy of a tensor of any type, strides and origin.
     func copy(_ x: Tensor) -> Tensor
-    /// `x Wᵀ + b`, then the activation, then `+ residual`. x `[..., K]`, weight `[N, K]` (or more axes that flatten to
-    /// K), bias `[N]`, residual and result `[..., N]`.
-    func linear(_ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, residual: Tensor?) -> Tensor
+    /// `residual + gate · activation(x Wᵀ + b)`. x `[B, ..., K]`, weight `[N, K]` (or more axes that flatten to K), bias
+    /// `[N]`, gate `[B, N]`, residual and result `[B, ..., N]`.
+    func linear(
+        _ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, gate: Tensor?, residual: Tensor?
+    ) -> Tensor
     /// A copy of a weight `[N, K]` in 8 bits: each row by its largest magnitude to −127...127, NaN staying NaN; nil for
     /// a weight that cannot be quantised. The values are undefined when the run was cancelled.
     func quantize(_ weight: Tensor) -> QuantizedWeight?
     /// `linear` with both operands in 8 bits: each row of x is quantised by its own largest magnitude, sums are exact.
-    func linear(_ x: Tensor, weight: QuantizedWeight, bias: Tensor?, activation: Activation, residual: Tensor?)
-        -> Tensor
+    func linear(
+        _ x: Tensor, weight: QuantizedWeight, bias: Tensor?, activation: Activation, gate: Tensor?, residual: Tensor?
+    ) -> Tensor
     /// `softmax(q kᵀ · scale) v` per head with an online softmax; the scores are never stored. q `[B, Nq, H·d]`,
     /// k and v `[B, Nk, H·d]`, result `[B, Nq, H·d]`.
     func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> Tensor
@@ -62,6 +65,22 @@ public protocol Backend: AnyObject, Sendable {
     func concatenate(_ parts: [Tensor], axis: Int) -> Tensor
     /// Nearest-neighbour doubling of the last two axes of x `[T, C, H, W]`.
     func upsampleNearest(_ x: Tensor) -> Tensor
+}
+
+extension Backend {
+    /// `linear` without a gate.
+    public func linear(
+        _ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, residual: Tensor?
+    ) -> Tensor {
+        linear(x, weight: weight, bias: bias, activation: activation, gate: nil, residual: residual)
+    }
+
+    /// `linear` in 8 bits without a gate.
+    public func linear(
+        _ x: Tensor, weight: QuantizedWeight, bias: Tensor?, activation: Activation, residual: Tensor?
+    ) -> Tensor {
+        linear(x, weight: weight, bias: bias, activation: activation, gate: nil, residual: residual)
+    }
 }
 
 /// Cosines and sines of rotary position embedding, `[positions, d]`; positions repeat for later tokens (frames).

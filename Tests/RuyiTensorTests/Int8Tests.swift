@@ -102,16 +102,25 @@ struct Int8Tests {
         }
     }
 
-    @Test("bias, activation and residual follow in that order", arguments: Activation.allCases)
+    @Test("bias, activation, gate and residual follow in that order", arguments: Activation.allCases)
     func fusion(_ activation: Activation) throws {
         var random = TestRandom(11)
         let x = random.tensor([2, 17, 50])
         let w = random.tensor([67, 50])
         let bias = random.tensor([67])
         let residual = random.tensor([2, 17, 67])
+        let gate = random.tensor([2, 67])
         for backend in backends {
             let weight = try #require(backend.quantize(w))
             let plain = backend.linear(x, weight: weight, bias: nil, activation: .none, residual: nil).floats()
+            let gated = backend.linear(
+                x, weight: weight, bias: bias, activation: activation, gate: gate, residual: residual)
+            let product = zip(plain.enumerated(), residual.floats()).map { item, r in
+                let column = item.offset % 67
+                let factor = gate.floats()[item.offset / (17 * 67) * 67 + column]
+                return reference(activation, item.element + bias.floats()[column]) * factor + r
+            }
+            #expect(relativeError(gated.floats(), product) < 1e-6, "\(backend.level)")
             let fused = backend.linear(x, weight: weight, bias: bias, activation: activation, residual: residual)
             #expect(fused.shape == [2, 17, 67])
             let biases = bias.floats()

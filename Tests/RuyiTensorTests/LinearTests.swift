@@ -6,7 +6,7 @@ import Testing
 struct LinearTests {
     static let shapes: [(rows: Int, depth: Int, columns: Int)] = [
         (1, 1, 1), (1, 7, 3), (2, 16, 32), (14, 32, 32), (15, 33, 33), (28, 511, 65), (29, 513, 64), (100, 1030, 97),
-        (5, 2816, 130), (303, 64, 256), (4033, 40, 70),
+        (5, 2816, 130), (303, 64, 256), (4033, 40, 70), (43, 1024, 128), (31, 1025, 389), (17, 2049, 257),
     ]
 
     @Test("x Wᵀ agrees with an independent BLAS on every level", arguments: shapes)
@@ -25,17 +25,27 @@ struct LinearTests {
         }
     }
 
-    @Test("bias, activation and residual are fused in that order", arguments: Activation.allCases)
+    @Test("bias, activation, gate and residual are fused in that order", arguments: Activation.allCases)
     func fusion(_ activation: Activation) {
         var random = TestRandom(11)
+        let gate = random.tensor([2, 67])
         let x = random.tensor([2, 17, 50])
         let w = random.tensor([67, 50])
         let bias = random.tensor([67])
         let residual = random.tensor([2, 17, 67])
         for backend in backends {
             let plain = backend.linear(x, weight: w, bias: nil, activation: .none, residual: nil).floats()
-            let fused = backend.linear(x, weight: w, bias: bias, activation: activation, residual: residual)
             let biases = bias.floats()
+            let gates = gate.floats()
+            let gated = backend.linear(
+                x, weight: w, bias: bias, activation: activation, gate: gate, residual: residual)
+            let product = zip(plain.enumerated(), residual.floats()).map { item, r in
+                let column = item.offset % 67
+                let factor = gates[item.offset / (17 * 67) * 67 + column]
+                return reference(activation, item.element + biases[column]) * factor + r
+            }
+            #expect(relativeError(gated.floats(), product) < 1e-6, "\(backend.level)")
+            let fused = backend.linear(x, weight: w, bias: bias, activation: activation, residual: residual)
             let expected = zip(plain.enumerated(), residual.floats()).map { item, r in
                 reference(activation, item.element + biases[item.offset % 67]) + r
             }

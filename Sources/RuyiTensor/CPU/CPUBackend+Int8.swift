@@ -47,28 +47,22 @@ extension CPUBackend {
     }
 
     public func linear(
-        _ x: Tensor, weight: QuantizedWeight, bias: Tensor?, activation: Activation, residual: Tensor?
+        _ x: Tensor, weight: QuantizedWeight, bias: Tensor?, activation: Activation, gate: Tensor?, residual: Tensor?
     ) -> Tensor {
         precondition(weight.storage.backend === self, "a quantised weight belongs to the backend that made it")
         precondition(
             x.shape.last == weight.inputs, "weight [\(weight.outputs), \(weight.inputs)] does not take x \(x.shape)")
-        let (depth, columns) = (weight.inputs, weight.outputs)
-        let shape = Array(x.shape.dropLast()) + [columns]
-        if let residual {
-            precondition(residual.shape == shape, "residual \(residual.shape) is not \(shape)")
-        }
+        let shape = Array(x.shape.dropLast()) + [weight.outputs]
+        let finish = ProductFinish(
+            self, shape: shape, bias: bias, activation: activation, gate: gate, residual: residual)
         let result = empty(shape)
-        let rows = x.count / depth
+        let rows = x.count / weight.inputs
         let source = dense(x)
-        let addend = residual.map(dense)
-        let biases = vector(bias, count: columns, "bias")
-        for first in stride(from: 0, to: rows, by: rowLimit) {
-            IntegerProduct(
-                kernels: kernels, integerKernels: integerKernels, weight: weight, rows: min(rowLimit, rows - first),
-                x: source.floatPointer + first * depth, bias: biases, activation: activation,
-                residual: addend.map { $0.floatPointer + first * columns },
-                result: result.floatPointer + first * columns
-            ).run(on: self)
+        let work = IntegerProduct(
+            kernels: integerKernels, weight: weight, x: source.floatPointer, finish: finish, result: result.floatPointer
+        )
+        withExtendedLifetime(source) {
+            for row in stride(from: 0, to: rows, by: rowLimit) { work.run(row..<min(row + rowLimit, rows), on: self) }
         }
         return result
     }
@@ -76,22 +70,19 @@ extension CPUBackend {
 
 /// A product of quantised rows and a quantised weight.
 private struct IntegerProduct: @unchecked Sendable {
-    let kernels: KernelTable
-    let integerKernels: IntegerKernels
+    let kernels: IntegerKernels
     let weight: QuantizedWeight
-    let rows: Int
     let x: UnsafePointer<Float>
-    let bias: [Float]?
-    let activation: Activation
-    let residual: UnsafeMutablePointer<Float>?
+    let finish: ProductFinish
     let result: UnsafeMutablePointer<Float>
 
     private var layout: QuantizedWeight.Layout { weight.layout }
     private var columns: Int { weight.outputs }
 
-    func run(on backend: CPUBackend) {
-        let (mr, quads) = (integerKernels.mr, layout.quads)
-        let slivers = (rows + mr - 1) / mr
+    /// Computes some rows of the product.
+    func run(_ rows: Range<Int>, on backend: CPUBackend) {
+        let (mr, quads) = (kernels.mr, layout.quads)
+        let slivers = (rows.count + mr - 1) / mr
         // Each task owns whole panels; the tasks are as large as cache and balance allow.
         let cached = max(1, cachedBytes / (4 * layout.panelWords))
         let threads = backend.threadCount
@@ -100,14 +91,21 @@ private struct IntegerProduct: @unchecked Sendable {
         backend.withScratch(slivers * mr * (quads + 1)) { scratch in
             let left = Shared(UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt32.self))
             let scales = Shared(scratch + slivers * mr * quads)
-            backend.pool.parallel(slivers) { quantize($0, left.pointer, scales.pointer) }
+            @Sendable func part(_ sliver: Int) -> Range<Int> {
+                let row = rows.lowerBound + sliver * mr
+                return row..<min(row + mr, rows.upperBound)
+            }
+            backend.pool.parallel(slivers) { sliver in
+                quantize(part(sliver), left.pointer + sliver * mr * quads, scales.pointer + sliver * mr)
+            }
             backend.pool.parallel(tasks) { task in
                 let panels = task * layout.panels / tasks..<(task + 1) * layout.panels / tasks
-                withUnsafeTemporaryAllocation(of: Int32.self, capacity: mr * integerKernels.nr) { sums in
+                withUnsafeTemporaryAllocation(of: Int32.self, capacity: mr * kernels.nr) { sums in
                     guard let sums = sums.baseAddress else { return }
                     for sliver in 0..<slivers {
                         multiply(
-                            sliver, left.pointer + sliver * mr * quads, scales.pointer + sliver * mr, panels, sums)
+                            part(sliver), left.pointer + sliver * mr * quads, scales.pointer + sliver * mr, panels,
+                            sums)
                     }
                 }
             }
@@ -116,46 +114,31 @@ private struct IntegerProduct: @unchecked Sendable {
 
     /// Quantises the rows of a sliver.
     private func quantize(
-        _ sliver: Int, _ left: UnsafeMutablePointer<UInt32>, _ scales: UnsafeMutablePointer<Float>
+        _ rows: Range<Int>, _ target: UnsafeMutablePointer<UInt32>, _ scales: UnsafeMutablePointer<Float>
     ) {
-        let (mr, quads, depth) = (integerKernels.mr, layout.quads, weight.inputs)
-        let count = min(mr, rows - sliver * mr)
-        let target = left + sliver * mr * quads
-        if count < mr { target.update(repeating: 0, count: mr * quads) }
-        for row in 0..<count {
-            scales[sliver * mr + row] =
-                integerKernels.quantizeRow(x + (sliver * mr + row) * depth, depth, zeroPoint, target + row, mr).scale
+        let (mr, depth) = (kernels.mr, weight.inputs)
+        if rows.count < mr { target.update(repeating: 0, count: mr * layout.quads) }
+        for (index, row) in rows.enumerated() {
+            scales[index] = kernels.quantizeRow(x + row * depth, depth, zeroPoint, target + index, mr).scale
         }
     }
 
     /// Computes a sliver's rows of some panels' columns.
     private func multiply(
-        _ sliver: Int, _ left: UnsafePointer<UInt32>, _ scales: UnsafePointer<Float>, _ panels: Range<Int>,
+        _ rows: Range<Int>, _ left: UnsafePointer<UInt32>, _ scales: UnsafePointer<Float>, _ panels: Range<Int>,
         _ sums: UnsafeMutablePointer<Int32>
     ) {
-        let (mr, nr) = (integerKernels.mr, integerKernels.nr)
-        let firstRow = sliver * mr
-        let count = min(mr, rows - firstRow)
+        let nr = kernels.nr
         for panel in panels {
             let column = panel * nr
-            integerKernels.tile(
+            kernels.tile(
                 layout.quads, left, weight.panels + panel * layout.panelWords, weight.starts + column, sums)
-            for row in 0..<count {
-                integerKernels.scaleRow(
-                    sums + row * nr, min(nr, columns - column), weight.scales + column, scales[row],
-                    result + (firstRow + row) * columns + column)
+            for (index, row) in rows.enumerated() {
+                kernels.scaleRow(
+                    sums + index * nr, min(nr, columns - column), weight.scales + column, scales[index],
+                    result + row * columns + column)
             }
         }
-        guard bias != nil || activation != .none || residual != nil else { return }
-        let first = panels.lowerBound * nr
-        let width = min(columns, panels.upperBound * nr) - first
-        withOptionalPointer(bias) { bias in
-            for row in firstRow..<firstRow + count {
-                let position = row * columns + first
-                kernels.finishRow(
-                    result + position, width, bias.map { $0 + first }, activation, nil,
-                    residual.map { UnsafePointer($0 + position) })
-            }
-        }
+        finish.apply(rows, panels.lowerBound * nr..<min(columns, panels.upperBound * nr), of: result)
     }
 }

@@ -1,7 +1,7 @@
 import RuyiKernelTable
 
 /// The greatest depth of the panels that are packed at a time.
-private let panelDepth = 1024
+private let greatestDepth = 1024
 /// Slivers of columns of a panel, which then takes half of a second cache of 1 MiB.
 private let sliversPerPanel = 4
 /// Rows of x that are packed at a time; a weight panel is unpacked once for all of them.
@@ -9,148 +9,109 @@ private let rowLimit = 4032
 
 extension CPUBackend {
     public func linear(
-        _ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, residual: Tensor?
+        _ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, gate: Tensor?, residual: Tensor?
     ) -> Tensor {
         let depth = x.shape.last ?? 0
         let columns = weight.shape.first ?? 0
         precondition(
             weight.rank >= 2 && weight.count == columns * depth, "weight \(weight.shape) does not take x \(x.shape)")
         let shape = Array(x.shape.dropLast()) + [columns]
-        if let residual {
-            precondition(residual.shape == shape, "residual \(residual.shape) is not \(shape)")
-        }
+        let finish = ProductFinish(
+            self, shape: shape, bias: bias, activation: activation, gate: gate, residual: residual)
         let result = empty(shape)
         let rows = x.count / max(depth, 1)
         let source = dense(x)
-        let usable = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
-        let addend = residual.map(dense)
-        let biases = vector(bias, count: columns, "bias")
-        var row = 0
-        while row < rows {
-            let count = min(rowLimit, rows - row)
-            product(
-                Operand(x: source.floatPointer + row * depth, rows: count, depth: depth), usable, columns: columns,
-                finish: Finish(
-                    bias: biases, activation: activation, residual: addend.map { $0.floatPointer + row * columns }),
-                into: result.floatPointer + row * columns)
-            row += count
+        let work = ProductWork(
+            kernels: kernels, x: source.floatPointer, depth: depth,
+            weight: weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight), finish: finish,
+            result: result.floatPointer)
+        withExtendedLifetime(source) {
+            for row in stride(from: 0, to: rows, by: rowLimit) { work.run(row..<min(row + rowLimit, rows), on: self) }
         }
         return result
     }
+}
 
-    /// The left side of a product: dense rows.
-    private struct Operand: @unchecked Sendable {
-        let x: UnsafePointer<Float>
-        let rows: Int
-        let depth: Int
+/// The product of rows of floats and a weight that is unpacked panel by panel.
+private struct ProductWork: @unchecked Sendable {
+    let kernels: KernelTable
+    let x: UnsafePointer<Float>
+    let depth: Int
+    let weight: Tensor
+    let finish: ProductFinish
+    let result: UnsafeMutablePointer<Float>
+
+    private var columns: Int { finish.columns }
+    private var columnSlivers: Int { (columns + kernels.nr - 1) / kernels.nr }
+    /// The depth in equal parts.
+    private var panelDepth: Int {
+        let panels = max(1, (depth + greatestDepth - 1) / greatestDepth)
+        return (depth + panels - 1) / panels
     }
 
-    /// What happens to a row once its sums are complete.
-    private struct Finish: @unchecked Sendable {
-        let bias: [Float]?
-        let activation: Activation
-        let residual: UnsafeMutablePointer<Float>?
-
-        var isNeeded: Bool { bias != nil || activation != .none || residual != nil }
-    }
-
-    private func product(
-        _ operand: Operand, _ weight: Tensor, columns: Int, finish: Finish, into result: UnsafeMutablePointer<Float>
-    ) {
-        let (rows, depth) = (operand.rows, operand.depth)
-        let (mr, nr) = (kernels.mr, kernels.nr)
-        let rowSlivers = (rows + mr - 1) / mr
-        let columnSlivers = (columns + nr - 1) / nr
-        let kernels = kernels
+    /// Computes some rows of the product.
+    func run(_ rows: Range<Int>, on backend: CPUBackend) {
+        let mr = kernels.mr
+        let rowSlivers = (rows.count + mr - 1) / mr
         // Each task owns whole slivers of columns; the tasks are as large as cache and balance allow.
-        let rounds = (columnSlivers + sliversPerPanel * pool.threadCount - 1) / (sliversPerPanel * pool.threadCount)
-        let tasks = min(columnSlivers, rounds * pool.threadCount)
-        let widest = (columnSlivers + tasks - 1) / tasks
-        let panels = max(1, (depth + panelDepth - 1) / panelDepth)
-        let panelDepth = (depth + panels - 1) / panels
-        let target = Shared(result)
-        withScratch(rowSlivers * mr * depth) { packed in
+        let threads = backend.threadCount
+        let rounds = (columnSlivers + sliversPerPanel * threads - 1) / (sliversPerPanel * threads)
+        let tasks = min(columnSlivers, rounds * threads)
+        let widest = (columnSlivers + max(tasks, 1) - 1) / max(tasks, 1)
+        backend.withScratch(rowSlivers * mr * depth) { packed in
             let left = Shared(packed)
-            pool.parallel(rowSlivers) { sliver in
+            backend.pool.parallel(rowSlivers) { sliver in
+                let row = rows.lowerBound + sliver * mr
                 kernels.packLeft(
-                    operand.x + sliver * mr * depth, depth, min(mr, rows - sliver * mr), depth,
-                    left.pointer + sliver * mr * depth)
+                    x + row * depth, depth, min(mr, rows.upperBound - row), depth, left.pointer + sliver * mr * depth)
             }
-            pool.parallel(tasks) { task in
+            backend.pool.parallel(tasks) { task in
                 let slivers = task * columnSlivers / tasks..<(task + 1) * columnSlivers / tasks
-                withScratch(widest * nr * panelDepth + mr * nr) { panel in
-                    Panel(
-                        kernels: kernels, rows: rows, columns: columns, depth: depth, panelDepth: panelDepth,
-                        slivers: slivers
-                    ).multiply(
-                        left.pointer, weight, scratch: panel, finish: finish, into: target.pointer)
+                backend.withScratch((widest * panelDepth + mr) * kernels.nr) { scratch in
+                    multiply(left.pointer, rows, slivers, scratch)
                 }
             }
         }
     }
 
-    /// The columns of a product that one task computes.
-    private struct Panel {
-        let kernels: KernelTable
-        let rows: Int
-        let columns: Int
-        let depth: Int
-        let panelDepth: Int
-        let slivers: Range<Int>
-
-        func multiply(
-            _ left: UnsafePointer<Float>, _ weight: Tensor, scratch: UnsafeMutablePointer<Float>, finish: Finish,
-            into result: UnsafeMutablePointer<Float>
-        ) {
-            guard let element = weight.dtype.element else { return }
-            let (mr, nr) = (kernels.mr, kernels.nr)
-            let elementBytes = weight.dtype.byteCount
-            let edge = scratch + slivers.count * nr * panelDepth
-            var start = 0
-            repeat {
-                let count = min(panelDepth, depth - start)
-                let isLast = start + count == depth
-                for (index, sliver) in slivers.enumerated() {
-                    kernels.packRight(
-                        element, weight.rawPointer + (sliver * nr * depth + start) * elementBytes, depth,
-                        min(nr, columns - sliver * nr), count, scratch + index * nr * count)
-                }
-                for rowStart in stride(from: 0, to: rows, by: mr) {
-                    let a = left + rowStart * depth + start * mr
-                    let rowCount = min(mr, rows - rowStart)
-                    // While its slivers of columns are worked on, the next sliver of rows is fetched.
-                    let next = a + (rowStart + mr < rows ? mr * depth : 0)
-                    let step = (4 * mr + slivers.count - 1) / slivers.count
-                    for (index, sliver) in slivers.enumerated() {
-                        let b = UnsafePointer(scratch + index * nr * count)
-                        let c = result + rowStart * columns + sliver * nr
-                        let columnCount = min(nr, columns - sliver * nr)
-                        let ahead = UnsafeRawPointer(next) + index * count * step
-                        if rowCount == mr && columnCount == nr {
-                            kernels.tile(count, a, b, c, columns, start > 0, ahead, step)
-                        } else {
-                            kernels.tile(count, a, b, edge, nr, false, ahead, step)
-                            addEdge(edge, nr, to: c, columns, rowCount, columnCount, accumulate: start > 0)
-                        }
-                    }
-                    if isLast && finish.isNeeded { finishRows(rowStart..<rowStart + rowCount, finish, result) }
-                }
-                start += count
-            } while start < depth
-        }
-
-        private func finishRows(_ range: Range<Int>, _ finish: Finish, _ result: UnsafeMutablePointer<Float>) {
-            let first = slivers.lowerBound * kernels.nr
-            let count = min(columns, slivers.upperBound * kernels.nr) - first
-            withOptionalPointer(finish.bias) { bias in
-                for row in range {
-                    let position = row * columns + first
-                    kernels.finishRow(
-                        result + position, count, bias.map { $0 + first }, finish.activation, nil,
-                        finish.residual.map { UnsafePointer($0 + position) })
-                }
+    /// Computes some slivers of columns.
+    private func multiply(
+        _ left: UnsafePointer<Float>, _ rows: Range<Int>, _ slivers: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        guard let element = weight.dtype.element else { return }
+        let (mr, nr) = (kernels.mr, kernels.nr)
+        let range = slivers.lowerBound * nr..<min(slivers.upperBound * nr, columns)
+        let edge = scratch + slivers.count * nr * panelDepth
+        // While the slivers of columns are worked on, the next sliver of rows is fetched, a part with each of them.
+        let step = (4 * mr + slivers.count - 1) / slivers.count
+        var start = 0
+        repeat {
+            let count = min(panelDepth, depth - start)
+            for (index, sliver) in slivers.enumerated() {
+                kernels.packRight(
+                    element, weight.rawPointer + (sliver * nr * depth + start) * weight.dtype.byteCount, depth,
+                    min(nr, columns - sliver * nr), count, scratch + index * nr * count)
             }
-        }
+            for row in stride(from: rows.lowerBound, to: rows.upperBound, by: mr) {
+                let a = left + (row - rows.lowerBound) * depth + start * mr
+                let rowCount = min(mr, rows.upperBound - row)
+                let next = UnsafeRawPointer(row + mr < rows.upperBound ? a + mr * depth : a)
+                for (index, sliver) in slivers.enumerated() {
+                    let b = UnsafePointer(scratch + index * nr * count)
+                    let c = result + row * columns + sliver * nr
+                    let columnCount = min(nr, columns - sliver * nr)
+                    let ahead = next + index * count * step
+                    if rowCount == mr && columnCount == nr {
+                        kernels.tile(count, a, b, c, columns, start > 0, ahead, step)
+                    } else {
+                        kernels.tile(count, a, b, edge, nr, false, ahead, step)
+                        addEdge(edge, nr, to: c, columns, rowCount, columnCount, accumulate: start > 0)
+                    }
+                }
+                if start + count == depth { finish.apply(row..<row + rowCount, range, of: result) }
+            }
+            start += count
+        } while start < depth
     }
 }
 

@@ -215,7 +215,8 @@ struct WinogradWork: @unchecked Sendable {
                         let length = min(2 * count, width - 2 * column)
                         kernels.combine(values + 2 * lane, 1, nil, bias?[output] ?? 0, length, target + position, false)
                         if let addend {
-                            kernels.combine(target + position, 1, addend + position, 1, length, target + position, false)
+                            kernels.combine(
+                                target + position, 1, addend + position, 1, length, target + position, false)
                         }
                     }
                 }
