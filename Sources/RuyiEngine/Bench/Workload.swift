@@ -31,7 +31,7 @@ struct Workload: Sendable {
     }
 
     /// Everything that can be measured, in the order in which it runs.
-    static let all = linears + attentions + convolutions + rows + models
+    static let all = linears + integerLinears + attentions + convolutions + rows + models
 
     // MARK: Matrix products
 
@@ -47,6 +47,24 @@ struct Workload: Sendable {
             let x = random([rows, input], on: backend)
             let weight = RandomValues(spread: 0.02).tensor([output, input], dtype: dtype, seed: 1)
             let bias = RandomValues().tensor([output], dtype: dtype, seed: 2)
+            return { backend.linear(x, weight: weight, bias: bias, activation: .none, residual: nil) }
+        }
+    }
+
+    private static let integerLinears = [(2816, 2816), (2816, 12_288), (3072, 12_288)].flatMap { input, output in
+        [2048, 4096].map { integerLinear(input, output, rows: $0) }
+    }
+
+    /// Activations are quantised in every run, the weight beforehand.
+    private static func integerLinear(_ input: Int, _ output: Int, rows: Int) -> Workload {
+        let operations = 2 * Double(rows) * Double(input) * Double(output)
+        return Workload("linear-int8-\(input)x\(output)-\(rows)", .operations(operations)) { backend throws(Fault) in
+            let x = random([rows, input], on: backend)
+            let bias = RandomValues().tensor([output], dtype: .bf16, seed: 2)
+            let weight = RandomValues(spread: 0.02).tensor([output, input], dtype: .bf16, seed: 1)
+            guard let weight = backend.quantize(weight) else {
+                preconditionFailure("a weight of \(input) inputs can be quantised")
+            }
             return { backend.linear(x, weight: weight, bias: bias, activation: .none, residual: nil) }
         }
     }
