@@ -18,10 +18,13 @@ public struct IntegerKernels: Sendable {
             _ step: Int
         ) -> (scale: Float, sum: Int32)
     /// `sums[mr][nr] = start[nr] + Σ_k a[k][mr] · b[k][nr]`; a sum that is too large wraps around.
+    ///
+    /// Meanwhile the second cache is asked for what will be needed soon, from `ahead` on in `quads` steps of `step`
+    /// bytes.
     public let tile:
         @Sendable (
             _ quads: Int, _ a: UnsafePointer<UInt32>, _ b: UnsafePointer<UInt32>, _ start: UnsafePointer<Int32>,
-            _ sums: UnsafeMutablePointer<Int32>
+            _ sums: UnsafeMutablePointer<Int32>, _ ahead: UnsafeRawPointer, _ step: Int
         ) -> Void
     /// `y = sum · columnScale · rowScale` over one row.
     public let scaleRow:
@@ -39,7 +42,8 @@ public struct IntegerKernels: Sendable {
             ) -> (scale: Float, sum: Int32),
         tile:
             @escaping @Sendable (
-                Int, UnsafePointer<UInt32>, UnsafePointer<UInt32>, UnsafePointer<Int32>, UnsafeMutablePointer<Int32>
+                Int, UnsafePointer<UInt32>, UnsafePointer<UInt32>, UnsafePointer<Int32>, UnsafeMutablePointer<Int32>,
+                UnsafeRawPointer, Int
             ) -> Void,
         scaleRow:
             @escaping @Sendable (

@@ -96,7 +96,7 @@ private let width = Integers.scalarCount
 /// The rows are spelled out so that every sum stays in a register.
 private func multiplyIntegerTile(
     _ quads: Int, _ a: UnsafePointer<UInt32>, _ b: UnsafePointer<UInt32>, _ start: UnsafePointer<Int32>,
-    _ sums: UnsafeMutablePointer<Int32>
+    _ sums: UnsafeMutablePointer<Int32>, _ ahead: UnsafeRawPointer, _ step: Int
 ) {
     var r0 = SumRow(start)
     #if LEVEL_AVX512 || LEVEL_AVX2
@@ -120,6 +120,7 @@ private func multiplyIntegerTile(
     #endif
     var left = a
     var right = b
+    var soon = ahead
     for _ in 0..<quads {
         let columns = Right(right)
         r0.add(left[0], columns)
@@ -142,6 +143,8 @@ private func multiplyIntegerTile(
             r12.add(left[12], columns)
             r13.add(left[13], columns)
         #endif
+        kernel_prefetch_second(soon)
+        soon += step
         left += integerTileRows
         right += SumRow.columns
     }

@@ -129,10 +129,15 @@ private struct IntegerProduct: @unchecked Sendable {
         _ sums: UnsafeMutablePointer<Int32>
     ) {
         let nr = kernels.nr
+        // While the panels are worked on, the next sliver of rows is fetched, a part with each of them.
+        let step = (4 * kernels.mr + panels.count - 1) / panels.count
+        var ahead = UnsafeRawPointer(left + kernels.mr * layout.quads)
         for panel in panels {
             let column = panel * nr
             kernels.tile(
-                layout.quads, left, weight.panels + panel * layout.panelWords, weight.starts + column, sums)
+                layout.quads, left, weight.panels + panel * layout.panelWords, weight.starts + column, sums, ahead,
+                step)
+            ahead += layout.quads * step
             for (index, row) in rows.enumerated() {
                 kernels.scaleRow(
                     sums + index * nr, min(nr, columns - column), weight.scales + column, scales[index],
