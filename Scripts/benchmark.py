@@ -143,6 +143,15 @@ def all_rows(names):
     return list({row.workload: row for row in reversed(rows)}.values())[::-1]
 
 
+# What one thread and all threads are compared on, and what is run on more and more tokens.
+ON_ALL_THREADS = [
+    "linear-bf16-2816x2816-2048", "linear-bf16-2816x12288-2048", "linear-int8-2816x12288-2048", "attention-16x176-4096",
+    "attention-24x128-4096", "convolution-512-4x92x160", "convolution-128-4x368x640", "group-norm-silu-128-4x368x640",
+    "gelu-4096x12288",
+]
+OF_GROWING_LENGTH = ["ruyi-block-1008", "ruyi-block-2048", "ruyi-block-6048", "ruyi-block-12096"]
+
+
 # ---------------------------------------------------------------------------------------- Measuring
 
 
@@ -198,6 +207,19 @@ def compare(row, ruyi, runs, seconds_left):
     return results
 
 
+def scaling(ruyi, path, runs):
+    """Seconds of one thread and of all, in turns, by workload."""
+    single = Ruyi(path, 1)
+    found = []
+    for name in ON_ALL_THREADS:
+        for side in (ruyi, single):
+            side.run(name)
+        pairs = [(single.run(name)["seconds"][0], ruyi.run(name)["seconds"][0]) for _ in range(runs)]
+        found.append(report.Scaling(name, *(statistics.median(times) for times in zip(*pairs))))
+    single.close()
+    return found
+
+
 def main():
     parser = argparse.ArgumentParser(prog="Scripts/benchmark", description="Compares ruyi with PyTorch on this machine.")
     parser.add_argument("--quick", action="store_true", help="a few rows and three runs each, printed and not written")
@@ -216,7 +238,8 @@ def main():
     started = time.monotonic()
     warnings.filterwarnings("ignore", category=UserWarning, module="torch.ao")  # Its quantization is to be moved.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
-    ruyi = Ruyi(".build/release/ruyi", options.threads)
+    path = ".build/release/ruyi"
+    ruyi = Ruyi(path, options.threads)
     threads = ruyi.machine["threads"]
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -238,6 +261,10 @@ def main():
                 report.progress(result)
             page.results += results
         gc.collect()
+    if not options.quick and not options.filter:
+        if threads > 1:
+            page.scalings = scaling(ruyi, path, runs)
+        page.lengths = [ruyi.run(name) for name in OF_GROWING_LENGTH]
     ruyi.measure_peak()
     page.machine = ruyi.machine
     ruyi.close()

@@ -44,6 +44,13 @@ class Result:
         return "yes" if self.ratio >= self.least else "no"
 
 
+class Scaling:
+    """A workload on one thread and on all."""
+
+    def __init__(self, name, single, all_threads):
+        self.name, self.single, self.all_threads = name, single, all_threads
+
+
 COLUMNS = "%-32s %10s %6s  %-38s %10s %6s %6s  %-14s %s"
 
 
@@ -124,6 +131,7 @@ class Page:
         self.machine, self.version, self.threads = ruyi.machine, ruyi.version, threads
         self.torch, self.libraries = torch.__version__, libraries(torch)
         self.results, self.left_out, self.loading = [], [], None
+        self.scalings, self.lengths = [], []
         self.load = os.getloadavg()[0]
         if self.is_busy():
             note("the machine is busy (load %.1f): the figures are not to be relied on" % self.load)
@@ -143,6 +151,8 @@ class Page:
         parts = [
             "# Benchmarks\n\nWritten by `Scripts/benchmark`; a new run replaces it.\n\n" + self.environment(),
             *(self.section(kind) for kind in dict.fromkeys(result.kind for result in self.results)),
+            *([self.scaling()] if self.scalings else []),
+            *([self.growth()] if self.lengths else []),
             self.closing(),
         ]
         return "\n".join(parts)
@@ -187,6 +197,32 @@ class Page:
             said = ["%s reaches %.0f %%" % (name, 100 * share) for name, share in shares.items()]
             lines.append("\nA block has to reach %.0f %% of the float32 peak: %s. Its operations are counted as those of "
                          "its matrix products." % (100 * BLOCK_PEAK, ", ".join(said)))
+        return "\n".join(lines) + "\n"
+
+    def scaling(self):
+        lines = [
+            "## Threads\n",
+            "| work | 1 thread | %d threads | times as fast |" % self.threads,
+            "| --- | ---: | ---: | ---: |",
+        ]
+        for item in self.scalings:
+            lines.append("| %s | %s | %s | **%.2f** |" % (
+                item.name, duration(item.single), duration(item.all_threads), item.single / item.all_threads))
+        lines.append("\nThe element-wise rows are bound by memory, which one thread already uses to a large part.")
+        return "\n".join(lines) + "\n"
+
+    def growth(self):
+        lines = [
+            "## Length\n",
+            "A block's matrix products grow as its tokens do, its attention as their square. The rate over both stays "
+            "the same, so nothing else grows:\n",
+            "| work | time | rate | of peak | peak memory |",
+            "| --- | ---: | ---: | ---: | ---: |",
+        ]
+        for answer in self.lengths:
+            lines.append("| %s | %s | %.0f GFLOP/s | %.0f %% | %.0f MiB |" % (
+                answer["name"], duration(answer["seconds"][0]), answer["rate"],
+                100 * answer["rate"] / self.machine["peak_gflops"], answer["memory_bytes"] / (1 << 20)))
         return "\n".join(lines) + "\n"
 
     def closing(self):

@@ -167,16 +167,18 @@ struct Workload: Sendable {
     // MARK: Parts of models
 
     private static let models = [
-        block(frames: 2, rows: 32, columns: 32), block(frames: 6, rows: 24, columns: 42),
+        block(frames: 1, rows: 24, columns: 42), block(frames: 2, rows: 32, columns: 32),
+        block(frames: 6, rows: 24, columns: 42), block(frames: 12, rows: 24, columns: 42, isLong: true),
         Workload("ruyi-vae-last-368x640", .operations(RuyiWorkloads.lastUpBlockOperations(height: 368, width: 640))) {
             backend throws(Fault) in
             try RuyiWorkloads.lastUpBlock(height: 368, width: 640, on: backend)
         },
     ]
 
-    private static func block(frames: Int, rows: Int, columns: Int) -> Workload {
+    private static func block(frames: Int, rows: Int, columns: Int, isLong: Bool = false) -> Workload {
         let tokens = frames * rows * columns
-        return Workload("ruyi-block-\(tokens)", .operations(RuyiWorkloads.blockOperations(tokens: tokens))) {
+        let operations = RuyiWorkloads.blockOperations(tokens: tokens)
+        return Workload("ruyi-block-\(tokens)", .operations(operations), isLong: isLong) {
             backend throws(Fault) in
             try RuyiWorkloads.block(frames: frames, rows: rows, columns: columns, on: backend)
         }
