@@ -6,5 +6,6 @@ public let kernels = KernelTable(
     convert: convert, packPlanes: packPlanes, finishRow: finishRow, normalizeRow: normalizeRow, rotateRow: rotateRow,
     moments: moments,
     affine: affine, combine: combine, exponentials: exponentials, gated: gated, softmaxTile: softmaxTile,
+    maskTile: maskTile, addRows: addRows, partialTile: partialTile,
     transformWeights: transformWeights,
     transformInput: transformInput, transformOutput: transformOutput, scaleColumns: scaleColumns)
