@@ -19,7 +19,8 @@ public enum Activation: Sendable, CaseIterable {
 
 /// Kernels of one instruction-set level.
 ///
-/// Every function works on one thread and on memory that the caller has sized.
+/// Every function works on one thread and on memory that the caller has sized. One that `streams` writes its result
+/// past the caches, if the address is a multiple of a vector; `endStreams` then has to follow on the same thread.
 ///
 /// Matrix products are made of tiles of `mr × nr`. The left operand is packed in slivers `[k][mr]`, the right one in
 /// slivers `[k][nr]`, both padded with zeros; a tile is the sum over k of outer products of their rows.
@@ -62,37 +63,39 @@ public struct KernelTable: Sendable {
             _ source: UnsafePointer<Float>, _ stride: Int, _ planes: Int, _ width: Int, _ step: Int,
             _ target: UnsafeMutablePointer<Float>
         ) -> Void
-    /// Finishes a row of a product in place: `x = residual + activation(x + bias)`; absent parts are skipped.
+    /// Finishes a row of a product in place: `x = residual + gate · activation(x + bias)`; absent parts are skipped.
     public let finishRow:
         @Sendable (
             _ x: UnsafeMutablePointer<Float>, _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Activation,
-            _ residual: UnsafePointer<Float>?
+            _ gate: UnsafePointer<Float>?, _ residual: UnsafePointer<Float>?
         ) -> Void
     /// `y = (x − mean) / sqrt(variance + epsilon) · gain + offset` over one row; absent gain is 1, absent offset 0.
     public let normalizeRow:
         @Sendable (
             _ x: UnsafePointer<Float>, _ count: Int, _ epsilon: Float, _ gain: UnsafePointer<Float>?,
-            _ offset: UnsafePointer<Float>?, _ y: UnsafeMutablePointer<Float>
+            _ offset: UnsafePointer<Float>?, _ y: UnsafeMutablePointer<Float>, _ streams: Bool
         ) -> Void
     /// Rotates neighbouring pairs: `y = x · cos + rotate(x) · sin` with `rotate(x0, x1) = (−x1, x0)`.
     public let rotateRow:
         @Sendable (
-            _ x: UnsafeMutablePointer<Float>, _ count: Int, _ cosines: UnsafePointer<Float>,
-            _ sines: UnsafePointer<Float>
+            _ x: UnsafePointer<Float>, _ count: Int, _ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>,
+            _ y: UnsafeMutablePointer<Float>, _ streams: Bool
         ) -> Void
+    /// Lets other threads see what was written past the caches.
+    public let endStreams: @Sendable () -> Void
     /// Mean and sum of squared deviations of `count` values.
     public let moments: @Sendable (_ x: UnsafePointer<Float>, _ count: Int) -> (mean: Float, deviation: Float)
     /// `y = activation(x · gain + offset)` with scalar gain and offset.
     public let affine:
         @Sendable (
             _ x: UnsafePointer<Float>, _ count: Int, _ gain: Float, _ offset: Float, _ activation: Activation,
-            _ y: UnsafeMutablePointer<Float>
+            _ y: UnsafeMutablePointer<Float>, _ streams: Bool
         ) -> Void
     /// `y = left · a + right · b`; an absent right operand counts as `b`.
     public let combine:
         @Sendable (
             _ left: UnsafePointer<Float>, _ a: Float, _ right: UnsafePointer<Float>?, _ b: Float, _ count: Int,
-            _ y: UnsafeMutablePointer<Float>
+            _ y: UnsafeMutablePointer<Float>, _ streams: Bool
         ) -> Void
     /// `y = e^x`.
     public let exponentials:
@@ -101,7 +104,7 @@ public struct KernelTable: Sendable {
     public let gated:
         @Sendable (
             _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ activation: Activation, _ count: Int,
-            _ y: UnsafeMutablePointer<Float>
+            _ y: UnsafeMutablePointer<Float>, _ streams: Bool
         ) -> Void
     /// One step of an online softmax to base 2 over a transposed tile of scores `[keys][nr]`.
     ///
@@ -165,30 +168,33 @@ public struct KernelTable: Sendable {
         packPlanes: @escaping @Sendable (UnsafePointer<Float>, Int, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
         finishRow:
             @escaping @Sendable (
-                UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>?, Activation, UnsafePointer<Float>?
+                UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>?, Activation, UnsafePointer<Float>?,
+                UnsafePointer<Float>?
             ) -> Void,
         normalizeRow:
             @escaping @Sendable (
                 UnsafePointer<Float>, Int, Float, UnsafePointer<Float>?, UnsafePointer<Float>?,
-                UnsafeMutablePointer<Float>
+                UnsafeMutablePointer<Float>, Bool
             ) -> Void,
         rotateRow:
             @escaping @Sendable (
-                UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>
+                UnsafePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>,
+                Bool
             ) -> Void,
+        endStreams: @escaping @Sendable () -> Void,
         moments: @escaping @Sendable (UnsafePointer<Float>, Int) -> (mean: Float, deviation: Float),
         affine:
             @escaping @Sendable (
-                UnsafePointer<Float>, Int, Float, Float, Activation, UnsafeMutablePointer<Float>
+                UnsafePointer<Float>, Int, Float, Float, Activation, UnsafeMutablePointer<Float>, Bool
             ) -> Void,
         combine:
             @escaping @Sendable (
-                UnsafePointer<Float>, Float, UnsafePointer<Float>?, Float, Int, UnsafeMutablePointer<Float>
+                UnsafePointer<Float>, Float, UnsafePointer<Float>?, Float, Int, UnsafeMutablePointer<Float>, Bool
             ) -> Void,
         exponentials: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
         gated:
             @escaping @Sendable (
-                UnsafePointer<Float>, UnsafePointer<Float>, Activation, Int, UnsafeMutablePointer<Float>
+                UnsafePointer<Float>, UnsafePointer<Float>, Activation, Int, UnsafeMutablePointer<Float>, Bool
             ) -> Void,
         softmaxTile:
             @escaping @Sendable (
@@ -221,6 +227,7 @@ public struct KernelTable: Sendable {
         self.finishRow = finishRow
         self.normalizeRow = normalizeRow
         self.rotateRow = rotateRow
+        self.endStreams = endStreams
         self.moments = moments
         self.affine = affine
         self.combine = combine

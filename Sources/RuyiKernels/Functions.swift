@@ -12,15 +12,7 @@ func exponential(_ x: Vector) -> Vector {
     let magic = Vector(repeating: 12_582_912)
     let shifted = magic.adding(clamped, times: Vector(repeating: 1.44269504))
     let n = shifted - magic
-    var r = clamped.adding(n, times: Vector(repeating: -0.693359375))
-    r = r.adding(n, times: Vector(repeating: 2.12194440e-4))
-    var p = Vector(repeating: 1.9875691500e-4)
-    p = Vector(repeating: 1.3981999507e-3).adding(p, times: r)
-    p = Vector(repeating: 8.3334519073e-3).adding(p, times: r)
-    p = Vector(repeating: 4.1665795894e-2).adding(p, times: r)
-    p = Vector(repeating: 1.6666665459e-1).adding(p, times: r)
-    p = Vector(repeating: 5.0000001201e-1).adding(p, times: r)
-    let result = (Vector(repeating: 1) + r).adding(p, times: r * r)
+    let result = reducedExponential(clamped, n)
     // 2ⁿ is applied in two halves, so that n = 128 does not overflow on the way.
     let exponent = unsafeBitCast(shifted, to: Bits.self) &- Bits(repeating: 0x4B40_0000)
     let half = unsafeBitCast(unsafeBitCast(exponent, to: SignedBits.self) &>> 1, to: Bits.self)
@@ -42,10 +34,30 @@ func exponential(_ x: Vector) -> Vector {
     typealias SignedBits = SIMD4<Int32>
 #endif
 
-/// `1 / (1 + e^−x)`.
+/// `e^x` for `x ≤ 0`, which cannot overflow and so needs one scaling instead of two; NaN stays NaN.
 @inline(__always)
-func sigmoid(_ x: Vector) -> Vector {
-    Vector(repeating: 1) / (Vector(repeating: 1) + exponential(-x))
+func exponentialOfNegative(_ x: Vector) -> Vector {
+    let low = Vector(repeating: -87.3365448)
+    let magic = Vector(repeating: 12_582_912)
+    let shifted = magic.adding(x.maximum(low), times: Vector(repeating: 1.44269504))
+    let n = shifted - magic
+    let scale = unsafeBitCast((unsafeBitCast(shifted, to: Bits.self) &+ Bits(repeating: 127)) &<< 23, to: Vector.self)
+    let result = reducedExponential(x.maximum(low), n) * scale
+    return result.replacing(with: Vector(repeating: 0), where: x .< low)
+}
+
+/// `e^(x − n ln 2)` for the nearest integer n to `x / ln 2`.
+@inline(__always)
+private func reducedExponential(_ x: Vector, _ n: Vector) -> Vector {
+    var r = x.adding(n, times: Vector(repeating: -0.693359375))
+    r = r.adding(n, times: Vector(repeating: 2.12194440e-4))
+    var p = Vector(repeating: 1.9875691500e-4)
+    p = Vector(repeating: 1.3981999507e-3).adding(p, times: r)
+    p = Vector(repeating: 8.3334519073e-3).adding(p, times: r)
+    p = Vector(repeating: 4.1665795894e-2).adding(p, times: r)
+    p = Vector(repeating: 1.6666665459e-1).adding(p, times: r)
+    p = Vector(repeating: 5.0000001201e-1).adding(p, times: r)
+    return (Vector(repeating: 1) + r).adding(p, times: r * r)
 }
 
 /// The upper tail of the normal distribution, `½ erfc(x / √2)` for `x ≥ 0`: `e^(−x²/2) · t · p(t)` with `t = 1 / (1 +
@@ -65,23 +77,56 @@ func normalTail(_ x: Vector) -> Vector {
     p = Vector(repeating: 0.10181017965078354).adding(p, times: t)
     p = Vector(repeating: 0.10754293203353882).adding(p, times: t)
     p = Vector(repeating: 0.10772065073251724).adding(p, times: t)
-    return exponential(x * x * Vector(repeating: -0.5)) * t * p
+    return exponentialOfNegative(x * x * Vector(repeating: -0.5)) * t * p
 }
 
-@inline(__always)
-func apply(_ activation: Activation, _ x: Vector) -> Vector {
-    switch activation {
-    case .none: return x
-    case .silu: return x * sigmoid(x)
-    case .quickGelu: return x * sigmoid(x * Vector(repeating: 1.702))
-    case .geluTanh:
-        // ½(1 + tanh u) = sigmoid(2u) with u = √(2/π) (x + 0.044715 x³)
+/// A pointwise function.
+///
+/// The functions are types, so that a loop over a row is compiled for each of them and chosen once a row.
+protocol PointwiseFunction {
+    static func of(_ x: Vector) -> Vector
+}
+
+enum Identity: PointwiseFunction {
+    @inline(__always) static func of(_ x: Vector) -> Vector { x }
+}
+
+/// `x · sigmoid(x)`.
+enum SiLU: PointwiseFunction {
+    @inline(__always) static func of(_ x: Vector) -> Vector { x.timesSigmoid(of: x) }
+}
+
+/// `x · sigmoid(1.702 x)`.
+enum QuickGELU: PointwiseFunction {
+    @inline(__always) static func of(_ x: Vector) -> Vector { x.timesSigmoid(of: x * Vector(repeating: 1.702)) }
+}
+
+/// `½ x (1 + tanh u) = x · sigmoid(2u)` with `u = √(2/π) (x + 0.044715 x³)`.
+enum TanhGELU: PointwiseFunction {
+    @inline(__always) static func of(_ x: Vector) -> Vector {
         let cubic = x.adding(x * x * x, times: Vector(repeating: 0.044715))
-        return x * sigmoid(cubic * Vector(repeating: 1.5957691216057308))
-    case .gelu:
-        // x Φ(x) = x − x (1 − Φ(x)); below zero the tail itself is Φ(x).
-        let magnitude = x.replacing(with: -x, where: x .< Vector(repeating: 0)).minimum(Vector(repeating: 20))
+        return x.timesSigmoid(of: cubic * Vector(repeating: 1.5957691216057308))
+    }
+}
+
+/// `x Φ(x) = x − x (1 − Φ(x))`; below zero the tail itself is Φ(x).
+enum GELU: PointwiseFunction {
+    @inline(__always) static func of(_ x: Vector) -> Vector {
+        let magnitude = x.magnitude.minimum(Vector(repeating: 20))
         let tail = magnitude * normalTail(magnitude)
-        return (x - tail).replacing(with: -tail, where: x .< Vector(repeating: 0))
+        return x.maximum(Vector(repeating: 0)) - tail
+    }
+}
+
+extension Vector {
+    @inline(__always) var magnitude: Vector {
+        unsafeBitCast(unsafeBitCast(self, to: Bits.self) & Bits(repeating: 0x7FFF_FFFF), to: Vector.self)
+    }
+
+    /// `self / (1 + e^−x)`, with the exponential of `−|x|`, which cannot overflow.
+    @inline(__always) func timesSigmoid(of x: Vector) -> Vector {
+        let e = exponentialOfNegative(-x.magnitude)
+        let numerator = (self * e).replacing(with: self, where: x .>= Vector(repeating: 0))
+        return numerator / (Vector(repeating: 1) + e)
     }
 }

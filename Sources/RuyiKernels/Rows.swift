@@ -1,15 +1,26 @@
+import CKernelIntrinsics
 import RuyiKernelTable
 
 func finishRow(
     _ x: UnsafeMutablePointer<Float>, _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Activation,
-    _ residual: UnsafePointer<Float>?
+    _ gate: UnsafePointer<Float>?, _ residual: UnsafePointer<Float>?
 ) {
-    forEachVector(count, x) { index, valid in
-        var value = load(x, index, valid)
-        if let bias { value += load(bias, index, valid) }
-        value = apply(activation, value)
-        if let residual { value += load(residual, index, valid) }
-        return value
+    @inline(__always) func finish<F: PointwiseFunction>(_ function: F.Type) {
+        forEachVector(count, x) { index, valid in
+            var value = load(x, index, valid)
+            if let bias { value += load(bias, index, valid) }
+            value = F.of(value)
+            if let gate { value *= load(gate, index, valid) }
+            if let residual { value += load(residual, index, valid) }
+            return value
+        }
+    }
+    switch activation {
+    case .none: finish(Identity.self)
+    case .silu: finish(SiLU.self)
+    case .quickGelu: finish(QuickGELU.self)
+    case .geluTanh: finish(TanhGELU.self)
+    case .gelu: finish(GELU.self)
     }
 }
 
@@ -17,6 +28,7 @@ func finishRow(
 /// error does not grow with the length.
 func moments(_ x: UnsafePointer<Float>, _ count: Int) -> (mean: Float, deviation: Float) {
     let blockLength = 1024
+    if count <= blockLength { return blockMoments(x, count) }
     var mean = 0.0
     var deviation = 0.0
     var seen = 0.0
@@ -36,18 +48,24 @@ func moments(_ x: UnsafePointer<Float>, _ count: Int) -> (mean: Float, deviation
 }
 
 @inline(__always)
-private func blockMoments(_ x: UnsafePointer<Float>, _ count: Int) -> (Float, Float) {
+private func blockMoments(_ x: UnsafePointer<Float>, _ count: Int) -> (mean: Float, deviation: Float) {
     var sum0 = Vector.zero
     var sum1 = Vector.zero
+    var sum2 = Vector.zero
+    var sum3 = Vector.zero
     var index = 0
-    while index + 2 * lanes <= count {
+    while index + 4 * lanes <= count {
         sum0 += x.vector(index)
         sum1 += x.vector(index + lanes)
-        index += 2 * lanes
+        sum2 += x.vector(index + 2 * lanes)
+        sum3 += x.vector(index + 3 * lanes)
+        index += 4 * lanes
     }
-    var sum = total(sum0 + sum1)
-    for rest in index..<count { sum += x[rest] }
-    let mean = sum / Float(count)
+    while index < count {
+        sum0 += load(x, index, min(lanes, count - index))
+        index += lanes
+    }
+    let mean = total((sum0 + sum1) + (sum2 + sum3)) / Float(count)
     let center = Vector(repeating: mean)
     var square0 = Vector.zero
     var square1 = Vector.zero
@@ -63,13 +81,15 @@ private func blockMoments(_ x: UnsafePointer<Float>, _ count: Int) -> (Float, Fl
         error1 += d1
         index += 2 * lanes
     }
-    var square = total(square0 + square1)
-    var error = total(error0 + error1)
-    for rest in index..<count {
-        let d = x[rest] - mean
-        square += d * d
-        error += d
+    while index < count {
+        let valid = min(lanes, count - index)
+        let d = load(x, index, valid, orElse: mean) - center
+        square0 = square0.adding(d, times: d)
+        error0 += d
+        index += lanes
     }
+    let square = total(square0 + square1)
+    let error = total(error0 + error1)
     // What rounding left between the mean and the values is taken out again.
     let correction = error / Float(count)
     return (mean + correction, max(0, square - error * correction))
@@ -77,13 +97,20 @@ private func blockMoments(_ x: UnsafePointer<Float>, _ count: Int) -> (Float, Fl
 
 func normalizeRow(
     _ x: UnsafePointer<Float>, _ count: Int, _ epsilon: Float, _ gain: UnsafePointer<Float>?,
-    _ offset: UnsafePointer<Float>?, _ y: UnsafeMutablePointer<Float>
+    _ offset: UnsafePointer<Float>?, _ y: UnsafeMutablePointer<Float>, _ streams: Bool
 ) {
     let (mean, deviation) = moments(x, count)
     let scale = 1 / (deviation / Float(count) + epsilon).squareRoot()
     let center = Vector(repeating: mean)
     let factor = Vector(repeating: scale)
-    forEachVector(count, y) { index, valid in
+    if let gain, let offset {
+        forEachVector(count, y, streams) { index, valid in
+            let normed = (load(x, index, valid) - center) * factor
+            return load(offset, index, valid).adding(normed, times: load(gain, index, valid))
+        }
+        return
+    }
+    forEachVector(count, y, streams) { index, valid in
         var value = (load(x, index, valid) - center) * factor
         if let gain { value *= load(gain, index, valid) }
         if let offset { value += load(offset, index, valid) }
@@ -92,43 +119,56 @@ func normalizeRow(
 }
 
 func rotateRow(
-    _ x: UnsafeMutablePointer<Float>, _ count: Int, _ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>
+    _ x: UnsafePointer<Float>, _ count: Int, _ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>,
+    _ y: UnsafeMutablePointer<Float>, _ streams: Bool
 ) {
-    var index = 0
-    while index + 2 <= count {
-        let first = x[index]
-        let second = x[index + 1]
-        x[index] = first * cosines[index] - second * sines[index]
-        x[index + 1] = second * cosines[index + 1] + first * sines[index + 1]
-        index += 2
+    var signs = Vector(repeating: 1)
+    signs.evenHalf = Vector(repeating: -1).evenHalf
+    forEachVector(count, y, streams) { index, valid in
+        let value = load(x, index, valid)
+        var swapped = Vector.zero
+        swapped.evenHalf = value.oddHalf
+        swapped.oddHalf = value.evenHalf
+        return (value * load(cosines, index, valid)).adding(swapped * signs, times: load(sines, index, valid))
     }
 }
 
 func affine(
     _ x: UnsafePointer<Float>, _ count: Int, _ gain: Float, _ offset: Float, _ activation: Activation,
-    _ y: UnsafeMutablePointer<Float>
+    _ y: UnsafeMutablePointer<Float>, _ streams: Bool
 ) {
     let factor = Vector(repeating: gain)
     let addend = Vector(repeating: offset)
-    forEachVector(count, y) { index, valid in
-        apply(activation, addend.adding(load(x, index, valid), times: factor))
+    @inline(__always) func map<F: PointwiseFunction>(_ function: F.Type) {
+        forEachVector(count, y, streams) { index, valid in
+            F.of(addend.adding(load(x, index, valid), times: factor))
+        }
+    }
+    switch activation {
+    case .none: map(Identity.self)
+    case .silu: map(SiLU.self)
+    case .quickGelu: map(QuickGELU.self)
+    case .geluTanh: map(TanhGELU.self)
+    case .gelu: map(GELU.self)
     }
 }
 
 func combine(
     _ left: UnsafePointer<Float>, _ a: Float, _ right: UnsafePointer<Float>?, _ b: Float, _ count: Int,
-    _ y: UnsafeMutablePointer<Float>
+    _ y: UnsafeMutablePointer<Float>, _ streams: Bool
 ) {
     let leftFactor = Vector(repeating: a)
     let rightFactor = Vector(repeating: b)
     guard let right else {
-        forEachVector(count, y) { index, valid in load(left, index, valid) * leftFactor + rightFactor }
+        forEachVector(count, y, streams) { index, valid in load(left, index, valid) * leftFactor + rightFactor }
         return
     }
-    forEachVector(count, y) { index, valid in
+    forEachVector(count, y, streams) { index, valid in
         load(left, index, valid) * leftFactor + load(right, index, valid) * rightFactor
     }
 }
+
+func endStreams() { kernel_end_streams() }
 
 func exponentials(_ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePointer<Float>) {
     forEachVector(count, y) { index, valid in exponential(load(x, index, valid)) }
@@ -136,10 +176,19 @@ func exponentials(_ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePoi
 
 func gated(
     _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ activation: Activation, _ count: Int,
-    _ y: UnsafeMutablePointer<Float>
+    _ y: UnsafeMutablePointer<Float>, _ streams: Bool
 ) {
-    forEachVector(count, y) { index, valid in
-        load(left, index, valid) * apply(activation, load(right, index, valid))
+    @inline(__always) func map<F: PointwiseFunction>(_ function: F.Type) {
+        forEachVector(count, y, streams) { index, valid in
+            load(left, index, valid) * F.of(load(right, index, valid))
+        }
+    }
+    switch activation {
+    case .none: map(Identity.self)
+    case .silu: map(SiLU.self)
+    case .quickGelu: map(QuickGELU.self)
+    case .geluTanh: map(TanhGELU.self)
+    case .gelu: map(GELU.self)
     }
 }
 

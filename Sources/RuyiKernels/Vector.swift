@@ -1,3 +1,5 @@
+import CKernelIntrinsics
+
 // One source for every level: the vector width and the tile follow from the registers that the level has.
 
 #if LEVEL_AVX512
@@ -70,11 +72,21 @@ extension UnsafeMutablePointer<Float> {
 }
 
 /// Runs `body` on vectors of `count` floats; the last, partial vector is filled up with zeros and cut again.
+///
+/// A target that streams is written past the caches, which would not hold it until it is read, and so need not be
+/// read before it is written.
 @inline(__always)
 func forEachVector(
-    _ count: Int, _ target: UnsafeMutablePointer<Float>, _ body: (_ index: Int, _ valid: Int) -> Vector
+    _ count: Int, _ target: UnsafeMutablePointer<Float>, _ streams: Bool = false,
+    _ body: (_ index: Int, _ valid: Int) -> Vector
 ) {
     var index = 0
+    if streams && UInt(bitPattern: target) % UInt(MemoryLayout<Vector>.size) == 0 {
+        while index + lanes <= count {
+            kernel_stream(target + index, body(index, lanes))
+            index += lanes
+        }
+    }
     while index + lanes <= count {
         target.store(body(index, lanes), index)
         index += lanes
@@ -85,11 +97,11 @@ func forEachVector(
     }
 }
 
-/// Loads `valid` floats, the rest of the vector being zero.
+/// Loads `valid` floats, the rest of the vector being `other`.
 @inline(__always)
-func load(_ source: UnsafePointer<Float>, _ index: Int, _ valid: Int) -> Vector {
+func load(_ source: UnsafePointer<Float>, _ index: Int, _ valid: Int, orElse other: Float = 0) -> Vector {
     if valid == lanes { return source.vector(index) }
-    var result = Vector.zero
+    var result = Vector(repeating: other)
     for lane in 0..<valid { result[lane] = source[index + lane] }
     return result
 }
@@ -97,7 +109,22 @@ func load(_ source: UnsafePointer<Float>, _ index: Int, _ valid: Int) -> Vector 
 /// The sum of a vector's lanes in a fixed order.
 @inline(__always)
 func total(_ vector: Vector) -> Float {
-    var sum: Float = 0
-    for lane in 0..<lanes { sum += vector[lane] }
-    return sum
+    #if LEVEL_AVX512
+        (vector.lowHalf + vector.highHalf).sumOfEight
+    #elseif LEVEL_AVX2
+        vector.sumOfEight
+    #else
+        vector.sumOfFour
+    #endif
+}
+
+extension SIMD8<Float> {
+    @inline(__always) fileprivate var sumOfEight: Float { (lowHalf + highHalf).sumOfFour }
+}
+
+extension SIMD4<Float> {
+    @inline(__always) fileprivate var sumOfFour: Float {
+        let pair = lowHalf + highHalf
+        return pair.x + pair.y
+    }
 }

@@ -65,3 +65,23 @@ KERNEL_INLINE kernel_u8x16 kernel_bytes(kernel_i32x16 x) { return __builtin_conv
 
 /// Asks for the cache line at an address, to be written soon.
 KERNEL_INLINE void kernel_prefetch(const void *address) { __builtin_prefetch(address, 1, 3); }
+
+#if defined(__AVX512F__)
+typedef kernel_f32x16 kernel_vector;
+#elif defined(__AVX2__)
+typedef float kernel_vector __attribute__((ext_vector_type(8)));
+#else
+typedef float kernel_vector __attribute__((ext_vector_type(4)));
+#endif
+
+/// Writes a vector to an address that is a multiple of its size, past the caches.
+KERNEL_INLINE void kernel_stream(float *target, kernel_vector value) {
+    __builtin_nontemporal_store(value, (kernel_vector *)target);
+}
+
+/// Lets other threads see what was written past the caches.
+KERNEL_INLINE void kernel_end_streams(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_sfence();
+#endif
+}

@@ -45,7 +45,7 @@ extension CPUBackend {
         }
         for rotary in [options.queryRotary, options.keyRotary] {
             guard let table = rotary?.cosines else { continue }
-            precondition(table.shape[1] == size, "rotary \(table.shape) does not fit heads of \(size)")
+            precondition(table.shape[1] == size && size % 2 == 0, "rotary \(table.shape) does not fit heads of \(size)")
         }
     }
 
@@ -183,11 +183,10 @@ private struct AttentionWork: @unchecked Sendable {
     ) -> (UnsafePointer<Float>, Int) {
         guard let rotary else { return (source, stride) }
         for (index, token) in range.enumerated() {
-            let row = staging + index * size
             let position = token % rotary.cosines.shape[0] * size
-            row.update(from: source + index * stride, count: size)
             kernels.rotateRow(
-                row, size, rotary.cosines.floatPointer + position, rotary.sines.floatPointer + position)
+                source + index * stride, size, rotary.cosines.floatPointer + position,
+                rotary.sines.floatPointer + position, staging + index * size, false)
         }
         return (UnsafePointer(staging), size)
     }
@@ -220,7 +219,7 @@ private struct AttentionWork: @unchecked Sendable {
         let row = (item * queries + range.lowerBound) * width + head * size
         let (source, stride) = rotated(q + row, width, range, queryRotary, staging: staging)
         kernels.packRight(.f32, source, stride, range.count, size, memory)
-        kernels.combine(memory, scale * logarithmOfE, nil, 0, size * nr, memory)
+        kernels.combine(memory, scale * logarithmOfE, nil, 0, size * nr, memory, false)
         let sums = memory + size * nr
         let maxima = sums + paddedSize * nr
         sums.update(repeating: 0, count: paddedSize * nr)
@@ -294,7 +293,7 @@ private struct AttentionWork: @unchecked Sendable {
                 let total = sliver.totals[lane]
                 kernels.combine(
                     staging + lane * nr, total == 0 ? 0 : 1 / total, nil, 0, count,
-                    sliver.result + lane * width + column)
+                    sliver.result + lane * width + column, false)
             }
         }
     }

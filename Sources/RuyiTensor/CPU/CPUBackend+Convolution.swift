@@ -154,9 +154,9 @@ private struct ConvolutionWork: @unchecked Sendable {
             let target = result + output * area + first
             if isFirst { target.update(repeating: 0, count: positions.count) }
             if let addend = residual.map({ $0 + output * area + first }) {
-                kernels.combine(target, 1, addend, 1, positions.count, target)
+                kernels.combine(target, 1, addend, 1, positions.count, target, false)
             }
-            if let bias { kernels.combine(target, 1, nil, bias[output], positions.count, target) }
+            if let bias { kernels.combine(target, 1, nil, bias[output], positions.count, target, false) }
         }
     }
 

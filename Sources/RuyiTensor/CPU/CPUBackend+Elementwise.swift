@@ -8,10 +8,11 @@ extension CPUBackend {
         let source = dense(x)
         let result = empty(x.shape)
         let kernels = kernels
+        let streams = streams(result)
         forEachRange(x.count, grain: grain) { range in
             kernels.affine(
                 source.floatPointer + range.lowerBound, range.count, 1, 0, activation,
-                result.floatPointer + range.lowerBound)
+                result.floatPointer + range.lowerBound, streams)
         }
         return result
     }
@@ -34,10 +35,11 @@ extension CPUBackend {
         let result = empty(x.shape.dropLast() + [width])
         let kernels = kernels
         let rows = result.count / max(width, 1)
+        let streams = streams(result)
         forEachRange(rows, grain: max(1, grain / max(width, 1))) { range in
             for row in range {
                 let from = source.floatPointer + row * 2 * width
-                kernels.gated(from, from + width, activation, width, result.floatPointer + row * width)
+                kernels.gated(from, from + width, activation, width, result.floatPointer + row * width, streams)
             }
         }
         return result
@@ -45,20 +47,20 @@ extension CPUBackend {
 
     public func combine(_ x: Tensor, _ a: Float, _ y: Tensor, _ b: Float) -> Tensor {
         let kernels = kernels
-        return pairwise(x, y) { kernels.combine($0, a, $1, b, $2, $3) }
+        return pairwise(x, y) { kernels.combine($0, a, $1, b, $2, $3, $4) }
     }
 
     public func multiply(_ x: Tensor, _ y: Tensor) -> Tensor {
         let kernels = kernels
-        return pairwise(x, y) { kernels.gated($0, $1, .none, $2, $3) }
+        return pairwise(x, y) { kernels.gated($0, $1, .none, $2, $3, $4) }
     }
 
-    /// Runs `body(x, y, count, result)` over x's elements, y's repeating over x's leading axes.
+    /// Runs `body(x, y, count, result, streams)` over x's elements, y's repeating over x's leading axes.
     private func pairwise(
         _ x: Tensor, _ y: Tensor,
         _ body:
             @escaping @Sendable (
-                UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>
+                UnsafePointer<Float>, UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Bool
             ) -> Void
     ) -> Tensor {
         precondition(
@@ -68,12 +70,13 @@ extension CPUBackend {
         let result = empty(x.shape)
         let period = right.count
         guard period > 0 else { return result }
+        let streams = streams(result)
         forEachRange(x.count, grain: grain) { range in
             var start = range.lowerBound
             while start < range.upperBound {
                 let phase = start % period
                 let count = min(range.upperBound - start, period - phase)
-                body(left.floatPointer + start, right.floatPointer + phase, count, result.floatPointer + start)
+                body(left.floatPointer + start, right.floatPointer + phase, count, result.floatPointer + start, streams)
                 start += count
             }
         }
@@ -86,7 +89,7 @@ extension CPUBackend {
         let kernels = kernels
         forEachRange(x.count, grain: grain) { part in
             let target = result.floatPointer + part.lowerBound
-            kernels.combine(source.floatPointer + part.lowerBound, factor, nil, term, part.count, target)
+            kernels.combine(source.floatPointer + part.lowerBound, factor, nil, term, part.count, target, false)
             guard let range else { return }
             for index in 0..<part.count { target[index] = min(max(target[index], range.lowerBound), range.upperBound) }
         }

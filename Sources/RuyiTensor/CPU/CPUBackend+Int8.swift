@@ -153,7 +153,7 @@ private struct IntegerProduct: @unchecked Sendable {
             for row in firstRow..<firstRow + count {
                 let position = row * columns + first
                 kernels.finishRow(
-                    result + position, width, bias.map { $0 + first }, activation,
+                    result + position, width, bias.map { $0 + first }, activation, nil,
                     residual.map { UnsafePointer($0 + position) })
             }
         }

@@ -134,7 +134,7 @@ extension CPUBackend {
                 for row in range {
                     let position = row * columns + first
                     kernels.finishRow(
-                        result + position, count, bias.map { $0 + first }, finish.activation,
+                        result + position, count, bias.map { $0 + first }, finish.activation, nil,
                         finish.residual.map { UnsafePointer($0 + position) })
                 }
             }

@@ -27,14 +27,16 @@ extension CPUBackend {
         let result = empty(x.shape)
         let kernels = kernels
         let rowsPerSet = sets == 1 ? rows : rows / batch
+        let streams = streams(result)
         forEachRange(rows, grain: max(1, 32_768 / max(width, 1))) { [gains, offsets] range in
+            let (from, target) = (source.floatPointer, result.floatPointer)
             withOptionalPointer(gains) { gain in
                 withOptionalPointer(offsets) { offset in
                     for row in range {
                         let start = row / rowsPerSet * width
                         kernels.normalizeRow(
-                            source.floatPointer + row * width, width, epsilon, gain.map { $0 + start },
-                            offset.map { $0 + start }, result.floatPointer + row * width)
+                            from + row * width, width, epsilon, gain.map { $0 + start }, offset.map { $0 + start },
+                            target + row * width, streams)
                     }
                 }
             }
@@ -58,19 +60,26 @@ extension CPUBackend {
         let result = empty(x.shape)
         let kernels = kernels
         let tokens = x.shape[1]
+        let streams = streams(result)
         forEachRange(x.shape[0] * tokens, grain: max(1, 16_384 / max(width, 1))) { range in
-            withOptionalPointer(gains) { gain in
-                withOptionalPointer(offsets) { offset in
-                    for row in range {
-                        for head in 0..<heads {
-                            let start = row * width + head * size
-                            let target = result.floatPointer + start
-                            kernels.normalizeRow(source.floatPointer + start, size, epsilon, gain, offset, target)
-                            guard let rotary else { continue }
-                            let position = row % tokens % rotary.cosines.shape[0] * size
-                            kernels.rotateRow(
-                                target, size, rotary.cosines.floatPointer + position,
-                                rotary.sines.floatPointer + position)
+            let (from, target) = (source.floatPointer, result.floatPointer)
+            let table = rotary.map { ($0.cosines.floatPointer, $0.sines.floatPointer, $0.cosines.shape[0]) }
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: size) { buffer in
+                guard let normed = buffer.baseAddress else { return }
+                withOptionalPointer(gains) { gain in
+                    withOptionalPointer(offsets) { offset in
+                        for row in range {
+                            for start in stride(from: row * width, to: (row + 1) * width, by: size) {
+                                guard let (cosines, sines, positions) = table else {
+                                    kernels.normalizeRow(
+                                        from + start, size, epsilon, gain, offset, target + start, streams)
+                                    continue
+                                }
+                                let position = row % tokens % positions * size
+                                kernels.normalizeRow(from + start, size, epsilon, gain, offset, normed, false)
+                                kernels.rotateRow(
+                                    normed, size, cosines + position, sines + position, target + start, streams)
+                            }
                         }
                     }
                 }
@@ -90,6 +99,20 @@ extension CPUBackend {
         let source = dense(x)
         let result = empty(x.shape)
         let kernels = kernels
+        let work = GroupNormWork(
+            kernels: kernels, channelsPerGroup: channels / groups, area: area, gains: gains, offsets: offsets,
+            epsilon: epsilon, activation: activation, streams: streams(result))
+        // A group is read twice in a row, the second time from a cache.
+        if perFrame || frames == 1 {
+            pool.parallel(frames * groups) { index in
+                let from = source.floatPointer + index * perGroup
+                let statistics = kernels.moments(from, perGroup)
+                work.normalize(
+                    from, group: index % groups, statistics, count: perGroup,
+                    into: result.floatPointer + index * perGroup)
+            }
+            return result
+        }
         var statistics = [(mean: Float, deviation: Float)](repeating: (0, 0), count: frames * groups)
         statistics.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return }
@@ -98,35 +121,55 @@ extension CPUBackend {
                 shared.pointer[index] = kernels.moments(source.floatPointer + index * perGroup, perGroup)
             }
         }
-        if !perFrame { statistics = merged(statistics, frames: frames, groups: groups, perGroup: perGroup) }
-        let count = Float(perFrame ? perGroup : perGroup * frames)
-        pool.parallel(frames * channels) { [statistics] index in
-            let channel = index % channels
-            let (mean, deviation) = statistics[index / channels * groups + channel / (channels / groups)]
-            let gain = gains[channel] / (deviation / count + epsilon).squareRoot()
-            kernels.affine(
-                source.floatPointer + index * area, area, gain, offsets[channel] - mean * gain, activation,
-                result.floatPointer + index * area)
+        pool.parallel(frames * groups) { [statistics = merged(statistics, groups: groups, perGroup: perGroup)] index in
+            work.normalize(
+                source.floatPointer + index * perGroup, group: index % groups, statistics[index % groups],
+                count: perGroup * frames, into: result.floatPointer + index * perGroup)
         }
         return result
     }
 
-    /// The statistics of all frames together, for every frame.
+    /// The statistics of each group over all frames together.
     private func merged(
-        _ statistics: [(mean: Float, deviation: Float)], frames: Int, groups: Int, perGroup: Int
+        _ statistics: [(mean: Float, deviation: Float)], groups: Int, perGroup: Int
     ) -> [(mean: Float, deviation: Float)] {
-        let whole = (0..<groups).map { group -> (mean: Float, deviation: Float) in
-            var (mean, deviation) = (0.0, 0.0)
-            for frame in 0..<frames {
-                let part = statistics[frame * groups + group]
+        (0..<groups).map { group in
+            var (mean, deviation, seen) = (0.0, 0.0, 0.0)
+            for part in stride(from: group, to: statistics.count, by: groups).map({ statistics[$0] }) {
                 let difference = Double(part.mean) - mean
-                let seen = Double(frame)
                 mean += difference / (seen + 1)
                 deviation += Double(part.deviation) + difference * difference * Double(perGroup) * seen / (seen + 1)
+                seen += 1
             }
             return (Float(mean), Float(deviation))
         }
-        return (0..<frames * groups).map { whole[$0 % groups] }
+    }
+}
+
+/// The second half of a group norm.
+private struct GroupNormWork: Sendable {
+    let kernels: KernelTable
+    let channelsPerGroup: Int
+    let area: Int
+    let gains: [Float]
+    let offsets: [Float]
+    let epsilon: Float
+    let activation: Activation
+    let streams: Bool
+
+    /// Normalises one frame of a group by statistics that were taken over `count` values.
+    func normalize(
+        _ x: UnsafePointer<Float>, group: Int, _ statistics: (mean: Float, deviation: Float), count: Int,
+        into y: UnsafeMutablePointer<Float>
+    ) {
+        for index in 0..<channelsPerGroup {
+            let channel = group * channelsPerGroup + index
+            let gain = gains[channel] / (statistics.deviation / Float(count) + epsilon).squareRoot()
+            kernels.affine(
+                x + index * area, area, gain, offsets[channel] - statistics.mean * gain, activation, y + index * area,
+                streams)
+        }
+        kernels.endStreams()
     }
 }
 

@@ -213,9 +213,9 @@ struct WinogradWork: @unchecked Sendable {
                     for (line, values) in [top, bottom].enumerated() where 2 * row + line < height {
                         let position = (2 * row + line) * width + 2 * column
                         let length = min(2 * count, width - 2 * column)
-                        kernels.combine(values + 2 * lane, 1, nil, bias?[output] ?? 0, length, target + position)
+                        kernels.combine(values + 2 * lane, 1, nil, bias?[output] ?? 0, length, target + position, false)
                         if let addend {
-                            kernels.combine(target + position, 1, addend + position, 1, length, target + position)
+                            kernels.combine(target + position, 1, addend + position, 1, length, target + position, false)
                         }
                     }
                 }

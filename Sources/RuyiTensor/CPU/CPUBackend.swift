@@ -65,10 +65,17 @@ public final class CPUBackend: Backend {
         x.dtype == .f32 && x.isContiguous ? x : copy(x)
     }
 
-    /// Runs `body` on ranges of `0..<count` of about `grain` elements.
+    /// Whether a result is so large that caches will not hold it until it is read.
+    func streams(_ result: Tensor) -> Bool { result.count >= 4 << 20 }
+
+    /// Runs `body`, whose kernels may stream, on ranges of `0..<count` of about `grain` elements.
     func forEachRange(_ count: Int, grain: Int, _ body: @Sendable (Range<Int>) -> Void) {
         let tasks = (count + grain - 1) / grain
-        pool.parallel(tasks) { body($0 * grain..<min(($0 + 1) * grain, count)) }
+        let kernels = kernels
+        pool.parallel(tasks) {
+            body($0 * grain..<min(($0 + 1) * grain, count))
+            kernels.endStreams()
+        }
     }
 }
 
