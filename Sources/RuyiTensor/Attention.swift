@@ -36,7 +36,7 @@ public struct AttentionMask: Sendable, Equatable {
         self.visibleKeys = visibleKeys
     }
 
-    /// Padding: batch item b sees its first `lengths[b]` keys, for every query; the values behind them are never read.
+    /// Padding: batch item b sees its first `lengths[b]` keys, for every query; what lies behind takes no part.
     public static func lengths(_ lengths: [Int]) -> AttentionMask {
         AttentionMask(visibleKeys: lengths.map { [$0] })
     }
