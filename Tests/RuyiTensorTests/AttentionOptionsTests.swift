@@ -277,6 +277,23 @@ struct AttentionOptionsTests {
         }
     }
 
+    @Test("heads whose packed keys exceed the limit take turns, with the same results bit by bit as each alone")
+    func manyKeys() {
+        var random = TestRandom(263)
+        let (keys, size) = (20_000, 256)
+        let q = random.tensor([1, 3, 8 * size])
+        let (k, v) = (random.tensor([1, keys, 4 * size]), random.tensor([1, keys, 4 * size]))
+        let backend = CPUBackend(threads: 2)
+        let whole = backend.attention(q, k, v, heads: 8, scale: 0.1)
+        for head in 0..<8 {
+            let columns = head * size..<(head + 1) * size
+            let shared = head / 2 * size..<(head / 2 + 1) * size
+            let alone = backend.attention(
+                q.sliced(2, columns), k.sliced(2, shared), v.sliced(2, shared), heads: 1, scale: 0.1)
+            #expect(whole.sliced(2, columns).floats() == alone.floats(), "head \(head)")
+        }
+    }
+
     @Test("weights are as exact as their scores down to the smallest normal number, and zero below")
     func weights() {
         // Each query has a key of score 0 and value 0, and one of score s and value 1.
