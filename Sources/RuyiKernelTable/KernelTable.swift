@@ -108,13 +108,34 @@ public struct KernelTable: Sendable {
             _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ activation: Activation, _ count: Int,
             _ y: UnsafeMutablePointer<Float>, _ streams: Bool
         ) -> Void
-    /// One step of an online softmax over a transposed tile of scores `[keys][nr]`: raises the running maxima,
-    /// turns scores into `exp(score − maximum)`, adds them to the running sums, and gives the factors by which
-    /// earlier results must be multiplied.
+    /// One step of an online softmax to base 2 over a transposed tile of scores `[keys][nr]`.
+    ///
+    /// Raises the running maxima, turns scores into `2^(score − maximum)`, adds them to the running sums, and gives the
+    /// factors by which earlier results must be multiplied. A score of −∞ gives exactly 0.
     public let softmaxTile:
         @Sendable (
             _ scores: UnsafeMutablePointer<Float>, _ keys: Int, _ maxima: UnsafeMutablePointer<Float>,
             _ sums: UnsafeMutablePointer<Float>, _ factors: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// Sets the scores of unseen keys to −∞ in a transposed tile `[keys][nr]`.
+    ///
+    /// The tile starts at key `first`; the query of each column sees the keys below its `visible` number.
+    public let maskTile:
+        @Sendable (
+            _ scores: UnsafeMutablePointer<Float>, _ first: Int, _ keys: Int, _ visible: UnsafePointer<Float>
+        ) -> Void
+    /// `x += factor · source` for rows of `nr` floats; the source's rows are `step` apart and may overlap.
+    public let addRows:
+        @Sendable (
+            _ x: UnsafeMutablePointer<Float>, _ rows: Int, _ source: UnsafePointer<Float>, _ step: Int, _ factor: Float
+        ) -> Void
+    /// The first `rows ≤ mr` rows of a tile; what the others hold afterwards is undefined.
+    ///
+    /// Meanwhile the second cache is asked for the sliver of the left operand at `ahead`.
+    public let partialTile:
+        @Sendable (
+            _ rows: Int, _ k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
+            _ c: UnsafeMutablePointer<Float>, _ ldc: Int, _ accumulate: Bool, _ ahead: UnsafePointer<Float>
         ) -> Void
     /// Winograd's transform of nine weights to sixteen values, `stride` apart.
     public let transformWeights:
@@ -185,6 +206,14 @@ public struct KernelTable: Sendable {
                 UnsafeMutablePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>,
                 UnsafeMutablePointer<Float>
             ) -> Void,
+        maskTile: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, Int, UnsafePointer<Float>) -> Void,
+        addRows:
+            @escaping @Sendable (UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>, Int, Float) -> Void,
+        partialTile:
+            @escaping @Sendable (
+                Int, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Bool,
+                UnsafePointer<Float>
+            ) -> Void,
         transformWeights: @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int) -> Void,
         transformInput: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int) -> Void,
         transformOutput:
@@ -211,6 +240,9 @@ public struct KernelTable: Sendable {
         self.exponentials = exponentials
         self.gated = gated
         self.softmaxTile = softmaxTile
+        self.maskTile = maskTile
+        self.addRows = addRows
+        self.partialTile = partialTile
         self.transformWeights = transformWeights
         self.transformInput = transformInput
         self.transformOutput = transformOutput

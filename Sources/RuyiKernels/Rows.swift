@@ -192,34 +192,6 @@ func gated(
     }
 }
 
-func softmaxTile(
-    _ scores: UnsafeMutablePointer<Float>, _ keys: Int, _ maxima: UnsafeMutablePointer<Float>,
-    _ sums: UnsafeMutablePointer<Float>, _ factors: UnsafeMutablePointer<Float>
-) {
-    for part in 0..<2 {
-        let column = part * lanes
-        let old = maxima.vector(column)
-        var maximum = old
-        var row = scores + column
-        for _ in 0..<keys {
-            maximum = maximum.maximum(row.vector(0))
-            row += tileColumns
-        }
-        let factor = exponential(old - maximum)
-        var sum = Vector.zero
-        row = scores + column
-        for _ in 0..<keys {
-            let value = exponential(row.vector(0) - maximum)
-            row.store(value, 0)
-            sum += value
-            row += tileColumns
-        }
-        maxima.store(maximum, column)
-        sums.store(sum.adding(sums.vector(column), times: factor), column)
-        factors.store(factor, column)
-    }
-}
-
 func scaleColumns(_ x: UnsafeMutablePointer<Float>, _ rows: Int, _ factors: UnsafePointer<Float>) {
     let low = factors.vector(0)
     let high = factors.vector(lanes)

@@ -26,9 +26,12 @@ public protocol Backend: AnyObject, Sendable {
     func linear(
         _ x: Tensor, weight: QuantizedWeight, bias: Tensor?, activation: Activation, gate: Tensor?, residual: Tensor?
     ) -> Tensor
-    /// `softmax(q kᵀ · scale) v` per head with an online softmax; the scores are never stored. q `[B, Nq, H·d]`,
-    /// k and v `[B, Nk, H·d]`, result `[B, Nq, H·d]`.
-    func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> Tensor
+    /// `softmax(q kᵀ · scale + bias) v` per head with an online softmax; the scores are never stored.
+    ///
+    /// q `[B, Nq, H·d]`, k and v `[B, Nk, G·d]`, result `[B, Nq, H·d]`. With fewer heads of k and v than of q, head h
+    /// uses `h / (H/G)` (Ainslie et al. 2023, grouped-query attention). A query all of whose scores are −∞ gives zeros,
+    /// one with a score of NaN or +∞ gives NaN.
+    func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float, options: AttentionOptions) -> Tensor
     /// `((x − mean) / sqrt(variance + ε) · weight + bias) · (1 + scale) + shift` over the last axis.
     /// x `[B, ..., C]`, weight and bias `[C]`, scale and shift `[B, C]`.
     func layerNorm(

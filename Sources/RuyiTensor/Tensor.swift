@@ -54,7 +54,7 @@ public struct Tensor: Sendable {
         var expected = 1
         for axis in shape.indices.reversed() where shape[axis] != 1 {
             if strides[axis] != expected { return false }
-            expected *= shape[axis]
+            expected *= max(shape[axis], 1)
         }
         return true
     }

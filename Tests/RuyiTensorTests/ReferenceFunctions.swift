@@ -15,26 +15,34 @@ func reference(_ activation: Activation, _ x: Float) -> Float {
 
 /// Attention by the definition, in double precision.
 ///
-/// q `[B, Nq, H·d]`, k and v `[B, Nk, H·d]`.
-func referenceAttention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> [Float] {
+/// q `[B, Nq, H·d]`, k and v `[B, Nk, G·d]`. `visible` tells whether a query of a batch item sees a key, `bias` what is
+/// added to a head's score; without any key the result is zero.
+func referenceAttention(
+    _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float,
+    visible: (_ item: Int, _ query: Int, _ key: Int) -> Bool = { _, _, _ in true },
+    bias: (_ head: Int, _ query: Int, _ key: Int) -> Double = { _, _, _ in 0 }
+) -> [Float] {
     let (batch, queries, keys, width) = (q.shape[0], q.shape[1], k.shape[1], q.shape[2])
-    let size = width / heads
+    let (size, keyWidth) = (width / heads, k.shape[2])
     let (qs, ks, vs) = (q.floats(), k.floats(), v.floats())
     var result = [Float](repeating: 0, count: batch * queries * width)
     for b in 0..<batch {
         for h in 0..<heads {
+            let column = h * keyWidth / width * size
             for i in 0..<queries {
                 let query = (b * queries + i) * width + h * size
-                var scores = (0..<keys).map { j -> Double in
-                    let key = (b * keys + j) * width + h * size
-                    return (0..<size).reduce(0.0) { $0 + Double(qs[query + $1]) * Double(ks[key + $1]) } * Double(scale)
+                let seen = (0..<keys).filter { visible(b, i, $0) }
+                var scores = seen.map { j -> Double in
+                    let key = (b * keys + j) * keyWidth + column
+                    let product = (0..<size).reduce(0.0) { $0 + Double(qs[query + $1]) * Double(ks[key + $1]) }
+                    return product * Double(scale) + bias(h, i, j)
                 }
                 let top = scores.max() ?? 0
                 scores = scores.map { exp($0 - top) }
                 let sum = scores.reduce(0, +)
-                for c in 0..<size {
-                    let total = (0..<keys).reduce(0.0) {
-                        $0 + scores[$1] * Double(vs[(b * keys + $1) * width + h * size + c])
+                for c in 0..<size where sum > 0 {
+                    let total = zip(seen, scores).reduce(0.0) {
+                        $0 + $1.1 * Double(vs[(b * keys + $1.0) * keyWidth + column + c])
                     }
                     result[query + c] = Float(total / sum)
                 }
@@ -42,6 +50,22 @@ func referenceAttention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale
         }
     }
     return result
+}
+
+/// Neighbouring pairs of every head rotated by the row of the table that the token's place falls on.
+///
+/// x `[B, N, H·d]`.
+func referenceRotation(_ x: Tensor, heads: Int, _ table: RotaryTable) -> Tensor {
+    let (tokens, width) = (x.shape[1], x.shape[2])
+    let size = width / heads
+    let (cosines, sines) = (table.cosines.floats(), table.sines.floats())
+    let values = x.floats()
+    let turned = values.indices.map { index -> Float in
+        let place = index / width % tokens % table.cosines.shape[0] * size + index % width % size
+        let partner = index % 2 == 0 ? -Double(values[index + 1]) : Double(values[index - 1])
+        return Float(Double(values[index]) * Double(cosines[place]) + partner * Double(sines[place]))
+    }
+    return Tensor(turned, x.shape)
 }
 
 /// Convolution by the definition, in double precision; result `[T, O, H', W']`.
