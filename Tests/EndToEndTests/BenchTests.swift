@@ -32,6 +32,15 @@ struct BenchTests {
         #expect((workload["memory_bytes"] as? Int ?? 0) >= 2 * 4096 * 2816 * 4)
     }
 
+    @Test("RUYI_KERNELS picks the kernels that are measured")
+    func kernels() throws {
+        let arguments = ["bench", "--filter", "layer-norm", "--repeat", "1", "--threads", "1", "--json"]
+        let baseline = try Executable.run(arguments, environment: ["RUYI_KERNELS": "baseline"])
+        #expect(try BenchTests.document(baseline.output)["kernels"] as? String == "baseline")
+        let unknown = try Executable.run(arguments, environment: ["RUYI_KERNELS": "sse9"])
+        #expect(unknown.code == 78 && unknown.output.isEmpty && unknown.errors.contains("sse9"))
+    }
+
     @Test("without options for it the report is a table")
     func table() throws {
         let outcome = try Executable.run(["bench", "--filter", "LAYER-NORM", "--repeat", "1"])

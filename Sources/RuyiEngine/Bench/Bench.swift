@@ -29,6 +29,7 @@ public final class Bench {
     public private(set) var machine: BenchMachine
     private let order: BenchOrder
     private let workloads: [Workload]
+    private let level: KernelLevel?
     private let cancellation: Cancellation
     private let exhausted: @Sendable (Int) -> Never
     /// What was measured last, kept ready.
@@ -45,13 +46,16 @@ public final class Bench {
         _ order: BenchOrder, cancellation: Cancellation = Cancellation(),
         exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") }
     ) throws(Faults) {
-        try Faults.check(Bench.faults(order))
+        var faults = Bench.faults(order)
+        level = Faults.collect(&faults) { () throws(Fault) in try KernelChoice.level() } ?? nil
+        try Faults.check(faults)
         self.order = order
         self.cancellation = cancellation
         self.exhausted = exhausted
         workloads = Bench.chosen(order)
         let backend = CPUBackend(
-            threads: order.threads ?? ThreadCount.standard(), cancellation: cancellation, exhausted: exhausted)
+            threads: order.threads ?? ThreadCount.standard(), level: level, cancellation: cancellation,
+            exhausted: exhausted)
         machine = BenchMachine(
             threads: backend.threadCount, kernels: backend.level.rawValue, peak: Bench.peak(backend))
     }
@@ -86,7 +90,7 @@ public final class Bench {
     /// Measures the rate of a large matrix product again, and keeps the better one: another program may have disturbed
     /// the first time.
     public func measurePeak() {
-        let backend = CPUBackend(threads: machine.threads, cancellation: cancellation, exhausted: exhausted)
+        let backend = makeBackend()
         machine = BenchMachine(
             threads: machine.threads, kernels: machine.kernels, peak: max(machine.peak, Bench.peak(backend)))
     }
@@ -102,6 +106,10 @@ public final class Bench {
         return BenchResult(workload, seconds: seconds, machine: machine, memory: ready.backend.memory.peakBytes)
     }
 
+    private func makeBackend() -> CPUBackend {
+        CPUBackend(threads: machine.threads, level: level, cancellation: cancellation, exhausted: exhausted)
+    }
+
     private func isEnough(_ seconds: [Double]) -> Bool {
         if let repeats = order.repeats { return seconds.count >= repeats }
         return seconds.count >= 5 || seconds.count >= 2 && seconds.reduce(0, +) > 4
@@ -111,7 +119,7 @@ public final class Bench {
     private func prepare(_ workload: Workload) throws -> Ready {
         if let current, current.workload.name == workload.name { return current }
         current = nil
-        let backend = CPUBackend(threads: machine.threads, cancellation: cancellation, exhausted: exhausted)
+        let backend = makeBackend()
         let ready = Ready(workload: workload, backend: backend, run: try workload.prepare(backend))
         _ = try time(ready)
         current = ready
@@ -147,7 +155,7 @@ public final class Bench {
     /// Times a checkpoint from opening its folder to being ready to render; no page of weights is read.
     private func load(_ path: String) throws -> BenchLoading {
         try cancellation.check()
-        let backend = CPUBackend(threads: machine.threads, cancellation: cancellation, exhausted: exhausted)
+        let backend = makeBackend()
         let start = ContinuousClock.now
         let checkpoint = try Engine(exhausted: exhausted).openCheckpoint(path)
         let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
