@@ -12,7 +12,15 @@ func exponential(_ x: Vector) -> Vector {
     let magic = Vector(repeating: 12_582_912)
     let shifted = magic.adding(clamped, times: Vector(repeating: 1.44269504))
     let n = shifted - magic
-    let result = reducedExponential(clamped, n)
+    var r = clamped.adding(n, times: Vector(repeating: -0.693359375))
+    r = r.adding(n, times: Vector(repeating: 2.12194440e-4))
+    var p = Vector(repeating: 1.9875691500e-4)
+    p = Vector(repeating: 1.3981999507e-3).adding(p, times: r)
+    p = Vector(repeating: 8.3334519073e-3).adding(p, times: r)
+    p = Vector(repeating: 4.1665795894e-2).adding(p, times: r)
+    p = Vector(repeating: 1.6666665459e-1).adding(p, times: r)
+    p = Vector(repeating: 5.0000001201e-1).adding(p, times: r)
+    let result = (Vector(repeating: 1) + r).adding(p, times: r * r)
     // 2ⁿ is applied in two halves, so that n = 128 does not overflow on the way.
     let exponent = unsafeBitCast(shifted, to: Bits.self) &- Bits(repeating: 0x4B40_0000)
     let half = unsafeBitCast(unsafeBitCast(exponent, to: SignedBits.self) &>> 1, to: Bits.self)
@@ -34,30 +42,27 @@ func exponential(_ x: Vector) -> Vector {
     typealias SignedBits = SIMD4<Int32>
 #endif
 
-/// `e^x` for `x ≤ 0`, which cannot overflow and so needs one scaling instead of two; NaN stays NaN.
-@inline(__always)
-func exponentialOfNegative(_ x: Vector) -> Vector {
-    let low = Vector(repeating: -87.3365448)
-    let magic = Vector(repeating: 12_582_912)
-    let shifted = magic.adding(x.maximum(low), times: Vector(repeating: 1.44269504))
-    let n = shifted - magic
-    let scale = unsafeBitCast((unsafeBitCast(shifted, to: Bits.self) &+ Bits(repeating: 127)) &<< 23, to: Vector.self)
-    let result = reducedExponential(x.maximum(low), n) * scale
-    return result.replacing(with: Vector(repeating: 0), where: x .< low)
-}
+/// `log₂ e`.
+private let logarithmOfE: Float = 1.44269504
 
-/// `e^(x − n ln 2)` for the nearest integer n to `x / ln 2`.
+/// `2^x` to 1 ulp for `x ≤ 0`: a minimax polynomial of degree 6 on `[−½, ½]` that is exactly 1 at 0.
+///
+/// Results below the smallest normal number are zero, which −∞ gives too; NaN stays NaN.
 @inline(__always)
-private func reducedExponential(_ x: Vector, _ n: Vector) -> Vector {
-    var r = x.adding(n, times: Vector(repeating: -0.693359375))
-    r = r.adding(n, times: Vector(repeating: 2.12194440e-4))
-    var p = Vector(repeating: 1.9875691500e-4)
-    p = Vector(repeating: 1.3981999507e-3).adding(p, times: r)
-    p = Vector(repeating: 8.3334519073e-3).adding(p, times: r)
-    p = Vector(repeating: 4.1665795894e-2).adding(p, times: r)
-    p = Vector(repeating: 1.6666665459e-1).adding(p, times: r)
-    p = Vector(repeating: 5.0000001201e-1).adding(p, times: r)
-    return (Vector(repeating: 1) + r).adding(p, times: r * r)
+func powerOfTwo(_ x: Vector) -> Vector {
+    // Adding 1.5 · 2²³ rounds to the nearest integer n; with 127 more, the low bits are the exponent field of 2ⁿ.
+    let magic = Vector(repeating: 12_582_912 + 127)
+    let shifted = x + magic
+    let r = x - (shifted - magic)
+    var p = Vector(repeating: 1.5326471e-4)
+    p = Vector(repeating: 1.3390806e-3).adding(p, times: r)
+    p = Vector(repeating: 9.618506e-3).adding(p, times: r)
+    p = Vector(repeating: 5.55036e-2).adding(p, times: r)
+    p = Vector(repeating: 0.24022648).adding(p, times: r)
+    p = Vector(repeating: 0.6931472).adding(p, times: r)
+    p = Vector(repeating: 1).adding(p, times: r)
+    let power = unsafeBitCast(unsafeBitCast(shifted, to: Bits.self) &<< 23, to: Vector.self)
+    return (p * power).replacing(with: Vector.zero, where: x .< Vector(repeating: -126))
 }
 
 /// The upper tail of the normal distribution, `½ erfc(x / √2)` for `x ≥ 0`: `e^(−x²/2) · t · p(t)` with `t = 1 / (1 +
@@ -77,7 +82,7 @@ func normalTail(_ x: Vector) -> Vector {
     p = Vector(repeating: 0.10181017965078354).adding(p, times: t)
     p = Vector(repeating: 0.10754293203353882).adding(p, times: t)
     p = Vector(repeating: 0.10772065073251724).adding(p, times: t)
-    return exponentialOfNegative(x * x * Vector(repeating: -0.5)) * t * p
+    return powerOfTwo(x * x * Vector(repeating: -0.5 * logarithmOfE)) * t * p
 }
 
 /// A pointwise function.
@@ -125,7 +130,7 @@ extension Vector {
 
     /// `self / (1 + e^−x)`, with the exponential of `−|x|`, which cannot overflow.
     @inline(__always) func timesSigmoid(of x: Vector) -> Vector {
-        let e = exponentialOfNegative(-x.magnitude)
+        let e = powerOfTwo(x.magnitude * Vector(repeating: -logarithmOfE))
         let numerator = (self * e).replacing(with: self, where: x .>= Vector(repeating: 0))
         return numerator / (Vector(repeating: 1) + e)
     }

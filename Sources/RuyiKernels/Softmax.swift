@@ -1,23 +1,3 @@
-/// `2^x` to 1 ulp for `x ≤ 0`: a minimax polynomial of degree 6 on `[−½, ½]` that is exactly 1 at 0.
-///
-/// Results below the smallest normal number are zero, which −∞ gives too; NaN stays NaN.
-@inline(__always)
-private func powerOfTwo(_ x: Vector) -> Vector {
-    // Adding 1.5 · 2²³ rounds to the nearest integer n; with 127 more, the low bits are the exponent field of 2ⁿ.
-    let magic = Vector(repeating: 12_582_912 + 127)
-    let shifted = x + magic
-    let r = x - (shifted - magic)
-    var p = Vector(repeating: 1.5326471e-4)
-    p = Vector(repeating: 1.3390806e-3).adding(p, times: r)
-    p = Vector(repeating: 9.618506e-3).adding(p, times: r)
-    p = Vector(repeating: 5.55036e-2).adding(p, times: r)
-    p = Vector(repeating: 0.24022648).adding(p, times: r)
-    p = Vector(repeating: 0.6931472).adding(p, times: r)
-    p = Vector(repeating: 1).adding(p, times: r)
-    let power = unsafeBitCast(unsafeBitCast(shifted, to: Bits.self) &<< 23, to: Vector.self)
-    return (p * power).replacing(with: Vector.zero, where: x .< Vector(repeating: -126))
-}
-
 func softmaxTile(
     _ scores: UnsafeMutablePointer<Float>, _ keys: Int, _ maxima: UnsafeMutablePointer<Float>,
     _ sums: UnsafeMutablePointer<Float>, _ factors: UnsafeMutablePointer<Float>
