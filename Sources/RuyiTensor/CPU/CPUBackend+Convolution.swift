@@ -97,17 +97,17 @@ private struct ConvolutionWork: @unchecked Sendable {
         let mr = kernels.mr
         let rows = min(mr, outputs - sliver * mr)
         let allTaps = kernelTime * taps
-        let ordered = scratch + mr * depth
+        let slivers = scratch + mr * depth  // [channels][time, tap][mr]
+        let target = packed + sliver * mr * depth
         kernels.convert(
             element, weight.rawPointer + sliver * mr * depth * weight.dtype.byteCount, rows * depth, scratch)
-        for row in 0..<rows {
+        kernels.packLeft(scratch, depth, rows, depth, slivers)
+        for tap in 0..<allTaps {
             for channel in 0..<channels {
-                for tap in 0..<allTaps {
-                    ordered[row * depth + tap * channels + channel] = scratch[row * depth + channel * allTaps + tap]
-                }
+                (target + (tap * channels + channel) * mr).update(
+                    from: slivers + (channel * allTaps + tap) * mr, count: mr)
             }
         }
-        kernels.packLeft(ordered, depth, rows, depth, packed + sliver * mr * depth)
     }
 
     func convolve(
