@@ -137,19 +137,22 @@ public struct KernelTable: Sendable {
             _ rows: Int, _ k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
             _ c: UnsafeMutablePointer<Float>, _ ldc: Int, _ accumulate: Bool, _ ahead: UnsafePointer<Float>
         ) -> Void
-    /// Winograd's transform of nine weights to sixteen values, `stride` apart.
+    /// Winograd's transform of nine rows of `mr` weights, one after the other, to sixteen rows of values, `stride` apart.
     public let transformWeights:
         @Sendable (_ weights: UnsafePointer<Float>, _ values: UnsafeMutablePointer<Float>, _ stride: Int) -> Void
-    /// Winograd's transform of `nr` neighbouring tiles of four rows to sixteen rows of values, `stride` apart; each row
-    /// has `2 · nr + 2` readable values.
+    /// Winograd's transform of `count` neighbouring tiles of four rows to sixteen rows of values, `stride` apart.
+    ///
+    /// The count is rounded up to `nr` or `nr / 2`: so many values are written to each row, and twice as many and two
+    /// more are read.
     public let transformInput:
         @Sendable (
-            _ rows: UnsafePointer<Float>, _ rowStride: Int, _ values: UnsafeMutablePointer<Float>, _ stride: Int
+            _ rows: UnsafePointer<Float>, _ rowStride: Int, _ count: Int, _ values: UnsafeMutablePointer<Float>,
+            _ stride: Int
         ) -> Void
-    /// Winograd's transform of sixteen rows of sums of `nr` tiles to two rows of `2 · nr` outputs.
+    /// Winograd's transform of sixteen rows of sums of `nr` tiles to two rows of `2 · nr` outputs, plus a bias.
     public let transformOutput:
         @Sendable (
-            _ sums: UnsafePointer<Float>, _ stride: Int, _ top: UnsafeMutablePointer<Float>,
+            _ sums: UnsafePointer<Float>, _ stride: Int, _ bias: Float, _ top: UnsafeMutablePointer<Float>,
             _ bottom: UnsafeMutablePointer<Float>
         ) -> Void
     /// Multiplies each of `rows` rows of `nr` floats by the same `nr` factors.
@@ -215,10 +218,11 @@ public struct KernelTable: Sendable {
                 UnsafePointer<Float>
             ) -> Void,
         transformWeights: @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int) -> Void,
-        transformInput: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, Int) -> Void,
+        transformInput:
+            @escaping @Sendable (UnsafePointer<Float>, Int, Int, UnsafeMutablePointer<Float>, Int) -> Void,
         transformOutput:
             @escaping @Sendable (
-                UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
+                UnsafePointer<Float>, Int, Float, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
             ) -> Void,
         scaleColumns: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>) -> Void
     ) {

@@ -1,31 +1,51 @@
 // Winograd's F(2×2, 3×3): four outputs from sixteen products instead of thirty-six (Lavin and Gray, "Fast Algorithms
 // for Convolutional Neural Networks", 2015). The transforms work on tiles that lie side by side, a vector at a time.
 
-/// `u = G g Gᵀ` for the nine weights of one pair of channels; the sixteen values are `stride` apart.
+/// `u = G g Gᵀ` for one pair of channels and `tileRows` outputs side by side.
+///
+/// The nine weights are rows of `tileRows` values, one after the other; the sixteen rows of results are `stride` apart.
 func transformWeights(_ g: UnsafePointer<Float>, _ u: UnsafeMutablePointer<Float>, _ stride: Int) {
-    for column in 0..<3 {
-        let (a, b, c) = (g[column], g[3 + column], g[6 + column])
-        // The rows of G g, kept in the first three values of each row of u.
-        u[column * stride] = a
-        u[(4 + column) * stride] = 0.5 * (a + b + c)
-        u[(8 + column) * stride] = 0.5 * (a - b + c)
-        u[(12 + column) * stride] = c
-    }
-    for row in 0..<4 {
-        let line = u + 4 * row * stride
-        let (a, b, c) = (line[0], line[stride], line[2 * stride])
-        line[stride] = 0.5 * (a + b + c)
-        line[2 * stride] = 0.5 * (a - b + c)
-        line[3 * stride] = c
-    }
+    transformWeightPart(g, u, stride)
+    transformWeightPart(g + tileRows - WeightPart.scalarCount, u + tileRows - WeightPart.scalarCount, stride)
 }
 
-/// The transform of the input, `v = Bᵀ d B`, for `tileColumns` neighbouring tiles.
+// A tile has fewer rows than two vectors have lanes: two parts that overlap cover its rows and nothing else.
+#if LEVEL_AVX512
+    private typealias WeightPart = SIMD8<Float>
+#else
+    private typealias WeightPart = SIMD4<Float>
+#endif
+
+@inline(__always)
+private func transformWeightPart(_ g: UnsafePointer<Float>, _ u: UnsafeMutablePointer<Float>, _ stride: Int) {
+    @inline(__always) func tap(_ row: Int, _ column: Int) -> WeightPart {
+        UnsafeRawPointer(g + (3 * row + column) * tileRows).loadUnaligned(as: WeightPart.self)
+    }
+    @inline(__always) func store(_ row: Int, _ a: WeightPart, _ b: WeightPart, _ c: WeightPart) {
+        let (outer, sum, difference) = ((a, c), 0.5 * (a + c + b), 0.5 * (a + c - b))
+        let line = UnsafeMutableRawPointer(u + 4 * row * stride)
+        line.storeBytes(of: outer.0, as: WeightPart.self)
+        line.storeBytes(of: sum, toByteOffset: 4 * stride, as: WeightPart.self)
+        line.storeBytes(of: difference, toByteOffset: 8 * stride, as: WeightPart.self)
+        line.storeBytes(of: outer.1, toByteOffset: 12 * stride, as: WeightPart.self)
+    }
+    let (a0, a1, a2) = (tap(0, 0), tap(0, 1), tap(0, 2))
+    let (b0, b1, b2) = (tap(1, 0), tap(1, 1), tap(1, 2))
+    let (c0, c1, c2) = (tap(2, 0), tap(2, 1), tap(2, 2))
+    store(0, a0, a1, a2)
+    store(1, 0.5 * (a0 + c0 + b0), 0.5 * (a1 + c1 + b1), 0.5 * (a2 + c2 + b2))
+    store(2, 0.5 * (a0 + c0 - b0), 0.5 * (a1 + c1 - b1), 0.5 * (a2 + c2 - b2))
+    store(3, c0, c1, c2)
+}
+
+/// The transform of the input, `v = Bᵀ d B`, for `count` neighbouring tiles, rounded up to whole vectors.
 ///
-/// The tiles begin two values apart in the four rows of `d`, which are `rowStride` apart and have `2 · tileColumns + 2`
-/// readable values; value i of tile t goes to `v[i · stride + t]`.
-func transformInput(_ d: UnsafePointer<Float>, _ rowStride: Int, _ v: UnsafeMutablePointer<Float>, _ stride: Int) {
-    for first in Swift.stride(from: 0, to: tileColumns, by: lanes) {
+/// The tiles begin two values apart in the four rows of `d`, which are `rowStride` apart and have two readable values
+/// for each tile and two more; value i of tile t goes to `v[i · stride + t]`.
+func transformInput(
+    _ d: UnsafePointer<Float>, _ rowStride: Int, _ count: Int, _ v: UnsafeMutablePointer<Float>, _ stride: Int
+) {
+    for first in Swift.stride(from: 0, to: count, by: lanes) {
         let (r0, r1) = (inputRow(d + 2 * first), inputRow(d + 2 * first + rowStride))
         let (r2, r3) = (inputRow(d + 2 * first + 2 * rowStride), inputRow(d + 2 * first + 3 * rowStride))
         let target = v + first
@@ -59,10 +79,11 @@ private func storeInput(_ t: (Vector, Vector, Vector, Vector), _ v: UnsafeMutabl
     v.store(t.1 - t.3, 3 * stride)
 }
 
-/// `y = Aᵀ m A` for `tileColumns` neighbouring tiles whose sixteen sums are `stride` apart: two rows of
+/// `y = Aᵀ m A + bias` for `tileColumns` neighbouring tiles whose sixteen sums are `stride` apart: two rows of
 /// `2 · tileColumns` values.
 func transformOutput(
-    _ m: UnsafePointer<Float>, _ stride: Int, _ top: UnsafeMutablePointer<Float>, _ bottom: UnsafeMutablePointer<Float>
+    _ m: UnsafePointer<Float>, _ stride: Int, _ bias: Float, _ top: UnsafeMutablePointer<Float>,
+    _ bottom: UnsafeMutablePointer<Float>
 ) {
     for first in Swift.stride(from: 0, to: tileColumns, by: lanes) {
         let source = m + first
@@ -73,8 +94,8 @@ func transformOutput(
         @inline(__always) func lower(_ column: Int) -> Vector { value(1, column) - value(2, column) - value(3, column) }
         let (u0, u1, u2, u3) = (upper(0), upper(1), upper(2), upper(3))
         let (l0, l1, l2, l3) = (lower(0), lower(1), lower(2), lower(3))
-        storeOutput(u0 + u1 + u2, u1 - u2 - u3, top + 2 * first)
-        storeOutput(l0 + l1 + l2, l1 - l2 - l3, bottom + 2 * first)
+        storeOutput(u0 + u1 + u2 + bias, u1 - u2 - u3 + bias, top + 2 * first)
+        storeOutput(l0 + l1 + l2 + bias, l1 - l2 - l3 + bias, bottom + 2 * first)
     }
 }
 

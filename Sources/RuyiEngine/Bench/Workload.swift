@@ -93,7 +93,7 @@ struct Workload: Sendable {
     private static let convolutions = [
         convolution(128, frames: 4, 368, 640), convolution(256, frames: 1, 368, 640),
         convolution(256, frames: 4, 368, 640, isLong: true), convolution(512, frames: 4, 92, 160),
-        convolution(512, frames: 4, 46, 80),
+        convolution(512, frames: 4, 46, 80), convolution(512, frames: 1, 46, 80),
     ]
 
     private static func convolution(

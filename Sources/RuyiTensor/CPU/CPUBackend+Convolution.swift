@@ -97,17 +97,17 @@ private struct ConvolutionWork: @unchecked Sendable {
         let mr = kernels.mr
         let rows = min(mr, outputs - sliver * mr)
         let allTaps = kernelTime * taps
-        let ordered = scratch + mr * depth
+        let slivers = scratch + mr * depth  // [channels][time, tap][mr]
+        let target = packed + sliver * mr * depth
         kernels.convert(
             element, weight.rawPointer + sliver * mr * depth * weight.dtype.byteCount, rows * depth, scratch)
-        for row in 0..<rows {
+        kernels.packLeft(scratch, depth, rows, depth, slivers)
+        for tap in 0..<allTaps {
             for channel in 0..<channels {
-                for tap in 0..<allTaps {
-                    ordered[row * depth + tap * channels + channel] = scratch[row * depth + channel * allTaps + tap]
-                }
+                (target + (tap * channels + channel) * mr).update(
+                    from: slivers + (channel * allTaps + tap) * mr, count: mr)
             }
         }
-        kernels.packLeft(ordered, depth, rows, depth, packed + sliver * mr * depth)
     }
 
     func convolve(
@@ -120,6 +120,7 @@ private struct ConvolutionWork: @unchecked Sendable {
         let positions = first..<min(first + sliversPerTask * nr, area)
         let slivers = (positions.count + nr - 1) / nr
         let edge = scratch + sliversPerTask * panelDepth * nr
+        let step = (4 * mr + slivers - 1) / slivers
         var isFirst = true
         for (time, source) in sources.enumerated() {
             guard let source else { continue }
@@ -134,15 +135,18 @@ private struct ConvolutionWork: @unchecked Sendable {
                 for outputSliver in 0..<outputSlivers {
                     let a = weights + outputSliver * mr * depth + (time * frameDepth + start) * mr
                     let rows = min(mr, outputs - outputSliver * mr)
+                    // While the slivers of positions are worked on, the next weights are fetched.
+                    let next = UnsafeRawPointer(a + mr * depth)
                     for sliver in 0..<slivers {
                         let b = UnsafePointer(scratch + sliver * nr * count)
                         let begin = first + sliver * nr
                         let columns = min(nr, area - begin)
                         let c = result + outputSliver * mr * area + begin
+                        let ahead = next + sliver * count * step
                         if rows == mr && columns == nr {
-                            kernels.tile(count, a, b, c, area, !isFirst, a, 0)
+                            kernels.tile(count, a, b, c, area, !isFirst, ahead, step)
                         } else {
-                            kernels.tile(count, a, b, edge, nr, false, a, 0)
+                            kernels.tile(count, a, b, edge, nr, false, ahead, step)
                             addEdge(edge, nr, to: c, area, rows, columns, accumulate: !isFirst)
                         }
                     }

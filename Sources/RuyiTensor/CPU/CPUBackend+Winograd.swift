@@ -2,8 +2,6 @@ import RuyiKernelTable
 
 /// Channels of one frame that are transformed at a time.
 private let panelDepth = 128
-/// Slivers of tiles of one task; the transformed weights are streamed once for all of them.
-private let sliversPerTask = 2
 
 extension CPUBackend {
     /// A convolution with 3 x 3 spatial kernels by Winograd's minimal filtering: 2.25 times fewer multiplications.
@@ -14,20 +12,22 @@ extension CPUBackend {
             kernels: kernels, channels: weight.shape[1], height: result.shape[2], width: result.shape[3],
             outputs: weight.shape[0], kernelTime: weight.shape[2])
         let usable = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
+        let blocks = work.blocks(frames: result.shape[0], threads: pool.threadCount)
         withScratch(work.packedCount) { packed in
             let shared = Shared(packed)
             pool.parallel(work.outputSlivers) { sliver in
                 withScratch(work.weightScratchCount) { work.pack(usable, sliver, scratch: $0, into: shared.pointer) }
             }
-            pool.parallel(result.shape[0] * work.blocks) { task in
-                let frame = task / work.blocks
+            pool.parallel(result.shape[0] * blocks.count) { task in
+                let (frame, slivers) = (task / blocks.count, blocks[task % blocks.count])
                 let sources = (0..<work.kernelTime).map { frames[frame + $0]?.floatPointer }
                 let origin = frame * work.outputs * work.height * work.width
-                withScratch(work.scratchCount) { scratch in
-                    work.sum(sources, block: task % work.blocks, weights: shared.pointer, scratch: scratch)
-                    work.finish(
-                        block: task % work.blocks, scratch: scratch, bias: bias,
-                        residual: residual.map { $0.floatPointer + origin }, into: result.floatPointer + origin)
+                let block = WinogradBlock(work, slivers)
+                withScratch(block.scratchCount) { scratch in
+                    block.sum(sources, weights: shared.pointer, scratch: scratch)
+                    block.finish(
+                        scratch: scratch, bias: bias, residual: residual.map { $0.floatPointer + origin },
+                        into: result.floatPointer + origin)
                 }
             }
         }
@@ -43,30 +43,38 @@ struct WinogradWork: @unchecked Sendable {
     let outputs: Int
     let kernelTime: Int
 
-    /// Whether a convolution can be done this way and gains by it: transforming the weights costs as much as some
-    /// thousand tiles.
+    /// Whether a convolution can be done this way and gains by it: the transforms of inputs and outputs are spread over
+    /// the channels, that of the weights over the positions.
     static func suits(
         _ weight: Tensor, area: Int, _ stride: ConvolutionStride, _ padding: SpatialPadding
     ) -> Bool {
         weight.shape[3] == 3 && weight.shape[4] == 3 && stride == .one && padding == SpatialPadding(before: 1, after: 1)
-            && weight.shape[0] >= 32 && weight.shape[1] >= 32 && area >= 16 * weight.shape[0]
+            && min(weight.shape[0], weight.shape[1]) >= 64 && area >= 128
     }
 
-    private var tilesAcross: Int { (width + 1) / 2 }
-    private var tiles: Int { tilesAcross * ((height + 1) / 2) }
-    private var depth: Int { kernelTime * channels }
-    private var panel: Int { min(panelDepth, channels) }
-    /// Floats of one sliver of sums.
-    private var tileCount: Int { kernels.mr * kernels.nr }
-    /// Floats of a padded row of values under a sliver of tiles.
-    private var lineCount: Int { 2 * kernels.nr + 2 }
-    private var valuesCount: Int { 16 * sliversPerTask * panel * kernels.nr }
-    private var sumsCount: Int { 16 * outputSlivers * sliversPerTask * tileCount }
-    var blocks: Int { (tiles + sliversPerTask * kernels.nr - 1) / (sliversPerTask * kernels.nr) }
+    var tilesAcross: Int { (width + 1) / 2 }
+    var tiles: Int { tilesAcross * ((height + 1) / 2) }
+    var depth: Int { kernelTime * channels }
     var outputSlivers: Int { (outputs + kernels.mr - 1) / kernels.mr }
-    var packedCount: Int { 16 * outputSlivers * kernels.mr * depth }
-    var weightScratchCount: Int { 9 * depth + 16 }
-    var scratchCount: Int { valuesCount + sumsCount + 4 * lineCount + 4 * kernels.nr }
+    /// Distance of a value's transformed weights from those of the next; sixteen rows that lay a multiple of a page
+    /// apart would displace one another from the first cache.
+    var weightStride: Int { outputSlivers * kernels.mr * depth + 16 }
+    var packedCount: Int { 16 * weightStride }
+    var weightScratchCount: Int { 18 * depth * kernels.mr }
+
+    /// Slivers of tiles of one task, for which the transformed weights are streamed once.
+    ///
+    /// Weights that stay in the last cache may be streamed often, and the sums of few slivers stay in the one before.
+    private var sliversPerTask: Int { channels * outputs < 1 << 16 ? 2 : 8 }
+
+    /// The slivers of a frame's tiles in blocks of similar size, so that the threads end together.
+    func blocks(frames: Int, threads: Int) -> [Range<Int>] {
+        let slivers = (tiles + kernels.nr - 1) / kernels.nr
+        let least = (slivers + sliversPerTask - 1) / sliversPerTask
+        let rounds = (frames * least + threads - 1) / threads
+        let count = min(slivers, (rounds * threads + frames - 1) / frames)
+        return (0..<count).map { $0 * slivers / count..<($0 + 1) * slivers / count }
+    }
 
     /// Transforms and packs the weights of `mr` outputs as `[value][sliver][time · channels][mr]`.
     func pack(
@@ -74,59 +82,94 @@ struct WinogradWork: @unchecked Sendable {
     ) {
         guard let element = weight.dtype.element else { return }
         let mr = kernels.mr
-        let valueStride = outputSlivers * mr * depth
+        let rows = min(mr, outputs - sliver * mr)
+        let taps = scratch + 9 * depth * mr  // [channels][time][9][mr]
         let target = packed + sliver * mr * depth
-        for row in 0..<mr {
-            let output = sliver * mr + row
-            guard output < outputs else {
-                for value in 0..<16 {
-                    for k in 0..<depth { target[value * valueStride + k * mr + row] = 0 }
-                }
-                continue
-            }
-            kernels.convert(
-                element, weight.rawPointer + output * 9 * depth * weight.dtype.byteCount, 9 * depth, scratch)
+        kernels.convert(
+            element, weight.rawPointer + sliver * mr * 9 * depth * weight.dtype.byteCount, rows * 9 * depth, scratch)
+        kernels.packLeft(scratch, 9 * depth, rows, 9 * depth, taps)
+        for time in 0..<kernelTime {
             for channel in 0..<channels {
-                for time in 0..<kernelTime {
-                    kernels.transformWeights(
-                        scratch + (channel * kernelTime + time) * 9,
-                        target + (time * channels + channel) * mr + row, valueStride)
-                }
+                kernels.transformWeights(
+                    taps + (channel * kernelTime + time) * 9 * mr, target + (time * channels + channel) * mr,
+                    weightStride)
             }
         }
     }
+}
 
-    /// Sums the products of a block of tiles over all channels and frames.
+/// A part of a row of tiles that lies within one sliver.
+private struct Stretch {
+    let row: Int
+    let column: Int
+    let count: Int
+    let sliver: Int
+    let lane: Int
+}
+
+/// The tiles of one task.
+private struct WinogradBlock {
+    private let work: WinogradWork
+    private let kernels: KernelTable
+    private let slivers: Int
+    private let stretches: [Stretch]
+    /// Channels of one frame that are transformed at a time.
+    private let panel: Int
+
+    init(_ work: WinogradWork, _ slivers: Range<Int>) {
+        let nr = work.kernels.nr
+        self.work = work
+        kernels = work.kernels
+        self.slivers = slivers.count
+        panel = min(panelDepth, work.channels)
+        var stretches: [Stretch] = []
+        var tile = slivers.lowerBound * nr
+        let end = min(slivers.upperBound * nr, work.tiles)
+        while tile < end {
+            let (row, column) = tile.quotientAndRemainder(dividingBy: work.tilesAcross)
+            let (sliver, lane) = tile.quotientAndRemainder(dividingBy: nr)
+            let count = min(work.tilesAcross - column, nr - lane, end - tile)
+            stretches.append(
+                Stretch(row: row, column: column, count: count, sliver: sliver - slivers.lowerBound, lane: lane))
+            tile += count
+        }
+        self.stretches = stretches
+    }
+
+    /// Floats of one sliver of sums.
+    private var tileCount: Int { kernels.mr * kernels.nr }
+    /// Floats of a padded row of values under a sliver of tiles.
+    private var lineCount: Int { 2 * kernels.nr + 2 }
+    private var valuesCount: Int { 16 * slivers * (panel + 1) * kernels.nr }
+    private var sumsCount: Int { 16 * work.outputSlivers * slivers * tileCount }
+    var scratchCount: Int { valuesCount + sumsCount + 4 * lineCount }
+
+    /// Sums the products over all channels and frames as `[value][output sliver][sliver][mr][nr]`.
     func sum(
-        _ sources: [UnsafeMutablePointer<Float>?], block: Int, weights: UnsafePointer<Float>,
-        scratch: UnsafeMutablePointer<Float>
+        _ sources: [UnsafeMutablePointer<Float>?], weights: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>
     ) {
         let (mr, nr) = (kernels.mr, kernels.nr)
         let sums = scratch + valuesCount
-        let lines = sums + sumsCount
-        let slivers = slivers(of: block)
-        let plane = height * width
+        let plane = work.height * work.width
+        let step = (4 * mr + slivers - 1) / slivers
         var isFirst = true
         for (time, source) in sources.enumerated() {
             guard let source else { continue }
-            for start in stride(from: 0, to: channels, by: panel) {
-                let count = min(panel, channels - start)
-                let valueStride = sliversPerTask * count * nr
-                for sliver in 0..<slivers {
-                    for channel in 0..<count {
-                        transform(
-                            source + (start + channel) * plane, sliver: block * sliversPerTask + sliver, lines: lines,
-                            into: scratch + (sliver * count + channel) * nr, valueStride)
-                    }
-                }
+            for start in stride(from: 0, to: work.channels, by: panel) {
+                let count = min(panel, work.channels - start)
+                transform(source + start * plane, count, lines: sums + sumsCount, into: scratch)
                 for value in 0..<16 {
-                    for output in 0..<outputSlivers {
-                        let place = value * outputSlivers + output
-                        let a = weights + (place * depth + time * channels + start) * mr
+                    for output in 0..<work.outputSlivers {
+                        let a =
+                            weights + value * work.weightStride
+                            + (output * work.depth + time * work.channels + start) * mr
+                        // While the slivers of tiles are worked on, the next weights are fetched.
+                        let next = UnsafeRawPointer(a + work.depth * mr)
                         for sliver in 0..<slivers {
                             kernels.tile(
-                                count, a, scratch + value * valueStride + sliver * count * nr,
-                                sums + (place * sliversPerTask + sliver) * tileCount, nr, !isFirst, a, 0)
+                                count, a, scratch + (value * slivers + sliver) * (count + 1) * nr,
+                                sums + ((value * work.outputSlivers + output) * slivers + sliver) * tileCount, nr,
+                                !isFirst, next + sliver * count * step, step)
                         }
                     }
                 }
@@ -136,89 +179,72 @@ struct WinogradWork: @unchecked Sendable {
         if isFirst { sums.update(repeating: 0, count: sumsCount) }
     }
 
-    private func slivers(of block: Int) -> Int {
-        min(sliversPerTask, (tiles - block * sliversPerTask * kernels.nr + kernels.nr - 1) / kernels.nr)
-    }
-
-    /// Runs `body(row of tiles, first column, number, first lane)` for every stretch of a sliver within one row.
-    private func forEachStretch(_ sliver: Int, _ body: (Int, Int, Int, Int) -> Void) {
-        let first = sliver * kernels.nr
-        let end = min(first + kernels.nr, tiles)
-        var tile = first
-        while tile < end {
-            let column = tile % tilesAcross
-            let count = min(tilesAcross - column, end - tile)
-            body(tile / tilesAcross, column, count, tile - first)
-            tile += count
-        }
-    }
-
-    /// Transforms one channel under a sliver of tiles.
+    /// Transforms `count` channels as `[value][sliver][count + 1][nr]`.
+    ///
+    /// A stretch is written in whole vectors, and what exceeds it is overwritten by what comes next; the last row of
+    /// each sliver is there for what then remains.
     private func transform(
-        _ plane: UnsafePointer<Float>, sliver: Int, lines: UnsafeMutablePointer<Float>,
-        into values: UnsafeMutablePointer<Float>, _ valueStride: Int
+        _ source: UnsafePointer<Float>, _ count: Int, lines: UnsafeMutablePointer<Float>,
+        into values: UnsafeMutablePointer<Float>
     ) {
-        let first = sliver * kernels.nr
-        let (row, column) = (first / tilesAcross, first % tilesAcross)
-        let (y, x) = (2 * row - 1, 2 * column - 1)
-        if column + kernels.nr <= tilesAcross && y >= 0 && y + 4 <= height && x >= 0 && x + lineCount <= width {
-            kernels.transformInput(plane + y * width + x, width, values, valueStride)
-            return
-        }
-        // Stretches of several rows, or at a border, are laid side by side with their own neighbours; two values
-        // overlap from one stretch to the next, so each is transformed on its own and its lanes are copied.
-        withUnsafeTemporaryAllocation(of: Float.self, capacity: 16 * kernels.nr) { buffer in
-            guard let partial = buffer.baseAddress else { return }
-            forEachStretch(sliver) { row, column, count, lane in
-                for line in 0..<4 { fill(lines + line * lineCount, plane, 2 * row - 1 + line, 2 * column - 1, count) }
-                kernels.transformInput(lines, lineCount, partial, kernels.nr)
-                for value in 0..<16 {
-                    for index in 0..<count {
-                        values[value * valueStride + lane + index] = partial[value * kernels.nr + index]
-                    }
+        let (nr, height, width) = (kernels.nr, work.height, work.width)
+        let valueStride = slivers * (count + 1) * nr
+        for channel in 0..<count {
+            let plane = source + channel * height * width
+            for stretch in stretches {
+                let (y, x) = (2 * stretch.row - 1, 2 * stretch.column - 1)
+                let target = values + (stretch.sliver * (count + 1) + channel) * nr + stretch.lane
+                // Whole vectors are read.
+                let read = 2 * (stretch.count <= nr / 2 ? nr / 2 : nr) + 2
+                if y >= 0 && y + 4 <= height && x >= 0 && x + read <= width {
+                    kernels.transformInput(plane + y * width + x, width, stretch.count, target, valueStride)
+                } else {
+                    for line in 0..<4 { fill(lines + line * lineCount, plane, y + line, x, 2 * stretch.count + 2) }
+                    kernels.transformInput(lines, lineCount, stretch.count, target, valueStride)
                 }
             }
         }
     }
 
-    /// Copies a row's values under `count` tiles; what lies outside the frame is zero.
+    /// Copies `count` values of a row; what lies outside the frame is zero.
     private func fill(
         _ line: UnsafeMutablePointer<Float>, _ plane: UnsafePointer<Float>, _ y: Int, _ x: Int, _ count: Int
     ) {
-        line.update(repeating: 0, count: lineCount)
-        guard y >= 0 && y < height else { return }
+        guard y >= 0 && y < work.height else { return line.update(repeating: 0, count: count) }
         let start = max(0, -x)
-        let end = min(2 * count + 2, width - x)
-        for index in start..<max(start, end) { line[index] = plane[y * width + x + index] }
+        let end = min(count, work.width - x)
+        line.update(repeating: 0, count: start)
+        (line + start).update(from: plane + y * work.width + x + start, count: end - start)
+        (line + end).update(repeating: 0, count: count - end)
     }
 
-    /// Transforms the sums of a block back and adds bias and residual.
+    /// Transforms the sums back and adds bias and residual.
     func finish(
-        block: Int, scratch: UnsafeMutablePointer<Float>, bias: [Float]?, residual: UnsafePointer<Float>?,
+        scratch: UnsafeMutablePointer<Float>, bias: [Float]?, residual: UnsafePointer<Float>?,
         into result: UnsafeMutablePointer<Float>
     ) {
-        let nr = kernels.nr
+        let (nr, height, width) = (kernels.nr, work.height, work.width)
         let sums = scratch + valuesCount
-        let top = sums + sumsCount + 4 * lineCount
-        let bottom = top + 2 * nr
-        let valueStride = outputSlivers * sliversPerTask * tileCount
-        for output in 0..<outputs {
-            let place = output / kernels.mr * sliversPerTask
-            let target = result + output * height * width
-            let addend = residual.map { $0 + output * height * width }
-            for sliver in 0..<slivers(of: block) {
-                kernels.transformOutput(
-                    sums + (place + sliver) * tileCount + output % kernels.mr * nr, valueStride, top, bottom)
-                forEachStretch(block * sliversPerTask + sliver) { row, column, count, lane in
-                    for (line, values) in [top, bottom].enumerated() where 2 * row + line < height {
-                        let position = (2 * row + line) * width + 2 * column
-                        let length = min(2 * count, width - 2 * column)
-                        kernels.combine(values + 2 * lane, 1, nil, bias?[output] ?? 0, length, target + position, false)
-                        if let addend {
-                            kernels.combine(
-                                target + position, 1, addend + position, 1, length, target + position, false)
-                        }
-                    }
+        let (top, bottom) = (scratch, scratch + 2 * nr)
+        let valueStride = work.outputSlivers * slivers * tileCount
+        for output in 0..<work.outputs {
+            let (outputSliver, row) = output.quotientAndRemainder(dividingBy: kernels.mr)
+            let offset = bias?[output] ?? 0
+            var transformed = -1
+            for stretch in stretches {
+                if transformed != stretch.sliver {
+                    transformed = stretch.sliver
+                    kernels.transformOutput(
+                        sums + (outputSliver * slivers + transformed) * tileCount + row * nr, valueStride, offset, top,
+                        bottom)
+                }
+                let origin = (output * height + 2 * stretch.row) * width + 2 * stretch.column
+                let length = min(2 * stretch.count, width - 2 * stretch.column)
+                for line in 0..<min(2, height - 2 * stretch.row) {
+                    let place = origin + line * width
+                    kernels.combine(
+                        (line == 0 ? top : bottom) + 2 * stretch.lane, 1, residual.map { $0 + place },
+                        residual == nil ? 0 : 1, length, result + place, false)
                 }
             }
         }
