@@ -27,7 +27,7 @@ struct MemoryPoolTests {
         var sizes: [Int: Int] = [:]
         for step in 0..<4000 {
             if live.isEmpty || random.chance(2) && live.count < 60 {
-                let byteCount = random.below(1 << random.pick([4, 12, 13, 17, 20])) + 1
+                let byteCount = random.below(1 << random.pick([4, 12, 13, 17, 20, 25, 27])) + 1
                 let block = Block(
                     base: pool.allocate(byteCount), byteCount: byteCount, stamp: UInt8(truncatingIfNeeded: step))
                 let size = pool.usedBytes - used
@@ -48,13 +48,32 @@ struct MemoryPoolTests {
             }
             if random.chance(500) { pool.trim() }
             #expect(pool.usedBytes == used && pool.peakBytes == peak)
+            #expect(pool.mappedBytes >= used && pool.mappedBytes <= peak)
         }
         for block in live {
             #expect(block.isIntact)
             pool.free(block.base, block.byteCount)
         }
         pool.trim()
-        #expect(pool.usedBytes == 0 && pool.peakBytes == peak)
+        #expect(pool.usedBytes == 0 && pool.mappedBytes == 0 && pool.peakBytes == peak)
+    }
+
+    @Test("what large blocks leave behind serves blocks of other sizes")
+    func joining() {
+        let pool = Self.pool()
+        let size = 32 << 20
+        let blocks = (0..<4).map { _ in pool.allocate(size) }
+        for block in [blocks[2], blocks[0], blocks[3], blocks[1]] { pool.free(block, size) }
+        let range = (blocks.min() ?? blocks[0])..<((blocks.max() ?? blocks[0]) + size)
+        // The system may have put the four anywhere; where they are neighbours they are one piece now.
+        guard range.upperBound - range.lowerBound == 4 * size else { return }
+        for part in [1, 2, 3, 4].map({ 16 * $0 << 20 }) {
+            let whole = pool.allocate(4 * size - part)
+            let rest = pool.allocate(part)
+            #expect(range.contains(whole) && range.contains(rest) && pool.mappedBytes == 4 * size)
+            pool.free(whole, 4 * size - part)
+            pool.free(rest, part)
+        }
     }
 
     @Test("threads never get a block at the same time")
