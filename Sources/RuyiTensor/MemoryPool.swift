@@ -56,7 +56,8 @@ public final class MemoryPool: Sendable {
         let block: UnsafeMutableRawPointer? = state.withLock { state in
             state.usedBytes += size
             state.peakBytes = max(state.peakBytes, state.usedBytes)
-            if let reused = size < MemoryPool.largeSize ? state.blocks[size]?.popLast()?.block : cut(&state, size) {
+            let kept = size < MemoryPool.largeSize ? state.blocks[size]?.popLast()?.block : cut(&state, size)
+            if let reused = kept {
                 state.freeBytes -= size
                 return reused
             }
@@ -116,9 +117,9 @@ public final class MemoryPool: Sendable {
             let index = state.spans.indices.min { state.spans[$0].time < state.spans[$1].time }
             let blockTime = oldest?.value.first?.time ?? .max
             if let index, state.spans[index].time < blockTime {
-                let excess = state.freeBytes - limit
                 let span = state.spans[index]
-                let size = min(span.size, (excess + MemoryPool.hugePage - 1) / MemoryPool.hugePage * MemoryPool.hugePage)
+                let pages = (state.freeBytes - limit + MemoryPool.hugePage - 1) / MemoryPool.hugePage
+                let size = min(span.size, pages * MemoryPool.hugePage)
                 munmap(span.base + (span.size - size), size)
                 state.spans[index].size -= size
                 if state.spans[index].size == 0 { state.spans.remove(at: index) }
