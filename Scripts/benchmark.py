@@ -149,7 +149,10 @@ ON_ALL_THREADS = [
     "attention-24x128-4096", "convolution-512-4x92x160", "convolution-128-4x368x640", "group-norm-silu-128-4x368x640",
     "gelu-4096x12288",
 ]
-OF_GROWING_LENGTH = ["ruyi-block-1008", "ruyi-block-2048", "ruyi-block-6048", "ruyi-block-12096"]
+OF_GROWING_LENGTH = [
+    "ruyi-block-1008", "ruyi-block-2048", "ruyi-block-6048", "ruyi-block-12096", "ruyi-vae-2-192x336",
+    "ruyi-vae-4-192x336", "ruyi-vae-8-192x336",
+]
 
 
 # ---------------------------------------------------------------------------------------- Measuring
@@ -264,7 +267,7 @@ def main():
     if not options.quick and not options.filter:
         if threads > 1:
             page.scalings = scaling(ruyi, path, runs)
-        page.lengths = [ruyi.run(name) for name in OF_GROWING_LENGTH]
+        page.lengths = [ruyi.run(name) for name in OF_GROWING_LENGTH if name in ruyi.names]
     ruyi.measure_peak()
     page.machine = ruyi.machine
     ruyi.close()

@@ -214,8 +214,8 @@ class Page:
     def growth(self):
         lines = [
             "## Length\n",
-            "A block's matrix products grow as its tokens do, its attention as their square. The rate over both stays "
-            "the same, so nothing else grows:\n",
+            "A transformer block's matrix products grow as its tokens do, its attention as their square; the VAE's decoder "
+            "works on one latent frame after the other. Where the rate stays the same, nothing else grows:\n",
             "| work | time | rate | of peak | peak memory |",
             "| --- | ---: | ---: | ---: | ---: |",
         ]
