@@ -153,8 +153,19 @@ struct Workload: Sendable {
         Workload("ruyi-vae-last-368x640", .operations(RuyiWorkloads.lastUpBlockOperations(height: 368, width: 640))) {
             backend throws(Fault) in
             try RuyiWorkloads.lastUpBlock(height: 368, width: 640, on: backend)
-        },
+        }, decoder(latents: 2), decoder(latents: 4), decoder(latents: 8),
     ]
+
+    /// Clips that differ in nothing but their length: the time has to grow with it, the memory not.
+    private static func decoder(latents: Int) -> Workload {
+        let (height, width) = (24, 42)
+        let operations = RuyiWorkloads.decoderOperations(latents: latents, height: height, width: width)
+        return Workload(
+            "ruyi-vae-\(latents)-\(8 * height)x\(8 * width)", .operations(operations), isLong: true
+        ) { backend throws(Fault) in
+            try RuyiWorkloads.decoder(latents: latents, height: height, width: width, on: backend)
+        }
+    }
 
     private static func block(frames: Int, rows: Int, columns: Int) -> Workload {
         let tokens = frames * rows * columns

@@ -69,6 +69,36 @@ package enum RuyiWorkloads {
         return 2 * products * Double(height * width)
     }
 
+    /// The VAE decoder on a clip of so many latents of `height` x `width`, each of which gives four frames that are let
+    /// go as soon as they are there; the last one is returned.
+    package static func decoder(
+        latents count: Int, height: Int, width: Int, on backend: any Backend
+    ) throws(Fault) -> () -> Tensor {
+        let configuration = try autoencoder()
+        let vae = try build(autoencoderShapes(configuration)) { RuyiVAE($0, configuration) }
+        let latents = backend.copy(RandomValues().tensor([count, configuration.latentChannels, height, width]))
+        return {
+            var last = latents
+            // Only the closures could throw.
+            try? vae.decode(latents, RuyiVAERun(trace: nil) {}) { last = $0 }
+            return last
+        }
+    }
+
+    /// Multiplications and additions of that clip's convolutions.
+    package static func decoderOperations(latents: Int, height: Int, width: Int) -> Double {
+        let (wide, middle) = (512.0, 256.0)
+        let area = Double(height * width)
+        let first = 27 * (16 * wide + 10 * wide * wide) * area  // one frame of a latent's size
+        let second = 27 * 7 * wide * wide * 4 * area
+        let third =
+            27 * wide * wide * 16 * area
+            + 2 * (27 * (wide * middle + 5 * middle * middle) + wide * middle) * 16 * area
+        let fourth = 2 * 27 * middle * middle * 64 * area
+        let last = 4 * lastUpBlockOperations(height: 8 * height, width: 8 * width)
+        return Double(latents) * (2 * (first + second + third + fourth) + last)
+    }
+
     // MARK: Weights
 
     /// Tokens of the two text streams together.
@@ -109,14 +139,50 @@ package enum RuyiWorkloads {
     }
 
     private static func upBlockShapes(_ input: Int, _ output: Int) -> [(key: String, shape: [Int])] {
-        var shapes = layer("up.convs.0.shortcut", [output, input, 1, 1, 1])
-        for index in 0..<3 {
-            let place = "up.convs.\(index)."
+        resBlockShapes("up.", 3, input, output) + layer("conv_norm_out", [output])
+            + layer("conv_out", [3, output, 3, 3, 3])
+    }
+
+    /// Residual blocks in a row, the first of which takes `input` channels.
+    private static func resBlockShapes(
+        _ prefix: String, _ count: Int, _ input: Int, _ output: Int
+    ) -> [(key: String, shape: [Int])] {
+        var shapes = input == output ? [] : layer(prefix + "convs.0.shortcut", [output, input, 1, 1, 1])
+        for index in 0..<count {
+            let place = "\(prefix)convs.\(index)."
             let first = index == 0 ? input : output
             shapes += layer(place + "norm1", [first]) + layer(place + "conv1", [output, first, 3, 3, 3])
             shapes += layer(place + "norm2", [output]) + layer(place + "conv2", [output, output, 3, 3, 3])
         }
-        return shapes + layer("conv_norm_out", [output]) + layer("conv_out", [3, output, 3, 3, 3])
+        return shapes
+    }
+
+    private static func autoencoderShapes(_ configuration: RuyiVAEConfiguration) -> [(key: String, shape: [Int])] {
+        let latent = configuration.latentChannels
+        return layer("quant_conv", [2 * latent, 2 * latent, 1, 1, 1])
+            + layer("post_quant_conv", [latent, latent, 1, 1, 1])
+            + coderShapes("encoder.", "down_blocks", 2, "downsampler", configuration.widths, 3, 2 * latent)
+            + coderShapes("decoder.", "up_blocks", 3, "upsampler", configuration.widths.reversed(), latent, 3)
+    }
+
+    /// An encoder or decoder with `count` residual blocks at each of its levels.
+    private static func coderShapes(
+        _ prefix: String, _ levels: String, _ count: Int, _ sampler: String, _ widths: [Int], _ input: Int,
+        _ output: Int
+    ) -> [(key: String, shape: [Int])] {
+        let (first, last, middle) = (widths[0], widths[widths.count - 1], widths.max() ?? 0)
+        var shapes = layer(prefix + "conv_in", [first, input, 3, 3, 3])
+        for (index, width) in widths.enumerated() {
+            let level = "\(prefix)\(levels).\(index)."
+            shapes += resBlockShapes(level, count, widths[max(index - 1, 0)], width)
+            if index < widths.count - 1 { shapes += layer(level + sampler + ".conv", [width, width, 3, 3, 3]) }
+        }
+        shapes += resBlockShapes(prefix + "mid_block.", 2, middle, middle)
+        for name in ["to_q", "to_k", "to_v", "to_out"] {
+            shapes += layer("\(prefix)mid_block.attentions.0.\(name)", [middle, middle])
+        }
+        return shapes + layer(prefix + "mid_block.attentions.0.group_norm", [middle])
+            + layer(prefix + "conv_norm_out", [last]) + layer(prefix + "conv_out", [output, last, 3, 3, 3])
     }
 
     // MARK: Configurations, as published
@@ -135,7 +201,9 @@ package enum RuyiWorkloads {
     private static func autoencoder() throws(Fault) -> RuyiVAEConfiguration {
         try RuyiVAEConfiguration(
             JSONObject(
-                ["latent_channels": 16, "cache_compression_vae": true, "spatial_group_norm": true],
-                file: "vae/config.json"))
+                [
+                    "latent_channels": 16, "mini_batch_encoder": 8, "mini_batch_decoder": 2,
+                    "cache_compression_vae": true, "spatial_group_norm": true, "mid_block_attention_type": "spatial",
+                ], file: "vae/config.json"))
     }
 }
