@@ -158,6 +158,10 @@ OF_GROWING_LENGTH = [
 # ---------------------------------------------------------------------------------------- Measuring
 
 
+# Seconds in which PyTorch's threads, which wait actively for their next work, come to rest.
+REST = 0.1
+
+
 def timed(function):
     start = time.perf_counter()
     with torch.inference_mode():
@@ -198,6 +202,7 @@ def compare(row, ruyi, runs, seconds_left):
         return None
     own, others = [], {label: [] for labels in chosen.values() for label in labels}
     for _ in range(runs):
+        time.sleep(REST)
         answer = ruyi.run(row.workload)
         own.append(answer["seconds"][0])
         for label, times in others.items():
@@ -210,15 +215,22 @@ def compare(row, ruyi, runs, seconds_left):
     return results
 
 
+def wait_for_quiet():
+    """Waits until the load that building and loading left behind has gone, but not for other programs."""
+    end = time.monotonic() + 150
+    while os.getloadavg()[0] > 0.3 and time.monotonic() < end:
+        time.sleep(5)
+
+
 def scaling(ruyi, path, runs):
-    """Seconds of one thread and of all, in turns, by workload."""
+    """The fastest runs on one thread and on all, in turns, by workload."""
     single = Ruyi(path, 1)
     found = []
     for name in ON_ALL_THREADS:
         for side in (ruyi, single):
             side.run(name)
         pairs = [(single.run(name)["seconds"][0], ruyi.run(name)["seconds"][0]) for _ in range(runs)]
-        found.append(report.Scaling(name, *(statistics.median(times) for times in zip(*pairs))))
+        found.append(report.Scaling(name, *map(min, zip(*pairs))))
     single.close()
     return found
 
@@ -252,6 +264,8 @@ def main():
         sys.exit("benchmark: no row's name contains '%s'" % options.filter)
     limit = 60 * (options.minutes or (240 if options.all else 10))
     runs = options.runs or (3 if options.quick else 5)
+    if not options.quick:
+        wait_for_quiet()
     page = report.Page(ruyi, torch, threads)
     report.progress_head()
     for row in rows:

@@ -208,7 +208,8 @@ class Page:
         for item in self.scalings:
             lines.append("| %s | %s | %s | **%.2f** |" % (
                 item.name, duration(item.single), duration(item.all_threads), item.single / item.all_threads))
-        lines.append("\nThe element-wise rows are bound by memory, which one thread already uses to a large part.")
+        lines.append("\nEach time is the fastest of several runs. The element-wise rows are bound by memory, which one "
+                     "thread already uses to a large part.")
         return "\n".join(lines) + "\n"
 
     def growth(self):
@@ -229,7 +230,8 @@ class Page:
         lines = [
             "## How it was measured\n",
             "Both programs did the same work in turns, in one run, with the same number of threads: ruyi, PyTorch, "
-            "ruyi, and so on, after warming up. Weights and inputs were ready beforehand. Times are medians; the ratio "
+            "ruyi, and so on, after warming up, with a short rest after PyTorch, whose threads wait actively. Weights and "
+            "inputs were ready beforehand. Times are medians; the ratio "
             "is PyTorch's time over ruyi's; the spread is the larger of both sides' distances between the slowest and "
             "the fastest run, as a share of the median.\n",
             "Each way of doing the work in PyTorch was tried first, and the fastest counts: matrix products through "

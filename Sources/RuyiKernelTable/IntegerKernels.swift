@@ -17,14 +17,14 @@ public struct IntegerKernels: Sendable {
             _ source: UnsafePointer<Float>, _ count: Int, _ offset: Int32, _ target: UnsafeMutablePointer<UInt32>,
             _ step: Int
         ) -> (scale: Float, sum: Int32)
-    /// `sums[mr][nr] = start[nr] + Σ_k a[k][mr] · b[k][nr]`; a sum that is too large wraps around.
+    /// `sums[mr][lds] = start[nr] + Σ_k a[k][mr] · b[k][nr]`; a sum that is too large wraps around.
     ///
     /// Meanwhile the second cache is asked for what will be needed soon, from `ahead` on in `quads` steps of `step`
     /// bytes.
     public let tile:
         @Sendable (
             _ quads: Int, _ a: UnsafePointer<UInt32>, _ b: UnsafePointer<UInt32>, _ start: UnsafePointer<Int32>,
-            _ sums: UnsafeMutablePointer<Int32>, _ ahead: UnsafeRawPointer, _ step: Int
+            _ sums: UnsafeMutablePointer<Int32>, _ lds: Int, _ ahead: UnsafeRawPointer, _ step: Int
         ) -> Void
     /// `y = sum · columnScale · rowScale` over one row.
     public let scaleRow:
@@ -43,7 +43,7 @@ public struct IntegerKernels: Sendable {
         tile:
             @escaping @Sendable (
                 Int, UnsafePointer<UInt32>, UnsafePointer<UInt32>, UnsafePointer<Int32>, UnsafeMutablePointer<Int32>,
-                UnsafeRawPointer, Int
+                Int, UnsafeRawPointer, Int
             ) -> Void,
         scaleRow:
             @escaping @Sendable (

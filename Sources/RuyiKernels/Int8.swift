@@ -96,7 +96,7 @@ private let width = Integers.scalarCount
 /// The rows are spelled out so that every sum stays in a register.
 private func multiplyIntegerTile(
     _ quads: Int, _ a: UnsafePointer<UInt32>, _ b: UnsafePointer<UInt32>, _ start: UnsafePointer<Int32>,
-    _ sums: UnsafeMutablePointer<Int32>, _ ahead: UnsafeRawPointer, _ step: Int
+    _ sums: UnsafeMutablePointer<Int32>, _ lds: Int, _ ahead: UnsafeRawPointer, _ step: Int
 ) {
     var r0 = SumRow(start)
     #if LEVEL_AVX512 || LEVEL_AVX2
@@ -150,23 +150,23 @@ private func multiplyIntegerTile(
     }
     r0.store(sums)
     #if LEVEL_AVX512 || LEVEL_AVX2
-        r1.store(sums + SumRow.columns)
-        r2.store(sums + 2 * SumRow.columns)
+        r1.store(sums + lds)
+        r2.store(sums + 2 * lds)
     #endif
     #if LEVEL_AVX512
-        r3.store(sums + 3 * SumRow.columns)
-        r4.store(sums + 4 * SumRow.columns)
-        r5.store(sums + 5 * SumRow.columns)
-        r6.store(sums + 6 * SumRow.columns)
-        r7.store(sums + 7 * SumRow.columns)
+        r3.store(sums + 3 * lds)
+        r4.store(sums + 4 * lds)
+        r5.store(sums + 5 * lds)
+        r6.store(sums + 6 * lds)
+        r7.store(sums + 7 * lds)
     #endif
     #if LEVEL_VNNI
-        r8.store(sums + 8 * SumRow.columns)
-        r9.store(sums + 9 * SumRow.columns)
-        r10.store(sums + 10 * SumRow.columns)
-        r11.store(sums + 11 * SumRow.columns)
-        r12.store(sums + 12 * SumRow.columns)
-        r13.store(sums + 13 * SumRow.columns)
+        r8.store(sums + 8 * lds)
+        r9.store(sums + 9 * lds)
+        r10.store(sums + 10 * lds)
+        r11.store(sums + 11 * lds)
+        r12.store(sums + 12 * lds)
+        r13.store(sums + 13 * lds)
     #endif
 }
 

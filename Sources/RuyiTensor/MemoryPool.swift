@@ -38,6 +38,8 @@ public final class MemoryPool: Sendable {
         self.exhausted = exhausted
     }
 
+    deinit { trim() }
+
     /// Bytes in use.
     public var usedBytes: Int { state.withLock { $0.usedBytes } }
     /// Bytes that are mapped, in use or not; never more than `peakBytes`.

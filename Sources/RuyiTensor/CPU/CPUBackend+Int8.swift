@@ -100,7 +100,8 @@ private struct IntegerProduct: @unchecked Sendable {
             }
             backend.pool.parallel(tasks) { task in
                 let panels = task * layout.panels / tasks..<(task + 1) * layout.panels / tasks
-                withUnsafeTemporaryAllocation(of: Int32.self, capacity: mr * kernels.nr) { sums in
+                let width = panels.count * kernels.nr
+                withUnsafeTemporaryAllocation(of: Int32.self, capacity: mr * width) { sums in
                     guard let sums = sums.baseAddress else { return }
                     for sliver in 0..<slivers {
                         multiply(
@@ -129,21 +130,21 @@ private struct IntegerProduct: @unchecked Sendable {
         _ sums: UnsafeMutablePointer<Int32>
     ) {
         let nr = kernels.nr
+        let range = panels.lowerBound * nr..<min(columns, panels.upperBound * nr)
+        let width = panels.count * nr
         // While the panels are worked on, the next sliver of rows is fetched, a part with each of them.
         let step = (4 * kernels.mr + panels.count - 1) / panels.count
-        var ahead = UnsafeRawPointer(left + kernels.mr * layout.quads)
-        for panel in panels {
-            let column = panel * nr
+        let next = UnsafeRawPointer(left + kernels.mr * layout.quads)
+        for (index, panel) in panels.enumerated() {
             kernels.tile(
-                layout.quads, left, weight.panels + panel * layout.panelWords, weight.starts + column, sums, ahead,
-                step)
-            ahead += layout.quads * step
-            for (index, row) in rows.enumerated() {
-                kernels.scaleRow(
-                    sums + index * nr, min(nr, columns - column), weight.scales + column, scales[index],
-                    result + row * columns + column)
-            }
+                layout.quads, left, weight.panels + panel * layout.panelWords, weight.starts + panel * nr,
+                sums + index * nr, width, next + index * layout.quads * step, step)
         }
-        finish.apply(rows, panels.lowerBound * nr..<min(columns, panels.upperBound * nr), of: result)
+        for (index, row) in rows.enumerated() {
+            kernels.scaleRow(
+                sums + index * width, range.count, weight.scales + range.lowerBound, scales[index],
+                result + row * columns + range.lowerBound)
+        }
+        finish.apply(rows, range, of: result)
     }
 }
