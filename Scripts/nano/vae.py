@@ -1,0 +1,272 @@
+"""The causal video autoencoder of the family (AutoencoderKLMagvit): 8 x 8 pixels and 4 frames to one latent.
+
+Videos are [B, 3, T, H, W] in -1..1, latents [B, C, t, h, w]. Parameters are named as in the published files.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+REPLICATED, SINGLE, INDEPENDENT, CONTINUING = "replicated", "single", "independent", "continuing"
+NORM_EPSILON = 1e-6
+
+
+class Chunk:
+    """How convolutions see the frames around a chunk of a video, and what they remember of the chunks before."""
+
+    def __init__(self, mode, memory=None):
+        self.mode = mode
+        self.memory = {} if memory is None else memory
+
+    def timeline(self, conv, x):
+        """The frames of x with the two frames that a kernel of three needs around them."""
+        if self.mode in (SINGLE, INDEPENDENT):
+            return F.pad(x, (0, 0, 0, 0, 1, 1))
+        past = self.memory.get(conv) if self.mode == CONTINUING else None
+        past = x[:, :, :1].expand(-1, -1, 2, -1, -1) if past is None else past
+        line = torch.cat([past.to(x.dtype), x], 2)
+        self.memory[conv] = line[:, :, -2:]
+        return line
+
+
+def fold(x):
+    """[B, C, T, H, W] as [B T, C, H, W]."""
+    return x.transpose(1, 2).reshape(-1, x.shape[1], *x.shape[3:])
+
+
+def unfold(x, batch):
+    """The inverse of fold."""
+    return x.reshape(batch, -1, *x.shape[1:]).transpose(1, 2)
+
+
+class CausalConv3d(nn.Conv3d):
+    """A convolution over space and time.
+
+    With `present`, only the kernel's slice for the present frame is used and trained, and the others are zero: a
+    convolution of every frame on its own, in the layout of the family.
+    """
+
+    def __init__(self, inputs, outputs, kernel=3, stride=(1, 1, 1), present=None):
+        super().__init__(inputs, outputs, kernel, stride)
+        self.present = 0 if kernel == 1 else present
+        if present is not None and kernel == 3:
+            with torch.no_grad():
+                nn.init.kaiming_uniform_(self.weight[:, :, present], a=5**0.5)
+                for slice_index in {0, 1, 2} - {present}:
+                    self.weight[:, :, slice_index] = 0
+
+    def forward(self, x, chunk):
+        if self.present is None:
+            x = chunk.timeline(self, x)
+        border = self.kernel_size[1] // 2
+        if self.stride[1] == 2:
+            x, border = F.pad(x, (0, 1, 0, 1)), 0
+        if self.present is None:
+            return F.conv3d(x, self.weight, self.bias, self.stride, (0, border, border))
+        y = F.conv2d(fold(x), self.weight[:, :, self.present], self.bias, self.stride[1:], border)
+        return unfold(y, x.shape[0])
+
+
+class ChunkNorm(nn.GroupNorm):
+    """Group norm over a whole chunk, or over each frame."""
+
+    def __init__(self, channels, config):
+        super().__init__(config["norm_num_groups"], channels, NORM_EPSILON)
+        self.per_frame = config["spatial_group_norm"]
+
+    def forward(self, x):
+        return unfold(super().forward(fold(x)), x.shape[0]) if self.per_frame else super().forward(x)
+
+
+class ResBlock(nn.Module):
+    def __init__(self, inputs, outputs, config, present, in_time=False):
+        super().__init__()
+        self.norm1 = ChunkNorm(inputs, config)
+        self.conv1 = CausalConv3d(inputs, outputs, present=None if in_time else present)
+        self.norm2 = ChunkNorm(outputs, config)
+        self.conv2 = CausalConv3d(outputs, outputs, present=present)
+        self.shortcut = CausalConv3d(inputs, outputs, kernel=1) if inputs != outputs else None
+
+    def forward(self, x, chunk):
+        h = self.conv1(F.silu(self.norm1(x)), chunk)
+        h = self.conv2(F.silu(self.norm2(h)), chunk)
+        return h + (x if self.shortcut is None else self.shortcut(x, chunk))
+
+
+class FrameAttention(nn.Module):
+    """Attention over the positions of each frame."""
+
+    def __init__(self, width, config):
+        super().__init__()
+        self.group_norm = nn.GroupNorm(config["norm_num_groups"], width, NORM_EPSILON)
+        self.to_q, self.to_k, self.to_v, self.to_out = (nn.Linear(width, width) for _ in range(4))
+        self.heads = config.get("mid_block_num_attention_heads", 1)
+
+    def forward(self, x):
+        frames = fold(x)
+        tokens = self.group_norm(frames).flatten(2).transpose(1, 2)
+        q, k, v = (part(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
+                   for part in (self.to_q, self.to_k, self.to_v))
+        y = self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + unfold(y.transpose(1, 2).reshape(frames.shape), x.shape[0])
+
+
+class MidBlock(nn.Module):
+    def __init__(self, width, config, present):
+        super().__init__()
+        layers = config["layers_per_block"]
+        self.convs = nn.ModuleList(ResBlock(width, width, config, present) for _ in range(layers))
+        has_attention = config.get("mid_block_use_attention", True)
+        self.attentions = nn.ModuleList(FrameAttention(width, config) for _ in range(layers - 1) if has_attention)
+
+    def forward(self, x, chunk):
+        x = self.convs[0](x, chunk)
+        for index, block in enumerate(self.convs[1:]):
+            if self.attentions:
+                x = self.attentions[index](x)
+            x = block(x, chunk)
+        return x
+
+
+class Downsampler(nn.Module):
+    def __init__(self, width, stride, present):
+        super().__init__()
+        self.conv = CausalConv3d(width, width, stride=stride, present=present if stride[0] == 1 else None)
+
+    def forward(self, x, chunk):
+        return self.conv(x, chunk)
+
+
+class DownBlock(nn.Module):
+    def __init__(self, inputs, outputs, stride, config, present):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            ResBlock(inputs if i == 0 else outputs, outputs, config, present)
+            for i in range(config["layers_per_block"]))
+        self.downsampler = Downsampler(outputs, stride, present) if stride else None
+
+    def forward(self, x, chunk):
+        for block in self.convs:
+            x = block(x, chunk)
+        return self.downsampler(x, chunk) if self.downsampler else x
+
+
+class Upsampler(nn.Module):
+    """Doubles height and width, then the frames: interpolated linearly, or repeated where norms are per frame."""
+
+    def __init__(self, width, in_time, config, present):
+        super().__init__()
+        self.conv = CausalConv3d(width, width, present=present)
+        self.in_time = in_time
+        self.repeats = config["spatial_group_norm"]
+
+    def forward(self, x, chunk):
+        x = F.interpolate(x, scale_factor=(1, 2, 2), mode="nearest")
+        x = self.conv(x, chunk)
+        if not self.in_time or chunk.mode == SINGLE:
+            return x
+        if chunk.mode == REPLICATED:
+            return torch.cat([x[:, :, :1], self.doubled(x[:, :, 1:])], 2) if x.shape[2] > 1 else x
+        return self.doubled(x)
+
+    def doubled(self, x):
+        if self.repeats:
+            return x.repeat_interleave(2, 2)
+        before = torch.cat([x[:, :, :1], x[:, :, :-1]], 2)
+        after = torch.cat([x[:, :, 1:], x[:, :, -1:]], 2)
+        both = torch.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], 3)
+        return both.flatten(2, 3)
+
+
+class UpBlock(nn.Module):
+    def __init__(self, inputs, outputs, upsampling, config, present):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            ResBlock(inputs if i == 0 else outputs, outputs, config, present, in_time=i == 0)
+            for i in range(config["layers_per_block"] + 1))
+        self.upsampler = Upsampler(outputs, upsampling == "time", config, present) if upsampling else None
+
+    def forward(self, x, chunk):
+        for block in self.convs:
+            x = block(x, chunk)
+        return self.upsampler(x, chunk) if self.upsampler else x
+
+
+def widths(config):
+    return [config["ch"] * multiplier for multiplier in config["ch_mult"]]
+
+
+class Encoder(nn.Module):
+    def __init__(self, config, present):
+        super().__init__()
+        sizes = widths(config)
+        strides = [(1, 2, 2), (2, 2, 2), (2, 2, 2), None]
+        self.conv_in = CausalConv3d(3, sizes[0], present=present)
+        self.down_blocks = nn.ModuleList(
+            DownBlock(sizes[max(i - 1, 0)], sizes[i], strides[i], config, present) for i in range(4))
+        self.mid_block = MidBlock(sizes[3], config, present)
+        self.conv_norm_out = ChunkNorm(sizes[3], config)
+        self.conv_out = CausalConv3d(sizes[3], 2 * config["latent_channels"], present=present)
+
+    def forward(self, x, chunk):
+        x = self.conv_in(x, chunk)
+        for block in self.down_blocks:
+            x = block(x, chunk)
+        x = self.mid_block(x, chunk)
+        return self.conv_out(F.silu(self.conv_norm_out(x)), chunk)
+
+
+class Decoder(nn.Module):
+    def __init__(self, config, present):
+        super().__init__()
+        sizes = widths(config)[::-1]
+        kinds = ["space", "time", "time", None]
+        self.conv_in = CausalConv3d(config["latent_channels"], sizes[0])
+        self.mid_block = MidBlock(sizes[0], config, present)
+        self.up_blocks = nn.ModuleList(
+            UpBlock(sizes[max(i - 1, 0)], sizes[i], kinds[i], config, present) for i in range(4))
+        self.conv_norm_out = ChunkNorm(sizes[3], config)
+        self.conv_out = CausalConv3d(sizes[3], 3, present=present)
+
+    def forward(self, x, chunk):
+        x = self.mid_block(self.conv_in(x, chunk), chunk)
+        for block in self.up_blocks:
+            x = block(x, chunk)
+        return self.conv_out(F.silu(self.conv_norm_out(x)), chunk)
+
+
+class VAE(nn.Module):
+    """With `is_sparse`, most kernels reach over space only, which trains three times as fast."""
+
+    def __init__(self, config, is_sparse=True):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config, 1 if is_sparse else None)
+        self.decoder = Decoder(config, 2 if is_sparse else None)
+        latent = config["latent_channels"]
+        self.quant_conv = CausalConv3d(2 * latent, 2 * latent, kernel=1)
+        self.post_quant_conv = CausalConv3d(latent, latent, kernel=1)
+
+    def encode(self, video):
+        """Mean and log variance of the posterior, not scaled."""
+        chunk_size, count = self.config["mini_batch_encoder"], video.shape[2]
+        chunks = [(video[:, :, :1], SINGLE)] if count % 2 else []
+        chunks += [(part, INDEPENDENT) for part in video[:, :, count % 2:].split(chunk_size, 2) if part.shape[2]]
+        moments = [self.quant_conv(self.encoder(part, Chunk(mode)), Chunk(mode)) for part, mode in chunks]
+        mean, log_variance = torch.cat(moments, 2).chunk(2, 1)
+        return mean, log_variance.clamp(-30, 20)
+
+    def decode(self, latents):
+        """Frames of latents that are not scaled; not clamped."""
+        if latents.shape[2] == 1:
+            return self.decode_chunk(latents, Chunk(SINGLE))
+        chunk = Chunk(CONTINUING)
+        parts = latents.split(self.config["mini_batch_decoder"], 2)
+        return torch.cat([self.decode_chunk(part, chunk) for part in parts], 2)
+
+    def decode_chunk(self, latents, chunk):
+        return self.decoder(self.post_quant_conv(latents, chunk), chunk)
+
+
+def sample_posterior(mean, log_variance, noise):
+    return mean + torch.exp(0.5 * log_variance) * noise
