@@ -40,31 +40,46 @@ def unfold(x, batch):
 
 
 class CausalConv3d(nn.Conv3d):
-    """A convolution over space and time.
+    """A convolution over space and time, padded in time as the chunk says."""
 
-    With `present`, only the kernel's slice for the present frame is used and trained, and the others are zero: a
-    convolution of every frame on its own, in the layout of the family.
-    """
-
-    def __init__(self, inputs, outputs, kernel=3, stride=(1, 1, 1), present=None):
+    def __init__(self, inputs, outputs, kernel=3, stride=(1, 1, 1)):
         super().__init__(inputs, outputs, kernel, stride)
-        self.present = 0 if kernel == 1 else present
-        if present is not None and kernel == 3:
-            with torch.no_grad():
-                nn.init.kaiming_uniform_(self.weight[:, :, present], a=5**0.5)
-                for slice_index in {0, 1, 2} - {present}:
-                    self.weight[:, :, slice_index] = 0
 
     def forward(self, x, chunk):
-        if self.present is None:
-            x = chunk.timeline(self, x)
-        border = self.kernel_size[1] // 2
-        if self.stride[1] == 2:
-            x, border = F.pad(x, (0, 1, 0, 1)), 0
-        if self.present is None:
-            return F.conv3d(x, self.weight, self.bias, self.stride, (0, border, border))
-        y = F.conv2d(fold(x), self.weight[:, :, self.present], self.bias, self.stride[1:], border)
-        return unfold(y, x.shape[0])
+        if self.kernel_size[0] == 1:
+            return unfold(F.conv2d(fold(x), self.weight[:, :, 0], self.bias), x.shape[0])
+        x, border = spatial_padding(chunk.timeline(self, x), self.stride[1])
+        return F.conv3d(x, self.weight, self.bias, self.stride, (0, border, border))
+
+
+class FrameConv(nn.Conv2d):
+    """A convolution of every frame on its own: in the family's layout, the slice `present` of a kernel whose other
+    slices are zero."""
+
+    def __init__(self, inputs, outputs, present, stride=1):
+        super().__init__(inputs, outputs, 3, stride)
+        self.present = present
+
+    def forward(self, x, chunk):
+        frames, border = spatial_padding(fold(x), self.stride[0])
+        return unfold(F.conv2d(frames, self.weight, self.bias, self.stride, border), x.shape[0])
+
+    def published_weight(self):
+        weight = self.weight.new_zeros(*self.weight.shape[:2], 3, 3, 3)
+        weight[:, :, self.present] = self.weight
+        return weight
+
+
+def spatial_padding(x, stride):
+    """A stride of one pads with zeros all around; two pads one row and column at the bottom and right."""
+    return (x, 1) if stride == 1 else (F.pad(x, (0, 1, 0, 1)), 0)
+
+
+def convolution(inputs, outputs, present, stride=(1, 1, 1)):
+    """Over space and time, or of the present frame alone."""
+    if present is None or stride[0] > 1:
+        return CausalConv3d(inputs, outputs, stride=stride)
+    return FrameConv(inputs, outputs, present, stride[1])
 
 
 class ChunkNorm(nn.GroupNorm):
@@ -82,10 +97,11 @@ class ResBlock(nn.Module):
     def __init__(self, inputs, outputs, config, present, in_time=False):
         super().__init__()
         self.norm1 = ChunkNorm(inputs, config)
-        self.conv1 = CausalConv3d(inputs, outputs, present=None if in_time else present)
+        self.conv1 = convolution(inputs, outputs, None if in_time else present)
         self.norm2 = ChunkNorm(outputs, config)
-        self.conv2 = CausalConv3d(outputs, outputs, present=present)
+        self.conv2 = convolution(outputs, outputs, present)
         self.shortcut = CausalConv3d(inputs, outputs, kernel=1) if inputs != outputs else None
+        nn.init.zeros_(self.conv2.weight)  # training begins with a nearly linear autoencoder
 
     def forward(self, x, chunk):
         h = self.conv1(F.silu(self.norm1(x)), chunk)
@@ -131,7 +147,7 @@ class MidBlock(nn.Module):
 class Downsampler(nn.Module):
     def __init__(self, width, stride, present):
         super().__init__()
-        self.conv = CausalConv3d(width, width, stride=stride, present=present if stride[0] == 1 else None)
+        self.conv = convolution(width, width, present, stride)
 
     def forward(self, x, chunk):
         return self.conv(x, chunk)
@@ -156,7 +172,7 @@ class Upsampler(nn.Module):
 
     def __init__(self, width, in_time, config, present):
         super().__init__()
-        self.conv = CausalConv3d(width, width, present=present)
+        self.conv = convolution(width, width, present)
         self.in_time = in_time
         self.repeats = config["spatial_group_norm"]
 
@@ -201,12 +217,12 @@ class Encoder(nn.Module):
         super().__init__()
         sizes = widths(config)
         strides = [(1, 2, 2), (2, 2, 2), (2, 2, 2), None]
-        self.conv_in = CausalConv3d(3, sizes[0], present=present)
+        self.conv_in = convolution(3, sizes[0], present)
         self.down_blocks = nn.ModuleList(
             DownBlock(sizes[max(i - 1, 0)], sizes[i], strides[i], config, present) for i in range(4))
         self.mid_block = MidBlock(sizes[3], config, present)
         self.conv_norm_out = ChunkNorm(sizes[3], config)
-        self.conv_out = CausalConv3d(sizes[3], 2 * config["latent_channels"], present=present)
+        self.conv_out = convolution(sizes[3], 2 * config["latent_channels"], present)
 
     def forward(self, x, chunk):
         x = self.conv_in(x, chunk)
@@ -226,7 +242,7 @@ class Decoder(nn.Module):
         self.up_blocks = nn.ModuleList(
             UpBlock(sizes[max(i - 1, 0)], sizes[i], kinds[i], config, present) for i in range(4))
         self.conv_norm_out = ChunkNorm(sizes[3], config)
-        self.conv_out = CausalConv3d(sizes[3], 3, present=present)
+        self.conv_out = convolution(sizes[3], 3, present)
 
     def forward(self, x, chunk):
         x = self.mid_block(self.conv_in(x, chunk), chunk)
@@ -236,7 +252,7 @@ class Decoder(nn.Module):
 
 
 class VAE(nn.Module):
-    """With `is_sparse`, most kernels reach over space only, which trains three times as fast."""
+    """With `is_sparse`, most kernels reach over space only, which makes training three times as fast."""
 
     def __init__(self, config, is_sparse=True):
         super().__init__()
@@ -263,6 +279,14 @@ class VAE(nn.Module):
         chunk = Chunk(CONTINUING)
         parts = latents.split(self.config["mini_batch_decoder"], 2)
         return torch.cat([self.decode_chunk(part, chunk) for part in parts], 2)
+
+    def published_state(self):
+        """The weights by their published names and shapes."""
+        state = dict(self.state_dict())
+        for name, module in self.named_modules():
+            if isinstance(module, FrameConv):
+                state[name + ".weight"] = module.published_weight()
+        return state
 
     def decode_chunk(self, latents, chunk):
         return self.decoder(self.post_quant_conv(latents, chunk), chunk)
