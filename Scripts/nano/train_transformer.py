@@ -121,14 +121,15 @@ def main():
     arguments.add_argument("--kept", type=int, default=3, help="latent frames of a training clip, of 6 (default 3)")
     arguments.add_argument("--tokens", type=int, default=3072, help="tokens a step (default 3072)")
     arguments.add_argument("--report", type=int, default=500, help="steps between measurements (default 500)")
+    arguments.add_argument("--renewal", type=float, default=0.06, help="new clips for every one used (default 0.06)")
     arguments.add_argument("--layers", type=float, default=0.1, help="share of clips with layers (default 0.1)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
     latents = Latents(load_vae(options.vae))
-    training = Training(Nano(), options, rate=1e-3)
+    training = Training(Nano(), options, matrix_rate=0.02, rate=1e-3)
     clips = Clips(1000 * options.seed + training.step, layer_rate=options.layers)
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
-    pools = [Pool(latents, clips, *size, capacity=max(16, 2**16 // (size[0] * size[1])), renewal=0.25)
+    pools = [Pool(latents, clips, *size, capacity=max(16, 2**15 // (size[0] * size[1])), renewal=options.renewal)
              for size in sizes]
     batches, schedule, losses = held_out(latents, 8, 8), Schedule(device()), []
     while not training.is_over():

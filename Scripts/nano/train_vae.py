@@ -17,6 +17,7 @@ from vae import VAE, sample_posterior
 
 FRAMES = config.VAE["mini_batch_encoder"]
 MASKED_RATE, UNIFORM_RATE = 0.15, 0.02
+BLACK_WEIGHT = 0.02  # of the frames of a condition that are not known
 KL_WEIGHT = 1e-6
 
 
@@ -31,24 +32,33 @@ def masked(video):
 
 
 def draw_clip(clips, side, chunks):
-    """A clip as the VAE meets it: moving, masked, or a mask of one value."""
-    kind = clips.rng.random()
+    """A clip as the VAE meets it: moving, a condition, or a mask of one value; and the weight of each frame's error."""
+    count, kind = FRAMES * chunks, clips.rng.random()
+    weights = torch.ones(count)
     if kind < UNIFORM_RATE:
-        return torch.full((3, FRAMES * chunks, side, side), float(clips.rng.integers(-1, 2)))
-    camera, motion = clips.control()
-    video = to_video(clips.clip(side, side, FRAMES * chunks, camera, motion))
-    return masked(video) if kind < UNIFORM_RATE + MASKED_RATE else video
+        return torch.full((3, count, side, side), float(clips.rng.integers(-1, 2))), weights
+    video = to_video(clips.clip(side, side, count, *clips.control()))
+    if kind < UNIFORM_RATE + MASKED_RATE:
+        video = masked(video)
+        weights[1:] = BLACK_WEIGHT
+    return video, weights
 
 
-def losses(vae, video):
+def draw_batch(clips, options):
+    pairs = [draw_clip(clips, options.side, options.chunks) for _ in range(options.batch)]
+    videos, weights = (torch.stack(parts) for parts in zip(*pairs))
+    return videos.to(device(), memory_format=torch.channels_last_3d), weights.to(device())
+
+
+def losses(vae, video, weights):
     """Reconstruction and divergence from the unit Gaussian, and the mean square error."""
     mean, log_variance = vae.encode(video)
     mean, log_variance = mean.float(), log_variance.float()
     latents = sample_posterior(mean, log_variance, torch.randn_like(mean))
-    error = vae.decode(latents).float() - video
-    square = error.square().mean()
+    error = (vae.decode(latents).float() - video).transpose(1, 2).flatten(2)  # [B, T, values of a frame]
+    absolute, square = (((e.mean(2) * weights).sum() / weights.sum()) for e in (error.abs(), error.square()))
     divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-    return error.abs().mean() + 2 * square + KL_WEIGHT * divergence, square
+    return absolute + 2 * square + KL_WEIGHT * divergence, square
 
 
 def decibels(square):
@@ -103,13 +113,15 @@ def main():
     arguments.add_argument("--report", type=int, default=500, help="steps between measurements (default 500)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
-    training = Training(VAE(config.VAE), options, rate=2e-3)
+    vae = VAE(config.VAE)
+    vae.initialize()
+    training = Training(vae, options, matrix_rate=0.01, rate=2e-3)
     clips = Clips(1000 * options.seed + training.step)
     squares = []
     while not training.is_over():
-        batch = torch.stack([draw_clip(clips, options.side, options.chunks) for _ in range(options.batch)])
+        batch = draw_batch(clips, options)
         with autocast():
-            loss, square = losses(training.module, batch.to(device(), memory_format=torch.channels_last_3d))
+            loss, square = losses(training.module, *batch)
         training.update(loss)
         squares.append(square.item())
         if training.step % 50 == 0:

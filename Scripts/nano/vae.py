@@ -9,6 +9,8 @@ from torch import nn
 
 REPLICATED, SINGLE, INDEPENDENT, CONTINUING = "replicated", "single", "independent", "continuing"
 NORM_EPSILON = 1e-6
+ANCHOR = 3.0
+LOG_VARIANCE = -10.0  # of the posterior before training
 
 
 class Chunk:
@@ -101,7 +103,6 @@ class ResBlock(nn.Module):
         self.norm2 = ChunkNorm(outputs, config)
         self.conv2 = convolution(outputs, outputs, present)
         self.shortcut = CausalConv3d(inputs, outputs, kernel=1) if inputs != outputs else None
-        nn.init.zeros_(self.conv2.weight)  # training begins with a nearly linear autoencoder
 
     def forward(self, x, chunk):
         h = self.conv1(F.silu(self.norm1(x)), chunk)
@@ -263,6 +264,21 @@ class VAE(nn.Module):
         self.quant_conv = CausalConv3d(2 * latent, 2 * latent, kernel=1)
         self.post_quant_conv = CausalConv3d(latent, latent, kernel=1)
 
+    def initialize(self):
+        """Before training: residual branches add nothing, and the path beside them keeps what goes through it."""
+        for name, module in self.named_modules():
+            if not isinstance(module, (CausalConv3d, FrameConv)) or name.endswith("conv1"):
+                continue
+            nn.init.zeros_(module.bias)
+            if name.endswith("conv2"):
+                nn.init.zeros_(module.weight)
+            else:
+                initialize_path(module.weight)
+        for end in (self.encoder.down_blocks[3], self.decoder.up_blocks[3]):
+            anchor(end.convs[0].shortcut, self.config["norm_num_groups"])
+        with torch.no_grad():
+            self.quant_conv.bias[self.config["latent_channels"]:] = LOG_VARIANCE
+
     def encode(self, video):
         """Mean and log variance of the posterior, not scaled."""
         chunk_size, count = self.config["mini_batch_encoder"], video.shape[2]
@@ -290,6 +306,24 @@ class VAE(nn.Module):
 
     def decode_chunk(self, latents, chunk):
         return self.decoder(self.post_quant_conv(latents, chunk), chunk)
+
+
+@torch.no_grad()
+def initialize_path(weight):
+    """Orthogonal over space, the mean over time."""
+    flat = weight if weight.dim() == 4 else weight[:, :, 0].contiguous()
+    nn.init.orthogonal_(flat.flatten(1))
+    if weight.dim() == 5:
+        weight.copy_((flat / weight.shape[2])[:, :, None].expand_as(weight))
+
+
+@torch.no_grad()
+def anchor(shortcut, groups):
+    """Makes a quarter of every group's channels a large constant and another quarter its negative, so that the group
+    norm behind them hardly depends on the picture: its brightness and contrast go through."""
+    weights, biases = (part.unflatten(0, (groups, 4, -1)) for part in (shortcut.weight, shortcut.bias))
+    weights[:, :2] = 0
+    biases[:, 0], biases[:, 1] = ANCHOR, -ANCHOR
 
 
 def sample_posterior(mean, log_variance, noise):
