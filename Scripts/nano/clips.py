@@ -18,6 +18,7 @@ MOTIONS = (1, 2, 3, 4)
 SCALE = 2  # scene pixels to a clip pixel
 DIRECTIONS = {"static": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 POOL_SIDE = 1280
+HELD_OUT = 10**9  # the seed of clips that are only measured
 
 
 def scene_speed(camera, motion):

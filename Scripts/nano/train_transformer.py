@@ -13,7 +13,7 @@ from torch import nn
 
 import config
 from clip import CLIPVision
-from clips import Clips
+from clips import HELD_OUT, Clips
 from controls import NONE, SETS, Controls
 from latents import Latents, Pool, load_vae
 from schedule import TIMESTEPS, Schedule
@@ -106,7 +106,7 @@ def report(training, batches):
 
 def held_out(latents, rows, columns):
     """Encoded clips that training does not see: still ones and fast ones."""
-    pool = Pool(latents, Clips(999, layer_rate=0), rows, columns, 8, 1)
+    pool = Pool(latents, Clips(HELD_OUT, layer_rate=0), rows, columns, 8, 1)
     batches = {}
     for name, camera, motion in (("static", "static", 1), ("left2", "left", 2), ("down4", "down", 4)):
         pool.clips.control = lambda: (camera, motion)
