@@ -141,6 +141,7 @@ func affine(
     let addend = Vector(repeating: offset)
     @inline(__always) func map<F: PointwiseFunction>(_ function: F.Type) {
         forEachVector(count, y, streams) { index, valid in
+            // Far enough ahead for the memory, which the stores keep busy as well.
             if streams { kernel_prefetch_second(x + index + 2048) }
             return F.of(addend.adding(load(x, index, valid), times: factor))
         }
