@@ -45,12 +45,14 @@ let package = Package(
         .systemLibrary(name: "CJPEGLibrary", pkgConfig: "libjpeg", providers: [.apt(["libjpeg-dev"])]),
         .systemLibrary(
             name: "CLibAVLibrary", pkgConfig: "libavformat",
-            providers: [.apt(["libavcodec-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"])]),
+            providers: [
+                .apt(["libavcodec-dev", "libavfilter-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"])
+            ]),
         .target(name: "CPNG", dependencies: ["CPNGLibrary"]),
         .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
         .target(
             name: "CLibAV", dependencies: ["CLibAVLibrary"],
-            linkerSettings: ["avcodec", "avutil", "swscale"].map { .linkedLibrary($0) }),
+            linkerSettings: ["avcodec", "avfilter", "avutil", "swscale"].map { .linkedLibrary($0) }),
         // What the processor can do.
         .target(name: "CProcessor"),
         // Single instructions that Swift cannot say.

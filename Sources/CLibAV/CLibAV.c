@@ -77,13 +77,23 @@ static enum AVCodecID kind_of(const char *encoder) {
         const char *encoder;
         enum AVCodecID kind;
     } known[] = {
-        {"libx264", AV_CODEC_ID_H264}, {"libx265", AV_CODEC_ID_HEVC}, {"ffv1", AV_CODEC_ID_FFV1},
-        {"prores_ks", AV_CODEC_ID_PRORES},
+        {"libx264", AV_CODEC_ID_H264}, {"libx265", AV_CODEC_ID_HEVC}, {"libvpx-vp9", AV_CODEC_ID_VP9},
+        {"libaom-av1", AV_CODEC_ID_AV1}, {"ffv1", AV_CODEC_ID_FFV1}, {"prores_ks", AV_CODEC_ID_PRORES},
+        {"libwebp_anim", AV_CODEC_ID_WEBP},
     };
     for (size_t at = 0; at < sizeof(known) / sizeof(known[0]); at++) {
         if (strcmp(known[at].encoder, encoder) == 0) return known[at].kind;
     }
     return AV_CODEC_ID_NONE;
+}
+
+// Whether an encoder takes a pixel format; those that say nothing are asked when they are opened.
+static int takes(const AVCodec *codec, enum AVPixelFormat pixels) {
+    if (codec->pix_fmts == NULL) return 1;
+    for (const enum AVPixelFormat *known = codec->pix_fmts; *known != AV_PIX_FMT_NONE; known++) {
+        if (*known == pixels) return 1;
+    }
+    return 0;
 }
 
 int ruyi_av_check(const char *container, const char *encoder, const char *pixel_format, char *message, size_t room) {
@@ -104,8 +114,8 @@ int ruyi_av_check(const char *container, const char *encoder, const char *pixel_
         snprintf(message, room, "%s files cannot hold what %s makes", container, encoder);
         return RUYI_AV_UNAVAILABLE;
     }
-    if (av_get_pix_fmt(pixel_format) == AV_PIX_FMT_NONE) {
-        snprintf(message, room, "this libav has no pixel format %s", pixel_format);
+    if (!takes(codec, av_get_pix_fmt(pixel_format))) {
+        snprintf(message, room, "%s as this libav has it does not take the pixel format %s", encoder, pixel_format);
         return RUYI_AV_UNAVAILABLE;
     }
     return RUYI_AV_OK;
@@ -122,6 +132,7 @@ void ruyi_av_versions(char *text, size_t room) {
     text[0] = 0;
     append_version(text, room, "libavformat", avformat_version());
     append_version(text, room, "libavcodec", avcodec_version());
+    append_version(text, room, "libavfilter", avfilter_version());
     append_version(text, room, "libswscale", swscale_version());
     append_version(text, room, "libavutil", avutil_version());
 }

@@ -25,7 +25,7 @@ static int open_container(AVFormatContext **format, const char *path) {
     if (address == NULL) return AVERROR(ENOMEM);
     AVDictionary *options = NULL;
     int error = av_dict_set(&options, "protocol_whitelist", "file", 0);
-    if (error >= 0) error = av_dict_set(&options, "format_whitelist", "mov,matroska,avi", 0);
+    if (error >= 0) error = av_dict_set(&options, "format_whitelist", "mov,matroska,avi,gif", 0);
     if (error >= 0) error = avformat_open_input(format, address, NULL, &options);
     av_dict_free(&options);
     av_free(address);

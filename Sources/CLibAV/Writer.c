@@ -1,6 +1,7 @@
 #include "Private.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <libavutil/mem.h>
@@ -12,6 +13,8 @@ struct ruyi_av_writer {
     AVFormatContext *format;
     AVCodecContext *encoder;
     struct SwsContext *scaler;
+    AVFilterGraph *graph;
+    AVFilterContext *graph_source, *graph_sink;
     AVFrame *source;
     AVFrame *frame;
     AVPacket *packet;
@@ -38,19 +41,20 @@ static AVFrame *new_frame(enum AVPixelFormat pixels, int width, int height) {
 
 static int is_rgb(enum AVPixelFormat pixels) {
     const AVPixFmtDescriptor *descriptor = av_pix_fmt_desc_get(pixels);
-    return descriptor != NULL && (descriptor->flags & AV_PIX_FMT_FLAG_RGB) != 0;
+    return descriptor != NULL && (descriptor->flags & (AV_PIX_FMT_FLAG_RGB | AV_PIX_FMT_FLAG_PAL)) != 0;
 }
 
-// x264's AVX-512 code for macroblock trees uses memory that nothing has written, so that its bytes differ from run to
-// run; up to AVX2 it does not. What the processor lacks must not be asked for.
-static int settle_instructions(AVDictionary **options, const char *encoder) {
+// Options that the encoders' own libraries need.
+static int settle_library(AVDictionary **options, const char *encoder) {
 #if defined(__x86_64__)
+    // x264's AVX-512 code for macroblock trees uses memory that nothing has written, so that its bytes differ from run
+    // to run; up to AVX2 it does not. What the processor lacks must not be asked for.
     if (strcmp(encoder, "libx264") == 0 && __builtin_cpu_supports("avx512f")) {
         return av_dict_set(options, "x264-params", "asm=AVX2", 0);
     }
 #endif
-    (void)options;
-    (void)encoder;
+    // x265 writes to standard error by itself, and its name and settings into every file.
+    if (strcmp(encoder, "libx265") == 0) return av_dict_set(options, "x265-params", "log-level=none:info=0", 0);
     return 0;
 }
 
@@ -75,22 +79,52 @@ static int open_encoder(ruyi_av_writer *writer, const ruyi_av_plan *plan, enum A
     if ((writer->format->oformat->flags & AVFMT_GLOBALHEADER) != 0) encoder->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     AVDictionary *options = NULL;
     int error = av_dict_parse_string(&options, plan->settings, "=", ":", 0);
-    if (error >= 0) error = settle_instructions(&options, plan->encoder);
+    if (error >= 0) error = settle_library(&options, plan->encoder);
     if (error >= 0) error = avcodec_open2(encoder, codec, &options);
     if (error >= 0 && av_dict_count(options) > 0) error = AVERROR_OPTION_NOT_FOUND;
     av_dict_free(&options);
     return error;
 }
 
+// A graph from RGB frames to the encoder's, which sees the whole clip before it gives the first frame.
+static int open_graph(ruyi_av_writer *writer, const ruyi_av_plan *plan) {
+    char source[160];
+    snprintf(
+        source, sizeof(source), "video_size=%dx%d:pix_fmt=rgb24:time_base=%d/%d:pixel_aspect=1/1", plan->width,
+        plan->height, plan->rate_den, plan->rate_num);
+    AVFilterGraph *graph = writer->graph = avfilter_graph_alloc();
+    AVFilterInOut *first = avfilter_inout_alloc();
+    AVFilterInOut *last = avfilter_inout_alloc();
+    int error = graph == NULL || first == NULL || last == NULL ? AVERROR(ENOMEM) : 0;
+    if (error >= 0) {
+        graph->nb_threads = 1;
+        error = avfilter_graph_create_filter(
+            &writer->graph_source, avfilter_get_by_name("buffer"), "in", source, NULL, graph);
+    }
+    if (error >= 0) {
+        error = avfilter_graph_create_filter(
+            &writer->graph_sink, avfilter_get_by_name("buffersink"), "out", NULL, NULL, graph);
+    }
+    if (error >= 0) {
+        first->name = av_strdup("in");
+        first->filter_ctx = writer->graph_source;
+        last->name = av_strdup("out");
+        last->filter_ctx = writer->graph_sink;
+        error = avfilter_graph_parse_ptr(graph, plan->filter, &last, &first, NULL);
+    }
+    if (error >= 0) error = avfilter_graph_config(graph, NULL);
+    if (error >= 0 && av_buffersink_get_format(writer->graph_sink) != writer->encoder->pix_fmt) error = AVERROR(EINVAL);
+    avfilter_inout_free(&first);
+    avfilter_inout_free(&last);
+    return error;
+}
+
 static int open_scaler(ruyi_av_writer *writer, int width, int height, enum AVPixelFormat pixels) {
     writer->source = new_frame(AV_PIX_FMT_RGB24, width, height);
     writer->frame = new_frame(pixels, width, height);
-    writer->packet = av_packet_alloc();
     writer->scaler = sws_getContext(
         width, height, AV_PIX_FMT_RGB24, width, height, pixels, RUYI_AV_SCALING, NULL, NULL, NULL);
-    if (writer->source == NULL || writer->frame == NULL || writer->packet == NULL || writer->scaler == NULL) {
-        return AVERROR(ENOMEM);
-    }
+    if (writer->source == NULL || writer->frame == NULL || writer->scaler == NULL) return AVERROR(ENOMEM);
     const int *bt709 = sws_getCoefficients(SWS_CS_ITU709);
     int full = is_rgb(pixels);
     // From full-range RGB to limited-range luma and chroma. Not every pair of formats takes these details.
@@ -104,10 +138,24 @@ static int open_scaler(ruyi_av_writer *writer, int width, int height, enum AVPix
     return 0;
 }
 
+// What frames are converted in and packets are taken from.
+static int open_frames(ruyi_av_writer *writer, const ruyi_av_plan *plan, enum AVPixelFormat pixels) {
+    writer->packet = av_packet_alloc();
+    if (writer->packet == NULL) return AVERROR(ENOMEM);
+    if (writer->graph == NULL) return open_scaler(writer, plan->width, plan->height, pixels);
+    writer->frame = av_frame_alloc();
+    return writer->frame == NULL ? AVERROR(ENOMEM) : 0;
+}
+
 static int open_stream(ruyi_av_writer *writer) {
     AVStream *stream = writer->stream = avformat_new_stream(writer->format, NULL);
     if (stream == NULL) return AVERROR(ENOMEM);
     int error = avcodec_parameters_from_context(stream->codecpar, writer->encoder);
+    // Apple's players take HEVC under this name only.
+    if (stream->codecpar->codec_id == AV_CODEC_ID_HEVC && writer->format->oformat->codec_tag != NULL &&
+        strcmp(writer->format->oformat->name, "matroska") != 0) {
+        stream->codecpar->codec_tag = MKTAG('h', 'v', 'c', '1');
+    }
     stream->time_base = writer->encoder->time_base;
     stream->avg_frame_rate = stream->r_frame_rate = writer->rate;
     stream->sample_aspect_ratio = writer->encoder->sample_aspect_ratio;
@@ -116,6 +164,7 @@ static int open_stream(ruyi_av_writer *writer) {
 
 // The muxer's options; `custom` asks for free tag names.
 static int container_options(AVDictionary **options, const ruyi_av_plan *plan, int custom) {
+    if (strcmp(plan->container, "webp") == 0) return av_dict_set(options, "loop", "0", 0);
     if (strcmp(plan->container, "mp4") != 0 && strcmp(plan->container, "mov") != 0) return 0;
     int scale = plan->rate_num;
     while (scale < 10000) scale *= 2;
@@ -150,27 +199,33 @@ static int write_header(ruyi_av_writer *writer, const ruyi_av_plan *plan) {
     return error;
 }
 
-static int open_file(ruyi_av_writer *writer, const ruyi_av_plan *plan, char *message, size_t room) {
-    char *address = ruyi_av_address(plan->path);
-    if (address == NULL) return failed(writer, RUYI_AV_MEMORY, "not enough memory", 0, message, room);
-    int error = avformat_alloc_output_context2(&writer->format, NULL, plan->container, address);
+// Sets up everything but the file.
+static int open_parts(ruyi_av_writer *writer, const ruyi_av_plan *plan, char *message, size_t room) {
+    int error = avformat_alloc_output_context2(&writer->format, NULL, plan->container, NULL);
     if (error < 0) {
-        av_free(address);
         return failed(
             writer, ruyi_av_status(error, RUYI_AV_UNAVAILABLE), "the container is not available", error, message, room);
     }
     writer->format->flags |= AVFMT_FLAG_BITEXACT;
     enum AVPixelFormat pixels = av_get_pix_fmt(plan->pixel_format);
     error = open_encoder(writer, plan, pixels);
-    if (error >= 0) error = open_scaler(writer, plan->width, plan->height, pixels);
+    if (error >= 0 && plan->filter != NULL) error = open_graph(writer, plan);
+    if (error >= 0) error = open_frames(writer, plan, pixels);
     if (error >= 0) error = open_stream(writer);
-    if (error < 0) {
-        av_free(address);
-        return failed(
-            writer, ruyi_av_status(error, RUYI_AV_INTERNAL), "the encoder cannot be set up", error, message, room);
-    }
-    error = avio_open2(&writer->format->pb, address, AVIO_FLAG_WRITE, NULL, NULL);
-    av_free(address);
+    if (error >= 0) return RUYI_AV_OK;
+    return failed(
+        writer, ruyi_av_status(error, RUYI_AV_INTERNAL), "the encoder cannot be set up", error, message, room);
+}
+
+static int open_file(ruyi_av_writer *writer, const ruyi_av_plan *plan, char *message, size_t room) {
+    int status = open_parts(writer, plan, message, room);
+    if (status != RUYI_AV_OK) return status;
+    char *address = ruyi_av_address(plan->path);
+    if (address == NULL) return failed(writer, RUYI_AV_MEMORY, "not enough memory", 0, message, room);
+    // The muxer opens the file again to move its index to the front.
+    av_free(writer->format->url);
+    writer->format->url = address;
+    int error = avio_open2(&writer->format->pb, address, AVIO_FLAG_WRITE, NULL, NULL);
     if (error < 0) return failed(writer, RUYI_AV_CREATE, "cannot create", error, message, room);
     error = write_header(writer, plan);
     if (error < 0) {
@@ -179,7 +234,8 @@ static int open_file(ruyi_av_writer *writer, const ruyi_av_plan *plan, char *mes
     return RUYI_AV_OK;
 }
 
-int ruyi_av_writer_open(ruyi_av_writer **result, const ruyi_av_plan *plan, char *message, size_t room) {
+// An empty writer for a plan that this libav can carry out as far as names go.
+static int new_writer(ruyi_av_writer **result, const ruyi_av_plan *plan, char *message, size_t room) {
     *result = NULL;
     int status = ruyi_av_check(plan->container, plan->encoder, plan->pixel_format, message, room);
     if (status != RUYI_AV_OK) return status;
@@ -191,7 +247,20 @@ int ruyi_av_writer_open(ruyi_av_writer **result, const ruyi_av_plan *plan, char 
     }
     writer->rate = (AVRational){plan->rate_num, plan->rate_den};
     *result = writer;
-    return open_file(writer, plan, message, room);
+    return RUYI_AV_OK;
+}
+
+int ruyi_av_try(const ruyi_av_plan *plan, char *message, size_t room) {
+    ruyi_av_writer *writer = NULL;
+    int status = new_writer(&writer, plan, message, room);
+    if (status == RUYI_AV_OK) status = open_parts(writer, plan, message, room);
+    ruyi_av_writer_free(writer);
+    return status;
+}
+
+int ruyi_av_writer_open(ruyi_av_writer **result, const ruyi_av_plan *plan, char *message, size_t room) {
+    int status = new_writer(result, plan, message, room);
+    return status == RUYI_AV_OK ? open_file(*result, plan, message, room) : status;
 }
 
 // Sends a frame, or NULL for the end, and writes every packet that is ready.
@@ -216,14 +285,49 @@ static int encode(ruyi_av_writer *writer, AVFrame *frame, char *message, size_t 
     }
 }
 
+// Copies rows of RGB samples into a frame, whose rows have padding that wide loads may touch.
+static void fill(AVFrame *frame, const uint8_t *rgb) {
+    size_t row = (size_t)frame->width * 3;
+    for (int y = 0; y < frame->height; y++) {
+        memcpy(frame->data[0] + (ptrdiff_t)y * frame->linesize[0], rgb + row * (size_t)y, row);
+    }
+}
+
+// Hands a frame to the graph, which keeps it until the clip is complete.
+static int give_graph(ruyi_av_writer *writer, const uint8_t *rgb) {
+    AVFrame *frame = new_frame(AV_PIX_FMT_RGB24, writer->encoder->width, writer->encoder->height);
+    if (frame == NULL) return AVERROR(ENOMEM);
+    fill(frame, rgb);
+    frame->pts = writer->frames++;
+    int error = av_buffersrc_add_frame(writer->graph_source, frame);
+    av_frame_free(&frame);
+    return error;
+}
+
+// Encodes what the graph makes of the whole clip.
+static int drain_graph(ruyi_av_writer *writer, char *message, size_t room) {
+    int error = av_buffersrc_add_frame(writer->graph_source, NULL);
+    while (error >= 0 && (error = av_buffersink_get_frame(writer->graph_sink, writer->frame)) >= 0) {
+        AVRational base = av_buffersink_get_time_base(writer->graph_sink);
+        writer->frame->pts = av_rescale_q(writer->frame->pts, base, writer->encoder->time_base);
+        writer->frame->pict_type = AV_PICTURE_TYPE_NONE;
+        int status = encode(writer, writer->frame, message, room);
+        av_frame_unref(writer->frame);
+        if (status != RUYI_AV_OK) return status;
+    }
+    if (error == AVERROR_EOF) return RUYI_AV_OK;
+    return failed(writer, ruyi_av_status(error, RUYI_AV_INTERNAL), "cannot filter the frames", error, message, room);
+}
+
 int ruyi_av_writer_append(ruyi_av_writer *writer, const uint8_t *rgb, char *message, size_t room) {
     ruyi_av_begin();
     if (writer->stage != STAGE_OPEN) return ruyi_av_fail(RUYI_AV_INTERNAL, "the video is closed", 0, message, room);
-    // The rows go through a frame with padding, which the scaler's wide loads may touch.
-    size_t row = (size_t)writer->source->width * 3;
-    for (int y = 0; y < writer->source->height; y++) {
-        memcpy(writer->source->data[0] + (ptrdiff_t)y * writer->source->linesize[0], rgb + row * (size_t)y, row);
+    if (writer->graph != NULL) {
+        int error = give_graph(writer, rgb);
+        if (error >= 0) return RUYI_AV_OK;
+        return failed(writer, ruyi_av_status(error, RUYI_AV_INTERNAL), "cannot keep a frame", error, message, room);
     }
+    fill(writer->source, rgb);
     int error = av_frame_make_writable(writer->frame);
     if (error >= 0) {
         error = sws_scale(
@@ -240,7 +344,8 @@ int ruyi_av_writer_append(ruyi_av_writer *writer, const uint8_t *rgb, char *mess
 int ruyi_av_writer_finish(ruyi_av_writer *writer, char *message, size_t room) {
     ruyi_av_begin();
     if (writer->stage != STAGE_OPEN) return ruyi_av_fail(RUYI_AV_INTERNAL, "the video is closed", 0, message, room);
-    int status = encode(writer, NULL, message, room);
+    int status = writer->graph == NULL ? RUYI_AV_OK : drain_graph(writer, message, room);
+    if (status == RUYI_AV_OK) status = encode(writer, NULL, message, room);
     if (status != RUYI_AV_OK) return status;
     int error = av_write_trailer(writer->format);
     if (error < 0) {
@@ -251,11 +356,19 @@ int ruyi_av_writer_finish(ruyi_av_writer *writer, char *message, size_t room) {
     int closing = avio_closep(&writer->format->pb);
     if (error >= 0) error = closing;
     if (error < 0) return failed(writer, RUYI_AV_IO, "cannot write", error, message, room);
+    const char *container = writer->format->oformat->name;
+    // libav cannot read animated WebP; whoever asked for it looks at the file's chunks.
+    if (strcmp(container, "webp") == 0) {
+        writer->stage = STAGE_FINISHED;
+        return RUYI_AV_OK;
+    }
     int64_t packets = 0;
     int64_t duration = 0;
+    // GIF counts time in hundredths of a second.
+    int64_t slack = strcmp(container, "gif") == 0 ? 1 : 0;
     status = ruyi_av_count(writer->path, writer->rate.num, writer->rate.den, &packets, &duration, message, room);
     if (status != RUYI_AV_OK) return failed(writer, RUYI_AV_IO, "the file cannot be read back", 0, message, room);
-    if (packets != writer->frames || duration != writer->frames) {
+    if (packets != writer->frames || llabs(duration - writer->frames) > slack) {
         char text[120];
         snprintf(
             text, sizeof(text), "the file holds %lld frames of %lld, and lasts %lld", (long long)packets,
@@ -273,6 +386,7 @@ void ruyi_av_writer_free(ruyi_av_writer *writer) {
     avcodec_free_context(&writer->encoder);
     avformat_free_context(writer->format);
     sws_freeContext(writer->scaler);
+    avfilter_graph_free(&writer->graph);
     av_frame_free(&writer->source);
     av_frame_free(&writer->frame);
     av_packet_free(&writer->packet);

@@ -54,9 +54,9 @@ extension Engine {
     }
 
     /// Why a video of this form cannot be written by this machine, if it cannot.
-    static func videoFault(_ path: String, plan: Plan, crf: Int?) -> Fault? {
+    static func videoFault(_ path: String, plan: Plan, encoding: Encoding) -> Fault? {
         do {
-            let form = try VideoForm(path, crf: crf)
+            let form = try VideoForm(path, encoding)
             try VideoWriter.check(
                 width: plan.width, height: plan.height, fps: FrameRate(plan.fps), container: form.container,
                 options: form.options)
@@ -66,12 +66,16 @@ extension Engine {
         }
     }
 
-    /// What takes a clip's frames.
-    static func sink(_ clip: Clip, crf: Int?, overwrite: Bool) throws(Fault) -> any FrameSink {
+    /// What takes a clip's frames; `provenance` goes with them.
+    static func sink(
+        _ clip: Clip, encoding: Encoding, provenance: Provenance?, overwrite: Bool
+    ) throws(Fault) -> any FrameSink {
         switch clip.output {
         case .video(let path):
-            try VideoSink(path, form: try VideoForm(path, crf: crf), plan: clip.plan, overwrite: overwrite)
-        case .frames, .picture: try PictureSink(clip.output, overwrite: overwrite)
+            try VideoSink(
+                path, form: try VideoForm(path, encoding), plan: clip.plan, provenance: provenance,
+                overwrite: overwrite)
+        case .frames, .picture: try PictureSink(clip.output, provenance: provenance, overwrite: overwrite)
         }
     }
 }

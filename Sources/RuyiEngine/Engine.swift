@@ -15,6 +15,9 @@ import RuyiTensor
 /// try run.render(cancellation: Cancellation()) { files in print(files) }
 /// ```
 public struct Engine: Sendable {
+    /// The program's version.
+    public static let version = "0.1.0"
+
     let families: [any Family.Type]
     let exhausted: @Sendable (Int) -> Never
     let observe: Observer
@@ -37,7 +40,10 @@ public struct Engine: Sendable {
     public func prepare(_ order: Order) throws(Faults) -> Run {
         var faults = order.faults()
         let checkpoint = Faults.collect(&faults) { () throws(Fault) in try openCheckpoint(order.request) }
-        if let checkpoint { faults += refusals(order, family: checkpoint.family) }
+        if let checkpoint {
+            faults += refusals(order, family: checkpoint.family)
+            Faults.collect(&faults) { () throws(Fault) in try compare(checkpoint, with: order.origin) }
+        }
         var sizes: [PictureSize?] = []
         for path in [order.request.image, order.request.endImage] {
             guard let path, !path.isEmpty else {
@@ -53,7 +59,7 @@ public struct Engine: Sendable {
         try Faults.check(faults)
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
-            return try settle(order, checkpoint: checkpoint, level: level, picture: sizes[0])
+            return try settle(order, checkpoint: checkpoint, level: level, picture: sizes[0] ?? order.latentsSize)
         } catch {
             throw Faults(of: error)
         }
@@ -77,13 +83,21 @@ public struct Engine: Sendable {
         for (index, seed) in seeds.enumerated() {
             var request = order.request
             request.seed = seed
-            let plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: picture)
+            var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: picture)
+            if order.latents != nil { plan.leaveOutDenoising() }
             clips.append(
                 Clip(
                     plan: plan, request: request, output: try Output(outputs[index]), trace: traces?[index],
                     memory: MemoryAccount(plan), picture: picture, index: index, count: seeds.count))
         }
         return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: self)
+    }
+
+    /// Says when a clip that is made again was made with another checkpoint.
+    private func compare(_ checkpoint: Checkpoint, with origin: Provenance?) throws(Fault) {
+        guard let expected = origin?.modelDigest, try checkpoint.folder.digest() != expected else { return }
+        let name = origin?.json["model"]?["name"]?.string ?? "another"
+        observe(.warning("the checkpoint is not the '\(name)' that the clip was made with: the frames will differ"))
     }
 
     /// Opens the folder that a request names, and finds its family.
@@ -152,6 +166,23 @@ public struct Engine: Sendable {
         case .nothing: throw Fault(.cannotOpen, "the \(what) does not exist", at: path)
         case .unreachable(let reason): throw Fault(.cannotOpen, "cannot open the \(what): \(reason)", at: path)
         }
+    }
+}
+
+extension Plan {
+    /// Leaves the decoding, which is the last stage, as the only one that takes time.
+    fileprivate mutating func leaveOutDenoising() {
+        for index in stages.indices.dropLast() {
+            stages[index] = Stage(name: stages[index].name, steps: stages[index].steps, parts: stages[index].parts, cost: 0)
+        }
+    }
+}
+
+extension Order {
+    /// The size that latents were made for: they come without the picture that the size was taken from.
+    fileprivate var latentsSize: PictureSize? {
+        guard latents != nil, let width = request.width, let height = request.height else { return nil }
+        return PictureSize(width: width, height: height)
     }
 }
 

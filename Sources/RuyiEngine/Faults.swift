@@ -22,6 +22,13 @@ public struct Faults: Error, Sendable, CustomStringConvertible {
     /// A run that was asked to stop.
     static let stopped = Faults(Fault(.interrupted, "stopped before the end", hint: "no partial output was left"))
 
+    /// The same faults, the first with one more hint.
+    func adding(hint: String) -> Faults {
+        guard let first = list.first else { return self }
+        let hints = [first.hint, hint].compactMap { $0 }.joined(separator: "; ")
+        return Faults(Fault(first.kind, first.what, at: first.place, hint: hints), Array(list.dropFirst()))
+    }
+
     /// The kind that decides the exit code.
     public var kind: Fault.Kind { list.first?.kind ?? .software }
 

@@ -23,20 +23,29 @@ final class VideoSink: FrameSink {
     private struct State {
         let file: AtomicFile
         let writer: VideoWriter
+        /// Holds how the clip was made, where the video cannot.
+        let sidecar: AtomicFile?
     }
 
     private let state: Mutex<State>
     private let overwrite: Bool
 
-    /// Begins the file for a plan's frames.
-    init(_ path: String, form: VideoForm, plan: Plan, overwrite: Bool) throws(Fault) {
+    /// Begins the file for a plan's frames; `provenance` goes into the video, or beside it where it holds no text.
+    init(_ path: String, form: VideoForm, plan: Plan, provenance: Provenance?, overwrite: Bool) throws(Fault) {
         self.overwrite = overwrite
         let file = try AtomicFile(path, overwrite: overwrite)
+        var options = form.options
+        var sidecar: AtomicFile?
+        if let provenance, form.container.holdsTags {
+            options.tags[Provenance.videoTag] = provenance.text
+        } else if let provenance {
+            sidecar = try AtomicFile(Provenance.sidecar(path), overwrite: overwrite)
+            try sidecar?.write(provenance.json.text(pretty: true) + "\n")
+        }
         let writer = try VideoWriter(
             path: file.path, container: form.container, width: plan.width, height: plan.height,
-            fps: FrameRate(plan.fps),
-            options: form.options)
-        state = Mutex(State(file: file, writer: writer))
+            fps: FrameRate(plan.fps), options: options)
+        state = Mutex(State(file: file, writer: writer, sidecar: sidecar))
     }
 
     func append(_ picture: Picture) throws(Fault) {
@@ -49,12 +58,38 @@ final class VideoSink: FrameSink {
 
     func commit() throws(Fault) -> [String] {
         try state.withLock { state throws(Fault) in
-            try state.file.commit(overwrite: overwrite)
+            try state.sidecar?.commit(overwrite: overwrite)
+            do throws(Fault) {
+                try state.file.commit(overwrite: overwrite)
+            } catch {
+                if let sidecar = state.sidecar { unlink(sidecar.target) }
+                throw error
+            }
             return [state.file.target]
         }
     }
 
-    func discard() { state.withLock { $0.file.discard() } }
+    func discard() {
+        state.withLock { state in
+            state.file.discard()
+            state.sidecar?.discard()
+        }
+    }
+}
+
+/// How frames are to be compressed, as far as a person said.
+struct Encoding: Sendable, Equatable {
+    let codec: String?
+    let crf: Int?
+    let pixelFormat: String?
+
+    /// Whether everything is left to the container.
+    var isStandard: Bool { self == Encoding(codec: nil, crf: nil, pixelFormat: nil) }
+}
+
+extension Order {
+    /// What the order says about the compression of frames.
+    var encoding: Encoding { Encoding(codec: codec, crf: crf, pixelFormat: pixelFormat) }
 }
 
 /// The container and the encoder's settings for a video's path.
@@ -62,8 +97,8 @@ struct VideoForm {
     let container: VideoContainer
     let options: VideoOptions
 
-    /// Throws for a suffix that stands for no container.
-    init(_ path: String, crf: Int?) throws(Fault) {
+    /// Throws for a suffix that stands for no container, and for settings that do not fit it.
+    init(_ path: String, _ encoding: Encoding) throws(Fault) {
         guard let container = VideoContainer(path: path) else {
             let known = VideoContainer.allCases.map(\.rawValue).joined(separator: ", ")
             throw Fault(
@@ -72,9 +107,28 @@ struct VideoForm {
                 at: path, hint: "known are \(known), and png with a frame number such as out/%05d.png")
         }
         self.container = container
-        var options = VideoOptions()
-        if let crf { options.crf = crf }
-        self.options = options
+        options = VideoOptions(
+            codec: encoding.codec.flatMap(VideoCodec.init) ?? container.codecs[0], crf: encoding.crf,
+            pixelFormat: encoding.pixelFormat.flatMap(PixelFormat.init))
+        do throws(Fault) {
+            try options.check(in: container)
+        } catch {
+            throw Fault(error.kind, error.what, at: path, hint: error.hint)
+        }
+    }
+
+    /// What is wrong with an encoding that is asked for with an output of this name; nil for a name of no known form.
+    static func fault(_ path: String, _ encoding: Encoding) -> Fault? {
+        if Path.suffix(path) == "png" {
+            return Fault(.usage, "PNG pictures have no codec, crf or pixel_format", at: path)
+        }
+        guard VideoContainer(path: path) != nil else { return nil }
+        do throws(Fault) {
+            _ = try VideoForm(path, encoding)
+            return nil
+        } catch {
+            return error
+        }
     }
 }
 
@@ -87,14 +141,16 @@ final class PictureSink: FrameSink {
     }
 
     private let output: Output
+    private let tags: [(key: String, text: String)]
     private let overwrite: Bool
     private let state: Mutex<State>
     /// The folder that was made for the pictures.
     private let made: MadeFolder?
 
-    /// Begins a sequence; its folder is made when it is missing.
-    init(_ output: Output, overwrite: Bool) throws(Fault) {
+    /// Begins a sequence; its folder is made when it is missing, and `provenance` goes into every picture.
+    init(_ output: Output, provenance: Provenance?, overwrite: Bool) throws(Fault) {
         self.output = output
+        tags = provenance.map { [(Provenance.pictureTag, $0.text)] } ?? []
         self.overwrite = overwrite
         let first = output.path(0)
         made = try MadeFolder(Path.folder(first))
@@ -109,7 +165,7 @@ final class PictureSink: FrameSink {
     func append(_ picture: Picture) throws(Fault) {
         try state.withLock { state throws(Fault) in
             let name = Path.name(output.path(state.count))
-            try PictureWriter.write(picture, to: state.waiting.file(name, overwrite: overwrite))
+            try PictureWriter.write(picture, to: state.waiting.file(name, overwrite: overwrite), tags: tags)
             state.count += 1
         }
     }

@@ -15,8 +15,20 @@ public struct Order: Sendable, Equatable {
     public var output: String?
     /// Whether an existing output may be replaced.
     public var overwrite: Bool?
+    /// How frames are compressed, by the codec's name; nil takes the container's usual codec.
+    public var codec: String?
     /// The constant rate factor of the video encoder.
     public var crf: Int?
+    /// How the video's samples are stored, by the format's name.
+    public var pixelFormat: String?
+    /// Whether the clip holds how it was made.
+    public var metadata: Bool?
+    /// Whether the final latents stay beside the clip.
+    public var keepLatents: Bool?
+    /// The file of final latents that is decoded instead of denoising.
+    public var latents: String?
+    /// How the clip that is made again was made.
+    public var origin: Provenance?
     /// Where to write the recorded stages.
     public var trace: String?
     /// The number of threads.
@@ -41,7 +53,16 @@ public struct Order: Sendable, Equatable {
         if seeds.isEmpty { merged.seeds = base.seeds }
         merged.output = output ?? base.output
         merged.overwrite = overwrite ?? base.overwrite
-        merged.crf = crf ?? base.crf
+        merged.codec = codec ?? base.codec
+        // A quality or format of another codec says nothing about this one.
+        if codec == nil || codec == base.codec {
+            merged.crf = crf ?? base.crf
+            merged.pixelFormat = pixelFormat ?? base.pixelFormat
+        }
+        merged.metadata = metadata ?? base.metadata
+        merged.keepLatents = keepLatents ?? base.keepLatents
+        merged.latents = latents ?? base.latents
+        merged.origin = origin ?? base.origin
         merged.trace = trace ?? base.trace
         merged.threads = threads ?? base.threads
         merged.quiet = quiet ?? base.quiet

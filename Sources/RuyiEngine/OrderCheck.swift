@@ -1,5 +1,6 @@
 import RuyiFamilies
 import RuyiFault
+import RuyiMedia
 
 extension Order {
     /// Everything that is wrong with the order and can be told without looking at any file.
@@ -23,9 +24,10 @@ extension Order {
         range("fps", request.fps, 1...120)
         range("steps", request.steps, 1...1000)
         range("guidance", request.guidance, 0...100)
-        range("crf", crf, 1...51)
         range("threads", threads, 1...1024)
         found += exclusions() + choices()
+        // The form of a name without a known suffix is reported where the name is read.
+        if !encoding.isStandard, let fault = VideoForm.fault(output ?? "clip.mp4", encoding) { found.append(fault) }
         return found
     }
 
@@ -61,6 +63,8 @@ extension Order {
             guard let value, !allowed.contains(value) else { return }
             found.append(Fault(.usage, "\(key) is '\(value)', and must be one of \(allowed.joined(separator: ", "))"))
         }
+        choice("codec", codec, Choices.codecs)
+        choice("pixel_format", pixelFormat, Choices.pixelFormats)
         choice("camera", request.camera, Choices.camera)
         choice("motion", request.motion, Choices.motion)
         choice("precision", request.precision, Choices.precision)
@@ -77,6 +81,10 @@ public enum Choices {
     public static let motion = ["auto", "1", "2", "3", "4"]
     /// The arithmetic of the large linear layers.
     public static let precision = Precision.allCases.map(\.rawValue)
+    /// How a video's frames are compressed.
+    public static let codecs = VideoCodec.allCases.map(\.rawValue)
+    /// How a video's samples are stored.
+    public static let pixelFormats = PixelFormat.allCases.map(\.rawValue)
     /// The named sizes.
     public static let resolutions = ["360p", "480p", "540p", "720p"]
 

@@ -1,4 +1,5 @@
 import RuyiFault
+import RuyiMedia
 
 /// Where the frames of a clip go.
 public enum Output: Sendable, Equatable {
@@ -20,7 +21,7 @@ public enum Output: Sendable, Equatable {
             self = if let pattern = try FramePattern(path) { .frames(pattern) } else { .picture(path) }
             return
         }
-        _ = try VideoForm(path, crf: nil)
+        _ = try VideoForm(path, Encoding(codec: nil, crf: nil, pixelFormat: nil))
         if Output.looksLikePattern(path) {
             throw Fault(.usage, "a frame number makes one file a frame, and .\(suffix) is a video", at: path)
         }
@@ -33,6 +34,23 @@ public enum Output: Sendable, Equatable {
         case .video(let path), .picture(let path): path
         case .frames(let pattern): pattern.text
         }
+    }
+
+    /// The file beside a video that cannot hold how it was made.
+    var sidecar: String? {
+        guard case .video(let path) = self, VideoContainer(path: path)?.holdsTags == false else { return nil }
+        return Provenance.sidecar(path)
+    }
+
+    /// Where the final latents are kept until the clip is written: `clip.latents.safetensors` beside `clip.mp4`.
+    var latents: String {
+        let path: String
+        switch self {
+        case .video(let video): path = video
+        case .picture(let picture): path = picture
+        case .frames(let pattern): path = pattern.prefix + "frames" + pattern.suffix
+        }
+        return Path.resolve(Path.stem(path) + LatentsFile.suffix, in: Path.folder(path))
     }
 
     /// Every file that a clip of `count` frames becomes.

@@ -5,7 +5,9 @@ import RuyiFault
 struct OutputCheck {
     let clips: [Clip]
     let overwrite: Bool
-    let crf: Int?
+    let encoding: Encoding
+    let metadata: Bool
+    let keepsLatents: Bool
     let inputs: [String]
 
     /// Everything that stands in the way.
@@ -15,7 +17,10 @@ struct OutputCheck {
         for clip in clips {
             found += form(clip)
             let isFrames = if case .frames = clip.output { true } else { false }
-            for path in clip.output.files(clip.plan.frames) + [clip.trace].compactMap({ $0 }) {
+            let beside = [
+                clip.trace, metadata ? clip.output.sidecar : nil, keepsLatents ? clip.output.latents : nil,
+            ].compactMap { $0 }
+            for path in clip.output.files(clip.plan.frames) + beside {
                 if !seen.insert(path).inserted {
                     found.append(Fault(.usage, "two results would be written to one file", at: path))
                     continue
@@ -41,7 +46,7 @@ struct OutputCheck {
                     hint: "put a frame number into the name, such as \(Path.folder(path))/%05d.png")
             ]
         case .video(let path):
-            return [Engine.videoFault(path, plan: clip.plan, crf: crf)].compactMap { $0 }
+            return [Engine.videoFault(path, plan: clip.plan, encoding: encoding)].compactMap { $0 }
         }
     }
 
@@ -53,7 +58,7 @@ struct OutputCheck {
         switch Path.kind(path) {
         case .folder: return Fault(.cannotCreate, "the output is an existing folder", at: path)
         case .unreachable(let reason): return Fault(.cannotCreate, "cannot create the output: \(reason)", at: path)
-        case .file where !overwrite:
+        case .file where !overwrite && !LatentsFile.isLeftover(path):
             return Fault(
                 .cannotCreate, "the output exists already", at: path,
                 hint: "give --overwrite to replace it, or another name")

@@ -37,7 +37,7 @@ private struct Reading {
 
     /// Keys that an order has beside those of a request: the options that say how to carry it out.
     private static let runKeys = [
-        "size", "output", "overwrite", "crf", "trace", "threads", "quiet", "progress", "dry_run",
+        "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace", "threads", "quiet", "progress", "dry_run",
     ]
 
     init(file: String) { self.file = file }
@@ -112,7 +112,15 @@ private struct Reading {
         case "overwrite": set(\.overwrite, key, value, "true or false", \.bool)
         case "quiet": set(\.quiet, key, value, "true or false", \.bool)
         case "dry_run": set(\.dryRun, key, value, "true or false", \.bool)
+        case "codec":
+            set(\.codec, key, value, "one of \(Choices.codecs.joined(separator: ", "))", Reading.choice(Choices.codecs))
         case "crf": set(\.crf, key, value, "an integer", \.int)
+        case "pixel_format":
+            set(
+                \.pixelFormat, key, value, "one of \(Choices.pixelFormats.joined(separator: ", "))",
+                Reading.choice(Choices.pixelFormats))
+        case "metadata": set(\.metadata, key, value, "true or false", \.bool)
+        case "keep_latents": set(\.keepLatents, key, value, "true or false", \.bool)
         case "threads": set(\.threads, key, value, "an integer", \.int)
         default:
             let names = ProgressStyle.allCases.map(\.rawValue)

@@ -1,3 +1,4 @@
+import Glibc
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
@@ -18,9 +19,11 @@ public struct Run: Sendable {
 
     /// Looks whether every output can be written and whether the clips fit into memory.
     public func check() throws(Faults) {
+        let inputs = [order.request.image, order.request.endImage, order.request.noise, order.latents]
         let outputs = OutputCheck(
-            clips: clips, overwrite: order.overwrite ?? false, crf: order.crf,
-            inputs: [order.request.image, order.request.endImage, order.request.noise].compactMap { $0 })
+            clips: clips, overwrite: order.overwrite ?? false, encoding: order.encoding,
+            metadata: order.metadata ?? true, keepsLatents: order.keepLatents ?? false,
+            inputs: inputs.compactMap { $0 })
         try Faults.check(outputs.faults())
         let limits = MemoryLimits.read()
         for clip in clips {
@@ -36,28 +39,41 @@ public struct Run: Sendable {
         do {
             let pictures = try (order.request.image.map(Engine.picture), order.request.endImage.map(Engine.picture))
             let recorded = try order.request.noise.map(Engine.recordedDraws)
+            let latents = try order.latents.map(LatentsFile.read)
             try cancellation.check()
             let backend = engine.backend(threads: order.threads, level: level, cancellation: cancellation)
             let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
             for warning in renderer.warnings { engine.observe(.warning(warning)) }
+            // Decoded latents bring along how they were made.
+            let digest = latents == nil ? try checkpoint.folder.digest() : ""
             for clip in clips {
                 try cancellation.check()
+                let provenance = try provenance(clip, digest)
                 let noise: any NoiseSource =
                     if let recorded, let path = order.request.noise { RecordedNoise(recorded, from: path) } else {
                         TorchGenerator(seed: clip.plan.seed)
                     }
-                try finished(render(clip, renderer, pictures, noise, cancellation))
+                try finished(render(clip, provenance, renderer, latents, pictures, noise, cancellation))
             }
-        } catch {
+        } catch let unfinished as Unfinished {
             // What an operation that was told to end early goes on to report says nothing.
+            let faults = cancellation.isCancelled ? .stopped : Faults(of: unfinished.cause)
+            throw faults.adding(hint: "finish the clip with 'ruyi decode \(unfinished.latents)'")
+        } catch {
             throw cancellation.isCancelled ? .stopped : Faults(of: error)
         }
     }
 
+    /// A fault after the denoising, and the file that saves its work.
+    private struct Unfinished: Error {
+        let cause: any Error
+        let latents: String
+    }
+
     /// Renders one clip and returns its files.
     private func render(
-        _ clip: Clip, _ renderer: any Renderer, _ pictures: (Picture?, Picture?), _ noise: any NoiseSource,
-        _ cancellation: Cancellation
+        _ clip: Clip, _ provenance: Provenance, _ renderer: any Renderer, _ latents: Tensor?,
+        _ pictures: (Picture?, Picture?), _ noise: any NoiseSource, _ cancellation: Cancellation
     ) throws -> [String] {
         let observe = engine.observe
         observe(.planned(clip))
@@ -68,21 +84,30 @@ public struct Run: Sendable {
         let clock = Clock()
         let meter = Mutex(ProgressMeter(clip.plan.stages, now: 0))
         let trace = clip.trace.map { _ in Trace() }
-        let sink = try Engine.sink(clip, crf: order.crf, overwrite: order.overwrite ?? false)
+        let sink = try Engine.sink(
+            clip, encoding: order.encoding, provenance: order.metadata ?? true ? provenance : nil,
+            overwrite: order.overwrite ?? false)
+        var saved: String?
         do {
             let count = Mutex(0)
-            try renderer.render(
-                Job(
-                    plan: clip.plan, image: pictures.0, endImage: pictures.1, noise: noise, trace: trace,
-                    cancellation: cancellation,
-                    progress: { stage, done in
-                        for event in meter.withLock({ $0.events(stage, done, now: clock.seconds) }) { observe(event) }
-                    },
-                    frames: { picture in
-                        try cancellation.check()
-                        try sink.append(picture)
-                        count.withLock { $0 += 1 }
-                    }))
+            let job = Job(
+                plan: clip.plan, image: pictures.0, endImage: pictures.1, noise: noise, trace: trace,
+                cancellation: cancellation,
+                progress: { stage, done in
+                    for event in meter.withLock({ $0.events(stage, done, now: clock.seconds) }) { observe(event) }
+                },
+                frames: { picture in
+                    try cancellation.check()
+                    try sink.append(picture)
+                    count.withLock { $0 += 1 }
+                })
+            if let latents {
+                try renderer.decode(latents, job)
+            } else {
+                let latents = try renderer.latents(job)
+                saved = try save(latents, clip, provenance)
+                try renderer.decode(latents, job)
+            }
             try cancellation.check()
             let written = count.withLock { $0 }
             guard written == clip.plan.frames else {
@@ -93,11 +118,36 @@ public struct Run: Sendable {
                 try Engine.write(trace, to: path, overwrite: order.overwrite ?? false)
             }
             let files = try sink.commit()
+            if let saved, order.keepLatents != true { unlink(saved) }
             observe(.finished(clip, files: files, seconds: clock.seconds))
             return files
         } catch {
             sink.discard()
-            throw error
+            throw saved.map { Unfinished(cause: error, latents: $0) } ?? error
+        }
+    }
+
+    /// How the clip is made, with the model's digest.
+    private func provenance(_ clip: Clip, _ digest: String) throws(Fault) -> Provenance {
+        if order.latents != nil, let origin = order.origin {
+            return Provenance(origin, clip, encoding: order.encoding)
+        }
+        return try Provenance(clip, encoding: order.encoding, checkpoint: checkpoint, digest: digest)
+    }
+
+    /// Keeps the latents until the clip is written, so that what follows can be done again; the file's path.
+    ///
+    /// When they cannot be kept the clip is gone on with, unless a person asked for them.
+    private func save(_ latents: Tensor, _ clip: Clip, _ provenance: Provenance) throws(Fault) -> String? {
+        do throws(Fault) {
+            try LatentsFile.write(
+                latents, provenance, for: clip.output, isKept: order.keepLatents ?? false,
+                overwrite: order.overwrite ?? false)
+            return clip.output.latents
+        } catch {
+            if order.keepLatents == true { throw error }
+            engine.observe(.warning("the latents cannot be kept until the clip is written: \(error)"))
+            return nil
         }
     }
 

@@ -31,8 +31,19 @@ extension Family {
 public protocol Renderer: Sendable {
     /// What a person should know about the checkpoint, one line each.
     var warnings: [String] { get }
-    /// Renders one clip and hands its frames to `job.frames` in order. Throws `Fault` or `Cancelled`.
-    func render(_ job: Job) throws
+    /// Denoises one clip and returns its final latents, of type `f32`. Throws `Fault` or `Cancelled`.
+    func latents(_ job: Job) throws -> Tensor
+    /// Turns a clip's final latents into frames and hands them to `job.frames` in order.
+    ///
+    /// Throws `Fault`, `.badData` for latents that are not of the plan's shape, or `Cancelled`.
+    func decode(_ latents: Tensor, _ job: Job) throws
+}
+
+extension Renderer {
+    /// Renders one clip: its latents, and their frames.
+    ///
+    /// Throws `Fault` or `Cancelled`.
+    public func render(_ job: Job) throws { try decode(try latents(job), job) }
 }
 
 /// The size of a picture in pixels.

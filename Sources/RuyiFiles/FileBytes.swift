@@ -15,6 +15,14 @@ public enum FileBytes {
         return try file.read(0..<file.byteCount)
     }
 
+    /// The first bytes of a regular file, at most `count`.
+    ///
+    /// Throws as `read` does.
+    public static func start(of path: String, _ count: Int) throws(Fault) -> [UInt8] {
+        let file = try OpenFile(path: path)
+        return try file.read(0..<min(count, file.byteCount))
+    }
+
     /// The text of a regular file in UTF-8.
     ///
     /// Throws as `read` does, and `.badData` for other encodings.

@@ -1,3 +1,5 @@
+import RuyiFault
+
 /// Frames a second, as a fraction.
 public struct FrameRate: Sendable, Equatable, ExpressibleByIntegerLiteral, CustomStringConvertible {
     /// Frames in `denominator` seconds.
@@ -29,6 +31,12 @@ public enum VideoContainer: String, Sendable, CaseIterable {
     case mov
     /// Matroska.
     case mkv
+    /// WebM.
+    case webm
+    /// Animated GIF.
+    case gif
+    /// Animated WebP.
+    case webp
 
     /// The container that a file name's extension stands for.
     public init?(path: String) {
@@ -37,50 +45,136 @@ public enum VideoContainer: String, Sendable, CaseIterable {
         self.init(rawValue: name[name.index(after: dot)...].lowercased())
     }
 
-    /// The container's name in libav.
-    var muxer: String {
+    /// What the container holds here, its usual codec first.
+    ///
+    /// Pairs that players or the formats' own documents do not provide for are left out although libav may write them.
+    public var codecs: [VideoCodec] {
         switch self {
-        case .mp4: "mp4"
-        case .mov: "mov"
-        case .mkv: "matroska"
+        case .mp4: [.h264, .hevc, .vp9, .av1]
+        case .mov: [.h264, .hevc, .prores]
+        case .mkv: [.h264, .hevc, .vp9, .av1, .prores, .ffv1]
+        case .webm: [.vp9, .av1]
+        case .gif: [.gif]
+        case .webp: [.webp]
+        }
+    }
+
+    /// Whether text tags survive in the file.
+    public var holdsTags: Bool { self != .gif && self != .webp }
+
+    /// The container's name in libav.
+    var muxer: String { self == .mkv ? "matroska" : rawValue }
+}
+
+/// How a frame's samples are stored.
+public enum PixelFormat: String, Sendable, CaseIterable {
+    /// Luma and chroma in 8 bits, chroma halved both ways.
+    case yuv420p
+    /// Luma and chroma in 8 bits, chroma halved in width.
+    case yuv422p
+    /// Luma and chroma in 8 bits.
+    case yuv444p
+    /// Luma and chroma in 10 bits, chroma halved both ways.
+    case yuv420p10
+    /// Luma and chroma in 10 bits, chroma halved in width.
+    case yuv422p10
+    /// Luma and chroma in 10 bits.
+    case yuv444p10
+    /// Red, green and blue in 8 bits, as the frames come.
+    case rgb
+    /// 256 colours of a palette.
+    case palette
+
+    /// The sides of a frame must be multiples of these.
+    public var steps: (width: Int, height: Int) {
+        switch self {
+        case .yuv420p, .yuv420p10: (2, 2)
+        case .yuv422p, .yuv422p10: (2, 1)
+        case .yuv444p, .yuv444p10, .rgb, .palette: (1, 1)
         }
     }
 }
 
 /// How frames are compressed.
 public enum VideoCodec: String, Sendable, CaseIterable {
-    /// H.264 with 4:2:0 colour, which every player shows.
+    /// H.264, which every player shows in its usual pixel format.
     case h264
-    /// ProRes 422 HQ with 10 bits, for editing.
+    /// HEVC, which takes about two thirds of H.264's space.
+    case hevc
+    /// VP9.
+    case vp9
+    /// AV1, the smallest and the slowest to make.
+    case av1
+    /// ProRes with 10 bits, for editing: 422 HQ, or 4444 where chroma is not halved.
     case prores
-    /// FFV1, which keeps every sample of the RGB frames.
+    /// FFV1, which loses nothing of the stored samples.
     case ffv1
+    /// GIF with one palette for the whole clip, dithered.
+    case gif
+    /// WebP, lossy.
+    case webp
+
+    /// What the encoder can store, its usual format first.
+    public var pixelFormats: [PixelFormat] {
+        let chroma: [PixelFormat] = [.yuv420p, .yuv422p, .yuv444p, .yuv420p10, .yuv422p10, .yuv444p10]
+        return switch self {
+        case .h264, .hevc, .vp9, .av1: chroma
+        case .prores: [.yuv422p10, .yuv444p10]
+        case .ffv1: [.rgb] + chroma
+        case .gif: [.palette]
+        case .webp: [.rgb]
+        }
+    }
+
+    /// The constant rate factors that the encoder takes, best first; nil where there is no such choice.
+    public var crfRange: ClosedRange<Int>? {
+        switch self {
+        case .h264, .hevc: 1...51
+        case .vp9, .av1: 1...63
+        case .prores, .ffv1, .gif, .webp: nil
+        }
+    }
+
+    /// The constant rate factor where none is asked for: hardly any loss can be seen.
+    public var defaultCRF: Int {
+        switch self {
+        case .hevc: 19
+        case .vp9, .av1: 22
+        case .h264, .prores, .ffv1, .gif, .webp: 17
+        }
+    }
 
     /// The encoder's name in libav.
     var encoder: String {
         switch self {
         case .h264: "libx264"
+        case .hevc: "libx265"
+        case .vp9: "libvpx-vp9"
+        case .av1: "libaom-av1"
         case .prores: "prores_ks"
         case .ffv1: "ffv1"
+        case .gif: "gif"
+        case .webp: "libwebp_anim"
         }
     }
 
-    /// The stored pixel format's name in libav.
-    var pixelFormat: String {
-        switch self {
-        case .h264: "yuv420p"
-        case .prores: "yuv422p10le"
-        case .ffv1: "bgr0"
+    /// A pixel format's name in libav, as this encoder calls it.
+    func name(of format: PixelFormat) -> String {
+        switch format {
+        case .yuv420p, .yuv422p, .yuv444p: format.rawValue
+        case .yuv420p10, .yuv422p10, .yuv444p10: format.rawValue + "le"
+        case .rgb: self == .webp ? "bgra" : "bgr0"
+        case .palette: "pal8"
         }
     }
 
-    /// The sides of a frame must be multiples of these.
-    var steps: (width: Int, height: Int) {
-        switch self {
-        case .h264: (2, 2)
-        case .prores: (2, 1)
-        case .ffv1: (1, 1)
-        }
+    /// The libavfilter graph that the frames go through before they are encoded, if any.
+    ///
+    /// It finds 256 colours for all frames together, and spreads what they miss over neighbouring pixels.
+    var filter: String? {
+        guard self == .gif else { return nil }
+        return "split[frames][sample];[sample]palettegen=stats_mode=full[palette];"
+            + "[frames][palette]paletteuse=dither=sierra2_4a:diff_mode=rectangle"
     }
 }
 
@@ -88,9 +182,11 @@ public enum VideoCodec: String, Sendable, CaseIterable {
 public struct VideoOptions: Sendable {
     /// How frames are compressed.
     public var codec: VideoCodec
-    /// H.264's quality, from 1 (best) to 51.
-    public var crf: Int
-    /// H.264's trade of time for size, by x264's name.
+    /// The quality, smaller is better; nil takes the codec's usual one.
+    public var crf: Int?
+    /// How samples are stored; nil takes the codec's usual format.
+    public var pixelFormat: PixelFormat?
+    /// H.264's and HEVC's trade of time for size, by x264's name.
     public var preset: String
     /// Encoder threads, on which the file's bytes depend, so they do not follow the machine.
     public var threads: Int
@@ -99,22 +195,63 @@ public struct VideoOptions: Sendable {
 
     /// The default settings, unless given otherwise.
     public init(
-        codec: VideoCodec = .h264, crf: Int = 17, preset: String = "medium", threads: Int = 4,
-        tags: [String: String] = [:]
+        codec: VideoCodec = .h264, crf: Int? = nil, pixelFormat: PixelFormat? = nil, preset: String = "medium",
+        threads: Int = 4, tags: [String: String] = [:]
     ) {
         self.codec = codec
         self.crf = crf
+        self.pixelFormat = pixelFormat
         self.preset = preset
         self.threads = threads
         self.tags = tags
     }
 
+    /// The pixel format that is used.
+    public var storedFormat: PixelFormat { pixelFormat ?? codec.pixelFormats[0] }
+
+    /// The constant rate factor that is used; nil where the codec has none.
+    public var usedCRF: Int? { codec.crfRange == nil ? nil : crf ?? codec.defaultCRF }
+
     /// The encoder's own options in libav's notation.
     var settings: String {
-        switch codec {
-        case .h264: "preset=\(preset):crf=\(crf)"
-        case .prores: "profile=hq:vendor=apl0"
+        let quality = "crf=\(crf ?? codec.defaultCRF)"
+        return switch codec {
+        case .h264, .hevc: "preset=\(preset):\(quality)"
+        case .vp9: "\(quality):b=0:deadline=good:cpu-used=2:row-mt=1"
+        case .av1: "\(quality):b=0:cpu-used=6:row-mt=1"
+        case .prores: "profile=\(storedFormat == .yuv444p10 ? "4444" : "hq"):vendor=apl0"
         case .ffv1: "level=3:slices=4:slicecrc=1"
+        case .gif: ""
+        case .webp: "quality=90:compression_level=4"
+        }
+    }
+
+    /// Throws `.usage` where the container does not hold the codec, or the codec has no such pixel format or quality.
+    ///
+    /// Says what would fit. Whether this libav has the encoder is another question, see `VideoWriter.check`.
+    public func check(in container: VideoContainer) throws(Fault) {
+        func list<Value: RawRepresentable>(_ values: [Value]) -> String where Value.RawValue == String {
+            values.map(\.rawValue).joined(separator: ", ")
+        }
+        guard container.codecs.contains(codec) else {
+            let others = VideoContainer.allCases.filter { $0.codecs.contains(codec) }
+            throw Fault(
+                .usage, "\(container.rawValue) files do not hold \(codec.rawValue)",
+                hint: "\(container.rawValue) holds \(list(container.codecs)); \(codec.rawValue) goes into \(list(others))"
+            )
+        }
+        guard codec.pixelFormats.contains(storedFormat) else {
+            throw Fault(
+                .usage, "\(codec.rawValue) has no pixel format \(storedFormat.rawValue)",
+                hint: "it has \(list(codec.pixelFormats))")
+        }
+        guard let crf else { return }
+        guard let range = codec.crfRange else {
+            throw Fault(.usage, "\(codec.rawValue) has no crf", hint: "h264, hevc, vp9 and av1 have one")
+        }
+        guard range.contains(crf) else {
+            let bounds = "\(range.lowerBound) to \(range.upperBound)"
+            throw Fault(.usage, "crf is \(crf), and must be \(bounds) for \(codec.rawValue)")
         }
     }
 }

@@ -39,28 +39,69 @@ struct InputOptions: ParsableArguments {
             "A JSON file with any of these options as keys, dashes written as underscores. Its paths are relative to the "
                 + "file; options on the command line win.", valueName: "file"), completion: .file(extensions: ["json"]))
     var request: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Take the settings that this clip, picture or JSON file beside a clip was made with; the command line and "
+                + "--request win.", valueName: "file"), completion: .file())
+    var from: String?
 }
 
 struct OutputOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
         help: ArgumentHelp(
-            "The video; its suffix (mp4, mov, mkv) picks the container. A name such as out/%05d.png writes "
+            "The video; its suffix (mp4, mov, mkv, webm, gif, webp) picks the container. A name such as out/%05d.png writes "
                 + "one picture a frame, counted from 0. {seed} and {name} stand for the seed and the picture's name. "
                 + "(default: <image>-<seed>.mp4 in the current folder)", valueName: "file"), completion: .file())
     var output: String?
 
     @Flag(help: "Replace an existing output. (default: refuse)") var overwrite = false
 
-    @Option(
-        help: ArgumentHelp(
-            "The video encoder's constant rate factor, 1 to 51; smaller is better. (default: 17)", valueName: "n"))
-    var crf: Int?
+    @OptionGroup var encoding: EncodingOptions
+
+    @Flag(help: "Keep the final latents beside the video, for 'ruyi decode'. (default: until it is written)")
+    var keepLatents = false
 
     @Option(
         help: ArgumentHelp("Also write every recorded stage of the computation, as safetensors.", valueName: "file"),
         completion: .file(extensions: ["safetensors"]))
     var trace: String?
+}
+
+/// How frames are compressed, and what is kept with them.
+struct EncodingOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "h264, hevc, vp9, av1, prores or ffv1, as far as the container holds it. (default: h264; vp9 in webm)",
+            valueName: "name")) var codec: CodecName?
+
+    @Option(
+        help: ArgumentHelp(
+            "The constant rate factor, 1 to 51 for h264 and hevc, to 63 for vp9 and av1; smaller is better. "
+                + "(default: 17, 19, 22)", valueName: "n"))
+    var crf: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "How samples are stored: yuv420p, yuv422p, yuv444p, each with 10 after it for 10 bits, or rgb with ffv1. "
+                + "(default: yuv420p; yuv422p10 with prores, rgb with ffv1)", valueName: "name"))
+    var pixelFormat: PixelFormatName?
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: ArgumentHelp(
+            "Keep in the video how it was made, for 'ruyi inspect' and --from; GIF and WebP get a JSON file beside them. "
+                + "(default: --metadata)"))
+    var metadata: Bool?
+
+    /// Puts what was given into an order.
+    func fill(_ order: inout Order) {
+        order.codec = codec?.name
+        order.crf = crf
+        order.pixelFormat = pixelFormat?.name
+        order.metadata = metadata
+    }
 }
 
 struct FormOptions: ParsableArguments {
@@ -137,6 +178,15 @@ struct RunningOptions: ParsableArguments {
             valueName: "style")) var progress: ProgressStyle?
 
     @Flag(help: "Print what would be done and the memory it takes, as JSON, and stop.") var dryRun = false
+
+    /// Puts what was given into an order.
+    func fill(_ order: inout Order) {
+        order.request.precision = precision?.name
+        order.threads = threads
+        order.quiet = quiet ? true : nil
+        order.progress = progress
+        order.dryRun = dryRun ? true : nil
+    }
 }
 
 private let pictures = ["png", "jpg", "jpeg"]
@@ -188,6 +238,30 @@ struct Motion: ExpressibleByArgument {
     }
 
     static var allValueStrings: [String] { Choices.motion }
+}
+
+/// How frames are compressed.
+struct CodecName: ExpressibleByArgument {
+    let name: String
+
+    init?(argument: String) {
+        guard Choices.codecs.contains(argument) else { return nil }
+        name = argument
+    }
+
+    static var allValueStrings: [String] { Choices.codecs }
+}
+
+/// How a video's samples are stored.
+struct PixelFormatName: ExpressibleByArgument {
+    let name: String
+
+    init?(argument: String) {
+        guard Choices.pixelFormats.contains(argument) else { return nil }
+        name = argument
+    }
+
+    static var allValueStrings: [String] { Choices.pixelFormats }
 }
 
 /// The arithmetic of the large linear layers.

@@ -4,7 +4,7 @@ import RuyiEngine
 
 /// One run of the program, from arguments to exit code.
 struct Program {
-    static let version = "0.1.0"
+    static let version = Engine.version
 
     private let signals = Signals()
     private let console = Console()
@@ -20,11 +20,14 @@ struct Program {
         do {
             parsed = try Ruyi.parseAsRoot(asksForHelp ? ["render", "--help"] : arguments)
         } catch {
-            return answer(error, arguments.first == "bench" ? "ruyi bench" : "ruyi")
+            let command = Ruyi.configuration.subcommands.map(\._commandName).first { $0 == arguments.first }
+            return answer(error, command.map { $0 == "render" ? "ruyi" : "ruyi " + $0 } ?? "ruyi")
         }
         switch parsed {
-        case let render as Render: return self.render(render)
+        case let render as Render: return self.render(render.running, order: render.order)
+        case let decode as DecodeCommand: return self.render(decode.running, order: decode.order)
         case let bench as BenchCommand: return self.bench(bench)
+        case let command as any PrintingCommand: return self.answer(command)
         default: return help(parsed)
         }
     }
@@ -70,11 +73,10 @@ struct Program {
         return line.prefix(1).lowercased() + line.dropFirst()
     }
 
-    private func render(_ command: Render) -> Int32 {
-        var reporter = Reporter(
-            console, style: command.running.progress ?? .auto, isQuiet: command.running.quiet)
+    private func render(_ running: RunningOptions, order: () throws(Faults) -> Order) -> Int32 {
+        var reporter = Reporter(console, style: running.progress ?? .auto, isQuiet: running.quiet)
         do {
-            let order = try command.order()
+            let order = try order()
             reporter = Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
             let run = try Engine(exhausted: exhausted(reporter), observer: reporter.receive).prepare(order)
             if order.dryRun == true {
@@ -105,6 +107,19 @@ struct Program {
         }
     }
 
+    /// Prints what a command found out.
+    private func answer(_ command: any PrintingCommand) -> Int32 {
+        do {
+            let faults = try command.answer { text in
+                if let code = StandardStream.write(text + "\n", to: STDOUT_FILENO) { throw Program.closed(code) }
+            }
+            guard let faults else { return 0 }
+            return fail(faults, Reporter(console, style: .plain, isQuiet: false))
+        } catch {
+            return fail(Faults(of: error), Reporter(console, style: .plain, isQuiet: false))
+        }
+    }
+
     /// What ends the process when the system has no more memory.
     private func exhausted(_ reporter: Reporter) -> @Sendable (Int) -> Never {
         { count in
@@ -122,9 +137,8 @@ struct Program {
     private func fail(_ faults: Faults, _ reporter: Reporter) -> Int32 {
         if faults.kind == .interrupted, let signal = signals.received {
             let kind = signal == SIGINT ? Fault.Kind.interrupted : .terminated
-            reporter.report(
-                Faults(Fault(kind, signal == SIGINT ? "interrupted" : "terminated", hint: "no partial output was left"))
-            )
+            let what = signal == SIGINT ? "interrupted" : "terminated"
+            reporter.report(Faults(Fault(kind, what, hint: faults.list.first?.hint)))
             return Signals.exitCode(signal)
         }
         reporter.report(faults)

@@ -1,11 +1,16 @@
 import RuyiEngine
 
 extension Render {
-    /// The order that the command line gives, with the gaps filled from its request file.
+    /// The order that the command line gives, with the gaps filled from its request file, and then from a clip.
     func order() throws(Faults) -> Order {
-        let given = try commandLine()
-        guard let file = input.request else { return given }
-        return given.over(try RequestReader.read(file))
+        var given = try commandLine()
+        if let file = input.request { given = given.over(try RequestReader.read(file)) }
+        guard let clip = input.from else { return given }
+        do {
+            return try Provenance.read(clip).order(under: given, from: clip)
+        } catch {
+            throw Faults(of: error)
+        }
     }
 
     /// What stands on the command line alone.
@@ -30,16 +35,13 @@ extension Render {
         order.request.noise = sampling.noise
         order.request.camera = motion.camera?.name
         order.request.motion = motion.motion?.level
-        order.request.precision = running.precision?.name
         order.seeds = sampling.seed?.seeds ?? []
         order.output = output.output
         order.overwrite = output.overwrite ? true : nil
-        order.crf = output.crf
+        output.encoding.fill(&order)
+        order.keepLatents = output.keepLatents ? true : nil
         order.trace = output.trace
-        order.threads = running.threads
-        order.quiet = running.quiet ? true : nil
-        order.progress = running.progress
-        order.dryRun = running.dryRun ? true : nil
+        running.fill(&order)
         return order
     }
 }

@@ -49,7 +49,7 @@ enum FakeFamily: Family {
 struct FakeRenderer: Renderer {
     var warnings: [String] { [] }
 
-    func render(_ job: Job) throws {
+    func latents(_ job: Job) throws -> Tensor {
         let noise = try job.noise.next([2, 16])
         job.trace?.record("noise", noise)
         for step in 1...job.plan.steps {
@@ -58,6 +58,11 @@ struct FakeRenderer: Renderer {
             job.progress(0, step)
         }
         if job.plan.scheduler == "odd" { throw Oddity() }
+        return noise
+    }
+
+    func decode(_ latents: Tensor, _ job: Job) throws {
+        if latents.shape != [2, 16] { throw Fault(.badData, "latents of the shape [2, 16] were expected") }
         let count = job.plan.scheduler == "short" ? job.plan.frames - 1 : job.plan.frames
         for frame in 0..<count {
             let grey = UInt8(truncatingIfNeeded: frame * 20 + Int(job.plan.seed % 7))

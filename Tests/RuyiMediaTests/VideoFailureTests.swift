@@ -46,7 +46,7 @@ struct VideoFailureTests {
             }
             #expect(found?.kind == .usage && found?.what.contains("even width and height") == true)
         }
-        #expect(fault { try VideoWriter.check(width: 63, height: 64, fps: 24, container: .mp4) }?.hint == "use 64x64")
+        #expect(fault { try VideoWriter.check(width: 63, height: 64, fps: 24, container: .mp4) }?.hint == "use 64x64, or the pixel format yuv444p")
         #expect(!FileManager.default.fileExists(atPath: scratch.path("v")))
     }
 
@@ -66,10 +66,18 @@ struct VideoFailureTests {
         }
     }
 
-    @Test("what a container cannot hold is unavailable before anything is made")
+    @Test("what this libav lacks is unavailable before anything is made, and what it has is listed")
     func unavailable() {
-        let found = fault { try VideoWriter.availability(container: .mp4, codec: .prores) }
-        #expect(found?.kind == .unavailable && found?.hint?.contains("%05d.png") == true)
+        for (container, encoder, format) in [
+            (VideoContainer.mp4, "libnothing", "yuv420p"), (.webm, "libx264", "yuv420p"), (.mp4, "libx264", "rgb24"),
+            (.mp4, "libx264", "nothing"),
+        ] {
+            let found = fault {
+                try VideoWriter.availability(container: container, encoder: encoder, pixelFormat: format)
+            }
+            #expect(found?.kind == .unavailable && found?.hint?.contains("%05d.png") == true)
+            #expect(found?.hint?.hasPrefix("in \(container.rawValue) these work here: ") == true, "\(String(describing: found))")
+        }
         #expect(fault { try VideoWriter.availability(container: .mp4) } == nil)
     }
 
@@ -88,7 +96,9 @@ struct VideoFailureTests {
         let frame = Picture(width: 64, height: 64, pixels: [UInt8](repeating: 9, count: 12_288))
         for container in VideoContainer.allCases {
             let found = fault {
-                let writer = try VideoWriter(path: "/dev/full", container: container, width: 64, height: 64, fps: 24)
+                let writer = try VideoWriter(
+                    path: "/dev/full", container: container, width: 64, height: 64, fps: 24,
+                    options: VideoOptions(codec: container.codecs[0]))
                 try writer.append(frame)
                 try writer.finish()
             }

@@ -10,6 +10,9 @@ func movingPhoto(_ count: Int, width: Int = 192, height: Int = 144) throws -> [P
     return (0..<count).map { photo.cropped(x: 40 + $0, y: 10, width: width, height: height) }
 }
 
+/// The containers whose usual codec is H.264.
+let h264Containers: [VideoContainer] = [.mp4, .mov, .mkv]
+
 /// Writes frames and returns the file's bytes.
 @discardableResult
 func write(
@@ -43,7 +46,7 @@ func position(_ text: String, _ bytes: [UInt8]) -> Int? {
 
 @Suite("Video", .serialized)
 struct VideoTests {
-    @Test("H.264 reads back with the same frames, size, rate and colour tags", arguments: VideoContainer.allCases)
+    @Test("H.264 reads back with the same frames, size, rate and colour tags", arguments: h264Containers)
     func roundTrip(container: VideoContainer) throws {
         let scratch = try Scratch()
         let frames = try movingPhoto(25)
@@ -72,7 +75,7 @@ struct VideoTests {
         }
     }
 
-    @Test("two writes give identical bytes", arguments: VideoContainer.allCases)
+    @Test("two writes give identical bytes", arguments: h264Containers)
     func reproducible(container: VideoContainer) throws {
         let scratch = try Scratch()
         let frames = try movingPhoto(12)
@@ -123,7 +126,7 @@ struct VideoTests {
         #expect(abs(facts.seconds - 10 / fps.framesPerSecond) < 0.000_002)
     }
 
-    @Test("one frame is a video", arguments: VideoContainer.allCases)
+    @Test("one frame is a video", arguments: h264Containers)
     func oneFrame(container: VideoContainer) throws {
         let scratch = try Scratch()
         try write(try movingPhoto(1), to: scratch.path("v"), container)
@@ -152,19 +155,19 @@ struct VideoTests {
         for (a, b) in zip(frames, decoded) { #expect(psnr(a, b) > 36) }
     }
 
-    @Test("tags come back from every container", arguments: VideoContainer.allCases)
+    @Test("tags come back from every container", arguments: h264Containers + [.webm])
     func tags(container: VideoContainer) throws {
         let scratch = try Scratch()
         let text = "{\"prompt\": \"ein Löwe; a=b:c\", \"seed\": 7}" + String(repeating: " long", count: 2000)
         let tags = ["title": "Löwe", "comment": text]
-        try write(try movingPhoto(2), to: scratch.path("v"), container, options: VideoOptions(tags: tags))
+        try write(try movingPhoto(2), to: scratch.path("v"), container, options: VideoOptions(codec: container.codecs[0], tags: tags))
         let found = Dictionary(
             try VideoReader(scratch.path("v")).facts.tags.map { ($0.key.lowercased(), $0.value) },
             uniquingKeysWith: { first, _ in first })
         #expect(found["title"] == "Löwe" && found["comment"] == text)
     }
 
-    @Test("a free tag name survives too", arguments: VideoContainer.allCases)
+    @Test("a free tag name survives too", arguments: h264Containers)
     func freeTags(container: VideoContainer) throws {
         let scratch = try Scratch()
         try write(try movingPhoto(2), to: scratch.path("v"), container, options: VideoOptions(tags: ["ruyi": "{}"]))
@@ -194,6 +197,7 @@ struct VideoTests {
     func containers() {
         #expect(VideoContainer(path: "a/b.mp4") == .mp4 && VideoContainer(path: "x.y.MOV") == .mov)
         #expect(VideoContainer(path: "v.mkv") == .mkv && VideoContainer(path: "a.mp4/b") == nil)
+        #expect(VideoContainer(path: "v.webm") == .webm && VideoContainer(path: "v.GIF") == .gif)
         #expect(VideoContainer(path: ".mp4") == nil && VideoContainer(path: "mp4") == nil)
     }
 }

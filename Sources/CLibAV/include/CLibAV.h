@@ -23,10 +23,11 @@ typedef struct ruyi_av_reader ruyi_av_reader;
 
 typedef struct {
     const char *path;
-    const char *container;     // libav's name: mp4, mov, matroska
+    const char *container;     // libav's name: mp4, mov, matroska, webm, gif, webp
     const char *encoder;       // libav's name: libx264
     const char *pixel_format;  // libav's name: yuv420p
     const char *settings;      // the encoder's own options, key=value:key=value
+    const char *filter;        // a libavfilter graph that the RGB frames go through as a whole, or NULL
     int width, height;
     int rate_num, rate_den;  // frames a second
     int threads;
@@ -37,6 +38,9 @@ typedef struct {
 
 // Whether the container can be written with the encoder; the message lists what could be used instead.
 int ruyi_av_check(const char *container, const char *encoder, const char *pixel_format, char *message, size_t room);
+
+// Whether the encoder takes the plan's size, pixel format and settings; no file is made.
+int ruyi_av_try(const ruyi_av_plan *plan, char *message, size_t room);
 
 // Creates the file. After any failure of any of these, only ruyi_av_writer_free is of use; it is always allowed.
 int ruyi_av_writer_open(ruyi_av_writer **writer, const ruyi_av_plan *plan, char *message, size_t room);

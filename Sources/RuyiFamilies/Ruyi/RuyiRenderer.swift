@@ -63,7 +63,7 @@ final class RuyiRenderer: Renderer {
             + folder.weights("", stem: "embeddings").byteCount
     }
 
-    func render(_ job: Job) throws {
+    func latents(_ job: Job) throws -> Tensor {
         guard let image = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
         let start = image.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
         let end = job.endImage?.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
@@ -79,7 +79,7 @@ final class RuyiRenderer: Renderer {
         job.trace?.record("latents.final", latents)
         files.transformer.release()
         backend.memory.trim()
-        try decode(latents, job)
+        return latents
     }
 
     private func latentShape(_ plan: Plan) -> [Int] {
@@ -283,7 +283,12 @@ final class RuyiRenderer: Renderer {
 
     // MARK: Decoding
 
-    private func decode(_ latents: Tensor, _ job: Job) throws {
+    func decode(_ latents: Tensor, _ job: Job) throws {
+        let expected = latentShape(job.plan)
+        guard latents.shape == expected, latents.dtype == .f32 else {
+            throw Fault(
+                .badData, "latents of the shape \(expected) in f32 were expected, not \(latents.shape) in \(latents.dtype)")
+        }
         let stage = RuyiRenderer.denoising(job.plan) + 1
         job.progress(stage, 0)
         let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)

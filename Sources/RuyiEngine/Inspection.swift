@@ -1,0 +1,194 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiMedia
+import RuyiTensor
+
+/// What a file or folder is: a clip, a picture, a weight file, a checkpoint.
+public struct Inspection: Sendable {
+    /// What is wrong with what was looked at; nil if nothing is.
+    public let faults: Faults?
+    private let report: JSON
+
+    /// The report as a JSON object on one line.
+    public var json: String { report.text() }
+
+    /// The report for people: a line a value, indented below its heading.
+    public var text: String { Inspection.lines(report, "").joined(separator: "\n") }
+
+    /// Looks at a path.
+    ///
+    /// Throws `.cannotOpen` for what is not there, `.badData` for a file that is none of the kinds or is damaged. A
+    /// checkpoint that is recognised and incomplete is reported, with `faults`.
+    public init(_ path: String, families: [any Family.Type] = Registry.families) throws(Faults) {
+        do {
+            switch Path.kind(path) {
+            case .folder: (report, faults) = try Inspection.folder(path, families)
+            default:
+                try Engine.requireFile(path, "file")
+                (report, faults) = (try Inspection.file(path), nil)
+            }
+        } catch {
+            throw Faults(of: error)
+        }
+    }
+
+    private static func lines(_ value: JSON, _ indent: String) -> [String] {
+        func plain(_ value: JSON) -> String { Fault.printable(value.string ?? value.text()) }
+        guard let members = value.members else { return [indent + plain(value)] }
+        return members.flatMap { member -> [String] in
+            let key = indent + member.key.split(separator: "_").joined(separator: " ")
+            if member.value == .null { return [] }
+            if member.value.members != nil { return [key + ":"] + lines(member.value, indent + "  ") }
+            if let list = member.value.array, !list.isEmpty, list.allSatisfy({ $0.members != nil || $0.string != nil }) {
+                return [key + ":"] + list.flatMap { lines($0, indent + "  ") }
+            }
+            return ["\(key): \(plain(member.value))"]
+        }
+    }
+
+    // MARK: Files
+
+    private static func file(_ path: String) throws(Fault) -> JSON {
+        let settings = try Provenance.find(path)
+        let made = JSON.Member("made_with", settings?.json ?? .null)
+        switch FileKind(path) {
+        case .png, .jpeg:
+            let size = try PictureReader.size(path)
+            return .object([
+                .init("kind", "picture"), .init("width", .int(size.width)), .init("height", .int(size.height)), made,
+            ])
+        case .webp:
+            let facts = try WebPFile.facts(path)
+            return .object([
+                .init("kind", "video"), .init("container", "webp"), .init("width", .int(facts.width)),
+                .init("height", .int(facts.height)), .init("frames", .int(facts.frameCount)),
+                .init("seconds", .double(Double(facts.milliseconds) / 1000)), made,
+            ])
+        case .json:
+            guard settings != nil else {
+                throw Fault(.badData, "the JSON file does not hold how a clip was made", at: path)
+            }
+            return .object([.init("kind", "settings"), made])
+        case .safetensors:
+            let file = try SafetensorsFile(path: path)
+            let isLatents = file.header.metadata.contains { $0.key == "state" } && settings != nil
+            return .object(
+                [.init("kind", isLatents ? "latents" : "weights")] + WeightTally([file]).members + [made])
+        case .gif, .other: return .object(video(try VideoReader(path).facts) + [made])
+        }
+    }
+
+    private static func video(_ facts: VideoFacts) -> [JSON.Member] {
+        [
+            .init("kind", "video"), .init("container", .string(facts.container)), .init("codec", .string(facts.codec)),
+            .init("pixel_format", .string(facts.pixelFormat)), .init("width", .int(facts.width)),
+            .init("height", .int(facts.height)), .init("frames", .int(facts.frameCount)),
+            .init("fps", .string(facts.fps.description)), .init("seconds", .double(facts.seconds)),
+            .init("primaries", .string(facts.primaries)), .init("transfer", .string(facts.transfer)),
+            .init("matrix", .string(facts.matrix)), .init("range", .string(facts.range)),
+        ]
+    }
+
+    // MARK: Folders
+
+    private static func folder(_ path: String, _ families: [any Family.Type]) throws(Fault) -> (JSON, Faults?) {
+        let folder = try ModelFolder(path: path)
+        let family = families.first { $0.recognises(folder) }
+        let parts = WeightTally.parts(of: folder)
+        if family == nil, parts.isEmpty { return (try frames(path, families), nil) }
+        let faults = family.flatMap { missing(folder, $0) } ?? (family == nil ? unknown(path, families) : nil)
+        let total = parts.reduce(into: (parameters: 0, bytes: 0)) { sum, part in
+            sum.parameters += part.tally.parameters
+            sum.bytes += part.tally.bytes
+        }
+        let members: [JSON.Member] = [
+            .init("kind", "checkpoint"), .init("family", .text(family?.name)), .init("title", .text(family?.title)),
+            .init("complete", .bool(faults == nil)), .init("digest", .string(try folder.digest())),
+            .init("parameters", .int(total.parameters)), .init("bytes", .int(total.bytes)),
+            .init("size", .string(Bytes.text(total.bytes))),
+            .init("parts", .object(parts.map { JSON.Member($0.name, .object($0.tally.members)) })),
+            .init("problems", .array((faults?.list ?? []).map { .string($0.description) })),
+        ]
+        return (.object(members), faults)
+    }
+
+    /// What keeps a checkpoint from being loaded; nothing of the weights is read.
+    private static func missing(_ folder: ModelFolder, _ family: any Family.Type) -> Faults? {
+        do {
+            _ = try family.load(folder, backend: CPUBackend(threads: 1))
+            return nil
+        } catch {
+            return Faults(of: error)
+        }
+    }
+
+    private static func unknown(_ path: String, _ families: [any Family.Type]) -> Faults {
+        let known = families.map { "\($0.title): \($0.layout)" }.joined(separator: "; ")
+        return Faults(Fault(.badData, "no known model has this folder's files", at: path, hint: "expected \(known)"))
+    }
+
+    /// A folder of numbered pictures.
+    private static func frames(_ path: String, _ families: [any Family.Type]) throws(Fault) -> JSON {
+        let pictures = try FrameFolder.pictures(path)
+        guard let first = pictures.first else {
+            throw Fault(
+                .badData, "the folder holds neither a checkpoint nor PNG pictures", at: path,
+                hint: "a checkpoint is \(families.map { "\($0.title): \($0.layout)" }.joined(separator: "; "))")
+        }
+        let size = try PictureReader.size(first)
+        return .object([
+            .init("kind", "frames"), .init("width", .int(size.width)), .init("height", .int(size.height)),
+            .init("frames", .int(pictures.count)), .init("made_with", try Provenance.find(path)?.json ?? .null),
+        ])
+    }
+}
+
+/// Tensors, parameters and types of weight files.
+struct WeightTally {
+    private(set) var parameters = 0
+    private(set) var bytes = 0
+    private var tensors = 0
+    private var types: [String: Int] = [:]
+
+    /// Adds up what the headers say.
+    init(_ files: [any WeightFile]) {
+        for file in files {
+            bytes += file.byteCount
+            for key in file.keys {
+                let count = (file.shape(of: key) ?? []).reduce(1, *)
+                tensors += 1
+                parameters += count
+                types[file.dtype(of: key).map { "\($0)" } ?? "other", default: 0] += count
+            }
+        }
+    }
+
+    /// The numbers under their names; `types` counts the parameters of each.
+    var members: [JSON.Member] {
+        [
+            .init("tensors", .int(tensors)), .init("parameters", .int(parameters)), .init("bytes", .int(bytes)),
+            .init("types", .sorted(types.mapValues(JSON.int))),
+        ]
+    }
+
+    /// The folders of a checkpoint that hold weights, `.` for the checkpoint's own, with the sums of each.
+    ///
+    /// Weights that cannot be read are left out: loading says what is wrong with them.
+    static func parts(of folder: ModelFolder) -> [(name: String, tally: WeightTally)] {
+        ([""] + folder.names().filter { folder.hasFolder($0) && !$0.hasPrefix(".") }).compactMap { part in
+            let files = stems(folder.names(in: part)).compactMap { try? folder.weights(part, stem: $0) }
+            return files.isEmpty ? nil : (part.isEmpty ? "." : part, WeightTally(files))
+        }
+    }
+
+    /// The names of a folder's weights without their endings; the parts of a sharded file count as their index.
+    private static func stems(_ names: [String]) -> [String] {
+        let stems = names.compactMap { name in
+            [".safetensors.index.json", ".safetensors", ".bin"].first { name.hasSuffix($0) }.map {
+                String(name.dropLast($0.count))
+            }
+        }
+        return Set(stems).filter { $0.firstRange(of: "-of-") == nil }.sorted()
+    }
+}
