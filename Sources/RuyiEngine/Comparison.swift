@@ -167,8 +167,10 @@ extension Comparison {
         }
     }
 
-    /// The structural similarity of Wang et al. (2004), with even windows of 8x8 values, 4 apart, in place of Gaussian
-    /// ones; pictures smaller than a window are one window.
+    /// The mean structural similarity of two lumas.
+    ///
+    /// As Wang, Bovik, Sheikh and Simoncelli (2004) define it, with even windows of 8x8 values, 4 apart, in place of
+    /// Gaussian ones; pictures smaller than a window are one window.
     static func similarity(_ a: [Double], _ b: [Double], width: Int, height: Int) -> Double {
         let (side, step) = (8, 4)
         let (sizeX, sizeY) = (min(side, width), min(side, height))
@@ -210,6 +212,14 @@ final class FrameReader {
     }
 
     private var source: Source
+
+    /// The number of frames, to be asked before the first is taken.
+    var count: Int {
+        switch source {
+        case .video(let reader): reader.facts.frameCount
+        case .pictures(let rest): rest.count
+        }
+    }
 
     /// Opens what is at a path.
     ///

@@ -173,7 +173,8 @@ extension Plan {
     /// Leaves the decoding, which is the last stage, as the only one that takes time.
     fileprivate mutating func leaveOutDenoising() {
         for index in stages.indices.dropLast() {
-            stages[index] = Stage(name: stages[index].name, steps: stages[index].steps, parts: stages[index].parts, cost: 0)
+            stages[index] = Stage(
+                name: stages[index].name, steps: stages[index].steps, parts: stages[index].parts, cost: 0)
         }
     }
 }

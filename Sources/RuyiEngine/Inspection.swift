@@ -40,7 +40,8 @@ public struct Inspection: Sendable {
             let key = indent + member.key.split(separator: "_").joined(separator: " ")
             if member.value == .null { return [] }
             if member.value.members != nil { return [key + ":"] + lines(member.value, indent + "  ") }
-            if let list = member.value.array, !list.isEmpty, list.allSatisfy({ $0.members != nil || $0.string != nil }) {
+            if let list = member.value.array, !list.isEmpty, list.allSatisfy({ $0.members != nil || $0.string != nil })
+            {
                 return [key + ":"] + list.flatMap { lines($0, indent + "  ") }
             }
             return ["\(key): \(plain(member.value))"]
@@ -119,7 +120,9 @@ public struct Inspection: Sendable {
             _ = try family.load(folder, backend: CPUBackend(threads: 1))
             return nil
         } catch {
-            return Faults(of: error)
+            // Whatever is missing, the checkpoint is what is bad.
+            let faults = Faults(of: error).list.map { Fault(.badData, $0.what, at: $0.place, hint: $0.hint) }
+            return Faults(faults[0], Array(faults.dropFirst()))
         }
     }
 

@@ -51,11 +51,12 @@ public struct Provenance: Sendable, Equatable {
 
     /// The same with another compression of the frames and their rate: the clip's latents are made into another file.
     init(_ origin: Provenance, _ clip: Clip, encoding: Encoding) {
-        let request =
-            (origin.json["request"]?.members ?? []).filter { !["codec", "crf", "pixel_format", "fps"].contains($0.key) }
-            + Provenance.form(clip, encoding) + [JSON.Member("fps", .int(clip.plan.fps))]
-        let others = (origin.json.members ?? []).filter { $0.key != "request" }
-        json = .object(others + [JSON.Member("request", .object(request))])
+        // The order of the members stays, so that the same clip has the same bytes.
+        let request = (origin.json["request"]?.members ?? []).filter {
+            !["codec", "crf", "pixel_format"].contains($0.key)
+        }.map { $0.key == "fps" ? JSON.Member("fps", .int(clip.plan.fps)) : $0 }
+        let whole = JSON.object(request + Provenance.form(clip, encoding))
+        json = .object((origin.json.members ?? []).map { $0.key == "request" ? JSON.Member("request", whole) : $0 })
     }
 
     /// Reads the text that a clip holds; nil for text that is something else.
@@ -97,7 +98,9 @@ public struct Provenance: Sendable, Equatable {
 
     /// The members that say how the frames are compressed.
     private static func form(_ clip: Clip, _ encoding: Encoding) -> [JSON.Member] {
-        guard case .video(let path) = clip.output, let options = try? VideoForm(path, encoding).options else { return [] }
+        guard case .video(let path) = clip.output, let options = try? VideoForm(path, encoding).options else {
+            return []
+        }
         return [
             JSON.Member("codec", .string(options.codec.rawValue)),
             JSON.Member("pixel_format", .string(options.storedFormat.rawValue)),

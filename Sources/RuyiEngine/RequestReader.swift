@@ -37,7 +37,8 @@ private struct Reading {
 
     /// Keys that an order has beside those of a request: the options that say how to carry it out.
     private static let runKeys = [
-        "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace", "threads", "quiet", "progress", "dry_run",
+        "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace", "threads",
+        "quiet", "progress", "dry_run",
     ]
 
     init(file: String) { self.file = file }

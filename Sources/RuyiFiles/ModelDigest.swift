@@ -45,9 +45,10 @@ extension ModelFolder {
         let header = start > 0 ? [0..<start] : []
         let rest = file.byteCount - start
         guard rest > 32 * block else { return header + [start..<file.byteCount] }
-        return header + (0..<32).map { index in
-            let place = start + (rest - block) / 31 * index
-            return place..<place + block
-        }
+        return header
+            + (0..<32).map { index in
+                let place = start + (rest - block) / 31 * index
+                return place..<place + block
+            }
     }
 }

@@ -237,7 +237,8 @@ public struct VideoOptions: Sendable {
             let others = VideoContainer.allCases.filter { $0.codecs.contains(codec) }
             throw Fault(
                 .usage, "\(container.rawValue) files do not hold \(codec.rawValue)",
-                hint: "\(container.rawValue) holds \(list(container.codecs)); \(codec.rawValue) goes into \(list(others))"
+                hint:
+                    "\(container.rawValue) holds \(list(container.codecs)); \(codec.rawValue) goes into \(list(others))"
             )
         }
         guard codec.pixelFormats.contains(storedFormat) else {

@@ -187,7 +187,9 @@ public final class VideoWriter {
         let status = picture.pixels.withUnsafeBufferPointer { rgb in
             message.fill { text, room in ruyi_av_writer_append(handle, rgb.baseAddress, text, room) }
         }
-        guard status == RUYI_AV_OK else { throw Fault(videoKind(status), "cannot write the video: \(message.text)", at: path) }
+        guard status == RUYI_AV_OK else {
+            throw Fault(videoKind(status), "cannot write the video: \(message.text)", at: path)
+        }
         frameCount += 1
     }
 
@@ -196,7 +198,9 @@ public final class VideoWriter {
         guard frameCount > 0 else { throw Fault(.software, "a video needs at least one frame", at: path) }
         var message = MessageBuffer()
         let status = message.fill { text, room in ruyi_av_writer_finish(handle, text, room) }
-        guard status == RUYI_AV_OK else { throw Fault(videoKind(status), "cannot write the video: \(message.text)", at: path) }
+        guard status == RUYI_AV_OK else {
+            throw Fault(videoKind(status), "cannot write the video: \(message.text)", at: path)
+        }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Fault(.io, "cannot write the video: \(systemError())", at: path) }
         defer { close(descriptor) }

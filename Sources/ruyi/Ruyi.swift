@@ -8,7 +8,10 @@ struct Ruyi: ParsableCommand {
         usage: "ruyi [render] <image> [<options>]",
         discussion: "'ruyi photo.png' is 'ruyi render photo.png'.",
         version: "ruyi \(Program.version)",
-        subcommands: [Render.self, DecodeCommand.self, InspectCommand.self, CompareCommand.self, BenchCommand.self],
+        subcommands: [
+            Render.self, DecodeCommand.self, InspectCommand.self, SheetCommand.self, CompareCommand.self,
+            BenchCommand.self,
+        ],
         defaultSubcommand: Render.self)
 }
 
@@ -24,13 +27,12 @@ struct Render: ParsableCommand {
               ruyi photo.png -m Ruyi-Mini-7B --camera left --seconds 3 -o pan.mp4
               ruyi photo.png -m Ruyi-Mini-7B --seed 1,2,3 -o "clip-{seed}.mov"
               ruyi photo.png -m Ruyi-Mini-7B --size 360p -o "frames/%05d.png"
-
               ruyi photo.png -m Ruyi-Mini-7B --codec av1 --pixel-format yuv420p10 -o clip.webm
               ruyi --from clip.mp4 --seed 43 -o other.mp4
 
             'ruyi decode' finishes a clip from saved latents, 'ruyi inspect' says what a clip or checkpoint is, \
-            'ruyi compare' measures how two clips differ, and 'ruyi bench' measures the engine on this machine; each has \
-            its own --help.
+            'ruyi sheet' shows several clips in one picture, 'ruyi compare' measures how two differ, and 'ruyi bench' \
+            measures the engine on this machine; each has its own --help.
 
             Exit codes: 0 done, 64 usage, 65 bad data, 66 an input cannot be opened, 69 unavailable, 70 internal error, \
             71 not enough memory, 73 the output cannot be created, 74 input or output failed midway, 78 an environment \

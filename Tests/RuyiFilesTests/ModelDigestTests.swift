@@ -50,7 +50,9 @@ struct ModelDigestTests {
             try digest {
                 try FileManager.default.moveItem(atPath: $0 + "/vae/config.json", toPath: $0 + "/vae/other.json")
             } != standard)
-        #expect(try digest { try "read me".write(toFile: $0 + "/README.md", atomically: false, encoding: .utf8) } == standard)
+        #expect(
+            try digest { try "read me".write(toFile: $0 + "/README.md", atomically: false, encoding: .utf8) }
+                == standard)
     }
 
     @Test("files that are no weights have a digest too, and a header's length that lies is harmless")

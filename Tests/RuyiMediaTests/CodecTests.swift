@@ -50,7 +50,8 @@ struct CodecTests {
         #expect(first == second)
     }
 
-    @Test("one frame is a video, and so are tiny ones that the codec takes; the others are refused", arguments: Pair.all)
+    @Test(
+        "one frame is a video, and so are tiny ones that the codec takes; the others are refused", arguments: Pair.all)
     func small(_ pair: Pair) throws {
         let scratch = try Scratch()
         let options = VideoOptions(codec: pair.codec)
@@ -75,14 +76,17 @@ struct CodecTests {
         }
     }
 
-    @Test("odd sizes go where chroma is whole", arguments: [Pair(container: .gif, codec: .gif)]
-        + [VideoCodec.h264, .hevc, .av1, .vp9].map { Pair(container: .mkv, codec: $0) })
+    @Test(
+        "odd sizes go where chroma is whole",
+        arguments: [Pair(container: .gif, codec: .gif)]
+            + [VideoCodec.h264, .hevc, .av1, .vp9].map { Pair(container: .mkv, codec: $0) })
     func oddSizes(_ pair: Pair) throws {
         let scratch = try Scratch()
         let frames = try movingPhoto(3, width: 65, height: 47)
         let format: PixelFormat = pair.codec == .gif ? .palette : .yuv444p
         try write(
-            frames, to: scratch.path("v"), pair.container, options: VideoOptions(codec: pair.codec, pixelFormat: format))
+            frames, to: scratch.path("v"), pair.container, options: VideoOptions(codec: pair.codec, pixelFormat: format)
+        )
         let reader = try VideoReader(scratch.path("v"))
         #expect(reader.facts.width == 65 && reader.facts.height == 47)
         #expect(try allFrames(reader).count == 3)
@@ -99,7 +103,8 @@ struct CodecTests {
             let reader = try VideoReader(scratch.path("v"))
             let stored = reader.facts.pixelFormat
             // ProRes 4444 is decoded with 12 bits.
-            let isRight = codec == .prores && format == .yuv444p10 ? stored == "yuv444p12le" : stored.hasPrefix(format.rawValue)
+            let isRight =
+                codec == .prores && format == .yuv444p10 ? stored == "yuv444p12le" : stored.hasPrefix(format.rawValue)
             #expect(isRight, "\(codec) \(format): \(stored)")
             let decoded = try allFrames(reader)
             #expect(zip(frames, decoded).allSatisfy { psnr($0, $1) > 33 }, "\(codec) \(format)")
@@ -115,7 +120,9 @@ struct CodecTests {
                 #expect(found?.hint?.contains(container.codecs[0].rawValue) == true, "\(String(describing: found))")
             }
         }
-        #expect(fault { try VideoOptions(codec: .h264, pixelFormat: .rgb).check(in: .mp4) }?.hint?.contains("yuv420p") == true)
+        #expect(
+            fault { try VideoOptions(codec: .h264, pixelFormat: .rgb).check(in: .mp4) }?.hint?.contains("yuv420p")
+                == true)
         #expect(fault { try VideoOptions(codec: .ffv1, crf: 20).check(in: .mkv) }?.kind == .usage)
     }
 
@@ -173,7 +180,10 @@ struct CodecTests {
         }
         #expect(colours.count > 100 && colours.count <= 256, "\(colours.count)")
         #expect(zip(frames, decoded).allSatisfy { psnr($0, $1) > 25 })
-        #expect(fault { try VideoWriter.check(width: 8, height: 8, fps: 51, container: .gif, options: VideoOptions(codec: .gif)) }?.kind == .usage)
+        #expect(
+            fault {
+                try VideoWriter.check(width: 8, height: 8, fps: 51, container: .gif, options: VideoOptions(codec: .gif))
+            }?.kind == .usage)
     }
 
     @Test("a WebP holds every frame for its time")
@@ -194,7 +204,8 @@ struct CodecTests {
     func badWebP() throws {
         let scratch = try Scratch()
         let bytes = try write(
-            try movingPhoto(3, width: 32, height: 32), to: scratch.path("v"), .webp, options: VideoOptions(codec: .webp))
+            try movingPhoto(3, width: 32, height: 32), to: scratch.path("v"), .webp, options: VideoOptions(codec: .webp)
+        )
         for count in 0..<min(bytes.count, 200) {
             #expect(fault { try WebPFile.facts(bytes: Array(bytes.prefix(count)), name: "v") }?.kind == .badData)
         }

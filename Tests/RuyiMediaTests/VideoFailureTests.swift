@@ -46,7 +46,9 @@ struct VideoFailureTests {
             }
             #expect(found?.kind == .usage && found?.what.contains("even width and height") == true)
         }
-        #expect(fault { try VideoWriter.check(width: 63, height: 64, fps: 24, container: .mp4) }?.hint == "use 64x64, or the pixel format yuv444p")
+        #expect(
+            fault { try VideoWriter.check(width: 63, height: 64, fps: 24, container: .mp4) }?.hint
+                == "use 64x64, or the pixel format yuv444p")
         #expect(!FileManager.default.fileExists(atPath: scratch.path("v")))
     }
 
@@ -76,7 +78,9 @@ struct VideoFailureTests {
                 try VideoWriter.availability(container: container, encoder: encoder, pixelFormat: format)
             }
             #expect(found?.kind == .unavailable && found?.hint?.contains("%05d.png") == true)
-            #expect(found?.hint?.hasPrefix("in \(container.rawValue) these work here: ") == true, "\(String(describing: found))")
+            #expect(
+                found?.hint?.hasPrefix("in \(container.rawValue) these work here: ") == true,
+                "\(String(describing: found))")
         }
         #expect(fault { try VideoWriter.availability(container: .mp4) } == nil)
     }

@@ -160,7 +160,9 @@ struct VideoTests {
         let scratch = try Scratch()
         let text = "{\"prompt\": \"ein Löwe; a=b:c\", \"seed\": 7}" + String(repeating: " long", count: 2000)
         let tags = ["title": "Löwe", "comment": text]
-        try write(try movingPhoto(2), to: scratch.path("v"), container, options: VideoOptions(codec: container.codecs[0], tags: tags))
+        try write(
+            try movingPhoto(2), to: scratch.path("v"), container,
+            options: VideoOptions(codec: container.codecs[0], tags: tags))
         let found = Dictionary(
             try VideoReader(scratch.path("v")).facts.tags.map { ($0.key.lowercased(), $0.value) },
             uniquingKeysWith: { first, _ in first })

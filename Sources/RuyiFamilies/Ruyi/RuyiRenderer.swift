@@ -287,7 +287,8 @@ final class RuyiRenderer: Renderer {
         let expected = latentShape(job.plan)
         guard latents.shape == expected, latents.dtype == .f32 else {
             throw Fault(
-                .badData, "latents of the shape \(expected) in f32 were expected, not \(latents.shape) in \(latents.dtype)")
+                .badData,
+                "latents of the shape \(expected) in f32 were expected, not \(latents.shape) in \(latents.dtype)")
         }
         let stage = RuyiRenderer.denoising(job.plan) + 1
         job.progress(stage, 0)

@@ -1,0 +1,112 @@
+import RuyiFault
+import RuyiFiles
+import RuyiMedia
+import RuyiPicture
+
+/// A picture that shows frames of several clips, one row a clip, with the settings above each.
+public struct Sheet: Sendable {
+    /// The picture.
+    public let picture: Picture
+
+    /// Reads clips: videos, pictures, folders of PNG frames.
+    ///
+    /// - Parameters:
+    ///   - clips: their paths, one row each.
+    ///   - count: the frames of each that are shown, evenly spread from the first to the last; 1 to 64.
+    ///   - width: the width of a frame in pixels, 64 to 1024; the height follows.
+    /// - Throws: `.usage` for numbers out of range or a picture too large, `.cannotOpen` and `.badData` for what cannot
+    ///   be read.
+    public init(_ clips: [String], frames count: Int, width: Int) throws(Faults) {
+        do {
+            guard !clips.isEmpty, (1...64).contains(count), (64...1024).contains(width) else {
+                throw Fault(.usage, "a sheet has clips, 1 to 64 frames of each, and frames of 64 to 1024 pixels' width")
+            }
+            var rows: [[Picture]] = []
+            for clip in clips { rows.append(try Sheet.frames(of: clip, count, width: width)) }
+            picture = try Sheet.arrange(rows, clips.map(Sheet.caption), width: width)
+        } catch {
+            throw Faults(of: error)
+        }
+    }
+
+    /// Writes the picture as PNG.
+    ///
+    /// Throws `.usage` for another suffix, `.cannotCreate` and `.io` as `AtomicFile` does.
+    public func write(to path: String, overwrite: Bool) throws(Fault) {
+        guard Path.suffix(path) == "png" else {
+            throw Fault(.usage, "the sheet is a PNG file", at: path, hint: "give it a name such as sheet.png")
+        }
+        let file = try AtomicFile(path, overwrite: overwrite)
+        try file.write(try PictureWriter.png(picture))
+        try file.commit(overwrite: overwrite)
+    }
+
+    private static let gap = 4
+    private static let captionHeight = TinyFont.height + 2 * gap
+
+    private static func frames(of clip: String, _ count: Int, width: Int) throws(Fault) -> [Picture] {
+        let reader = try FrameReader(clip)
+        let last = max(reader.count - 1, 0)
+        let shown = count == 1 ? [0] : Set((0..<count).map { $0 * last / (count - 1) })
+        var pictures: [Picture] = []
+        var index = 0
+        while let frame = try reader.next() {
+            if shown.contains(index) {
+                let height = max(1, (frame.height * width + frame.width / 2) / frame.width)
+                pictures.append(frame.resized(width: width, height: min(height, 4 * width), filter: .lanczos))
+            }
+            index += 1
+        }
+        if pictures.isEmpty { throw Fault(.badData, "the clip has no frames", at: clip) }
+        return pictures
+    }
+
+    /// The file's name and the settings that the clip was made with.
+    private static func caption(_ clip: String) -> String {
+        guard let request = (try? Provenance.find(clip))?.json["request"] else { return Path.name(clip) }
+        func text(_ key: String) -> String? { request[key].map { $0.string ?? $0.text() } }
+        let parts = [
+            text("seed").map { "seed \($0)" }, text("steps").map { "\($0) steps" }, text("scheduler"),
+            text("guidance").map { "guidance \($0)" }, text("camera").map { "camera \($0)" },
+            text("motion").map { "motion \($0)" }, text("prompt"),
+        ]
+        return ([Path.name(clip)] + parts.compactMap { $0 }).joined(separator: "  ")
+    }
+
+    private static func arrange(_ rows: [[Picture]], _ captions: [String], width: Int) throws(Fault) -> Picture {
+        let columns = rows.map(\.count).max() ?? 0
+        let heights = rows.map { $0.map(\.height).max() ?? 0 }
+        let whole = (
+            width: columns * (width + gap) + gap, height: heights.reduce(gap) { $0 + captionHeight + $1 + gap }
+        )
+        guard whole.width * whole.height <= PictureReader.defaultMaxPixels else {
+            throw Fault(
+                .usage, "the sheet would have \(whole.width)x\(whole.height) pixels",
+                hint: "show fewer clips, fewer frames or smaller ones")
+        }
+        var sheet = Picture(
+            width: whole.width, height: whole.height,
+            pixels: [UInt8](repeating: 24, count: whole.width * whole.height * 3))
+        var top = gap
+        for (row, (caption, height)) in zip(rows, zip(captions, heights)) {
+            TinyFont.draw(caption, x: gap, y: top + gap, on: &sheet)
+            top += captionHeight
+            for (column, frame) in row.enumerated() {
+                sheet.paste(frame, x: gap + column * (width + gap), y: top)
+            }
+            top += height + gap
+        }
+        return sheet
+    }
+}
+
+extension Picture {
+    /// Puts a picture, which must lie inside, over a part of this one.
+    fileprivate mutating func paste(_ other: Picture, x left: Int, y top: Int) {
+        let bytes = other.width * 3
+        for row in 0..<other.height {
+            let place = ((top + row) * width + left) * 3
+            pixels.replaceSubrange(place..<place + bytes, with: other.pixels[row * bytes..<(row + 1) * bytes])
+        }
+    }
+}
