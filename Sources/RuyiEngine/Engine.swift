@@ -85,10 +85,12 @@ public struct Engine: Sendable {
             request.seed = seed
             var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: picture)
             if order.latents != nil { plan.leaveOutDenoising() }
+            let output = try Output(outputs[index])
             clips.append(
                 Clip(
-                    plan: plan, request: request, output: try Output(outputs[index]), trace: traces?[index],
-                    memory: MemoryAccount(plan), picture: picture, index: index, count: seeds.count))
+                    plan: plan, request: request, output: output, trace: traces?[index],
+                    memory: MemoryAccount(plan, output, order.encoding), picture: picture, index: index,
+                    count: seeds.count))
         }
         return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: self)
     }

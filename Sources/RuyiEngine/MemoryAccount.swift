@@ -1,5 +1,6 @@
 import RuyiFamilies
 import RuyiFault
+import RuyiMedia
 
 /// What a clip will take in memory, in bytes.
 public struct MemoryAccount: Sendable, Equatable {
@@ -12,11 +13,21 @@ public struct MemoryAccount: Sendable, Equatable {
     /// The program itself.
     public let program = 48 << 20
 
-    init(_ plan: Plan) {
+    init(_ plan: Plan, _ output: Output, _ encoding: Encoding) {
         weights = plan.weightBytes
         activations = plan.activationBytes
-        // The encoder looks 40 frames ahead and keeps references and frames under way beside them, 4:2:0.
-        encoder = plan.width * plan.height * 3 / 2 * min(max(plan.frames, 1), 60)
+        encoder = plan.width * plan.height * MemoryAccount.frameBytes(plan, output, encoding) / 2
+    }
+
+    /// Twice the bytes that all frames under way take for a pixel.
+    private static func frameBytes(_ plan: Plan, _ output: Output, _ encoding: Encoding) -> Int {
+        guard case .video(let path) = output, let form = try? VideoForm(path, encoding) else { return 2 * 3 }
+        // The palette is found in the whole clip: every frame waits, as RGB and with a fourth byte.
+        if form.options.codec == .gif { return 2 * 8 * max(plan.frames, 1) }
+        let format = form.options.storedFormat
+        let chroma = 4 / (format.steps.width * format.steps.height)
+        // Encoders look up to 40 frames ahead, and keep references and frames under way beside them.
+        return (2 + chroma) * (format.rawValue.hasSuffix("10") ? 2 : 1) * min(max(plan.frames, 1), 60)
     }
 
     /// Memory of the process's own.

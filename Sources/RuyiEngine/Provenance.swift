@@ -2,7 +2,6 @@ import RuyiFamilies
 import RuyiFault
 import RuyiFiles
 import RuyiMedia
-import RuyiTensor
 
 /// How a clip was made: what is kept in the clip's file, and what makes the clip again.
 ///
@@ -212,7 +211,9 @@ extension Provenance {
                 hint: "give it with \(option)")
         }
         guard let expected = json["files"]?[key.rawValue]?.string else { return first }
-        for place in present where try SHA256.file(place) == expected { return place }
+        for place in present {
+            if try SHA256.file(place) == expected { return place }
+        }
         throw Fault(
             .badData, "this is not the \(what) that \(Path.name(path)) was made from", at: first,
             hint: "give the \(what) with \(option)")

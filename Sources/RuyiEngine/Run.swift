@@ -57,7 +57,7 @@ public struct Run: Sendable {
             }
         } catch let unfinished as Unfinished {
             // What an operation that was told to end early goes on to report says nothing.
-            let faults = cancellation.isCancelled ? .stopped : Faults(of: unfinished.cause)
+            let faults: Faults = cancellation.isCancelled ? .stopped : Faults(of: unfinished.cause)
             throw faults.adding(hint: "finish the clip with 'ruyi decode \(unfinished.latents)'")
         } catch {
             throw cancellation.isCancelled ? .stopped : Faults(of: error)
@@ -123,7 +123,8 @@ public struct Run: Sendable {
             return files
         } catch {
             sink.discard()
-            throw saved.map { Unfinished(cause: error, latents: $0) } ?? error
+            if let saved { throw Unfinished(cause: error, latents: saved) }
+            throw error
         }
     }
 
@@ -183,7 +184,7 @@ public struct Run: Sendable {
     private func fitting(_ request: Request, _ limits: MemoryLimits, _ option: (Plan) -> String) -> String? {
         guard let plan = try? checkpoint.family.plan(request, folder: checkpoint.folder, image: clips.first?.picture)
         else { return nil }
-        let memory = MemoryAccount(plan)
+        let memory = MemoryAccount(plan, clips[0].output, order.encoding)
         guard memory.broken(limits) == nil else { return nil }
         return "\(option(plan)) needs \(Bytes.text(memory.anonymous))"
     }

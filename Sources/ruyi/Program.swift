@@ -20,8 +20,10 @@ struct Program {
         do {
             parsed = try Ruyi.parseAsRoot(asksForHelp ? ["render", "--help"] : arguments)
         } catch {
-            let command = Ruyi.configuration.subcommands.map(\._commandName).first { $0 == arguments.first }
-            return answer(error, command.map { $0 == "render" ? "ruyi" : "ruyi " + $0 } ?? "ruyi")
+            let command = Ruyi.configuration.subcommands.compactMap { $0.configuration.commandName }.first {
+                $0 == arguments.first
+            }
+            return answer(error, command.map { "ruyi " + $0 } ?? "ruyi")
         }
         switch parsed {
         case let render as Render: return self.render(render.running, order: render.order)
@@ -73,10 +75,10 @@ struct Program {
         return line.prefix(1).lowercased() + line.dropFirst()
     }
 
-    private func render(_ running: RunningOptions, order: () throws(Faults) -> Order) -> Int32 {
+    private func render(_ running: RunningOptions, order makeOrder: () throws(Faults) -> Order) -> Int32 {
         var reporter = Reporter(console, style: running.progress ?? .auto, isQuiet: running.quiet)
         do {
-            let order = try order()
+            let order = try makeOrder()
             reporter = Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
             let run = try Engine(exhausted: exhausted(reporter), observer: reporter.receive).prepare(order)
             if order.dryRun == true {
