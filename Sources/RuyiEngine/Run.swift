@@ -143,7 +143,7 @@ public struct Run: Sendable {
         do throws(Fault) {
             try LatentsFile.write(
                 latents, provenance, for: clip.output, isKept: order.keepLatents ?? false,
-                overwrite: order.overwrite ?? false)
+                overwrite: order.keepLatents == true && order.overwrite == true)
             return clip.output.latents
         } catch {
             if order.keepLatents == true { throw error }
