@@ -37,8 +37,8 @@ public struct Inspection: Sendable {
         func plain(_ value: JSON) -> String { Fault.printable(value.string ?? value.text()) }
         guard let members = value.members else { return [indent + plain(value)] }
         return members.flatMap { member -> [String] in
-            let key = indent + member.key.split(separator: "_").joined(separator: " ")
-            if member.value == .null { return [] }
+            let key = indent + Fault.printable(member.key)
+            if member.value == .null || member.value == .array([]) { return [] }
             if member.value.members != nil { return [key + ":"] + lines(member.value, indent + "  ") }
             if let list = member.value.array, !list.isEmpty, list.allSatisfy({ $0.members != nil || $0.string != nil })
             {
