@@ -8,8 +8,8 @@ struct DecodeCommand: ParsableCommand {
         abstract: "Finishes a clip from saved latents, or makes it again in another format.",
         usage: "ruyi decode <latents> [<options>]",
         discussion: """
-            A run that fails after the denoising leaves its latents beside the output, and --keep-latents leaves them in \
-            any case. Decoding takes the model that made them.
+            A run that fails or is interrupted after the denoising leaves its latents beside the output, and \
+            --keep-latents leaves them in any case. Decoding takes the model that made them.
 
               ruyi decode clip.latents.safetensors
               ruyi decode clip.latents.safetensors -o clip.mov --codec prores

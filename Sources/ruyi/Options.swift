@@ -73,7 +73,7 @@ struct OutputOptions: ParsableArguments {
 struct EncodingOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "h264, hevc, vp9, av1, prores or ffv1, as far as the container holds it. (default: h264; vp9 in webm)",
+            "How frames are compressed, as far as the container holds it. (default: h264; vp9 in webm)",
             valueName: "name")) var codec: CodecName?
 
     @Option(
@@ -84,7 +84,7 @@ struct EncodingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How samples are stored: yuv420p, yuv422p, yuv444p, each with 10 after it for 10 bits, or rgb with ffv1. "
+            "How samples are stored, as far as the codec does; 10 stands for 10 bits. "
                 + "(default: yuv420p; yuv422p10 with prores, rgb with ffv1)", valueName: "name"))
     var pixelFormat: PixelFormatName?
 

@@ -27,7 +27,7 @@ struct Render: ParsableCommand {
               ruyi photo.png -m Ruyi-Mini-7B --camera left --seconds 3 -o pan.mp4
               ruyi photo.png -m Ruyi-Mini-7B --seed 1,2,3 -o "clip-{seed}.mov"
               ruyi photo.png -m Ruyi-Mini-7B --size 360p -o "frames/%05d.png"
-              ruyi photo.png -m Ruyi-Mini-7B --codec av1 --pixel-format yuv420p10 -o clip.webm
+              ruyi photo.png -m Ruyi-Mini-7B -o clip.webm --codec av1
               ruyi --from clip.mp4 --seed 43 -o other.mp4
 
             'ruyi decode' finishes a clip from saved latents, 'ruyi inspect' says what a clip or checkpoint is, \
