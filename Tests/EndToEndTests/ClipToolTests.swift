@@ -3,6 +3,7 @@ import RuyiEngine
 import RuyiFiles
 import RuyiMedia
 import RuyiPicture
+import RuyiTensor
 import Testing
 
 @Suite("Tools for clips", .serialized)

@@ -55,10 +55,10 @@ struct OutputTests {
         var given = Order()
         given.output = scratch("again-" + Path(output).flat)
         given.request.model = scratch("fake-model")
-        let order = try made.order(under: given, from: files[0])
-        #expect(order.request.camera == "left" && order.request.frames == 6 && order.request.fps == 20)
-        #expect(order.seeds == [5] && order.request.image == scratch("start.png"))
-        let again = try render(order)
+        let merged = try made.order(under: given, from: files[0])
+        #expect(merged.request.camera == "left" && merged.request.frames == 6 && merged.request.fps == 20)
+        #expect(merged.seeds == [5] && merged.request.image == scratch("start.png"))
+        let again = try render(merged)
         #expect(again.count == files.count)
         for (first, second) in zip(files, again) { #expect(try bytes(first) == bytes(second), "\(first)") }
         #expect(recorder.warnings.isEmpty)
@@ -77,10 +77,10 @@ struct OutputTests {
         given.seeds = [9]
         given.request.frames = 3
         given.output = "other.webm"
-        let order = try Provenance.read(file).order(under: given, from: file)
-        #expect(order.seeds == [9] && order.request.frames == 3 && order.output == "other.webm")
+        let merged = try Provenance.read(file).order(under: given, from: file)
+        #expect(merged.seeds == [9] && merged.request.frames == 3 && merged.output == "other.webm")
         // H.264's quality says nothing about VP9's, and a WebM file holds no H.264.
-        #expect(order.codec == nil && order.crf == nil)
+        #expect(merged.codec == nil && merged.crf == nil)
         given.output = "other.mp4"
         #expect(try Provenance.read(file).order(under: given, from: file).crf == 30)
     }
@@ -220,29 +220,41 @@ struct OutputTests {
             #expect(found?.kind == .badData, "\(name): \(String(describing: found))")
         }
         try SafetensorsWriter.write([("latents", Tensor([1], [1]))], to: scratch("plain.safetensors"))
-        var order = Order()
-        order.latents = scratch("plain.safetensors")
-        #expect(faults { try order.decoding() }?.kind == .badData)
+        var plain = Order()
+        plain.latents = scratch("plain.safetensors")
+        #expect(faults { try plain.decoding() }?.kind == .badData)
         #expect(!scratch.files.contains("b.mp4"))
     }
 
     // MARK: what is refused before the run
 
-    @Test(
-        "a codec, quality or format that does not fit is refused before the model is loaded",
-        arguments: [
-            ("v.mp4", "prores", nil, nil), ("v.webm", "h264", nil, nil), ("v.mp4", nil, 52, nil),
-            ("v.webm", nil, 64, nil), ("v.mkv", "ffv1", 20, nil), ("v.mov", "prores", nil, "yuv420p"),
-            ("v.gif", "h264", nil, nil), ("v.gif", nil, 20, nil), ("f/%d.png", "h264", nil, nil),
-            ("v.mp4", "mpeg1", nil, nil), ("v.mp4", nil, nil, "pal9"),
-        ] as [(String, String?, Int?, String?)])
-    func unfit(_ output: String, _ codec: String?, _ crf: Int?, _ format: String?) {
+    @Test("a codec, quality or format that does not fit is refused before the model is loaded", arguments: Unfit.all)
+    func unfit(_ unfit: Unfit) {
         let found = faults(
-            order(output) {
-                $0.codec = codec; $0.crf = crf; $0.pixelFormat = format
+            order(unfit.output) {
+                $0.codec = unfit.codec
+                $0.crf = unfit.crf
+                $0.pixelFormat = unfit.format
                 $0.request.model = try? scratch.folder("broken-fake-model")
             })
         #expect(found?.kind == .usage, "\(String(describing: found))")
         #expect(recorder.events.isEmpty)
     }
+}
+
+/// An output and a compression that it cannot have.
+struct Unfit: Sendable {
+    let output: String
+    var codec: String?
+    var crf: Int?
+    var format: String?
+
+    static let all = [
+        Unfit(output: "v.mp4", codec: "prores"), Unfit(output: "v.webm", codec: "h264"),
+        Unfit(output: "v.mp4", crf: 52), Unfit(output: "v.webm", crf: 64), Unfit(output: "v.mp4", crf: 0),
+        Unfit(output: "v.mkv", codec: "ffv1", crf: 20), Unfit(output: "v.mov", codec: "prores", format: "yuv420p"),
+        Unfit(output: "v.gif", codec: "h264"), Unfit(output: "v.gif", crf: 20),
+        Unfit(output: "f/%d.png", codec: "h264"), Unfit(output: "v.mp4", codec: "mpeg1"),
+        Unfit(output: "v.mp4", format: "pal9"),
+    ]
 }

@@ -73,7 +73,7 @@ struct VideoFailureTests {
         for (container, encoder, format) in [
             (VideoContainer.mp4, "libnothing", "yuv420p"), (.webm, "libx264", "yuv420p"), (.mp4, "libx264", "rgb24"),
             (.mp4, "libx264", "nothing"),
-        ] {
+        ] as [(VideoContainer, String, String)] {
             let found = fault {
                 try VideoWriter.availability(container: container, encoder: encoder, pixelFormat: format)
             }
