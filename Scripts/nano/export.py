@@ -41,6 +41,7 @@ def write_model(folder, vae, nano):
     write_json(folder / "image_encoder/preprocessor_config.json", config.PREPROCESSOR)
     write_json(folder / "scheduler/scheduler_config.json", config.SCHEDULER)
     write_json(folder / "model_index.json", config.MODEL_INDEX)
+    write_json(folder / "ruyi.json", config.DEFAULTS)
     card = Path(__file__).with_name("model-card.md")
     shutil.copy(card, folder / "README.md")
 
