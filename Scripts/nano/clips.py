@@ -243,7 +243,7 @@ def render(background, layers, speed, frames):
             view = view.copy()
         for layer in layers:
             layer.draw(view, camera, frame)
-        clip[frame] = view.reshape(height // SCALE, SCALE, width // SCALE, SCALE, 3).mean((1, 3))
+        clip[frame] = cv2.resize(view, (width // SCALE, height // SCALE), interpolation=cv2.INTER_AREA)
     return clip
 
 

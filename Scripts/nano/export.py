@@ -27,6 +27,7 @@ def write_weights(path, state):
     path.parent.mkdir(parents=True, exist_ok=True)
     rounded = {name: value.bfloat16() if value.is_floating_point() else value for name, value in state.items()}
     save_file({name: value.contiguous().cpu() for name, value in rounded.items()}, path, {"format": "pt"})
+    path.chmod(0o644)
 
 
 def write_model(folder, vae, nano):

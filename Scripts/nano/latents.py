@@ -55,8 +55,11 @@ class Pool:
 
     def draw(self, count):
         """Random clips: latents, condition, pictures for the image encoder, control sets, places."""
-        missing = 0 if self.parts is None else len(self.parts[0])
-        self.add(count if missing < self.capacity else max(1, round(count * self.renewal)))
+        present = 0 if self.parts is None else len(self.parts[0])
+        wanted = count if present < self.capacity else count * self.renewal
+        whole = int(wanted + self.clips.rng.random())
+        if whole:
+            self.add(whole)
         chosen = torch.randint(len(self.parts[0]), (count,), device=self.parts[0].device)
         return tuple(part[chosen] for part in self.parts)
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Trains the transformer, the image encoder and the control embeddings together, on the latents of procedural clips.
 
-usage: train_transformer.py [--state FILE] [--resume] [--minutes N] [--sizes LIST] [--kept N] [--tokens N]
+usage: train_transformer.py [--state FILE] [--resume] [--minutes N] [--sizes LIST] [--tokens N]
 
-A size is ROWSxCOLUMNS in tokens of 16 x 16 pixels; 22x40 is the whole picture of 352 x 640 pixels. Small sizes are
-windows of it: their tokens lie as far apart as in the whole picture. Train on small ones first.
+A size is ROWSxCOLUMNSxFRAMES in tokens of 16 x 16 pixels and latent frames, of which a clip has 6; 22x40x6 is the whole
+clip of 352 x 640 pixels. Small sizes are windows of it: their tokens lie as far apart as in the whole picture. Train on
+small ones first.
 """
 
 import torch
@@ -151,8 +152,7 @@ def measured_inputs(basis):
 
 def main():
     arguments = parser("Trains the transformer on procedural clips.", "transformer.pt")
-    arguments.add_argument("--sizes", default="8x8", help="sizes in tokens, such as 8x8,4x16,22x40 (default 8x8)")
-    arguments.add_argument("--kept", type=int, default=3, help="latent frames of a training clip, of 6 (default 3)")
+    arguments.add_argument("--sizes", default="8x8x3", help="in tokens and frames, such as 8x8x6,22x40x3 (default 8x8x3)")
     arguments.add_argument("--tokens", type=int, default=3072, help="tokens a step (default 3072)")
     arguments.add_argument("--report", type=int, default=500, help="steps between measurements (default 500)")
     arguments.add_argument("--renewal", type=float, default=0.06, help="new clips for every one used (default 0.06)")
@@ -165,14 +165,14 @@ def main():
     training = Training(nano, options, matrix_rate=0.02, rate=1e-3)
     clips = Clips(1000 * options.seed + training.step, layer_rate=options.layers)
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
-    pools = [Pool(basis, clips, *size, capacity=max(16, 2**15 // (size[0] * size[1])), renewal=options.renewal)
-             for size in sizes]
+    pools = [Pool(basis, clips, rows, columns, capacity=max(16, 2**15 // (rows * columns)), renewal=options.renewal)
+             for rows, columns, _ in sizes]
     batches, schedule, losses = held_out(basis), Schedule(device()), []
     while not training.is_over():
         turn = training.step % len(sizes)
-        rows, columns = sizes[turn]
-        count = max(1, options.tokens // (rows * columns * options.kept))
-        frames = kept_frames(config.FRAMES // 4, options.kept)
+        rows, columns, kept = sizes[turn]
+        count = max(1, options.tokens // (rows * columns * kept))
+        frames = kept_frames(config.FRAMES // 4, kept)
         loss = loss_of(training.module, schedule, pools[turn].draw(count), frames)
         training.update(loss)
         losses.append(loss.item())
