@@ -103,11 +103,13 @@ let package = Package(
                     "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiPicture", "RuyiSampling",
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
+            // The files of the model that comes with the program.
+            .target(name: "BundledModel", resources: [.copy("ruyi-nano")]),
             // What the user meant: options, streams, exit codes.
             .executableTarget(
                 name: "ruyi",
                 dependencies: [
-                    "RuyiEngine", "RuyiFault",
+                    "RuyiEngine", "RuyiFault", "BundledModel",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),

@@ -81,7 +81,8 @@ def check_transformer(transformer, seen, negative, compare):
     for step, latents in ((0, seen["latents.initial"]), (3, seen["step.002.latents"])):
         picture = transformer.picture(features, torch.tensor([False, step >= 3]))
         compare("clip.context" if step == 0 else f"step.{step:03}.clip.context", picture)
-        vector = transformer.time_extra_emb(seen[f"step.{step:03}.t"].expand(2), second, height, width)
+        vector = transformer.time_extra_emb(
+            seen[f"step.{step:03}.t"].expand(2), second, torch.full((2,), height), torch.full((2,), width))
         if step == 0:
             compare("temb", vector)
         x = torch.cat([latents, condition], 1).expand(2, -1, -1, -1, -1)

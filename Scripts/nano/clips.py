@@ -1,8 +1,8 @@
 """Procedural pictures and clips: what the models are trained on. Everything follows from a seed; no outside data.
 
 A scene is a background that continues as its mirror image beyond its borders, with layers in front of it that lie at
-other depths or move on their own. Scenes are drawn at twice the clip's size, so that a camera that moves by whole
-pixels of the scene moves by half pixels of the clip.
+other depths or move on their own. Scenes are drawn at twice the clip's size; a camera that stands between two of their
+pixels sees the mean of both by its distances.
 
     python clips.py OUT.png [SEED]      a contact sheet
 """
@@ -15,15 +15,17 @@ import numpy as np
 
 CAMERAS = ("static", "left", "right", "up", "down")
 MOTIONS = (1, 2, 3, 4)
+SPEEDS = {1: 0.3, 2: 0.55, 3: 0.8, 4: 1.1}  # clip pixels a frame where the longer side has LONG_SIDE pixels
+LONG_SIDE = 640
 SCALE = 2  # scene pixels to a clip pixel
 DIRECTIONS = {"static": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 POOL_SIDE = 1280
 HELD_OUT = 10**9  # the seed of clips that are only measured
 
 
-def scene_speed(camera, motion):
-    """Scene pixels that the camera moves in a frame: half a pixel of the clip for every unit of motion."""
-    return tuple(axis * motion for axis in DIRECTIONS[camera])
+def scene_speed(camera, motion, long_side=LONG_SIDE):
+    """Scene pixels that the camera moves in a frame of a picture whose longer side is given in clip pixels."""
+    return tuple(axis * SCALE * SPEEDS[motion] * long_side / LONG_SIDE for axis in DIRECTIONS[camera])
 
 
 # Pictures: float32 [side, side, 3] in 0..1, drawn by one of several painters over one another.
@@ -155,7 +157,7 @@ def paint(rng, side):
 class Pictures:
     """Random pieces of a pool of pictures, which is renewed little by little."""
 
-    def __init__(self, seed, pool=24, renewal=100):
+    def __init__(self, seed, pool=24, renewal=400):
         self.rng = np.random.default_rng(seed)
         self.limit, self.renewal, self.pool, self.draws = pool, renewal, [], 0
 
@@ -215,22 +217,33 @@ def make_layers(rng, pictures, height, width, depths, speeds):
     return layers
 
 
+def between(world, top, left, height, width):
+    """A piece of the world at a place between its pixels; one of the two coordinates is whole."""
+    rows, columns = int(np.floor(top)), int(np.floor(left))
+    part = np.float32(top - rows + left - columns)
+    near = world[rows:rows + height, columns:columns + width]
+    if part < 1e-3:
+        return near
+    down, right = int(top > rows), int(left > columns)
+    far = world[rows + down:rows + down + height, columns + right:columns + right + width]
+    return near + part * (far - near)
+
+
 def render(background, layers, speed, frames):
     """A clip [frames, H, W, 3] in 0..1 of a scene [SCALE H, SCALE W, 3] whose camera moves by `speed` a frame."""
     height, width = background.shape[:2]
-    reach = np.abs(np.array(speed)) * (frames - 1)
-    x, y = reach
+    speed = np.array(speed)
+    x, y = np.ceil(np.abs(speed) * (frames - 1)).astype(int) + 1
     world = np.pad(background, ((y, y), (x, x), (0, 0)), mode="symmetric")
     clip = np.empty((frames, height // SCALE, width // SCALE, 3), np.float32)
     for frame in range(frames):
-        camera = np.array(speed) * frame
-        left, top = reach + camera
-        view = world[top:top + height, left:left + width]
+        camera = speed * frame
+        view = between(world, y + camera[1], x + camera[0], height, width)
         if layers:
             view = view.copy()
         for layer in layers:
             layer.draw(view, camera, frame)
-        clip[frame] = view.reshape(height // SCALE, SCALE, width // SCALE, SCALE, 3).mean((1, 3))
+        clip[frame] = cv2.resize(view, (width // SCALE, height // SCALE), interpolation=cv2.INTER_AREA)
     return clip
 
 
@@ -245,15 +258,19 @@ class Clips:
     def control(self):
         return CAMERAS[self.rng.integers(len(CAMERAS))], int(self.rng.choice(MOTIONS))
 
-    def clip(self, height, width, frames, camera, motion):
+    def long_side(self):
+        """The longer side of a picture of which a clip may be a piece."""
+        return 16 * self.rng.integers(16, 44)
+
+    def clip(self, height, width, frames, camera, motion, long_side=LONG_SIDE):
         scene = self.pictures(SCALE * height, SCALE * width)
         layers = self.layers(SCALE * height, SCALE * width, motion) if self.rng.random() < self.layer_rate else []
-        return render(scene, layers, scene_speed(camera, motion), frames)
+        return render(scene, layers, scene_speed(camera, motion, long_side), frames)
 
     def layers(self, height, width, motion):
         count = self.rng.integers(1, 4)
         depths = self.rng.choice([1.25, 1.5], count)
-        speeds = [self.rng.normal(0, 0.25 * motion, 2) * (self.rng.random() < 0.5) for _ in range(count)]
+        speeds = [self.rng.normal(0, SPEEDS[motion], 2) * (self.rng.random() < 0.5) for _ in range(count)]
         return make_layers(self.rng, self.pictures, height, width, depths, speeds)
 
 

@@ -27,6 +27,7 @@ def write_weights(path, state):
     path.parent.mkdir(parents=True, exist_ok=True)
     rounded = {name: value.bfloat16() if value.is_floating_point() else value for name, value in state.items()}
     save_file({name: value.contiguous().cpu() for name, value in rounded.items()}, path, {"format": "pt"})
+    path.chmod(0o644)
 
 
 def write_model(folder, vae, nano):
@@ -41,6 +42,7 @@ def write_model(folder, vae, nano):
     write_json(folder / "image_encoder/preprocessor_config.json", config.PREPROCESSOR)
     write_json(folder / "scheduler/scheduler_config.json", config.SCHEDULER)
     write_json(folder / "model_index.json", config.MODEL_INDEX)
+    write_json(folder / "ruyi.json", config.DEFAULTS)
     card = Path(__file__).with_name("model-card.md")
     shutil.copy(card, folder / "README.md")
 

@@ -1,92 +1,65 @@
-"""From clips to what the transformer is trained on: latents, condition, picture and control set."""
+"""From clips to what the transformer is trained on: latents, condition, picture, control set and place."""
 
 import numpy as np
 import torch
 
 import config
 from clip import preprocess
-from clips import Clips
 from controls import SETS
 from train_vae import masked, to_video
-from training import autocast, device
-from vae import VAE, sample_posterior
+from training import device
+from vae import VAE
 
-CHUNK = config.VAE["mini_batch_encoder"]
-MEASURED_CLIPS, MEASURED_SIDE = 48, 128
+LONG_SIDES = range(16, 44)  # of whole pictures, in tokens of 16 x 16 pixels
+USUAL_LONG_SIDES = (39, 40)
+USUAL_RATE = 0.4
+SQUAREST, WIDEST = 1.0, 2.1  # shapes of pictures
 
 
 def load_vae(path):
-    """The trained VAE, its latents brought to mean 0 and deviation 1, its weights rounded as they are published."""
+    """The trained VAE, its weights rounded as they are published."""
     vae = VAE(config.VAE)
     vae.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["average"])
     vae = vae.to(device()).eval().requires_grad_(False)
-    standardize(vae)
     for weight in vae.parameters():
         weight.copy_(weight.bfloat16())
     return vae
 
 
-def standardize(vae):
-    """Folds the mean and deviation of every latent channel into the two convolutions around the latents."""
-    clips = Clips(5, layer_rate=0)
-    videos = [to_video(clips.clip(MEASURED_SIDE, MEASURED_SIDE, CHUNK, *clips.control()))
-              for _ in range(MEASURED_CLIPS)]
-    latents = torch.cat([vae.encode(video[None].to(device()))[0] for video in videos])
-    mean, deviation = latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))
-    count = len(mean)
-    into, out = vae.quant_conv, vae.post_quant_conv
-    into.weight[:count] /= deviation[:, None, None, None, None]
-    into.bias[:count] = (into.bias[:count] - mean) / deviation
-    into.bias[count:] -= 2 * deviation.log()
-    out.bias += out.weight[:, :, 0, 0, 0] @ mean
-    out.weight *= deviation[:, None, None, None]
+def condition(basis, video):
+    """Latents of the mask and of the clip of which only the first frame is known [B, 32, f, h, w]."""
+    known = masked_batch(video)
+    mask = torch.ones_like(video[:1])
+    mask[:, :, 0] = 0
+    return torch.cat([basis(mask).expand(len(video), -1, -1, -1, -1), basis(known)], 1)
 
 
-class Latents:
-    """Encodes clips and their conditions as the pipeline of the family does."""
+def masked_batch(video):
+    """Clips [B, 3, T, H, W] of which only the first frame is known."""
+    return torch.stack([masked(clip) for clip in video])
 
-    def __init__(self, vae):
-        self.vae, self.constants = vae, {}
 
-    @torch.no_grad()
-    def sample(self, video):
-        with autocast():
-            moments = self.vae.encode(video.to(device(), memory_format=torch.channels_last_3d))
-        mean, log_variance = (part.float() for part in moments)
-        return sample_posterior(mean, log_variance, torch.randn_like(mean))
-
-    def constant(self, first, rest, height, width):
-        """Latents of a chunk whose first frame has one value and whose others have another."""
-        key = (first, rest, height, width)
-        if key not in self.constants:
-            video = torch.full((1, 3, CHUNK, height, width), float(rest))
-            video[:, :, 0] = first
-            self.constants[key] = self.sample(video)
-        return self.constants[key]
-
-    def condition(self, video):
-        """Latents of the mask and of the clip of which only the first frame is known [B, 32, f, h, w]."""
-        height, width = video.shape[3:]
-        later = video.shape[2] // CHUNK - 1
-        known = self.sample(torch.stack([masked(clip) for clip in video[:, :, :CHUNK]]))
-        black = [self.constant(-1, -1, height, width)] * later
-        mask = [self.constant(0, 1, height, width)] + [self.constant(1, 1, height, width)] * later
-        parts = [torch.cat(mask, 2).expand(len(video), -1, -1, -1, -1),
-                 torch.cat([known] + [part.expand(len(video), -1, -1, -1, -1) for part in black], 2)]
-        return torch.cat(parts, 1)
+def draw_grid(rng):
+    """Rows and columns of tokens of a whole picture."""
+    long = int(rng.choice(USUAL_LONG_SIDES) if rng.random() < USUAL_RATE else rng.choice(LONG_SIDES))
+    short = max(1, round(long / (16 / 9 if long in USUAL_LONG_SIDES else rng.uniform(SQUAREST, WIDEST))))
+    return (long, short) if rng.random() < 0.3 else (short, long)
 
 
 class Pool:
-    """Encoded clips of one size in a ring; every clip is used several times before another takes its place."""
+    """Clips of windows of one size, as latents in a ring; each is used several times before another takes its place."""
 
-    def __init__(self, latents, clips, rows, columns, capacity, renewal):
-        self.latents, self.clips, self.size = latents, clips, (16 * rows, 16 * columns)
+    def __init__(self, basis, clips, rows, columns, capacity, renewal):
+        self.basis, self.clips, self.tokens = basis, clips, (rows, columns)
         self.capacity, self.renewal, self.next, self.parts = capacity, renewal, 0, None
 
     def draw(self, count):
-        """Random clips: latents, condition, pictures for the image encoder, control sets."""
-        missing = 0 if self.parts is None else len(self.parts[0])
-        self.add(count if missing < self.capacity else max(1, round(count * self.renewal)))
+        """Random clips: latents, condition, pictures for the image encoder, control sets, places."""
+        present = 0 if self.parts is None else len(self.parts[0])
+        wanted = count if present < self.capacity else count * self.renewal
+        whole = int(wanted + self.clips.rng.random())
+        if whole:
+            self.add(whole)
         chosen = torch.randint(len(self.parts[0]), (count,), device=self.parts[0].device)
         return tuple(part[chosen] for part in self.parts)
 
@@ -103,9 +76,18 @@ class Pool:
                 part[places] = values
 
     def encoded(self, count):
-        controls = [self.clips.control() for _ in range(count)]
-        frames = [self.clips.clip(*self.size, config.FRAMES, *control) for control in controls]
-        video = torch.stack([to_video(np.ascontiguousarray(clip)) for clip in frames]).to(device())
+        rows, columns = self.tokens
+        controls, places, frames = [], [], []
+        for _ in range(count):
+            control = self.clips.control()
+            grid = draw_grid(self.clips.rng)
+            grid = (max(grid[0], rows), max(grid[1], columns))
+            corner = [int(self.clips.rng.integers(whole - part + 1)) for whole, part in zip(grid, self.tokens)]
+            clip = self.clips.clip(16 * rows, 16 * columns, config.FRAMES, *control, 16 * max(grid))
+            controls.append(control)
+            places.append([*grid, *corner])
+            frames.append(to_video(np.ascontiguousarray(clip)))
+        video = torch.stack(frames).to(device())
         pictures = preprocess(video[:, :, 0] / 2 + 0.5, config.PREPROCESSOR["size"])
         sets = torch.tensor([SETS.index(control) for control in controls], device=device())
-        return self.latents.sample(video), self.latents.condition(video), pictures, sets
+        return self.basis(video), condition(self.basis, video), pictures, sets, torch.tensor(places)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Trains the transformer, the image encoder and the control embeddings together, on the latents of procedural clips.
 
-usage: train_transformer.py --vae FILE [--state FILE] [--resume] [--minutes N] [--sizes LIST] [--kept N] [--tokens N]
+usage: train_transformer.py [--state FILE] [--resume] [--minutes N] [--sizes LIST] [--tokens N]
 
-A size is ROWSxCOLUMNS in tokens of 16 x 16 pixels; 22x40 is the whole picture of 352 x 640 pixels. Small sizes are
-windows of it: their tokens lie as far apart as in the whole picture. Train on small ones first.
+A size is ROWSxCOLUMNSxFRAMES in tokens of 16 x 16 pixels and latent frames, of which a clip has 6; 22x40x6 is the whole
+clip of 352 x 640 pixels. Small sizes are windows of it: their tokens lie as far apart as in the whole picture. Train on
+small ones first.
 """
 
 import torch
@@ -12,16 +13,19 @@ import torch.nn.functional as F
 from torch import nn
 
 import config
+from basis import Basis
 from clip import CLIPVision
 from clips import HELD_OUT, Clips
 from controls import NONE, SETS, Controls
-from latents import Latents, Pool, load_vae
+from latents import Pool
 from schedule import TIMESTEPS, Schedule
 from training import Training, autocast, device, parser
 from transformer import Transformer, rotary_positions, rotary_table
 
-ROWS, COLUMNS = config.HEIGHT // 16, config.WIDTH // 16
 BLIND_RATE, NEGATIVE_RATE = 0.5, 0.1
+MEASURED_CLIPS = 64
+NEARBY = ((0, 0), (0, 0), (0, 0), (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))  # where heads look, (x, y) on the base grid
+LOCAL_RATES = 2  # the fastest of the rotations of each axis
 
 
 class Nano(nn.Module):
@@ -34,34 +38,61 @@ class Nano(nn.Module):
         self.controls = Controls(config.TRANSFORMER)
         self.initialize()
 
+    @torch.no_grad()
     def initialize(self):
-        """Sharper attention over places, and blocks that begin by changing little."""
+        """Attention that begins by looking around the same place, and blocks that begin by changing little."""
         nn.init.zeros_(self.transformer.proj_out.weight)
+        nn.init.zeros_(self.transformer.proj_out.bias)
         for block in self.transformer.blocks:
-            for norm in (block.attn1.norm_q, block.attn1.norm_k):
-                nn.init.constant_(norm.weight, 2)
+            localize(block.attn1)
             nn.init.constant_(block.norm_clip_out.weight, 0.1)
             for linear in (block.attn1.to_out[0], block.attn2.to_out[0], block.ff.net[2]):
-                linear.weight.data *= 0.5
+                linear.weight *= 0.5
 
-    def forward(self, noisy, condition, time, sets, pictures, sees, rotary, frames):
+    @torch.no_grad()
+    def standardize(self, inputs):
+        """Sets the first layer so that each of its inputs [B, 48, f, h, w] comes with mean 0 and deviation 1."""
+        proj = self.transformer.pos_embed.proj
+        mean, deviation = inputs.mean((0, 2, 3, 4)), inputs.std((0, 2, 3, 4)).clamp_min(0.02)
+        nn.init.orthogonal_(proj.weight.flatten(1))
+        proj.weight *= 2 / deviation[:, None, None]
+        proj.bias.copy_(-(proj.weight.sum((2, 3)) @ mean))
+
+    def forward(self, noisy, condition, time, sets, pictures, sees, places, frames):
         """The predicted velocity [B, 16, f, h, w]."""
         first, second, *masks = self.controls(sets)
         text = self.transformer.text(first, second, *masks)
         picture = self.transformer.picture(self.clip(pictures), sees)
-        vector = self.transformer.time_extra_emb(time, second, config.HEIGHT, config.WIDTH)
+        heights, widths = (16 * places[:, :2]).to(device()).T
+        vector = self.transformer.time_extra_emb(time, second, heights, widths)
+        rotary = windows(places, noisy.shape[3] // 2, noisy.shape[4] // 2)
         x = torch.cat([noisy, condition], 1)
         return self.transformer(x, vector, text, picture, rotary, frames)[:, :noisy.shape[1]]
 
 
-def window(rows, columns):
-    """The rotary table of a random window of the whole picture."""
-    all_rows, all_columns = rotary_positions(ROWS, COLUMNS)
-    top = torch.randint(ROWS - rows + 1, ()).item()
-    left = torch.randint(COLUMNS - columns + 1, ()).item()
-    size = config.TRANSFORMER["attention_head_dim"]
-    table = rotary_table(all_rows[top:top + rows], all_columns[left:left + columns], size)
-    return tuple(part.to(device()) for part in table)
+@torch.no_grad()
+def localize(attention):
+    """Queries and keys that are hardly about content at first: every head looks at a place nearby, in all frames."""
+    quarter = config.TRANSFORMER["attention_head_dim"] // 4
+    q, k = (part.bias.zero_().unflatten(0, (attention.heads, 2, quarter, 2)) for part in (attention.to_q, attention.to_k))
+    rates = 10000.0 ** (-torch.arange(LOCAL_RATES) / quarter)
+    for head, offsets in enumerate(NEARBY):
+        for axis, offset in enumerate(offsets):
+            angles = offset * rates - torch.pi / 4
+            k[head, axis, :LOCAL_RATES] = torch.tensor([1.0, -1.0]) * 2
+            q[head, axis, :LOCAL_RATES] = 8**0.5 * torch.stack([angles.cos(), angles.sin()], 1)
+    for part, norm in ((attention.to_q, attention.norm_q), (attention.to_k, attention.norm_k)):
+        part.weight *= 0.3
+        nn.init.constant_(norm.weight, 2)
+
+
+def windows(places, rows, columns):
+    """The rotary tables [B, 1, rows x columns, head size] of windows of whole pictures."""
+    size, tables = config.TRANSFORMER["attention_head_dim"], []
+    for all_rows, all_columns, top, left in places.tolist():
+        down, across = rotary_positions(all_rows, all_columns)
+        tables.append(rotary_table(down[top:top + rows], across[left:left + columns], size))
+    return tuple(torch.stack(parts)[:, None].to(device()) for parts in zip(*tables))
 
 
 def kept_frames(total, kept):
@@ -70,8 +101,8 @@ def kept_frames(total, kept):
     return torch.cat([torch.zeros(1, dtype=torch.long), others.sort().values]).to(device())
 
 
-def loss_of(nano, schedule, batch, rotary, frames):
-    latents, condition, pictures, sets = batch
+def loss_of(nano, schedule, batch, frames):
+    latents, condition, pictures, sets, places = batch
     latents, condition = latents[:, :, frames], condition[:, :, frames]
     count = len(latents)
     time = torch.randint(TIMESTEPS, (count,), device=device())
@@ -80,20 +111,19 @@ def loss_of(nano, schedule, batch, rotary, frames):
     sees = (torch.rand(count, device=device()) >= BLIND_RATE) & ~negative
     sets = torch.where(negative, NONE, sets)
     with autocast():
-        predicted = nano(noisy, condition, time.float(), sets, pictures, sees, rotary, frames)
+        predicted = nano(noisy, condition, time.float(), sets, pictures, sees, places, frames)
     return F.mse_loss(predicted.float(), velocity)
 
 
 @torch.no_grad()
 def explained(nano, batch):
     """How much of the latents' variance the model knows from the condition alone, for each frame."""
-    latents, condition, pictures, sets = batch
-    rows, columns = latents.shape[3] // 2, latents.shape[4] // 2
+    latents, condition, pictures, sets, places = batch
     time = torch.full((len(latents),), float(TIMESTEPS - 1), device=device())
     sees = torch.zeros(len(latents), dtype=torch.bool, device=device())
     frames = torch.arange(latents.shape[2], device=device())
     with autocast():
-        velocity = nano(torch.randn_like(latents), condition, time, sets, pictures, sees, window(rows, columns), frames)
+        velocity = nano(torch.randn_like(latents), condition, time, sets, pictures, sees, places, frames)
     error = (velocity.float() + latents).square().mean((0, 1, 3, 4))
     return 1 - error / latents.var((0, 1, 3, 4))
 
@@ -104,40 +134,46 @@ def report(training, batches):
         print(f"  explained {name} " + " ".join(f"{value:.3f}" for value in values), flush=True)
 
 
-def held_out(latents, rows, columns):
-    """Encoded clips that training does not see: still ones and fast ones."""
-    pool = Pool(latents, Clips(HELD_OUT, layer_rate=0), rows, columns, 8, 1)
+def held_out(basis):
+    """Clips that training does not see: still ones and moving ones."""
+    pool = Pool(basis, Clips(HELD_OUT, layer_rate=0), 8, 8, 16, 1)
     batches = {}
     for name, camera, motion in (("static", "static", 1), ("left2", "left", 2), ("down4", "down", 4)):
         pool.clips.control = lambda: (camera, motion)
-        batches[name] = pool.encoded(8)
+        batches[name] = pool.encoded(16)
     return batches
+
+
+def measured_inputs(basis):
+    """What the transformer's first layer sees without noise."""
+    parts = Pool(basis, Clips(6, layer_rate=0), 8, 8, MEASURED_CLIPS, 1).encoded(MEASURED_CLIPS)
+    return torch.cat([torch.randn_like(parts[0]), parts[1]], 1)
 
 
 def main():
     arguments = parser("Trains the transformer on procedural clips.", "transformer.pt")
-    arguments.add_argument("--vae", default="vae.pt", help="state of the VAE's training (default vae.pt)")
-    arguments.add_argument("--sizes", default="8x8", help="sizes in tokens, such as 8x8,4x16,22x40 (default 8x8)")
-    arguments.add_argument("--kept", type=int, default=3, help="latent frames of a training clip, of 6 (default 3)")
+    arguments.add_argument("--sizes", default="8x8x3", help="in tokens and frames, such as 8x8x6,22x40x3 (default 8x8x3)")
     arguments.add_argument("--tokens", type=int, default=3072, help="tokens a step (default 3072)")
     arguments.add_argument("--report", type=int, default=500, help="steps between measurements (default 500)")
     arguments.add_argument("--renewal", type=float, default=0.06, help="new clips for every one used (default 0.06)")
     arguments.add_argument("--layers", type=float, default=0.1, help="share of clips with layers (default 0.1)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
-    latents = Latents(load_vae(options.vae))
-    training = Training(Nano(), options, matrix_rate=0.02, rate=1e-3)
+    basis, nano = Basis().to(device()), Nano()
+    if not options.resume:
+        nano.standardize(measured_inputs(basis).cpu())
+    training = Training(nano, options, matrix_rate=0.02, rate=1e-3)
     clips = Clips(1000 * options.seed + training.step, layer_rate=options.layers)
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
-    pools = [Pool(latents, clips, *size, capacity=max(16, 2**15 // (size[0] * size[1])), renewal=options.renewal)
-             for size in sizes]
-    batches, schedule, losses = held_out(latents, 8, 8), Schedule(device()), []
+    pools = [Pool(basis, clips, rows, columns, capacity=max(16, 2**15 // (rows * columns)), renewal=options.renewal)
+             for rows, columns, _ in sizes]
+    batches, schedule, losses = held_out(basis), Schedule(device()), []
     while not training.is_over():
         turn = training.step % len(sizes)
-        rows, columns = sizes[turn]
-        count = max(1, options.tokens // (rows * columns * options.kept))
-        frames = kept_frames(config.FRAMES // 4, options.kept)
-        loss = loss_of(training.module, schedule, pools[turn].draw(count), window(rows, columns), frames)
+        rows, columns, kept = sizes[turn]
+        count = max(1, options.tokens // (rows * columns * kept))
+        frames = kept_frames(config.FRAMES // 4, kept)
+        loss = loss_of(training.module, schedule, pools[turn].draw(count), frames)
         training.update(loss)
         losses.append(loss.item())
         if training.step % 50 == 0:

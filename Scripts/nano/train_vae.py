@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Trains the VAE on procedural clips of 8 frames.
+"""Trains the decoder of the VAE on procedural pictures, then on clips; the encoder is set by basis.py.
 
-usage: train_vae.py [--state FILE] [--resume] [--minutes N] [--batch N] [--side PIXELS] [--pictures DIR]
+usage: train_vae.py [--state FILE] [--resume] [--stills] [--minutes N] [--batch N] [--side PIXELS] [--pictures DIR]
 """
 
 from pathlib import Path
@@ -11,14 +11,13 @@ import numpy as np
 import torch
 
 import config
+from basis import Basis, set_encoder
 from clips import HELD_OUT, MOTIONS, Clips
 from training import Training, autocast, device, parser
-from vae import VAE, sample_posterior
+from vae import STILL, VAE, Chunk
 
-FRAMES = config.VAE["mini_batch_encoder"]
-MASKED_RATE, UNIFORM_RATE = 0.15, 0.02
-BLACK_WEIGHT = 0.02  # of the frames of a condition that are not known
-KL_WEIGHT = 1e-6
+CHUNK = config.VAE["mini_batch_encoder"]
+NOISE = 0.02  # of the latents in training; the transformer's are not exact either
 
 
 def to_video(clip):
@@ -31,34 +30,29 @@ def masked(video):
     return torch.cat([video[:, :1], torch.full_like(video[:, 1:], -1)], 1)
 
 
-def draw_clip(clips, side, chunks):
-    """A clip as the VAE meets it: moving, a condition, or a mask of one value; and the weight of each frame's error."""
-    count, kind = FRAMES * chunks, clips.rng.random()
-    weights = torch.ones(count)
-    if kind < UNIFORM_RATE:
-        return torch.full((3, count, side, side), float(clips.rng.integers(-1, 2))), weights
-    video = to_video(clips.clip(side, side, count, *clips.control()))
-    if kind < UNIFORM_RATE + MASKED_RATE:
-        video = masked(video)
-        weights[1:] = BLACK_WEIGHT
-    return video, weights
-
-
 def draw_batch(clips, options):
-    pairs = [draw_clip(clips, options.side, options.chunks) for _ in range(options.batch)]
-    videos, weights = (torch.stack(parts) for parts in zip(*pairs))
-    return videos.to(device(), memory_format=torch.channels_last_3d), weights.to(device())
+    """Pictures [B, 3, 1, H, W], or clips of whole chunks."""
+    side = options.side
+    if options.stills:
+        videos = [to_video(clips.pictures(side, side)[None]) for _ in range(options.batch)]
+    else:
+        videos = [to_video(clips.clip(side, side, CHUNK * options.chunks, *clips.control(), clips.long_side()))
+                  for _ in range(options.batch)]
+    return torch.stack(videos).to(device(), memory_format=torch.channels_last_3d)
 
 
-def losses(vae, video, weights):
-    """Reconstruction and divergence from the unit Gaussian, and the mean square error."""
-    mean, log_variance = vae.encode(video)
-    mean, log_variance = mean.float(), log_variance.float()
-    latents = sample_posterior(mean, log_variance, torch.randn_like(mean))
-    error = (vae.decode(latents).float() - video).transpose(1, 2).flatten(2)  # [B, T, values of a frame]
-    absolute, square = (((e.mean(2) * weights).sum() / weights.sum()) for e in (error.abs(), error.square()))
-    divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-    return absolute + 2 * square + KL_WEIGHT * divergence, square
+def decoded(vae, basis, video, noise=0.0):
+    """A batch through the VAE, with noise on its latents."""
+    latents = basis(video)
+    latents = latents + noise * torch.randn_like(latents)
+    return vae.decode_chunk(latents, Chunk(STILL)) if video.shape[2] == 1 else vae.decode(latents)
+
+
+def loss_of(vae, basis, video):
+    """The training loss and the mean square error."""
+    error = decoded(vae, basis, video, NOISE).float() - video
+    square = error.square().mean()
+    return 4 * square + 0.25 * error.abs().mean(), square
 
 
 def decibels(square):
@@ -67,20 +61,22 @@ def decibels(square):
 
 
 @torch.no_grad()
-def round_trip(vae, videos):
-    """Clips [B, 3, T, H, W] decoded from their latents, and the clips, on the device."""
-    videos = videos.to(device(), memory_format=torch.channels_last_3d)
-    with autocast():
-        return vae.decode(vae.encode(videos)[0]).float().clamp(-1, 1), videos
+def quality(vae, basis, videos):
+    """PSNR of every clip [3, T, H, W] through the VAE."""
+    results = []
+    for video in videos:
+        with autocast():
+            result = decoded(vae, basis, video[None].to(device()))[0].float().clamp(-1, 1)
+        results.append(decibels((result - video.to(device())).square().mean()))
+    return results
 
 
-def clip_quality(vae, side=128):
+def clip_quality(vae, basis, side=128):
     """PSNR of clips that training does not see: static, and each motion to the left."""
     clips, report = Clips(HELD_OUT, layer_rate=0), {}
     for name, camera, motion in [("static", "static", 1)] + [(f"left{m}", "left", m) for m in MOTIONS]:
-        videos = torch.stack([to_video(clips.clip(side, side, 2 * FRAMES, camera, motion)) for _ in range(4)])
-        decoded, videos = round_trip(vae, videos)
-        report[name] = np.mean([decibels(s) for s in (decoded - videos).square().mean((1, 2, 3, 4)).tolist()])
+        report[name] = np.mean(quality(vae, basis, [to_video(clips.clip(side, side, 2 * CHUNK, camera, motion))
+                                             for _ in range(4)]))
     return report
 
 
@@ -92,51 +88,52 @@ def middle_of(path):
     return picture[top:-top, left:-left].astype(np.float32) / 255
 
 
-def picture_quality(vae, folder):
-    """Mean PSNR of still clips of pictures, and of the first frames of their conditions."""
-    still, first = [], []
-    for path in sorted(Path(folder).glob("*.[jp][pn]g")):
-        video = to_video(np.repeat(middle_of(path)[None], FRAMES, 0))
-        decoded, videos = round_trip(vae, torch.stack([video, masked(video)]))
-        still.append(decibels((decoded[0] - videos[0]).square().mean()))
-        first.append(decibels((decoded[1, :, 0] - videos[1, :, 0]).square().mean()))
-    return {"pictures": np.mean(still), "known": np.mean(first)}
+def picture_quality(vae, basis, folder, frames):
+    """Mean PSNR of still clips of pictures."""
+    paths = sorted(Path(folder).glob("*.[jp][pn]g"))
+    return {"pictures": np.mean(quality(vae, basis, [to_video(np.repeat(middle_of(path)[None], frames, 0))
+                                              for path in paths]))}
 
 
-def report(training, options):
+def report(training, basis, options):
     vae = training.average.module
-    quality = clip_quality(vae)
+    found = {} if options.stills else clip_quality(vae, basis)
     if options.pictures:
-        quality |= picture_quality(vae, options.pictures)
-    print("  PSNR " + " ".join(f"{name} {value:.2f}" for name, value in quality.items()), flush=True)
+        found |= picture_quality(vae, basis, options.pictures, 1 if options.stills else CHUNK)
+    print("  PSNR " + " ".join(f"{name} {value:.2f}" for name, value in found.items()), flush=True)
 
 
 def main():
-    arguments = parser("Trains the VAE on procedural clips.", "vae.pt")
-    arguments.add_argument("--side", type=int, default=96, help="pixels of a training clip's sides (default 96)")
+    arguments = parser("Trains the decoder of the VAE on procedural pictures or clips.", "vae.pt")
+    arguments.add_argument("--side", type=int, default=128, help="pixels of a training clip's sides (default 128)")
     arguments.add_argument("--chunks", type=int, default=1, help="chunks of 8 frames in a clip (default 1)")
+    arguments.add_argument("--stills", action="store_true", help="train the present slices of the kernels on pictures")
     arguments.add_argument("--pictures", help="folder of pictures to measure on, never trained on")
-    arguments.add_argument("--report", type=int, default=500, help="steps between measurements (default 500)")
+    arguments.add_argument("--report", type=int, default=250, help="steps between measurements (default 250)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
     vae = VAE(config.VAE)
     vae.initialize()
+    basis = Basis().to(device())
+    set_encoder(vae, basis)
+    for part in (vae.encoder, vae.quant_conv):
+        part.requires_grad_(False)
     training = Training(vae, options, matrix_rate=0.01, rate=2e-3)
     clips = Clips(1000 * options.seed + training.step)
     squares = []
     while not training.is_over():
         batch = draw_batch(clips, options)
         with autocast():
-            loss, square = losses(training.module, *batch)
+            loss, square = loss_of(training.module, basis, batch)
         training.update(loss)
         squares.append(square.item())
         if training.step % 50 == 0:
             psnr = decibels(np.mean(squares[-50:]))
             print(f"step {training.step} minute {training.minutes():.1f} PSNR {psnr:.2f}", flush=True)
         if training.step % options.report == 0:
-            report(training, options)
+            report(training, basis, options)
     training.save()
-    report(training, options)
+    report(training, basis, options)
 
 
 if __name__ == "__main__":

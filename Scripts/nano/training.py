@@ -89,7 +89,7 @@ class Training:
         self.options, self.step = options, 0
         self.module = module.to(device())
         self.average = Average(self.module)
-        named = list(self.module.named_parameters())
+        named = [(name, weight) for name, weight in self.module.named_parameters() if weight.requires_grad]
         matrices = [weight for name, weight in named if "block" in name and weight.dim() > 1]
         others = [weight for name, weight in named if not ("block" in name and weight.dim() > 1)]
         self.rates = matrix_rate * options.rate, rate * options.rate

@@ -58,11 +58,13 @@ def rotary_table(row_positions, column_positions, head_size):
 
 
 def rotate(x, rotary):
-    """x [B, heads, N, head size]; the table repeats for every frame."""
-    cosines, sines = (part.repeat(x.shape[2] // part.shape[0], 1) for part in rotary)
-    pairs = x.float().unflatten(-1, (-1, 2))
+    """x [B, heads, N, head size]; the table, one [places, head size] for all or for each [B, 1, places, head size],
+    holds for every frame."""
+    cosines, sines = (part.unsqueeze(-3) for part in rotary)
+    frames = x.float().unflatten(2, (-1, cosines.shape[-2]))
+    pairs = frames.unflatten(-1, (-1, 2))
     turned = torch.stack([-pairs[..., 1], pairs[..., 0]], -1).flatten(-2)
-    return (x.float() * cosines + turned * sines).to(x.dtype)
+    return (frames * cosines + turned * sines).flatten(2, 3).to(x.dtype)
 
 
 class FloatLayerNorm(nn.LayerNorm):
@@ -216,9 +218,10 @@ class TimeExtraEmbedding(nn.Module):
         self.extra_embedder = TwoLinears(
             config["pooled_projection_dim"] + 6 * SINUSOID_WIDTH + width, 4 * width, width)
 
-    def forward(self, time, second, height, width):
-        sizes = torch.tensor([1024, 1024, height, width, 0, 0], device=second.device)
-        waves = sinusoid(sizes).flatten().expand(len(second), -1)
+    def forward(self, time, second, heights, widths):
+        """Times, heights and widths [B]."""
+        large, none = torch.full_like(heights, 1024), torch.zeros_like(heights)
+        waves = sinusoid(torch.stack([large, large, heights, widths, none, none], 1)).flatten(1)
         style = self.style_embedder.weight.expand(len(second), -1)
         extra = self.extra_embedder(torch.cat([self.pooler(second), waves, style], 1))
         return self.timestep_embedder(time) + extra
@@ -265,8 +268,9 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(inputs, width, patch, patch)
 
     def forward(self, x):
-        """[B, channels, f, h, w] as tokens in the order frame, row, column."""
-        frames = self.proj(x.transpose(1, 2).flatten(0, 1))
+        """[B, channels, f, h, w] as tokens in the order frame, row, column; in float32, for conditions are large."""
+        with torch.autocast(x.device.type, enabled=False):
+            frames = self.proj(x.transpose(1, 2).flatten(0, 1))
         return frames.flatten(2).transpose(1, 2).reshape(x.shape[0], -1, frames.shape[1])
 
 

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 REPLICATED, SINGLE, INDEPENDENT, CONTINUING = "replicated", "single", "independent", "continuing"
+STILL = "still"  # every frame on its own: how a picture trains the kernels' present slices
 NORM_EPSILON = 1e-6
 ANCHOR = 3.0
-LOG_VARIANCE = -10.0  # of the posterior before training
 
 
 class Chunk:
@@ -44,12 +44,17 @@ def unfold(x, batch):
 class CausalConv3d(nn.Conv3d):
     """A convolution over space and time, padded in time as the chunk says."""
 
-    def __init__(self, inputs, outputs, kernel=3, stride=(1, 1, 1)):
+    def __init__(self, inputs, outputs, kernel=3, stride=(1, 1, 1), present=None):
         super().__init__(inputs, outputs, kernel, stride)
+        self.present = present
 
     def forward(self, x, chunk):
         if self.kernel_size[0] == 1:
             return unfold(F.conv2d(fold(x), self.weight[:, :, 0], self.bias), x.shape[0])
+        if chunk.mode == STILL:
+            frames, border = spatial_padding(fold(x), self.stride[1])
+            weight = self.weight[:, :, self.present].contiguous(memory_format=torch.channels_last)
+            return unfold(F.conv2d(frames, weight, self.bias, self.stride[1], border), x.shape[0])
         x, border = spatial_padding(chunk.timeline(self, x), self.stride[1])
         return F.conv3d(x, self.weight, self.bias, self.stride, (0, border, border))
 
@@ -77,10 +82,10 @@ def spatial_padding(x, stride):
     return (x, 1) if stride == 1 else (F.pad(x, (0, 1, 0, 1)), 0)
 
 
-def convolution(inputs, outputs, present, stride=(1, 1, 1)):
+def convolution(inputs, outputs, present, stride=(1, 1, 1), in_time=False):
     """Over space and time, or of the present frame alone."""
-    if present is None or stride[0] > 1:
-        return CausalConv3d(inputs, outputs, stride=stride)
+    if present is None or in_time or stride[0] > 1:
+        return CausalConv3d(inputs, outputs, stride=stride, present=present)
     return FrameConv(inputs, outputs, present, stride[1])
 
 
@@ -99,7 +104,7 @@ class ResBlock(nn.Module):
     def __init__(self, inputs, outputs, config, present, in_time=False):
         super().__init__()
         self.norm1 = ChunkNorm(inputs, config)
-        self.conv1 = convolution(inputs, outputs, None if in_time else present)
+        self.conv1 = convolution(inputs, outputs, present, in_time=in_time)
         self.norm2 = ChunkNorm(outputs, config)
         self.conv2 = convolution(outputs, outputs, present)
         self.shortcut = CausalConv3d(inputs, outputs, kernel=1) if inputs != outputs else None
@@ -180,7 +185,7 @@ class Upsampler(nn.Module):
     def forward(self, x, chunk):
         x = F.interpolate(x, scale_factor=(1, 2, 2), mode="nearest")
         x = self.conv(x, chunk)
-        if not self.in_time or chunk.mode == SINGLE:
+        if not self.in_time or chunk.mode in (SINGLE, STILL):
             return x
         if chunk.mode == REPLICATED:
             return torch.cat([x[:, :, :1], self.doubled(x[:, :, 1:])], 2) if x.shape[2] > 1 else x
@@ -199,7 +204,7 @@ class UpBlock(nn.Module):
     def __init__(self, inputs, outputs, upsampling, config, present):
         super().__init__()
         self.convs = nn.ModuleList(
-            ResBlock(inputs if i == 0 else outputs, outputs, config, present, in_time=i == 0)
+            ResBlock(inputs if i == 0 else outputs, outputs, config, present, in_time=i == 0 and upsampling is not None)
             for i in range(config["layers_per_block"] + 1))
         self.upsampler = Upsampler(outputs, upsampling == "time", config, present) if upsampling else None
 
@@ -238,7 +243,7 @@ class Decoder(nn.Module):
         super().__init__()
         sizes = widths(config)[::-1]
         kinds = ["space", "time", "time", None]
-        self.conv_in = CausalConv3d(config["latent_channels"], sizes[0])
+        self.conv_in = convolution(config["latent_channels"], sizes[0], present, in_time=True)
         self.mid_block = MidBlock(sizes[0], config, present)
         self.up_blocks = nn.ModuleList(
             UpBlock(sizes[max(i - 1, 0)], sizes[i], kinds[i], config, present) for i in range(4))
@@ -267,17 +272,14 @@ class VAE(nn.Module):
     def initialize(self):
         """Before training: residual branches add nothing, and the path beside them keeps what goes through it."""
         for name, module in self.named_modules():
-            if not isinstance(module, (CausalConv3d, FrameConv)) or name.endswith("conv1"):
+            if not isinstance(module, (CausalConv3d, FrameConv)):
                 continue
             nn.init.zeros_(module.bias)
             if name.endswith("conv2"):
                 nn.init.zeros_(module.weight)
             else:
-                initialize_path(module.weight)
-        for end in (self.encoder.down_blocks[3], self.decoder.up_blocks[3]):
-            anchor(end.convs[0].shortcut, self.config["norm_num_groups"])
-        with torch.no_grad():
-            self.quant_conv.bias[self.config["latent_channels"]:] = LOG_VARIANCE
+                initialize_path(module.weight, module.present)
+        anchor(self.decoder.up_blocks[3].convs[0].shortcut, self.config["norm_num_groups"])
 
     def encode(self, video):
         """Mean and log variance of the posterior, not scaled."""
@@ -309,12 +311,12 @@ class VAE(nn.Module):
 
 
 @torch.no_grad()
-def initialize_path(weight):
-    """Orthogonal over space, the mean over time."""
-    flat = weight if weight.dim() == 4 else weight[:, :, 0].contiguous()
+def initialize_path(weight, present):
+    """Orthogonal over space; the present frame alone."""
+    flat = weight if weight.dim() == 4 else weight[:, :, 0].clone()
     nn.init.orthogonal_(flat.flatten(1))
     if weight.dim() == 5:
-        weight.copy_((flat / weight.shape[2])[:, :, None].expand_as(weight))
+        weight.zero_()[:, :, present or 0] = flat
 
 
 @torch.no_grad()

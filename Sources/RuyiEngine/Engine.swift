@@ -19,31 +19,36 @@ public struct Engine: Sendable {
     public static let version = "0.1.0"
 
     let families: [any Family.Type]
+    let catalog: ModelCatalog
     let exhausted: @Sendable (Int) -> Never
     let observe: Observer
 
-    /// An engine that knows `families` and tells `observer` what it does.
+    /// An engine that knows `families`, finds models by name in `catalog` and tells `observer` what it does.
     ///
     /// `exhausted` ends the process when the system refuses that number of bytes although the plan said that they are
     /// there.
     public init(
-        families: [any Family.Type] = Registry.families,
+        families: [any Family.Type] = Registry.families, catalog: ModelCatalog = .installed(),
         exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") },
         observer: @escaping Observer = { _ in }
     ) {
         self.families = families
+        self.catalog = catalog
         self.exhausted = exhausted
         observe = observer
     }
 
     /// Settles an order completely without reading any weight; everything that is wrong with it is reported together.
-    public func prepare(_ order: Order) throws(Faults) -> Run {
-        var faults = order.faults()
-        let checkpoint = Faults.collect(&faults) { () throws(Fault) in try openCheckpoint(order.request) }
+    public func prepare(_ given: Order) throws(Faults) -> Run {
+        var order = given
+        var opening: [Fault] = []
+        let checkpoint = Faults.collect(&opening) { () throws(Fault) in try openCheckpoint(given.request) }
         if let checkpoint {
-            faults += refusals(order, family: checkpoint.family)
-            Faults.collect(&faults) { () throws(Fault) in try compare(checkpoint, with: order.origin) }
+            opening += refusals(order, family: checkpoint.family)
+            do { order = try order.over(ModelDefaults.read(checkpoint.folder)) } catch { opening += error.list }
+            Faults.collect(&opening) { () throws(Fault) in try compare(checkpoint, with: order.origin) }
         }
+        var faults = order.faults() + opening
         var sizes: [PictureSize?] = []
         for path in [order.request.image, order.request.endImage] {
             guard let path, !path.isEmpty else {
@@ -104,9 +109,7 @@ public struct Engine: Sendable {
 
     /// Opens the folder that a request names, and finds its family.
     private func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
-        guard let model = request.model else {
-            throw Fault(.usage, "no model is given", hint: "name a checkpoint folder with --model")
-        }
+        let model = try catalog.path(request.model)
         let checkpoint = try openCheckpoint(model)
         if let name = request.family, name != checkpoint.family.name {
             throw Fault(

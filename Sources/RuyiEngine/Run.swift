@@ -36,6 +36,7 @@ public struct Run: Sendable {
     /// A clip is written completely or not at all; `finished` gets its files before the next one is begun.
     public func render(cancellation: Cancellation, finished: ([String]) throws -> Void) throws(Faults) {
         try check()
+        if order.request.model == nil { engine.observe(.note(ModelCatalog.bundledNote)) }
         do {
             let pictures = try (order.request.image.map(Engine.picture), order.request.endImage.map(Engine.picture))
             let recorded = try order.request.noise.map(Engine.recordedDraws)

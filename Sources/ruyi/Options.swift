@@ -19,7 +19,10 @@ struct InputOptions: ParsableArguments {
     var endImage: String?
 
     @Option(
-        name: .shortAndLong, help: ArgumentHelp("The checkpoint's folder, in its published layout.", valueName: "dir"),
+        name: .shortAndLong,
+        help: ArgumentHelp(
+            "The checkpoint's folder, in its published layout, or the name of an installed model. (default: the small "
+                + "bundled ruyi-nano)", valueName: "dir"),
         completion: .directory)
     var model: String?
 

@@ -22,7 +22,8 @@ struct Invocation: Sendable, CustomTestStringConvertible {
 @Suite("Command line")
 struct CommandLineTests {
     static let refused: [Invocation] = [
-        Invocation("", 64, "model"), Invocation("a.png", 64, "--model"), Invocation("--fames 8", 64, "--frames"),
+        Invocation("", 64, "picture"), Invocation("nowhere.png", 66, "nowhere.png"),
+        Invocation("--fames 8", 64, "--frames"),
         Invocation("--ouput v.mp4", 64, "--output"), Invocation("--frobnicate", 64, "--frobnicate"),
         Invocation("-z", 64, "-z"), Invocation("a.png b.png", 64, "b.png"), Invocation("a.png -i b.png", 64, "twice"),
         Invocation("a.png --camera up-and-away", 64, "auto, static, left, right, up, down"),
@@ -51,7 +52,7 @@ struct CommandLineTests {
         Invocation("--request bad.json", 65, "did you mean 'frames'?"),
         Invocation("--request /dev/null", 66, "/dev/null"),
         Invocation("-m model a.png --noise nowhere.safetensors", 66, "nowhere.safetensors"),
-        Invocation("render --fames 8", 64, "--frames"), Invocation("-- --frames", 64, "model"),
+        Invocation("render --fames 8", 64, "--frames"), Invocation("-- --frames", 66, "--frames"),
     ]
 
     /// A folder with a picture, an empty model and a bad request in it.

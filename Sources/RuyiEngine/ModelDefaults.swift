@@ -1,0 +1,34 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+
+/// The settings that a checkpoint recommends: a request in its folder, named `ruyi.json`, with sizes and sampling
+/// settings alone.
+enum ModelDefaults {
+    /// The file's name.
+    static let file = "ruyi.json"
+    /// What it may set.
+    private static let keys: Set<RequestKey> = [
+        .width, .height, .resolution, .baseResolution, .frames, .seconds, .fps, .steps, .scheduler, .guidance, .camera,
+        .motion,
+    ]
+
+    /// The recommended settings of a checkpoint; an empty order when it has none.
+    ///
+    /// Throws `.badData` for a file that is no such request.
+    static func read(_ folder: ModelFolder) throws(Faults) -> Order {
+        guard folder.has(file) else { return Order() }
+        let shown = folder.path + "/" + file
+        let order: Order
+        do { order = try RequestReader.parse(folder.bytes(file, limit: 1 << 16), file: shown) } catch {
+            throw Faults(of: error)
+        }
+        var request = Order()
+        request.request = order.request
+        guard request == order, order.request.given.isSubset(of: keys) else {
+            let allowed = keys.map(\.rawValue).sorted().joined(separator: ", ")
+            throw Faults(Fault(.badData, "a checkpoint may not set this", at: shown, hint: "it may set \(allowed)"))
+        }
+        return order
+    }
+}
