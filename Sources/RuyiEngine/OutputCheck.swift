@@ -14,13 +14,12 @@ struct OutputCheck {
         var seen: Set<String> = []
         for clip in clips {
             found += form(clip)
-            let isFrames = if case .frames = clip.output { true } else { false }
             for path in clip.output.files(clip.plan.frames) + [clip.trace].compactMap({ $0 }) {
                 if !seen.insert(path).inserted {
                     found.append(Fault(.usage, "two results would be written to one file", at: path))
                     continue
                 }
-                if let fault = target(path, isFrame: isFrames && path != clip.trace) {
+                if let fault = target(path, isFrame: clip.output.isSequence && path != clip.trace) {
                     found.append(fault)
                     break
                 }
@@ -30,7 +29,7 @@ struct OutputCheck {
     }
 
     /// What is wrong with the form of an output for this clip.
-    private func form(_ clip: Clip) -> [Fault] {
+    func form(_ clip: Clip) -> [Fault] {
         switch clip.output {
         case .frames: return []
         case .picture(let path):

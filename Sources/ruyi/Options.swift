@@ -2,14 +2,9 @@ import ArgumentParser
 import RuyiEngine
 
 struct InputOptions: ParsableArguments {
-    @Argument(
-        help: ArgumentHelp("The start picture, PNG or JPEG.", valueName: "image"),
-        completion: .file(extensions: pictures))
-    var picture: String?
-
     @Option(
         name: [.customShort("i"), .long],
-        help: ArgumentHelp("The start picture, instead of <image>.", valueName: "file"),
+        help: ArgumentHelp("The start picture.", valueName: "file"),
         completion: .file(extensions: pictures))
     var image: String?
 
@@ -50,7 +45,7 @@ struct OutputOptions: ParsableArguments {
                 + "(default: <image>-<seed>.mp4 in the current folder)", valueName: "file"), completion: .file())
     var output: String?
 
-    @Flag(help: "Replace an existing output. (default: refuse)") var overwrite = false
+    @Flag(inversion: .prefixedNo, help: "Replace an existing output. (default: refuse)") var overwrite: Bool?
 
     @Option(
         help: ArgumentHelp(
@@ -129,7 +124,7 @@ struct RunningOptions: ParsableArguments {
                 + "memory, and the video differs a little. (default: float32)", valueName: "kind"))
     var precision: PrecisionName?
 
-    @Flag(name: .shortAndLong, help: "Say nothing but errors.") var quiet = false
+    @Flag(name: .shortAndLong, inversion: .prefixedNo, help: "Say nothing but errors.") var quiet: Bool?
 
     @Option(
         help: ArgumentHelp(
@@ -139,7 +134,7 @@ struct RunningOptions: ParsableArguments {
     @Flag(help: "Print what would be done and the memory it takes, as JSON, and stop.") var dryRun = false
 }
 
-private let pictures = ["png", "jpg", "jpeg"]
+let pictures = ["png", "jpg", "jpeg"]
 
 /// `640x368` or a named resolution.
 struct Size: ExpressibleByArgument {

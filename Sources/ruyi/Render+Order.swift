@@ -1,21 +1,14 @@
 import RuyiEngine
 
-extension Render {
-    /// The order that the command line gives, with the gaps filled from its request file.
-    func order() throws(Faults) -> Order {
-        let given = try commandLine()
-        guard let file = input.request else { return given }
-        return given.over(try RequestReader.read(file))
-    }
-
+extension OrderCommand {
     /// What stands on the command line alone.
     func commandLine() throws(Faults) -> Order {
-        if input.picture != nil, input.image != nil {
+        if picture != nil, input.image != nil {
             throw Faults(Fault(.usage, "the picture is given twice, as <image> and with --image"))
         }
         var order = Order()
         order.request = form.size?.request ?? Request()
-        order.request.image = input.picture ?? input.image
+        order.request.image = picture ?? input.image
         order.request.endImage = input.endImage
         order.request.model = input.model
         order.request.prompt = input.prompt
@@ -33,11 +26,11 @@ extension Render {
         order.request.precision = running.precision?.name
         order.seeds = sampling.seed?.seeds ?? []
         order.output = output.output
-        order.overwrite = output.overwrite ? true : nil
+        order.overwrite = output.overwrite
         order.crf = output.crf
         order.trace = output.trace
         order.threads = running.threads
-        order.quiet = running.quiet ? true : nil
+        order.quiet = running.quiet
         order.progress = running.progress
         order.dryRun = running.dryRun ? true : nil
         return order

@@ -1,0 +1,33 @@
+import RuyiFamilies
+import RuyiFiles
+
+extension Order {
+    /// The settings that have a value, under the keys of a request: what `RequestReader` reads back into this order.
+    package var members: [JSON.Member] {
+        let text: (String?) -> JSON? = { $0.map(JSON.string) }
+        let int: (Int?) -> JSON? = { $0.map(JSON.int) }
+        let bool: (Bool?) -> JSON? = { $0.map(JSON.bool) }
+        let steps = request.stageSteps.map { JSON.array($0.map(JSON.int)) } ?? int(request.steps)
+        let all = seeds.isEmpty ? request.seed.map { [$0] } ?? [] : seeds
+        let seed: JSON? = all.isEmpty ? nil : all.count == 1 ? .exact(all[0]) : .array(all.map(JSON.exact))
+        var fields: [(String, JSON?)] = [
+            ("family", text(request.family)), ("model", text(request.model)), ("image", text(request.image)),
+            ("end_image", text(request.endImage)), ("prompt", text(request.prompt)),
+            ("negative_prompt", text(request.negativePrompt)),
+        ]
+        fields += [
+            ("width", int(request.width)), ("height", int(request.height)), ("resolution", int(request.resolution)),
+            ("base_resolution", int(request.baseResolution)), ("frames", int(request.frames)),
+            ("seconds", request.seconds.map(JSON.double)), ("fps", int(request.fps)), ("steps", steps),
+            ("scheduler", text(request.scheduler)), ("guidance", request.guidance.map(JSON.double)), ("seed", seed),
+            ("noise", text(request.noise)), ("camera", text(request.camera)), ("motion", text(request.motion)),
+            ("precision", text(request.precision)),
+        ]
+        fields += [
+            ("output", text(output)), ("overwrite", bool(overwrite)), ("crf", int(crf)), ("trace", text(trace)),
+            ("threads", int(threads)), ("quiet", bool(quiet)), ("progress", text(progress?.rawValue)),
+            ("dry_run", bool(dryRun)),
+        ]
+        return fields.compactMap { key, value in value.map { JSON.Member(key, $0) } }
+    }
+}
