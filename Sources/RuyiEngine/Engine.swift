@@ -87,7 +87,7 @@ public struct Engine: Sendable {
     }
 
     /// Opens the folder that a request names, and finds its family.
-    private func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
+    func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
         guard let model = request.model else {
             throw Fault(.usage, "no model is given", hint: "name a checkpoint folder with --model")
         }

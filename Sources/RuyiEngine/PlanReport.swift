@@ -44,7 +44,10 @@ public struct PlanReport: Sendable {
         if let picture = clip.picture { rows.append(("picture", "\(picture.width)x\(picture.height)")) }
         rows += [
             ("size", "\(plan.width)x\(plan.height)"),
-            ("length", "\(plan.frames) frames, \(Double(Int((clip.seconds * 100).rounded())) / 100) s at \(plan.fps) fps"),
+            (
+                "length",
+                "\(plan.frames) frames, \(Double(Int((clip.seconds * 100).rounded())) / 100) s at \(plan.fps) fps"
+            ),
             ("sampling", "\(plan.steps) steps \(plan.scheduler), guidance \(plan.guidance), seed \(plan.seed)"),
         ]
         rows += plan.settings.sorted { $0.key.rawValue < $1.key.rawValue }.map { ($0.key.rawValue, $0.value) }

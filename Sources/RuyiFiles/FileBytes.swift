@@ -15,15 +15,6 @@ public enum FileBytes {
         return try file.read(0..<file.byteCount)
     }
 
-    /// The bytes of a regular file of at most `2 * count` bytes, and of a larger one the first and the last `count`.
-    ///
-    /// Throws as `read` does.
-    public static func ends(_ path: String, count: Int) throws(Fault) -> [UInt8] {
-        let file = try OpenFile(path: path)
-        if file.byteCount <= 2 * count { return try file.read(0..<file.byteCount) }
-        return try file.read(0..<count) + file.read(file.byteCount - count..<file.byteCount)
-    }
-
     /// The text of a regular file in UTF-8.
     ///
     /// Throws as `read` does, and `.badData` for other encodings.

@@ -94,7 +94,8 @@ struct Program {
                 let lines = report.rows.map { name, value in
                     Fault.printable(name + String(repeating: " ", count: width + 2 - name.count) + value)
                 }
-                try Program.write(command.json ? [report.json] : lines + (report.clip.index + 1 < reports.count ? [""] : []))
+                try Program.write(
+                    command.json ? [report.json] : lines + (report.clip.index + 1 < reports.count ? [""] : []))
             }
             if let refusal = reports.lazy.compactMap(\.refusal).first { throw refusal }
             return 0
@@ -108,7 +109,9 @@ struct Program {
                 let (clips, failures, finished) = try batch.preview()
                 try Program.write(clips.map(\.json))
                 for failure in failures { reporter.report(failure) }
-                if finished > 0 { reporter.note("\(finished) of \(finished + clips.count + failures.count) are done already") }
+                if finished > 0 {
+                    reporter.note("\(finished) of \(finished + clips.count + failures.count) are done already")
+                }
                 return failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
             }
             let summary = try batch.render(cancellation: signals.cancellation) { event in

@@ -20,7 +20,8 @@ struct PlanTests {
         let outcome = try plan(["--size", "50x33", "--frames", "12", "--steps", "3", "--seed", "4,5"])
         #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
         for line in [
-            "size       48x32", "length     8 frames, 0.33 s at 24 fps", "sampling   3 steps DDIM, guidance 7.0, seed 4",
+            "size       48x32", "length     8 frames, 0.33 s at 24 fps",
+            "sampling   3 steps DDIM, guidance 7.0, seed 4",
             "note       size 50x33 -> 48x32", "note       frames 12 -> 8", "output     start-5.mp4",
         ] {
             #expect(outcome.output.contains(line), "\(line)\n\(outcome.output)")
@@ -49,7 +50,8 @@ struct PlanTests {
         let frames = try plan(options + ["--json", "-o", "f/%d.png"])
         let pictures = try JSONObject(parsing: Array(frames.output.utf8), file: "plan")
         #expect(
-            try pictures.int("disk_bytes") >= 3 * pictures.int("width") * pictures.int("height") * pictures.int("frames"))
+            try pictures.int("disk_bytes") >= 3 * pictures.int("width") * pictures.int("height")
+                * pictures.int("frames"))
     }
 
     @Test("what cannot fit is refused with changes that do fit, the one that keeps most first")

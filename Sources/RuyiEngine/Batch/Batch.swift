@@ -32,8 +32,8 @@ public struct Batch: Sendable {
             faults.append(Fault(.cannotCreate, "cannot reach the batch's folder: \(reason)", at: order.folder))
         case .folder, .nothing: break
         }
-        if let model = order.defaults.request.model, !model.isEmpty {
-            Faults.collect(&faults) { () throws(Fault) in _ = try engine.openCheckpoint(model) }
+        if order.defaults.request.model?.isEmpty == false {
+            Faults.collect(&faults) { () throws(Fault) in _ = try engine.openCheckpoint(order.defaults.request) }
         }
         try Faults.check(faults)
         let source = BatchSource(
@@ -114,7 +114,8 @@ public struct Batch: Sendable {
                     try report(.skipped(task.output))
                 case (_, .failure(let faults)): try report(rendering.failed(task, key: nil, faults))
                 case (_, .success(let run)):
-                    try report(rendering.render(task, run, replaces: state == .replaced || order.defaults.overwrite == true))
+                    try report(
+                        rendering.render(task, run, replaces: state == .replaced || order.defaults.overwrite == true))
                 }
             }
             rendering.summary.seconds = clock.seconds
@@ -133,7 +134,9 @@ public struct Batch: Sendable {
 
     private enum State { case new, replaced, finished }
 
-    /// What is to be done about each clip. Nothing is begun while a file that is not the batch's own is in the way.
+    /// What is to be done about each clip.
+    ///
+    /// Nothing is begun while a file that is not the batch's own is in the way.
     private func states(_ tasks: inout [BatchTask], _ records: [String: Journal.Record]) throws(Faults) -> [State] {
         var keys = ClipKeys()
         var faults: [Fault] = []

@@ -40,7 +40,8 @@ struct BatchItem {
                 if let fault = confinement.fault(path, key: member.key, place: place) { faults.append(fault) }
             case let key where BatchItem.foreign.contains(key):
                 faults.append(
-                    Fault(.badData, "'\(key)' is a setting of the whole batch", at: place, hint: "give it as an option"))
+                    Fault(.badData, "'\(key)' is a setting of the whole batch", at: place, hint: "give it as an option")
+                )
             default: break
             }
         }

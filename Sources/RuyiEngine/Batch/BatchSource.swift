@@ -203,7 +203,8 @@ struct BatchSource {
             var item = BatchItem(place: image, name: String(stem))
             item.order.request.image = image
             do {
-                item.order.request.prompt = try prompt(Path.resolve(stem + ".txt", in: path), confinement, "\(stem).txt")
+                item.order.request.prompt = try prompt(
+                    Path.resolve(stem + ".txt", in: path), confinement, "\(stem).txt")
             } catch {
                 faults.append(error)
             }

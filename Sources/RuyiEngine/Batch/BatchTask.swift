@@ -58,7 +58,8 @@ struct BatchNames {
         let pattern = item.output ?? self.pattern
         // In the name of a sequence of frames a per cent sign means something.
         let isSequence = Path.suffix(pattern) == "png"
-        let name = isSequence ? name.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%") : name
+        let name =
+            isSequence ? name.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%") : name
         let numbered = OutputNames.replace(pattern, "{index}", String(index + 1))
         let seeded = isOne || numbered.contains("{seed}") ? numbered : OutputNames.suffixed(numbered)
         return OutputNames.replace(OutputNames.replace(seeded, "{seed}", String(seed)), "{name}", name)

@@ -14,6 +14,9 @@ final class Journal: Sendable {
         case done(key: String, bytes: Int, digest: String)
         /// It failed.
         case failed(key: String?)
+
+        var isStart: Bool { if case .start = self { true } else { false } }
+        var isDone: Bool { if case .done = self { true } else { false } }
     }
 
     /// The name that every journal's begins with.
@@ -35,9 +38,14 @@ final class Journal: Sendable {
         let name = shard.count == 1 ? main : Path.resolve(Journal.name(shard), in: folder)
         common = shard.count == 1 ? nil : try LineLog(main, hold: .shared)
         own = try LineLog(name, hold: .alone)
-        var records = try Journal.others(folder, except: name)
-        try Journal.read(own.lines(limit: Journal.byteLimit), own.path, into: &records)
-        self.records = records
+        var others = try Journal.others(folder, except: name)
+        if shard.count > 1 {
+            // Another share may be at work on what it has begun; the whole batch is not, or it would be held.
+            let begun = try Journal.read(LineLog.lines(main, limit: Journal.byteLimit), main)
+            others = others.filter { name, record in !record.isStart || begun[name] == record }
+        }
+        let mine = try Journal.read(own.lines(limit: Journal.byteLimit), own.path)
+        records = others.merging(mine) { other, mine in other.isDone && !mine.isDone ? other : mine }
     }
 
     /// What the journals of a folder say, without holding or changing any.
@@ -52,27 +60,28 @@ final class Journal: Sendable {
         for name in names.sorted() where name.hasPrefix(stem + ".") && name.hasSuffix(".jsonl") {
             let path = Path.resolve(name, in: folder)
             guard path != own else { continue }
-            var found: [String: Record] = [:]
-            try read(LineLog.lines(path, limit: byteLimit), path, into: &found)
-            records.merge(found) { first, second in if case .done = second { second } else { first } }
+            let found = try read(LineLog.lines(path, limit: byteLimit), path)
+            records.merge(found) { first, second in second.isDone ? second : first }
         }
         return records
     }
 
-    private static func read(
-        _ lines: [ArraySlice<UInt8>], _ path: String, into records: inout [String: Record]
-    ) throws(Fault) {
+    /// The last record about each clip.
+    private static func read(_ lines: [ArraySlice<UInt8>], _ path: String) throws(Fault) -> [String: Record] {
+        var records: [String: Record] = [:]
         for (index, line) in lines.enumerated() {
-            let place = "\(path):\(index + 1)"
-            let (output, record) = try record(line, place)
+            let (output, record) = try record(line, "\(path):\(index + 1)")
             records[output] = record
         }
+        return records
     }
 
     /// Reads a line.
     private static func record(_ line: ArraySlice<UInt8>, _ place: String) throws(Fault) -> (String, Record) {
         let hint = "the journal was changed; --output names another folder to begin anew in"
-        func bad(_ what: String) -> Fault { Fault(.badData, "not a line of a batch's journal: \(what)", at: place, hint: hint) }
+        func bad(_ what: String) -> Fault {
+            Fault(.badData, "not a line of a batch's journal: \(what)", at: place, hint: hint)
+        }
         guard line.count <= 65_536 else { throw bad("it is too long") }
         let json: JSON
         do { json = try JSON.parse(Array(line), file: place, depth: 2) } catch { throw bad(error.what) }

@@ -53,7 +53,8 @@ struct Table {
                 throw fault("a quoted cell is followed by something other than a separator")
             } else if scalar == "\"" {
                 guard cell.isEmpty else {
-                    throw fault("a quotation mark inside a cell that is not quoted: quote it whole, and double the mark")
+                    throw fault(
+                        "a quotation mark inside a cell that is not quoted: quote it whole, and double the mark")
                 }
                 isQuoted = true
             } else {

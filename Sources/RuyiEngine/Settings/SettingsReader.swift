@@ -46,7 +46,8 @@ public struct SettingsReader: Sendable {
     private func configFiles() throws(Faults) -> [String] {
         if let config { return [config] }
         guard findsConfig else { return [] }
-        let home = variable("XDG_CONFIG_HOME").flatMap { $0.hasPrefix("/") ? $0 : nil }
+        let home =
+            variable("XDG_CONFIG_HOME").flatMap { $0.hasPrefix("/") ? $0 : nil }
             ?? variable("HOME").map { $0 + "/.config" }
         let places = [home.map { $0 + "/ruyi/config.json" }, "ruyi.json"].compactMap { $0 }
         return places.filter { [.file, .folder].contains(Path.kind($0)) }
@@ -109,7 +110,9 @@ public struct SettingsReader: Sendable {
             throw Faults(configuration: error.list)
         }
         let faults = order.faults()
-        if !faults.isEmpty { throw Faults(configuration: faults.map { Fault($0.kind, $0.what, at: file, hint: $0.hint) }) }
+        if !faults.isEmpty {
+            throw Faults(configuration: faults.map { Fault($0.kind, $0.what, at: file, hint: $0.hint) })
+        }
         return order
     }
 
@@ -184,7 +187,8 @@ private struct ConfigFile {
         guard let settings = member.value.members, !member.key.isEmpty, !member.key.contains("/") else {
             throw Faults(
                 Fault(
-                    .configuration, "the preset '\(member.key.prefix(80))' must have a name without slashes and be an object",
+                    .configuration,
+                    "the preset '\(member.key.prefix(80))' must have a name without slashes and be an object",
                     at: path))
         }
         _ = try SettingsReader.checked(settings, file: "\(path), preset \(member.key)")

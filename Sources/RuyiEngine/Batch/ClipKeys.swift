@@ -28,7 +28,8 @@ struct ClipKeys {
         for clip in run.clips {
             let plan = clip.plan
             fields += [
-                JSON.Member("settled", .array([.int(plan.width), .int(plan.height), .int(plan.frames), .int(plan.fps)])),
+                JSON.Member(
+                    "settled", .array([.int(plan.width), .int(plan.height), .int(plan.frames), .int(plan.fps)])),
                 JSON.Member("sampling", .array([.int(plan.steps), .string(plan.scheduler), .double(plan.guidance)])),
                 JSON.Member("suffix", .string(Path.suffix(clip.output.text))),
             ]
@@ -38,22 +39,11 @@ struct ClipKeys {
         return SHA256.hex(Array(JSON.object(fields).text().utf8))
     }
 
-    /// The digest of a checkpoint: names and sizes of its files, small ones whole, large ones at both ends.
-    ///
-    /// To read all of a checkpoint takes longer than to render a clip of a small one.
+    /// The digest of a checkpoint, made once.
     private mutating func model(_ folder: ModelFolder) throws(Fault) -> String {
         if let known = models[folder.root] { return known }
-        var digest = SHA256()
-        for inner in [""] + folder.names().filter(folder.hasFolder) {
-            for name in folder.names(in: inner) {
-                let path = inner.isEmpty ? name : inner + "/" + name
-                guard !folder.hasFolder(path), folder.has(path) else { continue }
-                digest.update(Array("\(path)\n\(try folder.fileSize(path))\n".utf8))
-                digest.update(try FileBytes.ends(try folder.file(path), count: 1 << 19))
-            }
-        }
-        let result = digest.finish()
-        models[folder.root] = result
-        return result
+        let digest = try folder.digest()
+        models[folder.root] = digest
+        return digest
     }
 }
