@@ -205,7 +205,7 @@ struct SettingsTests {
     static let bad: [BadConfiguration] = [
         BadConfiguration("{\"steps\": 5", "line 1"), BadConfiguration("{\n\"steps\": 5,\n}", "line 3"),
         BadConfiguration("[]", "an object"), BadConfiguration("{\"stepz\": 5}", "stepz", "did you mean 'steps'"),
-        BadConfiguration("{\"steps\": \"many\"}", "'steps'", "an integer"),
+        BadConfiguration("{\"steps\": \"many\"}", "'steps'", "positive integer"),
         BadConfiguration("{\"steps\": 0}", "steps is 0"), BadConfiguration("{\"camera\": \"back\"}", "'camera'"),
         BadConfiguration("{\"frames\": 8, \"seconds\": 1}", "exclude"),
         BadConfiguration("{\"preset\": 3}", "'preset'"), BadConfiguration("{\"preset\": [\"draft\", 1]}", "'preset'"),

@@ -37,9 +37,11 @@ public struct Settings: Sendable {
         let keys = RequestReader.keys.filter { key in
             RequestKey(rawValue: key).map(families.contains) ?? (key != "size") || given[key] != nil
         }
+        let inputs = ["family", "model", "image", "end_image", "noise", "trace"]
         let rows = keys.map { key -> (key: String, value: String, source: String) in
             if let value = given[key] { return (key, value.text(), source(of: key)) }
-            return builtIn[key].map { (key, $0.text(), "built in") } ?? (key, "null", "left to the model")
+            if let value = builtIn[key] { return (key, value.text(), "built in") }
+            return (key, "null", inputs.contains(key) ? "not given" : "left to the model")
         }
         let widths = (rows.map(\.key.count).max() ?? 0, rows.map(\.value.count).max() ?? 0)
         func padded(_ text: String, _ width: Int) -> String {
