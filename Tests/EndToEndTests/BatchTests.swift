@@ -516,7 +516,7 @@ struct BatchTests {
             #expect(text.contains(word), "\(word)")
         }
         #expect(try Executable.run(["help", "batch"]).output == text)
-        let wrong = try Executable.run(["batch", "--recursiv"])
+        let wrong = try Executable.run(["batch", "in", "--recursiv"])
         #expect(wrong.code == 64 && wrong.errors.contains("--recursive"))
     }
 }
