@@ -16,9 +16,9 @@ public struct Clip: Sendable {
     /// The size of the start picture.
     public let picture: PictureSize?
     /// The clip's place in the run, from 0.
-    public let index: Int
+    public internal(set) var index: Int
     /// The number of clips in the run.
-    public let count: Int
+    public internal(set) var count: Int
 
     /// The length of the clip in seconds.
     public var seconds: Double { Double(plan.frames) / Double(max(plan.fps, 1)) }

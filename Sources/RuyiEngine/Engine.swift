@@ -108,7 +108,7 @@ public struct Engine: Sendable {
     }
 
     /// Opens the folder that a request names, and finds its family.
-    private func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
+    func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
         let model = try catalog.path(request.model)
         let checkpoint = try openCheckpoint(model)
         if let name = request.family, name != checkpoint.family.name {

@@ -117,6 +117,16 @@ struct VideoForm {
         }
     }
 
+    /// What is wrong with an encoding that no container takes.
+    static func faultAnywhere(_ encoding: Encoding) -> Fault? {
+        let containers = VideoContainer.allCases
+        let faults = containers.map { fault("clip.\($0.rawValue)", encoding) }
+        if faults.contains(where: { $0 == nil }) { return nil }
+        // The container that would hold the codec says what is wrong beside it.
+        let codec = encoding.codec.flatMap(VideoCodec.init) ?? .h264
+        return zip(containers, faults).first { $0.0.codecs.contains(codec) }?.1
+    }
+
     /// What is wrong with an encoding that is asked for with an output of this name; nil for a name of no known form.
     static func fault(_ path: String, _ encoding: Encoding) -> Fault? {
         if Path.suffix(path) == "png" {

@@ -4,7 +4,9 @@ import RuyiMedia
 
 extension Order {
     /// Everything that is wrong with the order and can be told without looking at any file.
-    func faults() -> [Fault] {
+    ///
+    /// Of a part, which other sources of settings add to, the output may be theirs.
+    func faults(ofPart isPart: Bool = false) -> [Fault] {
         var found: [Fault] = []
         func usage(_ what: String, hint: String? = nil) { found.append(Fault(.usage, what, hint: hint)) }
         func range(_ key: String, _ value: Int?, _ allowed: ClosedRange<Int>) {
@@ -27,7 +29,9 @@ extension Order {
         range("threads", threads, 1...1024)
         found += exclusions() + choices()
         // The form of a name without a known suffix is reported where the name is read.
-        if !encoding.isStandard, let fault = VideoForm.fault(output ?? "clip.mp4", encoding) { found.append(fault) }
+        let output = output ?? (isPart ? nil : "clip.mp4")
+        let fault = output.map { VideoForm.fault($0, encoding) } ?? VideoForm.faultAnywhere(encoding)
+        if !encoding.isStandard, let fault { found.append(fault) }
         return found
     }
 

@@ -53,6 +53,9 @@ public enum Output: Sendable, Equatable {
         return Path.resolve(Path.stem(path) + LatentsFile.suffix, in: Path.folder(path))
     }
 
+    /// Whether there is a file for each frame.
+    var isSequence: Bool { if case .frames = self { true } else { false } }
+
     /// Every file that a clip of `count` frames becomes.
     func files(_ count: Int) -> [String] {
         if case .frames = self { (0..<count).map(path) } else { [path(0)] }
@@ -84,19 +87,20 @@ struct OutputNames {
         let name = image.map(Path.stem) ?? family
         let pattern = pattern ?? "{name}-{seed}.mp4"
         return seeds.map { seed in
-            let seeded = pattern.contains("{seed}") || seeds.count == 1 ? pattern : suffixed(pattern)
-            return replace(replace(seeded, "{seed}", String(seed)), "{name}", name)
+            let seeded = pattern.contains("{seed}") || seeds.count == 1 ? pattern : OutputNames.suffixed(pattern)
+            return OutputNames.replace(OutputNames.replace(seeded, "{seed}", String(seed)), "{name}", name)
         }
     }
 
     /// `clip.mp4` with the seed before the suffix: `clip-{seed}.mp4`.
-    private func suffixed(_ pattern: String) -> String {
+    static func suffixed(_ pattern: String) -> String {
         let suffix = Path.suffix(pattern)
         guard !suffix.isEmpty else { return pattern + "-{seed}" }
         return pattern.dropLast(suffix.count + 1) + "-{seed}" + pattern.suffix(suffix.count + 1)
     }
 
-    private func replace(_ text: String, _ token: String, _ value: String) -> String {
+    /// The text with a value in every place of a token.
+    static func replace(_ text: String, _ token: String, _ value: String) -> String {
         var result = ""
         var rest = Substring(text)
         while let range = rest.firstRange(of: token) {

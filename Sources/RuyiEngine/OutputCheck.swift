@@ -16,16 +16,13 @@ struct OutputCheck {
         var seen: Set<String> = []
         for clip in clips {
             found += form(clip)
-            let isFrames = if case .frames = clip.output { true } else { false }
-            let beside = [
-                clip.trace, metadata ? clip.output.sidecar : nil, keepsLatents ? clip.output.latents : nil,
-            ].compactMap { $0 }
+            let beside = beside(clip)
             for path in clip.output.files(clip.plan.frames) + beside {
                 if !seen.insert(path).inserted {
                     found.append(Fault(.usage, "two results would be written to one file", at: path))
                     continue
                 }
-                if let fault = target(path, isFrame: isFrames && path != clip.trace) {
+                if let fault = target(path, isFrame: clip.output.isSequence && !beside.contains(path)) {
                     found.append(fault)
                     break
                 }
@@ -34,8 +31,13 @@ struct OutputCheck {
         return found
     }
 
+    /// The files that come with those of the frames.
+    func beside(_ clip: Clip) -> [String] {
+        [clip.trace, metadata ? clip.output.sidecar : nil, keepsLatents ? clip.output.latents : nil].compactMap { $0 }
+    }
+
     /// What is wrong with the form of an output for this clip.
-    private func form(_ clip: Clip) -> [Fault] {
+    func form(_ clip: Clip) -> [Fault] {
         switch clip.output {
         case .frames: return []
         case .picture(let path):

@@ -45,6 +45,36 @@ enum Path {
         return info.st_mode & S_IFMT == S_IFDIR ? .folder : .file
     }
 
+    /// The size of a file in bytes; nil where there is none.
+    static func fileSize(_ path: String) -> Int? {
+        var info = stat()
+        return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG ? Int(info.st_size) : nil
+    }
+
+    /// The absolute path without links; nil where there is nothing or the name is not UTF-8.
+    static func real(_ path: String) -> String? {
+        guard !path.isEmpty, !path.utf8.contains(0), let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(validatingCString: resolved)
+    }
+
+    /// The names in a folder in no order, as bytes; nil when it cannot be listed.
+    static func names(in path: String) -> [[UInt8]]? {
+        guard let folder = opendir(path) else { return nil }
+        defer { closedir(folder) }
+        var names: [[UInt8]] = []
+        while let entry = readdir(folder) {
+            names.append(withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) })
+        }
+        return names
+    }
+
+    /// Whether there is a folder at a path that is not a link to one.
+    static func isPlainFolder(_ path: String) -> Bool {
+        var info = stat()
+        return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// Whether both paths lead to the same existing file.
     static func isSame(_ first: String, _ second: String) -> Bool {
         var a = stat()

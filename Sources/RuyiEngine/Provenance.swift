@@ -160,6 +160,13 @@ extension Provenance {
     /// - Throws: `.badData` for settings that are no request, or for an input file with another content than that which
     ///   the clip was made from; `.cannotOpen` when there is none.
     public func order(under given: Order, from path: String) throws(Faults) -> Order {
+        given.over(try settings(under: given, from: path))
+    }
+
+    /// What `order` fills the gaps of `given` with, without the inputs `leavingOut`.
+    func settings(
+        under given: Order, from path: String, leavingOut: Set<RequestKey> = []
+    ) throws(Faults) -> Order {
         let allowed = Set(RequestKey.allCases.map(\.rawValue) + ["codec", "crf", "pixel_format"])
         let members = (json["request"]?.members ?? []).filter { allowed.contains($0.key) }
         // The name alone: paths in the request are looked for here, not taken from the clip's folder unseen.
@@ -169,7 +176,9 @@ extension Provenance {
             guard let name = base.request[keyPath: field] else { return }
             base.request[keyPath: field] = nil
             // Latents have everything of the inputs in them.
-            guard given.request[keyPath: field] == nil, given.latents == nil else { return }
+            guard given.request[keyPath: field] == nil, given.latents == nil, !leavingOut.contains(key) else {
+                return
+            }
             base.request[keyPath: field] = Faults.collect(&faults) { () throws(Fault) in
                 try input(key, Provenance.shared(name), what, from: path)
             }
@@ -184,7 +193,7 @@ extension Provenance {
         try Faults.check(faults)
         base.leaveOutEncoding(unlessItFits: given.output ?? base.output ?? "clip.mp4")
         base.origin = self
-        return given.over(base)
+        return base
     }
 
     /// The name of the clip that latents were to become goes with them.

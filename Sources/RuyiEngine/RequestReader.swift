@@ -22,6 +22,14 @@ public enum RequestReader {
         guard let members = json.members else {
             throw Faults(Fault(.badData, "a request must be an object of keys and values", at: file))
         }
+        return try order(members, file: file)
+    }
+
+    /// The keys that a request may have.
+    package static let keys = RequestKey.allCases.map(\.rawValue) + Reading.runKeys
+
+    /// Reads the members of a request; null counts as not given.
+    static func order(_ members: [JSON.Member], file: String) throws(Faults) -> Order {
         var reading = Reading(file: file)
         for member in members where member.value != .null { reading.take(member.key, member.value) }
         try Faults.check(reading.faults)
@@ -36,7 +44,7 @@ private struct Reading {
     var faults: [Fault] = []
 
     /// Keys that an order has beside those of a request: the options that say how to carry it out.
-    private static let runKeys = [
+    static let runKeys = [
         "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace", "threads",
         "quiet", "progress", "dry_run",
     ]
@@ -49,9 +57,8 @@ private struct Reading {
         } else if Reading.runKeys.contains(key) {
             takeRun(key, value)
         } else {
-            let known = RequestKey.allCases.map(\.rawValue) + Reading.runKeys
             let dashless = key.split(separator: "-").joined(separator: "_")
-            let nearest = Nearest.match(dashless, among: known)
+            let nearest = Nearest.match(dashless, among: RequestReader.keys)
             faults.append(
                 Fault(
                     .badData, "unknown key '\(key.prefix(80))'", at: file,

@@ -19,16 +19,29 @@ public struct Run: Sendable {
 
     /// Looks whether every output can be written and whether the clips fit into memory.
     public func check() throws(Faults) {
-        let inputs = [order.request.image, order.request.endImage, order.request.noise, order.latents]
-        let outputs = OutputCheck(
-            clips: clips, overwrite: order.overwrite ?? false, encoding: order.encoding,
-            metadata: order.metadata ?? true, keepsLatents: order.keepLatents ?? false,
-            inputs: inputs.compactMap { $0 })
         try Faults.check(outputs.faults())
-        let limits = MemoryLimits.read()
+        try checkMemory(MemoryLimits.read())
+    }
+
+    /// Looks whether the clips have a form that their outputs can hold.
+    func checkForm() throws(Faults) { try Faults.check(clips.flatMap(outputs.form)) }
+
+    /// Looks whether the clips fit into memory.
+    func checkMemory(_ limits: MemoryLimits) throws(Faults) {
         for clip in clips {
             if let refusal = refusal(clip, limits) { throw Faults(refusal) }
         }
+    }
+
+    /// The files that come with those of the frames.
+    var beside: [String] { clips.flatMap(outputs.beside) }
+
+    private var outputs: OutputCheck {
+        let inputs = [order.request.image, order.request.endImage, order.request.noise, order.latents]
+        return OutputCheck(
+            clips: clips, overwrite: order.overwrite ?? false, encoding: order.encoding,
+            metadata: order.metadata ?? true, keepsLatents: order.keepLatents ?? false,
+            inputs: inputs.compactMap { $0 })
     }
 
     /// Renders the clips one after the other with the checkpoint loaded once, and hands over the files of each.
@@ -37,24 +50,40 @@ public struct Run: Sendable {
     public func render(cancellation: Cancellation, finished: ([String]) throws -> Void) throws(Faults) {
         try check()
         if order.request.model == nil { engine.observe(.note(ModelCatalog.bundledNote)) }
+        try render(cancellation, after: Plan(), load: { try load(cancellation) }, finished: finished)
+    }
+
+    /// Loads the checkpoint.
+    func load(_ cancellation: Cancellation) throws -> LoadedCheckpoint {
+        let backend = engine.backend(threads: order.threads, level: level, cancellation: cancellation)
+        let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
+        for warning in renderer.warnings { engine.observe(.warning(warning)) }
+        // Decoded latents bring along how they were made.
+        return LoadedCheckpoint(renderer: renderer, digest: order.latents == nil ? try checkpoint.folder.digest() : "")
+    }
+
+    /// Renders clips that have been checked, after one with the plan `said`, with the checkpoint that `load` gives.
+    func render(
+        _ cancellation: Cancellation, after said: Plan, load: () throws -> LoadedCheckpoint,
+        finished: ([String]) throws -> Void
+    ) throws(Faults) {
         do {
             let pictures = try (order.request.image.map(Engine.picture), order.request.endImage.map(Engine.picture))
             let recorded = try order.request.noise.map(Engine.recordedDraws)
             let latents = try order.latents.map(LatentsFile.read)
             try cancellation.check()
-            let backend = engine.backend(threads: order.threads, level: level, cancellation: cancellation)
-            let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
-            for warning in renderer.warnings { engine.observe(.warning(warning)) }
-            // Decoded latents bring along how they were made.
-            let digest = latents == nil ? try checkpoint.folder.digest() : ""
+            let loaded = try load()
+            var said = said
             for clip in clips {
                 try cancellation.check()
-                let provenance = try provenance(clip, digest)
+                let provenance = try provenance(clip, loaded.digest)
                 let noise: any NoiseSource =
                     if let recorded, let path = order.request.noise { RecordedNoise(recorded, from: path) } else {
                         TorchGenerator(seed: clip.plan.seed)
                     }
-                try finished(render(clip, provenance, renderer, latents, pictures, noise, cancellation))
+                try finished(
+                    render(clip, after: said, provenance, loaded.renderer, latents, pictures, noise, cancellation))
+                said = clip.plan
             }
         } catch let unfinished as Unfinished {
             // What an operation that was told to end early goes on to report says nothing.
@@ -73,13 +102,12 @@ public struct Run: Sendable {
 
     /// Renders one clip and returns its files.
     private func render(
-        _ clip: Clip, _ provenance: Provenance, _ renderer: any Renderer, _ latents: Tensor?,
+        _ clip: Clip, after said: Plan, _ provenance: Provenance, _ renderer: any Renderer, _ latents: Tensor?,
         _ pictures: (Picture?, Picture?), _ noise: any NoiseSource, _ cancellation: Cancellation
     ) throws -> [String] {
         let observe = engine.observe
         observe(.planned(clip))
         // Clips that differ in their seed only would say the same again.
-        let said = clip.index > 0 ? clips[clip.index - 1].plan : Plan()
         for warning in clip.plan.warnings where !said.warnings.contains(warning) { observe(.warning(warning)) }
         for note in clip.plan.notes where !said.notes.contains(note) { observe(.note(note)) }
         let clock = Clock()
@@ -153,42 +181,26 @@ public struct Run: Sendable {
         }
     }
 
-    /// Why a clip cannot be rendered within the limits, and what could.
-    private func refusal(_ clip: Clip, _ limits: MemoryLimits) -> Fault? {
-        guard let (needed, bound) = clip.memory.broken(limits) else { return nil }
-        var options: [String] = []
-        for part in [2, 3, 4, 6, 8, 12, 16, 24, 32] where options.isEmpty {
-            var smaller = clip.request
-            smaller.seconds = nil
-            smaller.frames = max(1, clip.plan.frames / part)
-            if let text = fitting(smaller, limits, { "--frames \($0.frames)" }) { options.append(text) }
-        }
-        for part in [0.84, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2] where options.count < 2 {
-            var smaller = clip.request
-            smaller.resolution = nil
-            smaller.baseResolution = nil
-            smaller.width = max(16, Int(Double(clip.plan.width) * part) / 16 * 16)
-            smaller.height = max(16, Int(Double(clip.plan.height) * part) / 16 * 16)
-            if let text = fitting(smaller, limits, { "--size \($0.width)x\($0.height)" }) {
-                options.append(text)
-                break
-            }
-        }
-        return Fault(
-            .resources,
-            "the clip needs \(Bytes.text(needed)) of memory, and the \(bound.name) leaves \(Bytes.text(max(0, bound.bytes)))",
-            hint: options.isEmpty
-                ? "no smaller clip of this model fits" : "these would fit: " + options.joined(separator: "; "))
+    /// The run as a part of a batch: its only clip numbered, its events told by `engine`.
+    func numbered(_ index: Int, of count: Int, engine: Engine) -> Run {
+        var clips = clips
+        for position in clips.indices { (clips[position].index, clips[position].count) = (index, count) }
+        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: engine)
     }
 
-    /// An option that makes the clip fit, with what it needs; nil when it does not fit or the family refuses it.
-    private func fitting(_ request: Request, _ limits: MemoryLimits, _ option: (Plan) -> String) -> String? {
-        guard let plan = try? checkpoint.family.plan(request, folder: checkpoint.folder, image: clips.first?.picture)
-        else { return nil }
-        let memory = MemoryAccount(plan, clips[0].output, order.encoding)
-        guard memory.broken(limits) == nil else { return nil }
-        return "\(option(plan)) needs \(Bytes.text(memory.anonymous))"
+    /// The run with its outputs put in the place of existing ones, or not.
+    func replacing(_ overwrite: Bool) -> Run {
+        var order = order
+        order.overwrite = overwrite
+        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: engine)
     }
+}
+
+/// A checkpoint that is ready to render.
+struct LoadedCheckpoint {
+    let renderer: any Renderer
+    /// The checkpoint's digest, for the clips that it makes.
+    let digest: String
 }
 
 extension ProgressMeter {

@@ -1,12 +1,13 @@
 import RuyiFault
 
-/// A path inside a folder, as model files and indexes may name one: plain components, nothing else.
-enum RelativePath {
+/// A path inside a folder, as model files, indexes and manifests may name one: plain components, nothing else.
+public enum RelativePath {
     /// The components of `transformer/config.json`.
     ///
     /// Throws `.badData` for what is empty, absolute, leads upwards, has empty components, backslashes or control
     /// characters, or is longer than file systems allow.
-    static func components(_ path: String, in file: String) throws(Fault) -> [String] {
+    @discardableResult
+    public static func components(_ path: String, in file: String) throws(Fault) -> [String] {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
         for part in parts where !isPlain(part) {
             throw Fault(.badData, "\"\(path.prefix(120))\" is not a plain relative path", at: file)
@@ -16,7 +17,7 @@ enum RelativePath {
     }
 
     /// Whether a text names a file in a folder and nothing else on any system.
-    static func isPlain(_ name: String) -> Bool {
+    public static func isPlain(_ name: String) -> Bool {
         let isReserved = name.isEmpty || name == "." || name == ".." || name == "~" || name.hasPrefix("~")
         let isDrive = name.utf8.count >= 2 && name.utf8.dropFirst().first == UInt8(ascii: ":")
         return !isReserved && !isDrive && name.utf8.count <= 255

@@ -68,6 +68,14 @@ public enum Temporaries {
     /// matter.
     public static func removeAll() { removeTemporaries() }
 
+    /// Removes what a process that was killed has left of an output, however long ago that was.
+    ///
+    /// For callers who know that nobody else is writing this target, whose name has at most 200 bytes.
+    public static func removeLeftovers(of target: String) {
+        guard let place = try? OutputTarget(target) else { return }
+        TemporaryName.sweep(place.folder, target: place.name)
+    }
+
     /// `removeAll` as a C function, for `MappedFile.installBusErrorHandler` and the like.
     public static let removeAllFunction: @convention(c) () -> Void = { removeTemporaries() }
 }

@@ -31,16 +31,35 @@ enum TemporaryName {
     static func sweep(_ folder: String) {
         for name in ModelFolder.names(inFolder: folder) {
             guard let process = process(of: name), kill(process, 0) != 0, errno == ESRCH else { continue }
-            let path = folder + "/" + name
             var status = stat()
-            guard lstat(path, &status) == 0, time(nil) - status.st_mtim.tv_sec > staleSeconds else { continue }
-            switch status.st_mode & S_IFMT {
-            case S_IFREG: unlink(path)
-            case S_IFDIR:
-                for inner in ModelFolder.names(inFolder: path) { unlink(path + "/" + inner) }
-                rmdir(path)
-            default: break
+            guard lstat(folder + "/" + name, &status) == 0, time(nil) - status.st_mtim.tv_sec > staleSeconds else {
+                continue
             }
+            remove(folder + "/" + name)
+        }
+    }
+
+    /// Removes every temporary of a target, whichever process made it and however young it is.
+    ///
+    /// For callers who know that nobody else is writing this target.
+    static func sweep(_ folder: String, target: String) {
+        for name in ModelFolder.names(inFolder: folder) where process(of: name) != nil {
+            // `.<name>.<pid>-<random>.part`, of which the last two parts hold no further dot.
+            let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+            if parts.dropFirst().dropLast(2).joined(separator: ".") == target { remove(folder + "/" + name) }
+        }
+    }
+
+    /// Removes a temporary file, or a temporary folder with the files in it.
+    private static func remove(_ path: String) {
+        var status = stat()
+        guard lstat(path, &status) == 0 else { return }
+        switch status.st_mode & S_IFMT {
+        case S_IFREG: unlink(path)
+        case S_IFDIR:
+            for inner in ModelFolder.names(inFolder: path) { unlink(path + "/" + inner) }
+            rmdir(path)
+        default: break
         }
     }
 }

@@ -2,14 +2,9 @@ import ArgumentParser
 import RuyiEngine
 
 struct InputOptions: ParsableArguments {
-    @Argument(
-        help: ArgumentHelp("The start picture, PNG or JPEG.", valueName: "image"),
-        completion: .file(extensions: pictures))
-    var picture: String?
-
     @Option(
         name: [.customShort("i"), .long],
-        help: ArgumentHelp("The start picture, instead of <image>.", valueName: "file"),
+        help: ArgumentHelp("The start picture.", valueName: "file"),
         completion: .file(extensions: pictures))
     var image: String?
 
@@ -59,7 +54,7 @@ struct OutputOptions: ParsableArguments {
                 + "(default: <image>-<seed>.mp4 in the current folder)", valueName: "file"), completion: .file())
     var output: String?
 
-    @Flag(help: "Replace an existing output. (default: refuse)") var overwrite = false
+    @Flag(inversion: .prefixedNo, help: "Replace an existing output. (default: refuse)") var overwrite: Bool?
 
     @OptionGroup var encoding: EncodingOptions
 
@@ -173,7 +168,7 @@ struct RunningOptions: ParsableArguments {
                 + "memory, and the video differs a little. (default: float32)", valueName: "kind"))
     var precision: PrecisionName?
 
-    @Flag(name: .shortAndLong, help: "Say nothing but errors.") var quiet = false
+    @Flag(name: .shortAndLong, inversion: .prefixedNo, help: "Say nothing but errors.") var quiet: Bool?
 
     @Option(
         help: ArgumentHelp(
@@ -186,13 +181,13 @@ struct RunningOptions: ParsableArguments {
     func fill(_ order: inout Order) {
         order.request.precision = precision?.name
         order.threads = threads
-        order.quiet = quiet ? true : nil
+        order.quiet = quiet
         order.progress = progress
         order.dryRun = dryRun ? true : nil
     }
 }
 
-private let pictures = ["png", "jpg", "jpeg"]
+let pictures = ["png", "jpg", "jpeg"]
 
 /// `640x368` or a named resolution.
 struct Size: ExpressibleByArgument {

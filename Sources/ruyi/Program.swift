@@ -26,8 +26,10 @@ struct Program {
             return answer(error, command.map { "ruyi " + $0 } ?? "ruyi")
         }
         switch parsed {
-        case let render as Render: return self.render(render.running, order: render.order)
-        case let decode as DecodeCommand: return self.render(decode.running, order: decode.order)
+        case let render as Render: return self.render(render)
+        case let batch as BatchCommand: return self.batch(batch)
+        case let plan as PlanCommand: return self.plan(plan)
+        case let decode as DecodeCommand: return self.decode(decode)
         case let bench as BenchCommand: return self.bench(bench)
         case let command as any PrintingCommand: return self.answer(command)
         default: return help(parsed)
@@ -75,25 +77,107 @@ struct Program {
         return line.prefix(1).lowercased() + line.dropFirst()
     }
 
-    private func render(_ running: RunningOptions, order makeOrder: () throws(Faults) -> Order) -> Int32 {
-        var reporter = Reporter(console, style: running.progress ?? .auto, isQuiet: running.quiet)
-        do {
-            let order = try makeOrder()
-            reporter = Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
-            let run = try Engine(exhausted: exhausted(reporter), observer: reporter.receive).prepare(order)
-            if order.dryRun == true {
-                let lines = run.clips.map { $0.json + "\n" }.joined()
-                if let code = StandardStream.write(lines, to: STDOUT_FILENO) { throw Program.closed(code) }
+    private func render(_ command: Render) -> Int32 {
+        settled(command) { layers, reporter in try render(layers.order, reporter) }
+    }
+
+    private func decode(_ command: DecodeCommand) -> Int32 {
+        reported(command.running) { reporter in
+            let order = try command.order()
+            reporter = self.reporter(order)
+            return try render(order, reporter)
+        }
+    }
+
+    /// Renders an order's clips, or prints what they would be.
+    private func render(_ order: Order, _ reporter: Reporter) throws -> Int32 {
+        let run = try engine(reporter).prepare(order)
+        if order.dryRun == true {
+            try Program.write(run.clips.map(\.json))
+            return 0
+        }
+        try run.render(cancellation: signals.cancellation, finished: Program.write)
+        return 0
+    }
+
+    private func plan(_ command: PlanCommand) -> Int32 {
+        settled(command.render) { layers, reporter in
+            let reports = try engine(reporter).prepare(layers.order).reports()
+            for report in reports {
+                let width = report.rows.map(\.name.count).max() ?? 0
+                let lines = report.rows.map { name, value in
+                    Fault.printable(name + String(repeating: " ", count: width + 2 - name.count) + value)
+                }
+                try Program.write(
+                    command.json ? [report.json] : lines + (report.clip.index + 1 < reports.count ? [""] : []))
+            }
+            if let refusal = reports.lazy.compactMap(\.refusal).first { throw refusal }
+            return 0
+        }
+    }
+
+    private func batch(_ command: BatchCommand) -> Int32 {
+        settled(command) { layers, reporter in
+            let batch = try Batch(try command.order(layers), engine: engine(reporter))
+            if layers.order.dryRun == true {
+                let (clips, failures, finished) = try batch.preview()
+                try Program.write(clips.map(\.json))
+                for failure in failures { reporter.report(failure) }
+                if finished > 0 {
+                    reporter.note("\(finished) of \(finished + clips.count + failures.count) are done already")
+                }
+                return failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
+            }
+            let summary = try batch.render(cancellation: signals.cancellation) { event in
+                switch event {
+                case .finished(let files): try Program.write(files)
+                case .failed(let faults): reporter.report(faults)
+                case .skipped: break
+                }
+            }
+            reporter.report(summary)
+            return summary.failed.isEmpty ? 0 : Fault.Kind.partial.rawValue
+        }
+    }
+
+    /// Settles a command's settings, prints them if that is all that is asked for, and otherwise does `body`.
+    private func settled(
+        _ command: some OrderCommand, _ body: (Settings, Reporter) throws -> Int32
+    ) -> Int32 {
+        reported(command.running) { reporter in
+            let layers = try command.layers()
+            reporter = self.reporter(layers.order)
+            if command.settings.printConfig {
+                try Program.write(layers.report)
                 return 0
             }
-            var broken: Int32?
-            try run.render(cancellation: signals.cancellation) { files in
-                broken = StandardStream.write(files.map { $0 + "\n" }.joined(), to: STDOUT_FILENO)
-                if let broken { throw Program.closed(broken) }
-            }
-            return 0
+            return try body(layers, reporter)
+        }
+    }
+
+    /// Does `body`, which may choose another reporter, and reports what it throws.
+    private func reported(_ running: RunningOptions, _ body: (inout Reporter) throws -> Int32) -> Int32 {
+        var reporter = Reporter(console, style: running.progress ?? .auto, isQuiet: running.quiet ?? false)
+        do {
+            return try body(&reporter)
         } catch {
             return fail(Faults(of: error), reporter)
+        }
+    }
+
+    /// The reporter that an order asks for.
+    private func reporter(_ order: Order) -> Reporter {
+        Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
+    }
+
+    private func engine(_ reporter: Reporter) -> Engine {
+        Engine(exhausted: exhausted(reporter), observer: reporter.receive)
+    }
+
+    /// Writes lines of results.
+    private static func write(_ lines: [String]) throws {
+        if let code = StandardStream.write(lines.map { $0 + "\n" }.joined(), to: STDOUT_FILENO) {
+            throw Program.closed(code)
         }
     }
 
@@ -101,7 +185,7 @@ struct Program {
         let reporter = Reporter(console, style: .plain, isQuiet: false)
         do {
             try command.measure(cancellation: signals.cancellation, exhausted: exhausted(reporter)) { text in
-                if let code = StandardStream.write(text + "\n", to: STDOUT_FILENO) { throw Program.closed(code) }
+                try Program.write([text])
             }
             return 0
         } catch {

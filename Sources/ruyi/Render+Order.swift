@@ -1,26 +1,14 @@
 import RuyiEngine
 
-extension Render {
-    /// The order that the command line gives, with the gaps filled from its request file, and then from a clip.
-    func order() throws(Faults) -> Order {
-        var given = try commandLine()
-        if let file = input.request { given = given.over(try RequestReader.read(file)) }
-        guard let clip = input.from else { return given }
-        do {
-            return try Provenance.read(clip).order(under: given, from: clip)
-        } catch {
-            throw Faults(of: error)
-        }
-    }
-
+extension OrderCommand {
     /// What stands on the command line alone.
     func commandLine() throws(Faults) -> Order {
-        if input.picture != nil, input.image != nil {
+        if picture != nil, input.image != nil {
             throw Faults(Fault(.usage, "the picture is given twice, as <image> and with --image"))
         }
         var order = Order()
         order.request = form.size?.request ?? Request()
-        order.request.image = input.picture ?? input.image
+        order.request.image = picture ?? input.image
         order.request.endImage = input.endImage
         order.request.model = input.model
         order.request.prompt = input.prompt
@@ -36,8 +24,8 @@ extension Render {
         order.request.camera = motion.camera?.name
         order.request.motion = motion.motion?.level
         order.seeds = sampling.seed?.seeds ?? []
-        order.output = output.output
-        order.overwrite = output.overwrite ? true : nil
+        order.output = outputName
+        order.overwrite = output.overwrite
         output.encoding.fill(&order)
         order.keepLatents = output.keepLatents ? true : nil
         order.trace = output.trace

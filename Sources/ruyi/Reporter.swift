@@ -62,6 +62,25 @@ final class Reporter: Sendable {
             "\(progress.stage) \(progress.done)/\(progress.total), \(percent)%, \(TimeText.short(progress.elapsed))\(left)"
     }
 
+    /// Says something worth knowing.
+    func note(_ text: String) { receive(.note(text)) }
+
+    /// Reports what a batch has done.
+    func report(_ summary: BatchSummary) {
+        if form == .json { return console.line(summary.json) }
+        guard form != .none else { return }
+        let failures = summary.failed.sorted { $0.key.rawValue < $1.key.rawValue }.map { kind, count in
+            "\(count) failed (exit code \(kind.rawValue))"
+        }
+        var parts = ["\(summary.finished) done", "\(summary.skipped) done before"] + failures
+        parts.append("\(summary.frames) frames in \(TimeText.short(summary.seconds))")
+        if summary.seconds > 0, summary.frames > 0 {
+            parts.append("\(Decimals.text(Double(summary.frames) * 60 / summary.seconds, 1)) frames a minute")
+        }
+        logger.info("batch: \(parts.joined(separator: ", "))")
+        if !failures.isEmpty { logger.info("the same command tries the failed clips again") }
+    }
+
     /// Reports what went wrong.
     func report(_ faults: Faults) {
         bar?.end()

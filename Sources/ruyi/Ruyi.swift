@@ -6,17 +6,20 @@ struct Ruyi: ParsableCommand {
         commandName: "ruyi",
         abstract: "Turns a picture into a video.",
         usage: "ruyi [render] <image> [<options>]",
-        discussion: "'ruyi photo.png' is 'ruyi render photo.png'.",
+        discussion: """
+            'ruyi photo.png' is 'ruyi render photo.png'; 'ruyi batch' renders many pictures, 'ruyi plan' says what a run \
+            will do and take, 'ruyi bench' measures the engine on this machine.
+            """,
         version: "ruyi \(Program.version)",
         subcommands: [
-            Render.self, DecodeCommand.self, InspectCommand.self, SheetCommand.self, CompareCommand.self,
-            BenchCommand.self,
+            Render.self, BatchCommand.self, PlanCommand.self, DecodeCommand.self, InspectCommand.self,
+            SheetCommand.self, CompareCommand.self, BenchCommand.self,
         ],
         defaultSubcommand: Render.self)
 }
 
 /// One clip of one picture, or one for each seed.
-struct Render: ParsableCommand {
+struct Render: OrderCommand {
     static let configuration = CommandConfiguration(
         abstract: "Turns a picture into a video.",
         usage: "ruyi [render] <image> [<options>]",
@@ -30,19 +33,27 @@ struct Render: ParsableCommand {
               ruyi photo.png -m Ruyi-Mini-7B -o clip.webm --codec av1
               ruyi --from clip.mp4 --seed 43 -o other.mp4
 
-            'ruyi decode' finishes a clip from saved latents, 'ruyi inspect' says what a clip or checkpoint is, \
-            'ruyi sheet' shows several clips in one picture, 'ruyi compare' measures how two differ, and 'ruyi bench' \
-            measures the engine on this machine; each has its own --help.
+            'ruyi batch' renders many pictures, 'ruyi plan' says what a run will do and take, 'ruyi decode' finishes a \
+            clip from saved latents, 'ruyi inspect' says what a clip or checkpoint is, 'ruyi sheet' shows several clips \
+            in one picture, 'ruyi compare' measures how two differ, and 'ruyi bench' measures the engine on this \
+            machine; each has its own --help.
+
+            A setting that is given in several places is taken from the first of: command line, request file, the \
+            clip of --from, environment (RUYI_STEPS for --steps), configuration files, presets, checkpoint.
 
             Exit codes: 0 done, 64 usage, 65 bad data, 66 an input cannot be opened, 69 unavailable, 70 internal error, \
-            71 not enough memory, 73 the output cannot be created, 74 input or output failed midway, 78 an environment \
-            variable is wrong, 130 interrupted, 143 terminated.
+            71 not enough memory, 73 the output cannot be created, 74 input or output failed midway, 78 a \
+            configuration file or environment variable is wrong, 130 interrupted, 143 terminated.
             """)
 
+    @Argument(
+        help: ArgumentHelp("The start picture, PNG or JPEG.", valueName: "image"),
+        completion: .file(extensions: pictures)) var picture: String?
     @OptionGroup(title: "Input") var input: InputOptions
     @OptionGroup(title: "Output") var output: OutputOptions
     @OptionGroup(title: "Length and size") var form: FormOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingOptions
     @OptionGroup(title: "Motion and camera") var motion: MotionOptions
     @OptionGroup(title: "Running") var running: RunningOptions
+    @OptionGroup(title: "Settings") var settings: SettingsOptions
 }

@@ -3,7 +3,7 @@ import RuyiFiles
 
 extension Order {
     /// The settings that have a value, under the keys of a request: what `RequestReader` reads back into this order.
-    var members: [JSON.Member] {
+    package var members: [JSON.Member] {
         let text: (String?) -> JSON? = { $0.map(JSON.string) }
         let int: (Int?) -> JSON? = { $0.map(JSON.int) }
         let bool: (Bool?) -> JSON? = { $0.map(JSON.bool) }

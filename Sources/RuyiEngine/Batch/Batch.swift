@@ -1,0 +1,330 @@
+import Glibc
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiTensor
+
+/// Many clips with one checkpoint: all of the source is checked first, and what is finished once stays finished.
+///
+/// ```swift
+/// let batch = try Batch(BatchOrder(source: "stills", folder: "clips", defaults: order), engine: Engine())
+/// let summary = try batch.render(cancellation: Cancellation()) { print($0) }
+/// ```
+public struct Batch: Sendable {
+    private let order: BatchOrder
+    private let engine: Engine
+    private let tasks: [BatchTask]
+
+    /// Reads the source and plans every clip of the share, without reading any weight or touching the folder.
+    ///
+    /// What the source and the options say must be right, otherwise all that is wrong is thrown together; a picture
+    /// that is missing or broken only fails its own clips, when they are rendered.
+    public init(_ order: BatchOrder, engine: Engine) throws(Faults) {
+        self.order = order
+        self.engine = engine
+        var faults = order.defaults.faults(ofPart: true)
+        if order.defaults.trace != nil {
+            faults.append(Fault(.usage, "a batch records no stages", hint: "leave out --trace, or render one clip"))
+        }
+        switch Path.kind(order.folder) {
+        case .file: faults.append(Fault(.cannotCreate, "the batch's folder is a file", at: order.folder))
+        case .unreachable(let reason):
+            faults.append(Fault(.cannotCreate, "cannot reach the batch's folder: \(reason)", at: order.folder))
+        case .folder, .nothing: break
+        }
+        if order.defaults.request.model?.isEmpty == false {
+            Faults.collect(&faults) { () throws(Fault) in _ = try engine.openCheckpoint(order.defaults.request) }
+        }
+        try Faults.check(faults)
+        let source = BatchSource(
+            path: order.source, isRecursive: order.isRecursive, allowsOutside: order.allowsOutside)
+        let names = BatchNames(folder: order.folder, pattern: order.pattern, fallback: "clip")
+        let all = try names.tasks(try source.items(), defaults: order.defaults)
+        tasks = try Batch.planned(
+            all.filter { order.shard.holds($0.output) }, engine,
+            inputs: Set(all.compactMap(\.order.request.image).compactMap(Path.real)))
+    }
+
+    /// Settles every clip, and fails those whose picture or size is no good.
+    private static func planned(
+        _ tasks: [BatchTask], _ engine: Engine, inputs: Set<String>
+    ) throws(Faults) -> [BatchTask] {
+        let quiet = Engine(
+            families: engine.families, catalog: engine.catalog, exhausted: engine.exhausted, observer: { _ in })
+        let limits = MemoryLimits.read()
+        var wrong: [Fault] = []
+        var planned = tasks
+        for (index, task) in tasks.enumerated() {
+            do throws(Faults) {
+                let run = try quiet.prepare(task.order).numbered(index, of: tasks.count, engine: engine)
+                try run.checkForm()
+                try run.checkMemory(limits)
+                let paths = run.clips.flatMap { $0.output.files($0.plan.frames) }
+                if let path = paths.first(where: { Path.real($0).map(inputs.contains) == true }) {
+                    throw Faults(Fault(.usage, "the clip would replace a picture of the batch", at: path))
+                }
+                planned[index].run = .success(run)
+            } catch {
+                let faults = error.located(task.place)
+                planned[index].run = .failure(faults)
+                wrong += faults.list.filter { [.usage, .unavailable, .configuration].contains($0.kind) }
+            }
+        }
+        try BatchSource.check(wrong, "the batch")
+        return planned
+    }
+
+    /// What `render` would do: the clips that are not finished, the failures that are certain, and the number finished.
+    public func preview() throws(Faults) -> (clips: [Clip], failures: [Faults], finished: Int) {
+        do {
+            var tasks = tasks
+            let states = try states(&tasks, Journal.records(order.folder))
+            var clips: [Clip] = []
+            var failures: [Faults] = []
+            for (task, state) in zip(tasks, states) where state != .finished {
+                switch task.run {
+                case .success(let run): clips += run.clips
+                case .failure(let faults): failures.append(faults)
+                }
+            }
+            return (clips, failures, states.count { $0 == .finished })
+        } catch {
+            throw Faults(of: error)
+        }
+    }
+
+    /// Renders every clip that is not finished, with the checkpoint loaded once, and tells of each as it happens.
+    ///
+    /// Throws `.locked` when another run is at work in the folder, `.cannotCreate` before the first clip when a file
+    /// that is not the batch's stands in the way, and `.interrupted` when it is told to stop.
+    public func render(
+        cancellation: Cancellation, report: (BatchEvent) throws -> Void
+    ) throws(Faults) -> BatchSummary {
+        do {
+            try makeFolder()
+            let journal = try Journal(order.folder, shard: order.shard)
+            var tasks = tasks
+            let states = try states(&tasks, journal.records)
+            if zip(tasks, states).contains(where: { $0.order.request.model == nil && $1 != .finished }) {
+                engine.observe(.note(ModelCatalog.bundledNote))
+            }
+            var rendering = Rendering(journal: journal, cancellation: cancellation)
+            let clock = Clock()
+            for (task, state) in zip(tasks, states) {
+                try cancellation.check()
+                switch (state, task.run) {
+                case (.finished, _):
+                    rendering.summary.skipped += 1
+                    try report(.skipped(task.output))
+                case (_, .failure(let faults)): try report(rendering.failed(task, key: nil, faults))
+                case (_, .success(let run)):
+                    try report(
+                        rendering.render(task, run, replaces: state == .replaced || order.defaults.overwrite == true))
+                }
+            }
+            rendering.summary.seconds = clock.seconds
+            return rendering.summary
+        } catch {
+            throw cancellation.isCancelled ? .stopped : Faults(of: error)
+        }
+    }
+
+    private func makeFolder() throws(Fault) {
+        if mkdir(order.folder, 0o777) == 0 || errno == EEXIST { return }
+        throw Fault(.cannotCreate, "cannot create the batch's folder: \(Path.reason(errno))", at: order.folder)
+    }
+
+    // MARK: What is to be done
+
+    private enum State { case new, replaced, finished }
+
+    /// What is to be done about each clip.
+    ///
+    /// Nothing is begun while a file that is not the batch's own is in the way.
+    private func states(_ tasks: inout [BatchTask], _ records: [String: Journal.Record]) throws(Faults) -> [State] {
+        var keys = ClipKeys()
+        var faults: [Fault] = []
+        var states: [State] = []
+        for (index, task) in tasks.enumerated() {
+            guard case .success(let run) = task.run else {
+                states.append(.new)
+                continue
+            }
+            do {
+                states.append(try state(run, task, records[task.output], &keys))
+            } catch {
+                if error.kind == .cannotCreate { faults.append(error) }
+                tasks[index].run = .failure(Faults(error).located(task.place))
+                states.append(.new)
+            }
+        }
+        try BatchSource.check(faults, order.folder)
+        return states
+    }
+
+    private func state(
+        _ run: Run, _ task: BatchTask, _ record: Journal.Record?, _ keys: inout ClipKeys
+    ) throws(Fault) -> State {
+        let files = ClipFiles(paths: run.clips.flatMap { $0.output.files($0.plan.frames) })
+        var hint = "give --overwrite to replace it, or another folder with --output"
+        switch record {
+        case .start:
+            // The run that wrote it was cut off; whatever it left is this clip's.
+            return .replaced
+        case .done(let key, let bytes, let digest):
+            if !order.resumes { return .replaced }
+            let current = try keys.key(run)
+            if key == current {
+                if files.bytes != bytes { return .replaced }
+                if !order.verifies { return .finished }
+                return try files.digest() == digest ? .finished : .replaced
+            }
+            hint = "it was made with other settings or another picture; " + hint
+        case .failed, nil: break
+        }
+        if order.defaults.overwrite == true { return .replaced }
+        let isTaken: (String) -> Bool = { Path.kind($0) != .nothing && !LatentsFile.isLeftover($0) }
+        guard let path = (files.paths + run.beside).first(where: isTaken) else { return .new }
+        throw Fault(.cannotCreate, "the output exists already", at: path, hint: hint)
+    }
+}
+
+/// What a batch tells about its clips.
+public enum BatchEvent: Sendable {
+    /// A clip is finished: its files.
+    case finished([String])
+    /// A clip came to nothing, and the batch goes on.
+    case failed(Faults)
+    /// An earlier run has finished the clip of this name.
+    case skipped(String)
+}
+
+/// What a batch has done.
+public struct BatchSummary: Sendable, Equatable {
+    /// Clips that were rendered.
+    public internal(set) var finished = 0
+    /// Clips that had been finished before.
+    public internal(set) var skipped = 0
+    /// Clips that came to nothing, by the kind of what went wrong.
+    public internal(set) var failed: [Fault.Kind: Int] = [:]
+    /// Frames that were rendered.
+    public internal(set) var frames = 0
+    /// The time it took.
+    public internal(set) var seconds = 0.0
+
+    /// The summary as a JSON object on one line, in the form of the events.
+    public var json: String {
+        var failures: [String: JSON] = [:]
+        for (kind, count) in failed { failures[String(kind.rawValue)] = .int(count) }
+        let fields: [String: JSON] = [
+            "schema": 1, "event": "summary", "done": .int(finished), "skipped": .int(skipped),
+            "failed": .int(failed.values.reduce(0, +)), "failed_by_exit_code": .sorted(failures),
+            "frames": .int(frames), "seconds": .double((seconds * 1000).rounded() / 1000),
+        ]
+        return JSON.sorted(fields).text()
+    }
+}
+
+/// The state of a batch under way.
+private struct Rendering {
+    let journal: Journal
+    let cancellation: Cancellation
+    var summary = BatchSummary()
+    private var keys = ClipKeys()
+    private var loaded: (root: String, checkpoint: LoadedCheckpoint)?
+    /// The plan of the clip before, whose warnings need no repeating.
+    private var said = Plan()
+
+    init(journal: Journal, cancellation: Cancellation) {
+        self.journal = journal
+        self.cancellation = cancellation
+    }
+
+    /// Renders a clip and keeps the journal; a checkpoint that cannot be loaded and a stop end the batch.
+    mutating func render(_ task: BatchTask, _ run: Run, replaces: Bool) throws -> BatchEvent {
+        let key: String
+        do { key = try keys.key(run) } catch { return try failed(task, key: nil, Faults(error).located(task.place)) }
+        let first = run.clips.first.map { $0.output.path(0) } ?? task.output
+        if replaces { Temporaries.removeLeftovers(of: first) }
+        try journal.start(task.output, key: key)
+        let clock = Clock()
+        var isUnloadable = false
+        var files: [String] = []
+        do {
+            let made = try MadeFolders(Path.folder(first), isSequence: run.clips.contains(where: \.output.isSequence))
+            do {
+                try run.replacing(replaces).render(
+                    cancellation, after: said,
+                    load: {
+                        isUnloadable = true
+                        let loaded = try self.checkpoint(run)
+                        isUnloadable = false
+                        return loaded
+                    }, finished: { files = $0 })
+            } catch {
+                made.remove()
+                throw error
+            }
+        } catch {
+            if cancellation.isCancelled || isUnloadable { throw error }
+            return try failed(task, key: key, Faults(of: error).located(task.place))
+        }
+        said = run.clips.last?.plan ?? said
+        try journal.done(task.output, key: key, files: ClipFiles(paths: files), seconds: clock.seconds)
+        summary.finished += 1
+        summary.frames += run.clips.map(\.plan.frames).reduce(0, +)
+        return .finished(files)
+    }
+
+    /// Notes a failure.
+    mutating func failed(_ task: BatchTask, key: String?, _ faults: Faults) throws -> BatchEvent {
+        if let fault = faults.list.first { try journal.failed(task.output, key: key, fault: fault) }
+        summary.failed[faults.kind, default: 0] += 1
+        return .failed(faults)
+    }
+
+    /// The loaded checkpoint of a run, which is that of the clip before as a rule.
+    private mutating func checkpoint(_ run: Run) throws -> LoadedCheckpoint {
+        let root = run.checkpoint.folder.root
+        if let loaded, loaded.root == root { return loaded.checkpoint }
+        loaded = nil
+        let checkpoint = try run.load(cancellation)
+        loaded = (root, checkpoint)
+        return checkpoint
+    }
+}
+
+/// The folders that are made for a clip and go again when it comes to nothing.
+private struct MadeFolders {
+    private var paths: [String] = []
+
+    /// Makes a folder and those above it that are missing; a sequence of frames makes its own last one itself.
+    init(_ path: String, isSequence: Bool) throws(Fault) {
+        var missing: [String] = []
+        var path = isSequence ? Path.folder(path) : path
+        while Path.kind(path) == .nothing {
+            missing.append(path)
+            path = Path.folder(path)
+        }
+        for path in missing.reversed() {
+            guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
+                throw Fault(.cannotCreate, "cannot create the output's folder: \(Path.reason(errno))", at: path)
+            }
+            paths.append(path)
+        }
+    }
+
+    /// Takes away those that are empty.
+    func remove() { for path in paths.reversed() { rmdir(path) } }
+}
+
+extension Faults {
+    /// The same faults with the place of the source that they belong to.
+    fileprivate func located(_ place: String) -> Faults {
+        let faults = list.map { fault in
+            let inner = fault.place.flatMap { $0 == place ? nil : $0 }
+            return Fault(fault.kind, fault.what, at: inner.map { "\(place): \($0)" } ?? place, hint: fault.hint)
+        }
+        return faults.first.map { Faults($0, Array(faults.dropFirst())) } ?? self
+    }
+}

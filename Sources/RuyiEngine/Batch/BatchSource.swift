@@ -1,0 +1,225 @@
+import Glibc
+import RuyiFault
+import RuyiFiles
+
+/// The pictures of a batch: a folder of them, or a list in one of four forms.
+struct BatchSource {
+    /// Larger lists are no lists.
+    static let byteLimit = 64 << 20
+    /// The largest number of entries.
+    static let entryLimit = 100_000
+    /// How many bad lines are told of; more are only counted.
+    static let faultLimit = 20
+
+    let path: String
+    let isRecursive: Bool
+    let allowsOutside: Bool
+
+    /// Every entry; everything wrong with them is reported together.
+    func items() throws(Faults) -> [BatchItem] {
+        let items: [BatchItem]
+        switch Path.kind(path) {
+        case .folder: items = try folder()
+        case .file: items = try list()
+        case .nothing: throw Faults(Fault(.cannotOpen, "the batch's source does not exist", at: path))
+        case .unreachable(let reason):
+            throw Faults(Fault(.cannotOpen, "cannot open the batch's source: \(reason)", at: path))
+        }
+        guard !items.isEmpty else {
+            throw Faults(
+                Fault(
+                    .badData, "there is no picture in the batch's source", at: path,
+                    hint: isRecursive ? nil : "--recursive searches the folders in a folder too"))
+        }
+        return items
+    }
+
+    /// Throws when any line was bad, with no more of them than a person reads.
+    static func check(_ faults: [Fault], _ path: String) throws(Faults) {
+        guard faults.count > faultLimit else { return try Faults.check(faults) }
+        let rest = Fault(faults[0].kind, "and \(faults.count - faultLimit) more faults", at: path)
+        try Faults.check(faults.prefix(faultLimit) + [rest])
+    }
+
+    // MARK: Lists
+
+    private func list() throws(Faults) -> [BatchItem] {
+        let suffix = Path.suffix(path)
+        let text: String
+        do {
+            guard ["jsonl", "csv", "tsv", "txt"].contains(suffix) else {
+                throw Fault(
+                    .usage, "the batch's source is not a list of pictures", at: path,
+                    hint: "known are a folder, .jsonl, .csv and .tsv with a header, and .txt with a picture a line")
+            }
+            text = try FileBytes.text(path, limit: BatchSource.byteLimit)
+        } catch {
+            throw Faults(of: error)
+        }
+        let confinement = Confinement(folder: Path.folder(path), allowsOutside: allowsOutside)
+        let entries: [(place: String, members: () throws(Faults) -> [JSON.Member])]
+        switch suffix {
+        case "csv", "tsv": entries = try table(text, separator: suffix == "csv" ? "," : "\t")
+        case "jsonl": entries = try lines(text, object)
+        default: entries = try lines(text, plain)
+        }
+        var items: [BatchItem] = []
+        var faults: [Fault] = []
+        for entry in entries {
+            do {
+                items.append(try BatchItem(try entry.members(), place: entry.place, within: confinement))
+            } catch {
+                faults += error.list
+            }
+        }
+        try BatchSource.check(faults, path)
+        return items
+    }
+
+    private typealias Entries = [(place: String, members: () throws(Faults) -> [JSON.Member])]
+
+    /// The lines of a text that hold anything, to be read by `read`.
+    private func lines(
+        _ text: String, _ read: @escaping (Substring, String) throws(Faults) -> [JSON.Member]
+    ) throws(Faults) -> Entries {
+        var entries: Entries = []
+        // By bytes: a carriage return and a line feed are one character.
+        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        for (index, line) in lines.enumerated() {
+            let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
+            guard !line.allSatisfy({ $0 == 0x20 || $0 == 0x09 }) else { continue }
+            let place = "\(path):\(index + 1)"
+            try checkCount(entries.count)
+            entries.append((place, { () throws(Faults) in try read(Substring(line), place) }))
+        }
+        return entries
+    }
+
+    private func checkCount(_ count: Int) throws(Faults) {
+        if count >= BatchSource.entryLimit {
+            throw Faults(Fault(.badData, "the list has more than \(BatchSource.entryLimit) entries", at: path))
+        }
+    }
+
+    /// A line that is a JSON object.
+    private func object(_ line: Substring, _ place: String) throws(Faults) -> [JSON.Member] {
+        do {
+            let json = try JSON.parse(Array(line.utf8), file: place, depth: 8)
+            guard let members = json.members else {
+                throw Fault(.badData, "a line must be an object of keys and values", at: place)
+            }
+            return members
+        } catch {
+            throw Faults(of: error)
+        }
+    }
+
+    /// A line with a picture, and after a tab its prompt.
+    private func plain(_ line: Substring, _ place: String) throws(Faults) -> [JSON.Member] {
+        let parts = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false)
+        let image = JSON.Member("image", .string(String(parts[0])))
+        guard parts.count > 1, !parts[1].isEmpty else { return [image] }
+        return [image, JSON.Member("prompt", .string(String(parts[1])))]
+    }
+
+    /// The rows of a table under the keys of its first one.
+    private func table(_ text: String, separator: Unicode.Scalar) throws(Faults) -> Entries {
+        let table: Table
+        do { table = try Table(text, separator: separator, file: path) } catch { throw Faults(error) }
+        guard let header = table.rows.first else { return [] }
+        try Faults.check(
+            header.cells.enumerated().compactMap { index, key in
+                if key.isEmpty { return Fault(.badData, "column \(index + 1) has no key", at: "\(path):1") }
+                guard header.cells[..<index].contains(key) else { return nil }
+                return Fault(.badData, "two columns have the key '\(key.prefix(80))'", at: "\(path):1")
+            })
+        try checkCount(table.rows.count - 1)
+        return table.rows.dropFirst().map { row in
+            let place = "\(path):\(row.line)"
+            return (
+                place,
+                { () throws(Faults) in
+                    guard row.cells.count == header.cells.count else {
+                        throw Faults(
+                            Fault(
+                                .badData, "the row has \(row.cells.count) cells, and the header \(header.cells.count)",
+                                at: place))
+                    }
+                    var members: [JSON.Member] = []
+                    for (key, cell) in zip(header.cells, row.cells) where !cell.isEmpty {
+                        let isOwn = ["id", "output"].contains(key)
+                        members.append(
+                            isOwn
+                                ? JSON.Member(key, .string(cell))
+                                : try RequestReader.member(key, text: cell, file: place))
+                    }
+                    return members
+                }
+            )
+        }
+    }
+
+    // MARK: Folders
+
+    private static let pictureSuffixes: Set<String> = ["png", "jpg", "jpeg"]
+
+    /// The pictures of a folder in the order of their names' bytes, each with the prompt in a text file beside it.
+    private func folder() throws(Faults) -> [BatchItem] {
+        var faults: [Fault] = []
+        var found: [String] = []
+        var waiting = [""]
+        while let inner = waiting.popLast() {
+            let folder = inner.isEmpty ? path : Path.resolve(inner, in: path)
+            guard let names = Path.names(in: folder) else {
+                faults.append(Fault(.cannotOpen, "cannot list the folder: \(Path.reason(errno))", at: folder))
+                continue
+            }
+            for name in names where name.first != UInt8(ascii: ".") {
+                guard let name = String(validating: name, as: UTF8.self) else {
+                    let shown = Path.resolve(String(decoding: name, as: UTF8.self), in: folder)
+                    faults.append(Fault(.badData, "the name is not UTF-8", at: shown, hint: "rename it"))
+                    continue
+                }
+                let relative = inner.isEmpty ? name : inner + "/" + name
+                if BatchSource.pictureSuffixes.contains(Path.suffix(name)) {
+                    if Path.kind(Path.resolve(relative, in: path)) != .folder { found.append(relative) }
+                } else if isRecursive, Path.isPlainFolder(Path.resolve(relative, in: path)) {
+                    waiting.append(relative)
+                }
+            }
+            do { try checkCount(found.count) } catch { faults += error.list }
+            if !faults.isEmpty, found.count > BatchSource.entryLimit { break }
+        }
+        found.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        let confinement = Confinement(folder: path, allowsOutside: allowsOutside)
+        var items: [BatchItem] = []
+        for relative in found {
+            let image = Path.resolve(relative, in: path)
+            if let fault = confinement.fault(relative, key: "image", place: image) {
+                faults.append(fault)
+                continue
+            }
+            let stem = relative.dropLast(Path.suffix(relative).utf8.count + 1)
+            var item = BatchItem(place: image, name: String(stem))
+            item.order.request.image = image
+            do {
+                item.order.request.prompt = try prompt(
+                    Path.resolve(stem + ".txt", in: path), confinement, "\(stem).txt")
+            } catch {
+                faults.append(error)
+            }
+            items.append(item)
+        }
+        try BatchSource.check(faults, path)
+        return items
+    }
+
+    /// The prompt in a text file, if there is one.
+    private func prompt(_ file: String, _ confinement: Confinement, _ relative: String) throws(Fault) -> String? {
+        guard Path.kind(file) == .file else { return nil }
+        if let fault = confinement.fault(relative, key: "prompt", place: file) { throw fault }
+        let text = try FileBytes.text(file, limit: 64 << 10)
+        let words = text.drop(while: \.isWhitespace)
+        return String(words.reversed().drop(while: \.isWhitespace).reversed())
+    }
+}

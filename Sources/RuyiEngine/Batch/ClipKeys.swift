@@ -1,0 +1,49 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+
+/// Tells whether a finished clip is what would be rendered now: a digest of everything that its frames depend on.
+struct ClipKeys {
+    /// Digests of checkpoints, by their folders.
+    private var models: [String: String] = [:]
+
+    /// The key of a run's only clip.
+    ///
+    /// It covers the pictures' and the noise's bytes, the checkpoint, the settings and what they were settled to, and
+    /// no path.
+    mutating func key(_ run: Run) throws(Fault) -> String {
+        let left: Set<String> = [
+            "model", "image", "end_image", "noise", "output", "overwrite", "keep_latents", "trace", "threads",
+            "quiet", "progress", "dry_run",
+        ]
+        var fields = run.order.members.filter { !left.contains($0.key) }
+        for (key, path) in [
+            ("image", run.order.request.image), ("end_image", run.order.request.endImage),
+            ("noise", run.order.request.noise),
+        ] {
+            guard let path else { continue }
+            fields.append(JSON.Member(key, .string(try SHA256.file(path))))
+        }
+        fields.append(JSON.Member("model", .string(try model(run.checkpoint.folder))))
+        for clip in run.clips {
+            let plan = clip.plan
+            fields += [
+                JSON.Member(
+                    "settled", .array([.int(plan.width), .int(plan.height), .int(plan.frames), .int(plan.fps)])),
+                JSON.Member("sampling", .array([.int(plan.steps), .string(plan.scheduler), .double(plan.guidance)])),
+                JSON.Member("suffix", .string(Path.suffix(clip.output.text))),
+            ]
+            fields += plan.settings.map { JSON.Member("settled_" + $0.key.rawValue, .string($0.value)) }
+        }
+        fields.sort { $0.key < $1.key }
+        return SHA256.hex(Array(JSON.object(fields).text().utf8))
+    }
+
+    /// The digest of a checkpoint, made once.
+    private mutating func model(_ folder: ModelFolder) throws(Fault) -> String {
+        if let known = models[folder.root] { return known }
+        let digest = try folder.digest()
+        models[folder.root] = digest
+        return digest
+    }
+}

@@ -1,0 +1,103 @@
+import Glibc
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiMedia
+
+/// A clip's plan with what it takes and whether there is that much.
+public struct PlanReport: Sendable {
+    /// The clip.
+    public let clip: Clip
+    /// Why the clip cannot be rendered, with the changes that would help.
+    public let refusal: Fault?
+    /// About how many bytes the clip's files will have.
+    public let diskBytes: Int
+    private let order: Order
+    private let bound: MemoryLimits.Bound?
+    private let freeBytes: Int?
+
+    init(_ clip: Clip, of run: Run, limits: MemoryLimits) {
+        self.clip = clip
+        order = run.order
+        refusal = run.refusal(clip, limits)
+        bound = limits.anonymous
+        diskBytes = PlanReport.diskBytes(clip, run.order.encoding)
+        freeBytes = PlanReport.freeBytes(Path.folder(clip.output.path(0)))
+    }
+
+    /// The plan as a JSON object on one line: what a dry run prints, and what was asked for, disk, limit and fit.
+    public var json: String {
+        let sizes: Set<String> = ["width", "height", "resolution", "base_resolution", "frames", "seconds"]
+        let asked = order.members.filter { sizes.contains($0.key) }.map { ($0.key, $0.value) }
+        var fields = Dictionary((clip.description.members ?? []).map { ($0.key, $0.value) }) { first, _ in first }
+        fields["asked"] = .sorted(Dictionary(asked) { first, _ in first })
+        fields["disk_bytes"] = .int(diskBytes)
+        fields["disk_free_bytes"] = freeBytes.map(JSON.int) ?? .null
+        fields["memory_limit_bytes"] = bound.map { .int($0.bytes) } ?? .null
+        fields["fits"] = .bool(refusal == nil)
+        return JSON.sorted(fields).text()
+    }
+
+    /// The plan for people: names and values.
+    public var rows: [(name: String, value: String)] {
+        let plan = clip.plan
+        let model = clip.request.model ?? ModelCatalog.bundled
+        var rows = [("output", clip.output.text), ("model", "\(model) (\(plan.family))")]
+        if let picture = clip.picture { rows.append(("picture", "\(picture.width)x\(picture.height)")) }
+        rows += [
+            ("size", "\(plan.width)x\(plan.height)"),
+            (
+                "length",
+                "\(plan.frames) frames, \(Double(Int((clip.seconds * 100).rounded())) / 100) s at \(plan.fps) fps"
+            ),
+            ("sampling", "\(plan.steps) steps \(plan.scheduler), guidance \(plan.guidance), seed \(plan.seed)"),
+        ]
+        rows += plan.settings.sorted { $0.key.rawValue < $1.key.rawValue }.map { ($0.key.rawValue, $0.value) }
+        let available = bound.map { "; the \($0.name) leaves \(Bytes.text(max(0, $0.bytes)))" } ?? ""
+        let free = freeBytes.map { "; \(Bytes.text($0)) are free" } ?? ""
+        rows += [
+            ("tokens", "\(plan.tokens)"),
+            ("memory", "\(Bytes.text(clip.memory.anonymous))\(available)"),
+            ("weights", "\(Bytes.text(clip.memory.weights)), mapped from the files"),
+            ("disk", "about \(Bytes.text(diskBytes))\(free)"),
+        ]
+        return rows + plan.notes.map { ("note", $0) } + plan.warnings.map { ("warning", $0) }
+    }
+
+    /// The size of the clip's files: a rule of thumb for video of natural scenes, an upper bound for pictures.
+    private static func diskBytes(_ clip: Clip, _ encoding: Encoding) -> Int {
+        let pixels = clip.plan.width * clip.plan.height * clip.plan.frames
+        guard case .video(let path) = clip.output, let options = try? VideoForm(path, encoding).options else {
+            return pixels * 3 + clip.plan.frames * 1024
+        }
+        let bits: Double
+        switch options.codec {
+        case .h264, .hevc, .vp9, .av1:
+            // 0.3 bits a pixel as a rule, twice as many for each six less, never more than the frames have.
+            let crf = options.usedCRF ?? options.codec.defaultCRF
+            bits = min(12, 0.3 * exp2(Double(options.codec.defaultCRF - crf) / 6))
+        case .prores: bits = options.storedFormat == .yuv444p10 ? 6 : 4
+        case .ffv1: bits = 12
+        case .gif: bits = 8
+        case .webp: bits = 2
+        }
+        return Int(Double(pixels) * bits / 8) + 4096
+    }
+
+    /// The bytes that are free in a folder, or in the nearest one above it that exists.
+    private static func freeBytes(_ folder: String) -> Int? {
+        var folder = folder
+        while Path.kind(folder) == .nothing, folder != ".", folder != "/" { folder = Path.folder(folder) }
+        var status = statvfs()
+        guard statvfs(folder, &status) == 0 else { return nil }
+        return Int(status.f_bavail) * Int(status.f_frsize)
+    }
+}
+
+extension Run {
+    /// What each clip takes, measured against what there is now.
+    public func reports() -> [PlanReport] {
+        let limits = MemoryLimits.read()
+        return clips.map { PlanReport($0, of: self, limits: limits) }
+    }
+}

@@ -1,0 +1,82 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiMedia
+
+/// The settings of a run in layers: presets, configuration files, environment, a clip that is made again, request
+/// file, command line.
+///
+/// A layer wins over those below it. What no layer says is left to the checkpoint and its family, which
+/// `Engine.prepare` knows.
+public struct Settings: Sendable {
+    /// What one source says.
+    public struct Layer: Sendable {
+        /// The source in words.
+        public let source: String
+        /// What it says.
+        public let order: Order
+    }
+
+    /// The layers, the weakest first.
+    public let layers: [Layer]
+
+    /// Everything that the layers say.
+    public var order: Order { Settings.merged(layers) }
+
+    /// What the sources below the strongest one say.
+    public var lower: Order { Settings.merged(layers.dropLast()) }
+
+    static func merged(_ layers: [Layer]) -> Order { layers.reduce(Order()) { $1.order.over($0) } }
+
+    /// Every setting with its value as JSON and its source, a line each.
+    ///
+    /// Settings that depend on the checkpoint and that nobody gave are null.
+    public var report: [String] {
+        let given = Dictionary(order.members.map { ($0.key, $0.value) }) { first, _ in first }
+        let builtIn = Dictionary(builtIn.members.map { ($0.key, $0.value) }) { first, _ in first }
+        let families = Registry.families.reduce(into: Set<RequestKey>([.model, .noise])) { $0.formUnion($1.keys) }
+        let keys = RequestReader.keys.filter { key in
+            RequestKey(rawValue: key).map(families.contains) ?? (key != "size") || given[key] != nil
+        }
+        let open: Set<String> = [
+            "family", "model", "image", "end_image", "noise", "codec", "crf", "pixel_format", "trace",
+        ]
+        let rows = keys.map { key -> (key: String, value: String, source: String) in
+            if let value = given[key] { return (key, value.text(), source(of: key)) }
+            if let value = builtIn[key] { return (key, value.text(), "built in") }
+            return (key, "null", open.contains(key) ? "not given" : "left to the model")
+        }
+        let widths = (rows.map(\.key.count).max() ?? 0, rows.map(\.value.count).max() ?? 0)
+        func padded(_ text: String, _ width: Int) -> String {
+            text + String(repeating: " ", count: max(0, width - text.count))
+        }
+        return rows.map { "\(padded($0.key, widths.0))  \(padded($0.value, min(widths.1, 40)))  \($0.source)" }
+    }
+
+    /// The source of a setting that has a value: the strongest layer that gives it.
+    private func source(of key: String) -> String {
+        layers.last { $0.order.members.contains { $0.key == key } }?.source ?? "built in"
+    }
+
+    /// What the program does by itself, whatever the model, with an output of the form that is asked for.
+    private var builtIn: Order {
+        let given = order
+        var order = Order()
+        order.request.model = ModelCatalog.bundled
+        order.seeds = [42]
+        order.output = "{name}-{seed}.mp4"
+        order.overwrite = false
+        if let options = try? VideoForm(given.output ?? "clip.mp4", given.encoding).options {
+            order.codec = options.codec.rawValue
+            order.crf = options.usedCRF
+            order.pixelFormat = options.storedFormat.rawValue
+        }
+        order.metadata = true
+        order.keepLatents = false
+        order.threads = ThreadCount.standard()
+        order.quiet = false
+        order.progress = .auto
+        order.dryRun = false
+        return order
+    }
+}

@@ -1,0 +1,59 @@
+import Foundation
+import RuyiMedia
+import RuyiPicture
+import Testing
+
+@Suite("Documentation")
+struct DocumentationTests {
+    /// The shell commands of a page, one text for each block of them.
+    static func blocks(_ page: String) throws -> [String] {
+        let text = try String(
+            contentsOf: Executable.root.appendingPathComponent("Documentation/\(page)"), encoding: .utf8)
+        let parts = text.components(separatedBy: "```")
+        return parts.enumerated().filter { !$0.offset.isMultiple(of: 2) && $0.element.hasPrefix("sh\n") }
+            .map { String($0.element.dropFirst(3)) }
+    }
+
+    @Test("every command of the page about batches works as it stands there")
+    func batch() throws {
+        let scratch = try Scratch()
+        try scratch.folder("stills")
+        try scratch.folder("bin")
+        for (index, name) in ["harbour.png", "market.png"].enumerated() {
+            try PictureWriter.write(
+                Picture(width: 24, height: 16, pixels: [UInt8](repeating: UInt8(80 * index), count: 24 * 16 * 3)),
+                to: scratch("stills/" + name))
+        }
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch("Ruyi-Mini-7B"), withDestinationPath: Golden(name: "i2v-bucket")("model"))
+        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
+        // Runs the tasks of an array one after the other.
+        try scratch.write(
+            """
+            #!/bin/bash
+            count=$(sed -n 's/^#SBATCH --array=1-//p' "$1")
+            for task in $(seq "$count"); do
+                SLURM_ARRAY_TASK_ID=$task SLURM_ARRAY_TASK_COUNT=$count bash "$1" || exit
+            done
+            """, to: "bin/sbatch")
+        chmod(scratch("bin/sbatch"), 0o755)
+        let blocks = try DocumentationTests.blocks("Batch.md")
+        #expect(blocks.count == 10)
+        for block in blocks {
+            // Small clips: the environment is weaker than what the page says.
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
+                environment: ["RUYI_SIZE": "48x32", "RUYI_FRAMES": "8", "RUYI_STEPS": "1"]
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+        let clips = ["clips/harbour-42.mp4", "clips/market-42.mp4"]
+        let seeds = ["harbour", "market"].flatMap { name in (1...3).map { "seeds/\(name)-\($0).mp4" } }
+        let shots = ["harbour-1.mp4", "harbour-2.mp4", "market-slow-42.mp4", "fast/market-fast.mov"].map {
+            "shots/" + $0
+        }
+        let rest = ["frames/market/00007.png", "farm/market-42.mp4", "array/harbour-42.mp4", "night/market-42.mp4"]
+        for file in clips + seeds + shots + rest { #expect(scratch.files.contains(file), "\(file)") }
+        #expect(!scratch.files.contains("table"))
+    }
+}

@@ -1,0 +1,88 @@
+import Foundation
+import RuyiEngine
+import RuyiFiles
+import Testing
+
+@Suite("Plans")
+struct PlanTests {
+    let golden = Golden(name: "i2v-bucket")
+    let scratch: Scratch
+
+    init() throws { scratch = try Scratch() }
+
+    func plan(_ arguments: [String]) throws -> Outcome {
+        try Executable.run(
+            ["plan", golden("start.png"), "-m", golden("model"), "--no-config"] + arguments, in: scratch.path)
+    }
+
+    @Test("a plan for people names sizes, length, steps, memory and disk, and why they differ from what was asked")
+    func people() throws {
+        let outcome = try plan(["--size", "50x33", "--frames", "12", "--steps", "3", "--seed", "4,5"])
+        #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
+        for line in [
+            "size       48x32", "length     8 frames, 0.33 s at 24 fps",
+            "sampling   3 steps DDIM, guidance 7.0, seed 4",
+            "note       size 50x33 -> 48x32", "note       frames 12 -> 8", "output     start-5.mp4",
+        ] {
+            #expect(outcome.output.contains(line), "\(line)\n\(outcome.output)")
+        }
+        for name in ["picture", "tokens", "memory", "weights", "disk", "camera", "motion", "precision", "model"] {
+            #expect(outcome.lines.contains { $0.hasPrefix(name + " ") }, "\(name)")
+        }
+        #expect(scratch.files.isEmpty)
+    }
+
+    @Test("a plan as JSON holds what a dry run prints, what was asked for, and what there is")
+    func json() throws {
+        let options = ["--size", "360p", "--frames", "12", "--steps", "3"]
+        let outcome = try plan(options + ["--json"])
+        #expect(outcome.code == 0 && outcome.lines.count == 1, "\(outcome.errors)")
+        let report = try JSONObject(parsing: Array(outcome.output.utf8), file: "plan")
+        let dry = try Executable.run(
+            [golden("start.png"), "-m", golden("model"), "--no-config", "--dry-run"] + options, in: scratch.path)
+        let expected = try JSONObject(parsing: Array(dry.output.utf8), file: "plan")
+        for member in expected.members { #expect(report.json[member.key] == member.value, "\(member.key)") }
+        #expect(try report.object("asked").keys == ["frames", "resolution"])
+        #expect(try report.object("asked").int("frames") == 12 && report.int("frames") == 8)
+        #expect(try report.bool("fits") && report.int("disk_bytes") > 0 && report.int("memory_limit_bytes") > 0)
+        #expect(try report.int("disk_free_bytes") > 0)
+        #expect(report.keys == report.keys.sorted())
+        let frames = try plan(options + ["--json", "-o", "f/%d.png"])
+        let pictures = try JSONObject(parsing: Array(frames.output.utf8), file: "plan")
+        #expect(
+            try pictures.int("disk_bytes") >= 3 * pictures.int("width") * pictures.int("height")
+                * pictures.int("frames"))
+    }
+
+    @Test("what cannot fit is refused with changes that do fit, the one that keeps most first")
+    func refusal() throws {
+        func limited(_ options: String) throws -> Outcome {
+            try Executable.shell(
+                "ulimit -v 1500000; exec \"$RUYI\" plan \(golden("start.png")) -m \(golden("model")) --no-config \(options)",
+                in: scratch.path)
+        }
+        let refused = try limited("--size 1024x1024 --frames 120")
+        #expect(refused.code == 71 && refused.output.contains("1024x1024"), "\(refused.errors)")
+        let hint = try #require(refused.errors.components(separatedBy: "would fit: ").last)
+        let changes = hint.split(separator: ";").map { change in
+            change.split(separator: " ").prefix(2).map(String.init)
+        }
+        #expect(changes.map { $0[0] }.sorted() == ["--frames", "--size"])
+        for change in changes {
+            let other = change[0] == "--frames" ? "--size 1024x1024" : "--frames 120"
+            let fitting = try limited(other + " " + change.joined(separator: " "))
+            #expect(fitting.code == 0, "\(change): \(fitting.errors)")
+        }
+        let frames = try #require(changes.first { $0[0] == "--frames" }.flatMap { Int($0[1]) })
+        #expect(try limited("--size 1024x1024 --frames \(frames + 8)").code == 71)
+    }
+
+    @Test("what is wrong with an order is wrong with its plan")
+    func refuses() throws {
+        #expect(try plan(["--frames", "0"]).code == 64)
+        #expect(try Executable.run(["plan", "nowhere.png", "-m", golden("model")]).code == 66)
+        #expect(try Executable.run(["plan", "--jsn"]).errors.contains("--json"))
+        let help = try Executable.run(["plan", "--help"])
+        #expect(help.output.contains("--json") && help.output.contains("LENGTH AND SIZE:"))
+    }
+}

@@ -1,0 +1,298 @@
+import Foundation
+import RuyiEngine
+import RuyiFiles
+import Testing
+
+/// One setting with a value for each source, as JSON and as the text of an environment variable.
+struct SettingCase: Sendable, CustomTestStringConvertible {
+    let key: String
+    /// Values of preset, configuration file, environment, request file and command line.
+    let values: [String]
+
+    init(_ key: String, _ values: String...) {
+        self.key = key
+        self.values = values
+    }
+
+    var testDescription: String { key }
+}
+
+/// A configuration that must be refused, and the words that the message must hold.
+struct BadConfiguration: Sendable, CustomTestStringConvertible {
+    let text: String
+    let words: [String]
+
+    init(_ text: String, _ words: String...) {
+        self.text = text
+        self.words = words
+    }
+
+    var testDescription: String { String(text.prefix(60)) }
+}
+
+@Suite("Settings")
+struct SettingsTests {
+    let scratch: Scratch
+
+    init() throws { scratch = try Scratch() }
+
+    static let cases: [SettingCase] = [
+        SettingCase("family", "\"a\"", "\"b\"", "\"c\"", "\"d\"", "\"e\""),
+        SettingCase("model", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("image", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("end_image", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("prompt", "\"a\"", "\"42\"", "\"true\"", "\"null\"", "\"[1]\""),
+        SettingCase("negative_prompt", "\"a\"", "\"b\"", "\"c, d\"", "\"d\"", "\"e\""),
+        SettingCase("resolution", "360", "480", "540", "720", "360"),
+        SettingCase("base_resolution", "384", "400", "416", "432", "448"),
+        SettingCase("size", "\"16x16\"", "\"32x32\"", "\"360p\"", "\"64x64\"", "\"480p\""),
+        SettingCase("frames", "8", "16", "24", "32", "40"), SettingCase("seconds", "1", "2.5", "3", "4", "5"),
+        SettingCase("fps", "10", "11", "12", "13", "14"), SettingCase("steps", "1", "2", "3", "4", "5"),
+        SettingCase("scheduler", "\"DDIM\"", "\"Euler\"", "\"Euler A\"", "\"DPM++\"", "\"PNDM\""),
+        SettingCase("guidance", "1", "2.5", "3", "4", "5"), SettingCase("seed", "1", "[2, 3]", "4,5", "6", "[7, 8]"),
+        SettingCase("noise", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("camera", "\"auto\"", "\"left\"", "\"right\"", "\"up\"", "\"down\""),
+        SettingCase("motion", "1", "2", "3", "\"4\"", "\"auto\""),
+        SettingCase("precision", "\"float32\"", "\"int8\"", "\"float32\"", "\"int8\"", "\"float32\""),
+        SettingCase("output", "\"a.mp4\"", "\"/b.mp4\"", "\"c.mp4\"", "\"/d.mp4\"", "\"e.mp4\""),
+        SettingCase("overwrite", "true", "false", "true", "false", "true"),
+        SettingCase("crf", "1", "2", "3", "4", "5"),
+        SettingCase("codec", "\"h264\"", "\"hevc\"", "\"prores\"", "\"ffv1\"", "\"av1\""),
+        SettingCase("pixel_format", "\"yuv420p\"", "\"rgb\"", "\"yuv444p10\"", "\"yuv422p\"", "\"palette\""),
+        SettingCase("metadata", "true", "false", "true", "false", "true"),
+        SettingCase("keep_latents", "true", "false", "true", "false", "true"),
+        SettingCase("trace", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("threads", "1", "2", "3", "4", "5"), SettingCase("quiet", "true", "false", "true", "false", "true"),
+        SettingCase("progress", "\"bar\"", "\"plain\"", "\"json\"", "\"none\"", "\"auto\""),
+        SettingCase("dry_run", "true", "false", "true", "false", "true"),
+    ]
+
+    /// The text of an environment variable for a JSON value.
+    private static func text(_ value: String) -> String {
+        value.hasPrefix("\"") ? String(value.dropFirst().dropLast()) : value
+    }
+
+    private static func order(_ key: String, _ value: String) throws -> Order {
+        let json = value.contains(",") && !value.hasPrefix("[") && !value.hasPrefix("\"") ? "[\(value)]" : value
+        return try RequestReader.parse(Array("{\"\(key)\": \(json)}".utf8), file: "request.json")
+    }
+
+    /// One of them is a value of any setting.
+    private static let probes = [
+        "1", "\"x\"", "true", "\"360p\"", "\"auto\"", "[1]", "\"bar\"", "\"float32\"", "360", "\"ffv1\"", "\"rgb\"",
+    ]
+
+    @Test("every setting is in the table, and is written as it is read")
+    func complete() throws {
+        let known = RequestReader.keys.filter { key in
+            SettingsTests.probes.contains { (try? SettingsTests.order(key, $0))?.members.isEmpty == false }
+        }
+        #expect(Set(known).subtracting(SettingsTests.cases.map(\.key)).subtracting(["width", "height"]) == [])
+        for item in SettingsTests.cases {
+            for value in item.values {
+                let order = try SettingsTests.order(item.key, value)
+                let written = JSON.object(order.members).text()
+                #expect(try RequestReader.parse(Array(written.utf8), file: "request.json") == order, "\(written)")
+                #expect(order != Order(), "\(item.key) \(value)")
+            }
+        }
+    }
+
+    @Test(
+        "of any set of sources the strongest wins: command line, request, environment, configuration, preset",
+        arguments: cases)
+    func precedence(_ item: SettingCase) throws {
+        for subset in 1..<32 {
+            let has = (0..<5).map { subset >> $0 & 1 == 1 }
+            var reader = SettingsReader()
+            let variables: [String: String] =
+                has[2] ? ["RUYI_" + item.key.uppercased(): SettingsTests.text(item.values[2])] : [:]
+            reader.variable = { variables[$0] }
+            var members = ["\"presets\": {\"mine\": {\"\(item.key)\": \(item.values[0])}}"]
+            if has[1] { members.append("\"\(item.key)\": \(item.values[1])") }
+            reader.config = try scratch.write("{\(members.joined(separator: ", "))}", to: "config.json")
+            if has[0] { reader.presets = ["mine"] }
+            if has[3] {
+                reader.request = try scratch.write("{\"\(item.key)\": \(item.values[3])}", to: "request.json")
+            }
+            if has[4] { reader.commandLine = try SettingsTests.order(item.key, item.values[4]) }
+            let settings = try reader.read()
+            let strongest = try #require(has.lastIndex(of: true))
+            var expected = try SettingsTests.order(item.key, item.values[strongest])
+            // Paths of files are relative to them.
+            if item.key == "output", strongest == 0 { expected.output = scratch("a.mp4") }
+            #expect(settings.order == expected, "\(item.key) \(has)")
+            let sources = ["preset mine", scratch("config.json"), "RUYI_", scratch("request.json"), "command line"]
+            for member in expected.members {
+                let line = settings.report.first { $0.hasPrefix(member.key + " ") }
+                #expect(line?.contains("  " + sources[strongest]) == true, "\(line ?? member.key)")
+                #expect(line?.contains(member.value.text()) == true)
+            }
+        }
+    }
+
+    @Test("a clip that is made again wins over the environment and files, not over the request or the command line")
+    func clip() throws {
+        let settings =
+            "{\"steps\": 3, \"fps\": 13, \"frames\": 8, \"seed\": 5, \"codec\": \"prores\", \"image\": \"a.png\"}"
+        var reader = SettingsReader()
+        reader.from = try scratch.write("{\"schema\": 1, \"request\": \(settings)}", to: "clip.gif.json")
+        reader.variable = { ["RUYI_STEPS": "1", "RUYI_FPS": "1", "RUYI_SECONDS": "1", "RUYI_GUIDANCE": "2"][$0] }
+        reader.request = try scratch.write("{\"fps\": 14}", to: "r.json")
+        #expect(throws: Faults.self) { try reader.read() }
+        reader.takesPicture = false
+        reader.commandLine.seeds = [6]
+        let read = try reader.read()
+        let order = read.order
+        #expect(order.request.steps == 3 && order.request.frames == 8 && order.request.seconds == nil)
+        #expect(order.request.fps == 14 && order.seeds == [6] && order.request.guidance == 2)
+        // Compression goes along where the output can have it.
+        #expect(order.codec == nil && order.request.image == nil)
+        reader.config = try scratch.write("{\"output\": \"{name}.mov\"}", to: "c.json")
+        #expect(try reader.read().order.codec == "prores")
+        #expect(read.report.contains { $0.hasPrefix("steps ") && $0.hasSuffix(scratch("clip.gif.json")) })
+    }
+
+    @Test("settings that exclude one another count as one across sources")
+    func groups() throws {
+        var reader = SettingsReader()
+        reader.variable = { ["RUYI_SECONDS": "2", "RUYI_RESOLUTION": "360p"][$0] }
+        reader.config = try scratch.write("{\"frames\": 8, \"width\": 48, \"height\": 32, \"fps\": 12}", to: "c.json")
+        let order = try reader.read().order
+        #expect(order.request.seconds == 2 && order.request.frames == nil && order.request.fps == 12)
+        #expect(order.request.resolution == 360 && order.request.width == nil)
+    }
+
+    @Test("the folder's configuration wins over the user's, and a named one takes the place of both")
+    func places() throws {
+        try scratch.folder("home/ruyi")
+        try scratch.folder("elsewhere")
+        try scratch.write("{\"steps\": 11, \"fps\": 11, \"model\": \"m\"}", to: "home/ruyi/config.json")
+        try scratch.write("{\"steps\": 12}", to: "ruyi.json")
+        try scratch.write("{\"steps\": 13}", to: "other.json")
+        func report(_ arguments: [String], _ environment: [String: String]) throws -> [String: String] {
+            let outcome = try Executable.run(
+                ["x.png", "--print-config"] + arguments, in: scratch.path, environment: environment)
+            #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
+            return Dictionary(
+                uniqueKeysWithValues: outcome.lines.map { line in
+                    let words = line.split(separator: " ", maxSplits: 1).map(String.init)
+                    return (words[0], words[1].trimmingCharacters(in: .whitespaces))
+                })
+        }
+        let home = ["XDG_CONFIG_HOME": scratch("home")]
+        let both = try report([], home)
+        #expect(both["steps"]?.hasPrefix("12 ") == true && both["steps"]?.hasSuffix("  ruyi.json") == true)
+        #expect(both["fps"]?.hasSuffix(scratch("home/ruyi/config.json")) == true)
+        #expect(both["model"]?.contains("\"\(scratch("home/ruyi/m"))\"") == true)
+        #expect(both["image"]?.contains("\"x.png\"") == true && both["image"]?.hasSuffix("command line") == true)
+        #expect(
+            both["guidance"]?.hasSuffix("left to the model") == true
+                && both["crf"]?.hasPrefix("17 ") == true)
+        #expect(both["seed"]?.hasPrefix("42 ") == true && both["seed"]?.hasSuffix("built in") == true)
+        let other = try report(["--config", "other.json"], home)
+        #expect(other["steps"]?.hasPrefix("13 ") == true && other["fps"]?.hasPrefix("null") == true)
+        let none = try report(["--no-config", "--no-overwrite"], home)
+        #expect(none["steps"]?.hasPrefix("null") == true && none["overwrite"]?.hasPrefix("false") == true)
+        let environment = try report(["--steps", "15"], home.merging(["RUYI_STEPS": "14", "RUYI_FPS": "9"]) { $1 })
+        #expect(environment["steps"]?.hasPrefix("15 ") == true && environment["fps"]?.hasPrefix("9 ") == true)
+        // Relative places are none, and a home without the folder is no fault.
+        #expect(try report([], ["XDG_CONFIG_HOME": "home"])["fps"]?.hasPrefix("null") == true)
+        #expect(try report([], ["XDG_CONFIG_HOME": "/dev/null"])["steps"]?.hasPrefix("12 ") == true)
+    }
+
+    @Test("presets apply in order, the command line's instead of the environment's instead of the file's")
+    func presets() throws {
+        let file = try scratch.write(
+            "{\"preset\": \"draft\", \"presets\": {\"mine\": {\"steps\": 7, \"fps\": 9}, \"smoke\": {\"steps\": 3}}}",
+            to: "c.json")
+        func order(_ presets: [String], _ variables: [String: String] = [:]) throws -> Order {
+            var reader = SettingsReader()
+            reader.config = file
+            reader.presets = presets
+            reader.variable = { variables[$0] }
+            return try reader.read().order
+        }
+        #expect(try order([]).request.steps == 15 && order([]).request.baseResolution == 384)
+        #expect(try order(["mine"]).request.steps == 7 && order(["mine"]).request.baseResolution == nil)
+        #expect(try order(["mine", "draft"]).request.steps == 15 && order(["mine", "draft"]).request.fps == 9)
+        #expect(try order(["smoke"]).request.steps == 3)
+        #expect(try order([], ["RUYI_PRESET": "draft,mine"]).request.steps == 7)
+        #expect(try order(["standard"], ["RUYI_PRESET": "mine"]) == Order())
+        var plain = SettingsReader()
+        plain.findsConfig = false
+        plain.variable = { _ in nil }
+        plain.presets = ["smoke"]
+        let smoke = try plain.read().order
+        #expect(smoke.request.resolution == 360 && smoke.request.frames == 8 && smoke.request.steps == 4)
+        #expect(smoke.seeds == [42])
+        plain.presets = ["archive"]
+        #expect(try plain.read().order.output == "{name}-{seed}.mkv")
+        #expect(try plain.read().order.crf == 1)
+    }
+
+    static let bad: [BadConfiguration] = [
+        BadConfiguration("{\"steps\": 5", "line 1"), BadConfiguration("{\n\"steps\": 5,\n}", "line 3"),
+        BadConfiguration("[]", "an object"), BadConfiguration("{\"stepz\": 5}", "stepz", "did you mean 'steps'"),
+        BadConfiguration("{\"steps\": \"many\"}", "'steps'", "positive integer"),
+        BadConfiguration("{\"steps\": 0}", "steps is 0"), BadConfiguration("{\"camera\": \"back\"}", "'camera'"),
+        BadConfiguration("{\"frames\": 8, \"seconds\": 1}", "exclude"),
+        BadConfiguration("{\"preset\": 3}", "'preset'"), BadConfiguration("{\"preset\": [\"draft\", 1]}", "'preset'"),
+        BadConfiguration("{\"preset\": \"none\"}", "no preset 'none'", "archive, draft, smoke, standard"),
+        BadConfiguration("{\"presets\": []}", "'presets'"), BadConfiguration("{\"presets\": {\"a\": 3}}", "'a'"),
+        BadConfiguration("{\"presets\": {\"a/b\": {}}}", "slashes"),
+        BadConfiguration("{\"presets\": {\"a\": {\"stepz\": 3}}}", "preset a", "'steps'"),
+        BadConfiguration("{\"presets\": {\"a\": {\"steps\": -3}}}", "preset a", "steps is -3"),
+        BadConfiguration("{\"presets\": {\"a\": {\"preset\": \"b\"}}}", "preset a", "unknown key"),
+        BadConfiguration("{\"steps\": 1, \"steps\": 2}", "twice"), BadConfiguration("\u{FEFF}{}", "byte order mark"),
+        BadConfiguration("{\"stepz\": 1, \"fps\": \"x\"}", "stepz", "'fps'"),
+        BadConfiguration(String(repeating: "[", count: 4000), "ruyi.json"),
+    ]
+
+    @Test("a wrong configuration is refused with its file and key", arguments: bad)
+    func refuses(_ configuration: BadConfiguration) throws {
+        try scratch.write(configuration.text, to: "ruyi.json")
+        let outcome = try Executable.run(["x.png", "-m", "m"], in: scratch.path)
+        #expect(outcome.code == 78 && outcome.output.isEmpty, "\(outcome.errors)")
+        for word in configuration.words + ["ruyi.json"] { #expect(outcome.errors.contains(word), "\(outcome.errors)") }
+    }
+
+    @Test(
+        "a wrong environment variable is refused by its name",
+        arguments: [
+            ["RUYI_STEPS=many"], ["RUYI_CAMERA=back"], ["RUYI_SEED=1,,2"], ["RUYI_OVERWRITE=yes"], ["RUYI_STEPS=0"],
+            ["RUYI_FRAMES=8", "RUYI_SECONDS=1"], ["RUYI_PRESET=none"], ["RUYI_SEED=-1"], ["RUYI_FPS=null"],
+        ])
+    func refusesEnvironment(_ variables: [String]) throws {
+        let pairs = variables.map { $0.split(separator: "=").map(String.init) }
+        let outcome = try Executable.run(
+            ["x.png", "-m", "m"], in: scratch.path,
+            environment: Dictionary(uniqueKeysWithValues: pairs.map { ($0[0], $0[1]) }))
+        #expect(outcome.code == 78 && outcome.output.isEmpty, "\(outcome.errors)")
+        let key = pairs[0][0].dropFirst(5).lowercased()
+        #expect(outcome.errors.contains(pairs[0][0]) || outcome.errors.contains(key), "\(outcome.errors)")
+    }
+
+    @Test("a preset, a configuration file and a flag that do not exist are usage errors or missing inputs")
+    func refusesCommandLine() throws {
+        #expect(try Executable.run(["x.png", "-m", "m", "--preset", "none"]).code == 64)
+        #expect(try Executable.run(["x.png", "-m", "m", "--config", "/nowhere.json"]).code == 66)
+        #expect(try Executable.run(["x.png", "-m", "m", "--config", "/a", "--no-config"]).code == 64)
+        try scratch.folder("ruyi.json")
+        #expect(try Executable.run(["x.png", "-m", "m"], in: scratch.path).code == 66)
+    }
+
+    @Test("what a configuration says is rendered, and the command line wins")
+    func renders() throws {
+        let golden = Golden(name: "i2v-bucket")
+        try scratch.write(
+            "{\"model\": \"\(golden("model"))\", \"size\": \"48x32\", \"frames\": 8, \"preset\": \"fast\", "
+                + "\"presets\": {\"fast\": {\"steps\": 1, \"guidance\": 1}}}", to: "ruyi.json")
+        let outcome = try Executable.run(
+            [golden("start.png"), "--steps", "2", "--dry-run"], in: scratch.path, environment: ["RUYI_CAMERA": "up"])
+        #expect(outcome.code == 0, "\(outcome.errors)")
+        let plan = try JSONObject(parsing: Array(outcome.output.utf8), file: "plan")
+        #expect(try plan.int("steps") == 2 && plan.double("guidance") == 1 && plan.string("camera") == "up")
+        #expect(try plan.int("width") == 48 && plan.int("frames") == 8)
+    }
+}
