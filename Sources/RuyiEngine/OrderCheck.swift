@@ -23,6 +23,13 @@ extension Order {
         range("fps", request.fps, 1...120)
         range("steps", request.steps, 1...1000)
         range("guidance", request.guidance, 0...100)
+        range("teacache_threshold", request.teacache.amount, 0...10)
+        range("teacache_skip_start_steps", request.teacache.skipStartSteps, 1...1000)
+        range("teacache_skip_end_steps", request.teacache.skipEndSteps, 1...1000)
+        range("enhance_a_video_weight", request.enhanceAVideo.amount, 0...100)
+        range("enhance_a_video_skip_start_steps", request.enhanceAVideo.skipStartSteps, 0...1000)
+        range("enhance_a_video_skip_end_steps", request.enhanceAVideo.skipEndSteps, 0...1000)
+        for lora in request.loras { range("the strength of the LoRA \(lora.path)", lora.weight, -100...100) }
         range("crf", crf, 1...51)
         range("threads", threads, 1...1024)
         found += exclusions() + choices()
@@ -45,6 +52,7 @@ extension Order {
         if seeds.count > 1, request.noise != nil {
             usage("with a noise file every seed gives the same clip", hint: "give one seed, or no noise file")
         }
+        if request.loras.contains(where: { $0.path.isEmpty }) { usage("the path of a LoRA is empty") }
         for (key, value) in [
             ("model", request.model), ("image", request.image), ("end_image", request.endImage), ("output", output),
             ("trace", trace), ("noise", request.noise), ("scheduler", request.scheduler),
@@ -64,6 +72,8 @@ extension Order {
         choice("camera", request.camera, Choices.camera)
         choice("motion", request.motion, Choices.motion)
         choice("precision", request.precision, Choices.precision)
+        choice("fp8_quant_mode", request.fp8QuantMode, Choices.fp8QuantMode)
+        choice("fp8_data_type", request.fp8DataType, Choices.fp8DataType)
         choice("resolution", request.resolution.map { "\($0)p" }, Choices.resolutions)
         return found
     }
@@ -77,6 +87,10 @@ public enum Choices {
     public static let motion = ["auto", "1", "2", "3", "4"]
     /// The arithmetic of the large linear layers.
     public static let precision = Precision.allCases.map(\.rawValue)
+    /// Which layers are rounded to 8-bit floating-point numbers.
+    public static let fp8QuantMode = FP8QuantMode.allCases.map(\.rawValue)
+    /// The types that they are rounded to.
+    public static let fp8DataType = FP8DataType.allCases.map(\.rawValue)
     /// The named sizes.
     public static let resolutions = ["360p", "480p", "540p", "720p"]
 

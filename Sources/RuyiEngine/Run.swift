@@ -20,7 +20,8 @@ public struct Run: Sendable {
     public func check() throws(Faults) {
         let outputs = OutputCheck(
             clips: clips, overwrite: order.overwrite ?? false, crf: order.crf,
-            inputs: [order.request.image, order.request.endImage, order.request.noise].compactMap { $0 })
+            inputs: [order.request.image, order.request.endImage, order.request.noise].compactMap { $0 }
+                + order.request.loras.map(\.path))
         try Faults.check(outputs.faults())
         let limits = MemoryLimits.read()
         for clip in clips {

@@ -31,6 +31,7 @@ extension Render {
         order.request.camera = motion.camera?.name
         order.request.motion = motion.motion?.level
         order.request.precision = running.precision?.name
+        features.fill(&order.request)
         order.seeds = sampling.seed?.seeds ?? []
         order.output = output.output
         order.overwrite = output.overwrite ? true : nil

@@ -37,5 +37,6 @@ struct Render: ParsableCommand {
     @OptionGroup(title: "Length and size") var form: FormOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingOptions
     @OptionGroup(title: "Motion and camera") var motion: MotionOptions
+    @OptionGroup(title: "Model and features") var features: FeatureOptions
     @OptionGroup(title: "Running") var running: RunningOptions
 }
