@@ -61,7 +61,7 @@ struct FeatureTests {
         let golden = Golden(name: "i2v-lora")
         let base = try options(golden)
         let plain = try plan(base)
-        #expect(try plain.array("loras").isEmpty && plain["teacache"] == .null && plain["enhance_a_video"] == .null)
+        #expect(try plain.array("loras").isEmpty && plain["teacache"] == nil && plain["enhance_a_video"] == nil)
         #expect(try plain.string("fp8_quant_mode") == "none" && plain["fp8_data_type"] == nil)
         let full = try plan(
             base + [
@@ -95,7 +95,7 @@ struct FeatureTests {
         }
         #expect(try plan("{\"teacache\": true}").object("teacache").double("threshold") == 0.1)
         #expect(try plan("{\"teacache_threshold\": 0.2}").object("teacache").double("threshold") == 0.2)
-        #expect(try plan("{\"teacache\": false, \"teacache_threshold\": 0.2}")["teacache"] == .null)
+        #expect(try plan("{\"teacache\": false, \"teacache_threshold\": 0.2}")["teacache"] == nil)
         #expect(try plan("{\"teacache\": {}, \"enhance_a_video\": null}").object("teacache").int("skip_end_steps") == 1)
         let merged = try plan(
             "{\"teacache\": {\"threshold\": 0.2, \"skip_start_steps\": 2}, \"enhance_a_video\": false}",

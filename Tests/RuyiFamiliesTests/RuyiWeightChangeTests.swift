@@ -210,6 +210,14 @@ struct RuyiWeightChangeTests {
         #expect(rounding.byteCount >= count(rounding.keys))
     }
 
+    @Test("the published kind of checkpoint has in 8 bits what the mode strong rounds")
+    func publishedMix() throws {
+        let weights = try ChangedModel.transformer(GoldenCase("i2v-fp8"))
+        let stored = weights.keys.filter { weights.dtype(of: $0) == .f8e4m3 }
+        let rounding = RuyiRounding(weights, .strong, to: .f8e4m3, width: 16)
+        #expect(stored.count > 100 && Set(rounding.keys) == Set(stored) && rounding.byteCount == 0)
+    }
+
     @Test("rounding to 8-bit floating-point numbers and 8-bit integers exclude each other, and bad names are refused")
     func refusals() throws {
         let golden = try GoldenCase("i2v-euler")

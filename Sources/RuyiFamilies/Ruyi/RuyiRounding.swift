@@ -29,14 +29,16 @@ package struct RuyiRounding: Sendable {
             let shape = weights.shape(of: key[..<dot] + ".weight")
         else { return false }
         let layer = key[..<dot]
-        let isLinear = shape.count == 2 && !layer.hasSuffix("style_embedder")
+        // The reference goes by the names of classes: an embedding and torch's own output of an attention have others.
+        let isLinear =
+            shape.count == 2 && !["time_extra_emb.style_embedder", "clip_projection.attn.out_proj"].contains(layer)
         let isNorm = layer.hasPrefix("blocks.") && norms.contains(layer.split(separator: ".").last ?? "")
         let count = shape.reduce(1, *)
         return switch mode {
         case .none: false
         case .lite: isLinear && count > width * width
         case .strong: isLinear && count >= width * width
-        case .extreme: isNorm || isLinear && layer != "clip_projection.attn.out_proj"
+        case .extreme: isLinear || isNorm
         }
     }
 }
