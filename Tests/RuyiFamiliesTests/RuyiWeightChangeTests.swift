@@ -2,6 +2,7 @@ import Foundation
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
+import RuyiLayers
 import RuyiPicture
 import RuyiTensor
 import Synchronization
