@@ -34,10 +34,21 @@ public struct Clip: Sendable {
         parts.append("\(plan.steps) step\(plan.steps == 1 ? "" : "s") \(plan.scheduler)")
         parts.append("guidance \(plan.guidance)")
         parts += plan.settings.sorted { $0.key.rawValue < $1.key.rawValue }.map { "\($0.key.rawValue) \($0.value)" }
+        parts += features.map { "\($0.name) \($0.value)" }
         parts.append("seed \(plan.seed)")
         parts.append("\(plan.tokens) tokens")
         parts.append("memory \(Bytes.text(memory.anonymous)) + \(Bytes.text(memory.weights)) of weights")
         return (count > 1 ? "clip \(index + 1) of \(count): " : "") + parts.joined(separator: ", ")
+    }
+
+    /// The LoRA files and features that are on, in words.
+    var features: [(name: String, value: String)] {
+        plan.loras.map { ("LoRA", "\(Path.name($0.path)) at \($0.weight)") }
+            + [("TeaCache", plan.teacache), ("Enhance-A-Video", plan.enhanceAVideo)].compactMap { name, feature in
+                feature.map {
+                    (name, "\($0.amount) but for the first \($0.skipStartSteps) and last \($0.skipEndSteps) steps")
+                }
+            }
     }
 
     /// The plan as a JSON object on one line, keys in alphabetical order.
@@ -53,8 +64,20 @@ public struct Clip: Sendable {
             "tokens": .int(plan.tokens), "peak_memory_bytes": .int(memory.peak), "weight_bytes": .int(memory.weights),
             "activation_bytes": .int(memory.activations), "notes": .array(plan.notes.map(JSON.string)),
             "warnings": .array(plan.warnings.map(JSON.string)),
+            "loras": .array(plan.loras.map { ["path": .string($0.path), "weight": .double($0.weight)] }),
+            "teacache": Clip.description(of: plan.teacache, amount: "threshold"),
+            "enhance_a_video": Clip.description(of: plan.enhanceAVideo, amount: "weight"),
         ]
         for (key, value) in plan.settings where fields[key.rawValue] == nil { fields[key.rawValue] = .string(value) }
         return .sorted(fields)
+    }
+
+    /// A feature in the form in which a request gives it; null when it is off.
+    private static func description(of feature: StepFeature?, amount: String) -> JSON {
+        guard let feature else { return .null }
+        return .sorted([
+            amount: .double(feature.amount), "skip_start_steps": .int(feature.skipStartSteps),
+            "skip_end_steps": .int(feature.skipEndSteps),
+        ])
     }
 }

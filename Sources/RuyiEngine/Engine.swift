@@ -142,15 +142,10 @@ public struct Engine: Sendable {
     /// What the order asks for and the family does not have.
     private func refusals(_ order: Order, family: any Family.Type) -> [Fault] {
         let everywhere: Set<RequestKey> = [.family, .model, .seed, .noise, .prompt, .negativePrompt]
-        let later: Set<RequestKey> = [.loras, .teacache, .enhanceAVideo]
         let has = family.keys.union(everywhere.subtracting([.prompt, .negativePrompt]))
         let list = has.map(\.rawValue).sorted().joined(separator: ", ")
         var found = order.request.given.subtracting(family.keys).subtracting(everywhere).map(\.rawValue).sorted().map {
-            key in
-            let isLater = RequestKey(rawValue: key).map(later.contains) == true
-            return Fault(
-                .usage, isLater ? "\(key) is not available in this version" : "\(family.title) has no setting '\(key)'",
-                hint: "it has \(list)")
+            Fault(.usage, "\(family.title) has no setting '\($0)'", hint: "it has \(list)")
         }
         if order.request.stageSteps != nil {
             found.append(

@@ -107,6 +107,11 @@ extension Request {
         merged.camera = camera ?? base.camera
         merged.motion = motion ?? base.motion
         merged.precision = precision ?? base.precision
+        if loras.isEmpty { merged.loras = base.loras }
+        merged.teacache = teacache.over(base.teacache)
+        merged.enhanceAVideo = enhanceAVideo.over(base.enhanceAVideo)
+        merged.fp8QuantMode = fp8QuantMode ?? base.fp8QuantMode
+        merged.fp8DataType = fp8DataType ?? base.fp8DataType
         merged.foreign.formUnion(base.foreign)
         return merged
     }

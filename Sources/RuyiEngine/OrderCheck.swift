@@ -26,6 +26,13 @@ extension Order {
         range("fps", request.fps, 1...120)
         range("steps", request.steps, 1...1000)
         range("guidance", request.guidance, 0...100)
+        range("teacache_threshold", request.teacache.amount, 0...10)
+        range("teacache_skip_start_steps", request.teacache.skipStartSteps, 1...1000)
+        range("teacache_skip_end_steps", request.teacache.skipEndSteps, 1...1000)
+        range("enhance_a_video_weight", request.enhanceAVideo.amount, 0...100)
+        range("enhance_a_video_skip_start_steps", request.enhanceAVideo.skipStartSteps, 0...1000)
+        range("enhance_a_video_skip_end_steps", request.enhanceAVideo.skipEndSteps, 0...1000)
+        for lora in request.loras { range("the strength of the LoRA \(lora.path)", lora.weight, -100...100) }
         range("threads", threads, 1...1024)
         found += exclusions() + choices()
         // The form of a name without a known suffix is reported where the name is read.
@@ -51,6 +58,7 @@ extension Order {
         if seeds.count > 1, request.noise != nil {
             usage("with a noise file every seed gives the same clip", hint: "give one seed, or no noise file")
         }
+        if request.loras.contains(where: { $0.path.isEmpty }) { usage("the path of a LoRA is empty") }
         for (key, value) in [
             ("model", request.model), ("image", request.image), ("end_image", request.endImage), ("output", output),
             ("trace", trace), ("noise", request.noise), ("scheduler", request.scheduler),
@@ -72,6 +80,8 @@ extension Order {
         choice("camera", request.camera, Choices.camera)
         choice("motion", request.motion, Choices.motion)
         choice("precision", request.precision, Choices.precision)
+        choice("fp8_quant_mode", request.fp8QuantMode, Choices.fp8QuantMode)
+        choice("fp8_data_type", request.fp8DataType, Choices.fp8DataType)
         choice("resolution", request.resolution.map { "\($0)p" }, Choices.resolutions)
         return found
     }
@@ -89,6 +99,10 @@ public enum Choices {
     public static let codecs = VideoCodec.allCases.map(\.rawValue)
     /// How a video's samples are stored.
     public static let pixelFormats = PixelFormat.allCases.map(\.rawValue)
+    /// Which layers are rounded to 8-bit floating-point numbers.
+    public static let fp8QuantMode = FP8QuantMode.allCases.map(\.rawValue)
+    /// The types that they are rounded to.
+    public static let fp8DataType = FP8DataType.allCases.map(\.rawValue)
     /// The named sizes.
     public static let resolutions = ["360p", "480p", "540p", "720p"]
 

@@ -53,6 +53,7 @@ public struct PlanReport: Sendable {
             ("sampling", "\(plan.steps) steps \(plan.scheduler), guidance \(plan.guidance), seed \(plan.seed)"),
         ]
         rows += plan.settings.sorted { $0.key.rawValue < $1.key.rawValue }.map { ($0.key.rawValue, $0.value) }
+        rows += clip.features
         let available = bound.map { "; the \($0.name) leaves \(Bytes.text(max(0, $0.bytes)))" } ?? ""
         let free = freeBytes.map { "; \(Bytes.text($0)) are free" } ?? ""
         rows += [

@@ -37,6 +37,8 @@ public struct Provenance: Sendable, Equatable {
         for (key, path) in Provenance.inputs(clip.request) {
             if let path { files[key.rawValue] = .string(try SHA256.file(path)) }
         }
+        let loras = try clip.plan.loras.map { (lora) throws(Fault) in JSON.string(try SHA256.file(lora.path)) }
+        if !loras.isEmpty { files[RequestKey.loras.rawValue] = .array(loras) }
         let model: [String: JSON] = [
             "name": .string(Path.name(checkpoint.folder.root)), "family": .string(clip.plan.family),
             "digest": .string(digest),
@@ -81,6 +83,9 @@ public struct Provenance: Sendable, Equatable {
         order.request.image = clip.request.image.map(shared)
         order.request.endImage = clip.request.endImage.map(shared)
         order.request.noise = clip.request.noise.map(shared)
+        order.request.loras = plan.loras.map { LoRA(path: shared($0.path), weight: $0.weight) }
+        order.request.teacache = StepFeatureRequest(plan.teacache)
+        order.request.enhanceAVideo = StepFeatureRequest(plan.enhanceAVideo)
         order.request.resolution = nil
         order.request.baseResolution = nil
         order.request.seconds = nil
@@ -180,12 +185,23 @@ extension Provenance {
                 return
             }
             base.request[keyPath: field] = Faults.collect(&faults) { () throws(Fault) in
-                try input(key, Provenance.shared(name), what, from: path)
+                let option = "--" + key.rawValue.split(separator: "_").joined(separator: "-")
+                let digest = json["files"]?[key.rawValue]?.string
+                return try input(Provenance.shared(name), digest, what, option, from: path)
             }
         }
         find(.image, \.image, "picture")
         find(.endImage, \.endImage, "end picture")
         find(.noise, \.noise, "noise file")
+        let loras = given.request.loras.isEmpty && given.latents == nil ? base.request.loras : []
+        let digests = json["files"]?[RequestKey.loras.rawValue]?.array ?? []
+        base.request.loras = loras.enumerated().compactMap { index, lora in
+            Faults.collect(&faults) { () throws(Fault) in
+                let digest = digests.indices.contains(index) ? digests[index].string : nil
+                let found = try input(Provenance.shared(lora.path), digest, "LoRA", "--lora", from: path)
+                return LoRA(path: found, weight: lora.weight)
+            }
+        }
         if let model = base.request.model.map(Provenance.shared) {
             base.request.model = [model, Path.resolve(model, in: Path.folder(path))].first { Path.kind($0) == .folder }
             base.request.model = base.request.model ?? model
@@ -209,23 +225,35 @@ extension Provenance {
     }
 
     /// The input file that the clip was made from, told by its digest.
-    private func input(_ key: RequestKey, _ name: String, _ what: String, from path: String) throws(Fault) -> String {
+    private func input(
+        _ name: String, _ digest: String?, _ what: String, _ option: String, from path: String
+    ) throws(Fault) -> String {
         let folder = Path.folder(path)
         let places = [name, Path.resolve(name, in: folder), Path.resolve(Path.name(name), in: folder)]
         let present = places.filter { Path.kind($0) == .file }
-        let option = "--" + key.rawValue.split(separator: "_").joined(separator: "-")
         guard let first = present.first else {
             throw Fault(
                 .cannotOpen, "the \(what) '\(name)' that the clip was made from is not here", at: path,
                 hint: "give it with \(option)")
         }
-        guard let expected = json["files"]?[key.rawValue]?.string else { return first }
+        guard let digest else { return first }
         for place in present {
-            if try SHA256.file(place) == expected { return place }
+            if try SHA256.file(place) == digest { return place }
         }
         throw Fault(
             .badData, "this is not the \(what) that \(Path.name(path)) was made from", at: first,
             hint: "give the \(what) with \(option)")
+    }
+}
+
+extension StepFeatureRequest {
+    /// The request for a feature as it was settled.
+    fileprivate init(_ feature: StepFeature?) {
+        self.init()
+        isOn = feature != nil
+        amount = feature?.amount
+        skipStartSteps = feature?.skipStartSteps
+        skipEndSteps = feature?.skipEndSteps
     }
 }
 

@@ -99,11 +99,24 @@ private struct Reading {
             set(
                 \.request.precision, name, value, "one of \(Choices.precision.joined(separator: ", "))",
                 Reading.choice(Choices.precision))
-        case .loras:
-            if value.array == nil { wrong(name, value, "a list") }
-            if value.array?.isEmpty == false { order.request.foreign.insert(key) }
-        case .teacache, .enhanceAVideo:
-            if value != .bool(false) { order.request.foreign.insert(key) }
+        case .fp8QuantMode:
+            set(
+                \.request.fp8QuantMode, name, value, "one of \(Choices.fp8QuantMode.joined(separator: ", "))",
+                Reading.choice(Choices.fp8QuantMode))
+        case .fp8DataType:
+            set(
+                \.request.fp8DataType, name, value, "one of \(Choices.fp8DataType.joined(separator: ", "))",
+                Reading.choice(Choices.fp8DataType))
+        case .loras: takeLoRAs(value)
+        case .teacache: takeFeature(\.request.teacache, name, amount: "threshold", value)
+        case .teacacheThreshold: set(\.request.teacache.amount, name, value, "a number", \.double)
+        case .teacacheSkipStartSteps: set(\.request.teacache.skipStartSteps, name, value, "an integer", \.int)
+        case .teacacheSkipEndSteps: set(\.request.teacache.skipEndSteps, name, value, "an integer", \.int)
+        case .enhanceAVideo: takeFeature(\.request.enhanceAVideo, name, amount: "weight", value)
+        case .enhanceAVideoWeight: set(\.request.enhanceAVideo.amount, name, value, "a number", \.double)
+        case .enhanceAVideoSkipStartSteps:
+            set(\.request.enhanceAVideo.skipStartSteps, name, value, "an integer", \.int)
+        case .enhanceAVideoSkipEndSteps: set(\.request.enhanceAVideo.skipEndSteps, name, value, "an integer", \.int)
         default: order.request.foreign.insert(key)
         }
     }
@@ -167,6 +180,54 @@ private struct Reading {
             return wrong("seed", value, "an integer from 0 to \(UInt64.max), or a list of them")
         }
         order.seeds = seeds.compactMap { $0 }
+    }
+
+    /// A list of LoRA files, each as text or as an object with `path` and `weight`.
+    private mutating func takeLoRAs(_ value: JSON) {
+        let expected = "a list of {\"path\": FILE, \"weight\": X}"
+        guard let list = value.array else { return wrong("loras", value, expected) }
+        for item in list {
+            var lora = item.string.map(LoRA.init) ?? LoRA(path: "")
+            if let members = item.members {
+                guard let path = item["path"]?.string, Set(members.map(\.key)).isSubset(of: ["path", "weight"])
+                else { return wrong("loras", item, expected) }
+                lora.path = path
+                if let weight = item["weight"], weight != .null {
+                    guard let number = weight.double else { return wrong("loras.weight", weight, "a number") }
+                    lora.weight = number
+                }
+            } else if item.string == nil {
+                return wrong("loras", item, expected)
+            }
+            lora.path = path(.string(lora.path)) ?? ""
+            order.request.loras.append(lora)
+        }
+    }
+
+    /// True, false, or an object with the feature's settings, which the keys with the feature's name in front give too.
+    private mutating func takeFeature(
+        _ field: WritableKeyPath<Order, StepFeatureRequest>, _ name: String, amount: String, _ value: JSON
+    ) {
+        if let isOn = value.bool { return order[keyPath: field].isOn = isOn }
+        guard let members = value.members else {
+            return wrong(name, value, "true, false, or an object with \(amount), skip_start_steps and skip_end_steps")
+        }
+        order[keyPath: field].isOn = true
+        for member in members where member.value != .null {
+            let key = "\(name).\(member.key)"
+            switch member.key {
+            case amount: set(field.appending(path: \.amount), key, member.value, "a number", \.double)
+            case "skip_start_steps":
+                set(field.appending(path: \.skipStartSteps), key, member.value, "an integer", \.int)
+            case "skip_end_steps":
+                set(field.appending(path: \.skipEndSteps), key, member.value, "an integer", \.int)
+            default:
+                faults.append(
+                    Fault(
+                        .badData, "unknown key '\(key.prefix(80))'", at: file,
+                        hint: "it has \(amount), skip_start_steps and skip_end_steps"))
+            }
+        }
     }
 
     private mutating func set<Value>(

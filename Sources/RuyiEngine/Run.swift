@@ -41,7 +41,7 @@ public struct Run: Sendable {
         return OutputCheck(
             clips: clips, overwrite: order.overwrite ?? false, encoding: order.encoding,
             metadata: order.metadata ?? true, keepsLatents: order.keepLatents ?? false,
-            inputs: inputs.compactMap { $0 })
+            inputs: inputs.compactMap { $0 } + order.request.loras.map(\.path))
     }
 
     /// Renders the clips one after the other with the checkpoint loaded once, and hands over the files of each.

@@ -80,6 +80,12 @@ public struct Plan: Sendable {
     public var guidance = 1.0
     /// The seed of the random draws.
     public var seed: UInt64 = 42
+    /// Low-rank updates of the transformer, in the order in which they are added.
+    public var loras: [LoRA] = []
+    /// TeaCache; nil when it is off.
+    public var teacache: StepFeature?
+    /// Enhance-A-Video; nil when it is off.
+    public var enhanceAVideo: StepFeature?
     /// Settings that only this family has, by request key.
     public var settings: [RequestKey: String] = [:]
     /// Transformer tokens of one clip.

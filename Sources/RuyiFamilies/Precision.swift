@@ -1,3 +1,5 @@
+import RuyiTensor
+
 /// The arithmetic of a transformer's large linear layers; everything else is always float32.
 public enum Precision: String, Sendable, CaseIterable {
     /// Weights as stored, float32 arithmetic.
@@ -6,7 +8,36 @@ public enum Precision: String, Sendable, CaseIterable {
     case int8
 }
 
+/// Which layers of a transformer are rounded to 8-bit floating-point numbers, as the reference's loader offers it.
+public enum FP8QuantMode: String, Sendable, CaseIterable {
+    /// Weights as stored.
+    case none
+    /// The linear layers with more weights than a square one of the model's width.
+    case lite
+    /// Those, and the square ones.
+    case strong
+    /// Every linear layer and most norms.
+    case extreme
+}
+
+/// The 8-bit floating-point types of the reference's loader.
+public enum FP8DataType: String, Sendable, CaseIterable {
+    /// The reference's choice, which is `fp8_e4m3fn`.
+    case auto
+    /// Four bits of exponent, three of mantissa.
+    case e4m3 = "fp8_e4m3fn"
+    /// Five bits of exponent, two of mantissa.
+    case e5m2 = "fp8_e5m2"
+
+    /// The tensor type.
+    var dtype: DType { self == .e5m2 ? .f8e5m2 : .f8e4m3 }
+}
+
 extension Plan {
+    /// The rounding to 8-bit floating-point numbers; `none` where the plan says nothing.
+    var fp8QuantMode: FP8QuantMode { settings[.fp8QuantMode].flatMap(FP8QuantMode.init) ?? FP8QuantMode.none }
+    /// Its type.
+    var fp8DataType: FP8DataType { settings[.fp8DataType].flatMap(FP8DataType.init) ?? .auto }
     /// Whether the large linear layers compute in 8 bits.
     var isQuantized: Bool { settings[.precision] == Precision.int8.rawValue }
 }

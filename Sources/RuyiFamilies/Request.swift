@@ -1,6 +1,6 @@
 /// The keys of a request, as they are spelled in its JSON form; the command-line option of the same name uses dashes.
 ///
-/// Keys after `precision` belong to families or features that a request may name without this version having them; they
+/// Keys after `fp8_data_type` belong to families or features that a request may name without this version having them; they
 /// are known so that a request which carries them is refused by name instead of as a spelling mistake.
 public enum RequestKey: String, Sendable, CaseIterable {
     case family, model
@@ -9,13 +9,91 @@ public enum RequestKey: String, Sendable, CaseIterable {
     case width, height, resolution, baseResolution = "base_resolution"
     case frames, seconds, fps, steps, scheduler, guidance, seed, noise
     case camera, motion, precision
-    case loras, teacache, teacacheThreshold = "teacache_threshold", enhanceAVideo = "enhance_a_video"
+    case loras, teacache, teacacheThreshold = "teacache_threshold"
+    case teacacheSkipStartSteps = "teacache_skip_start_steps", teacacheSkipEndSteps = "teacache_skip_end_steps"
+    case enhanceAVideo = "enhance_a_video", enhanceAVideoWeight = "enhance_a_video_weight"
+    case enhanceAVideoSkipStartSteps = "enhance_a_video_skip_start_steps"
+    case enhanceAVideoSkipEndSteps = "enhance_a_video_skip_end_steps"
+    case fp8QuantMode = "fp8_quant_mode", fp8DataType = "fp8_data_type"
     case variant, mode, transformer, conditioning = "i2v_condition", imageEmbedInterleave = "image_embed_interleave"
     case shift, timeShift = "time_shift", cfg, trueCFGScale = "true_cfg_scale", cfgRescale = "cfg_rescale"
     case sections, latentWindowSize = "latent_window_size", latentLength = "temp", videoSteps = "video_steps"
     case videoGuidance = "video_guidance", linearGuidance = "linear_guidance", guidanceAlpha = "guidance_alpha"
     case minGuidance = "min_guidance", motionScore = "motion_score", positiveMagic = "positive_magic"
     case resize, tiledVAE = "vae_tiling", saveMemory = "save_memory", computeType = "compute_dtype"
+}
+
+/// A LoRA file and how strongly it acts.
+public struct LoRA: Sendable, Equatable {
+    /// The file's path.
+    public var path: String
+    /// What its update is multiplied by, 1 as trained.
+    public var weight: Double
+
+    /// A file and its strength.
+    public init(path: String, weight: Double = 1) {
+        self.path = path
+        self.weight = weight
+    }
+
+    /// Reads `FILE` or `FILE:STRENGTH`; the part after the last colon is a strength if it is a number.
+    public init(_ text: String) {
+        guard let colon = text.lastIndex(of: ":"), let weight = Double(text[text.index(after: colon)...]) else {
+            self.init(path: text)
+            return
+        }
+        self.init(path: String(text[..<colon]), weight: weight)
+    }
+}
+
+/// A feature of the denoising that pauses in the first and last steps: TeaCache or Enhance-A-Video.
+public struct StepFeature: Sendable, Equatable {
+    /// TeaCache's threshold, or Enhance-A-Video's weight.
+    public var amount: Double
+    /// The first steps, which go without it.
+    public var skipStartSteps: Int
+    /// The last steps, which go without it.
+    public var skipEndSteps: Int
+
+    /// A feature that is on.
+    public init(amount: Double, skipStartSteps: Int, skipEndSteps: Int) {
+        self.amount = amount
+        self.skipStartSteps = skipStartSteps
+        self.skipEndSteps = skipEndSteps
+    }
+}
+
+/// What a request says about a `StepFeature`; a nil value means that the family decides.
+public struct StepFeatureRequest: Sendable, Equatable {
+    /// Whether it is on; nil is on if any of the other values is given.
+    public var isOn: Bool?
+    /// TeaCache's threshold, or Enhance-A-Video's weight.
+    public var amount: Double?
+    /// The first steps, which go without it.
+    public var skipStartSteps: Int?
+    /// The last steps, which go without it.
+    public var skipEndSteps: Int?
+
+    /// A feature about which nothing is said.
+    public init() {}
+
+    /// The feature with what was not said taken from `standard`; nil when it is off.
+    public func resolved(_ standard: StepFeature) -> StepFeature? {
+        guard isOn ?? (self != StepFeatureRequest()) else { return nil }
+        return StepFeature(
+            amount: amount ?? standard.amount, skipStartSteps: skipStartSteps ?? standard.skipStartSteps,
+            skipEndSteps: skipEndSteps ?? standard.skipEndSteps)
+    }
+
+    /// This request with the gaps filled from `base`.
+    public func over(_ base: StepFeatureRequest) -> StepFeatureRequest {
+        var merged = self
+        merged.isOn = isOn ?? base.isOn
+        merged.amount = amount ?? base.amount
+        merged.skipStartSteps = skipStartSteps ?? base.skipStartSteps
+        merged.skipEndSteps = skipEndSteps ?? base.skipEndSteps
+        return merged
+    }
 }
 
 /// What a person asked for.
@@ -66,6 +144,16 @@ public struct Request: Sendable, Equatable {
     public var motion: String?
     /// The arithmetic of the large linear layers.
     public var precision: String?
+    /// Low-rank updates of the transformer, in the order in which they are added.
+    public var loras: [LoRA] = []
+    /// TeaCache, which reuses what the blocks added in an earlier step.
+    public var teacache = StepFeatureRequest()
+    /// Enhance-A-Video, which strengthens attention between frames.
+    public var enhanceAVideo = StepFeatureRequest()
+    /// Which layers of the transformer are rounded to 8-bit floating-point numbers.
+    public var fp8QuantMode: String?
+    /// The type that they are rounded to.
+    public var fp8DataType: String?
     /// Keys that were given a value which no field above holds.
     public var foreign: Set<RequestKey> = []
 
@@ -81,7 +169,13 @@ public struct Request: Sendable, Equatable {
             (.frames, frames != nil), (.seconds, seconds != nil), (.fps, fps != nil),
             (.steps, steps != nil || stageSteps != nil), (.scheduler, scheduler != nil), (.guidance, guidance != nil),
             (.seed, seed != nil), (.noise, noise != nil), (.camera, camera != nil), (.motion, motion != nil),
-            (.precision, precision != nil),
+            (.precision, precision != nil), (.loras, !loras.isEmpty), (.teacache, teacache.isOn == true),
+            (.teacacheThreshold, teacache.amount != nil), (.teacacheSkipStartSteps, teacache.skipStartSteps != nil),
+            (.teacacheSkipEndSteps, teacache.skipEndSteps != nil), (.enhanceAVideo, enhanceAVideo.isOn == true),
+            (.enhanceAVideoWeight, enhanceAVideo.amount != nil),
+            (.enhanceAVideoSkipStartSteps, enhanceAVideo.skipStartSteps != nil),
+            (.enhanceAVideoSkipEndSteps, enhanceAVideo.skipEndSteps != nil),
+            (.fp8QuantMode, fp8QuantMode != nil), (.fp8DataType, fp8DataType != nil),
         ]
         return foreign.union(fields.filter(\.1).map(\.0))
     }

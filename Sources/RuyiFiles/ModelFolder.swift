@@ -125,6 +125,11 @@ public struct ModelFolder: Sendable {
         let wanted = root + "/" + components.joined(separator: "/")
         var status = stat()
         if lstat(wanted, &status) != 0, errno == ENOENT || errno == ENOTDIR { return nil }
+        if stat(wanted, &status) != 0, errno == ENOENT {
+            throw Fault(
+                .cannotOpen, "a broken link: what it leads to does not exist", at: path + "/" + name,
+                hint: "download the model again")
+        }
         let resolved = try ModelFolder.resolve(wanted)
         guard resolved.utf8.starts(with: (confinement == "/" ? "/" : confinement + "/").utf8) else {
             throw Fault(

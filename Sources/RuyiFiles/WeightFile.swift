@@ -20,6 +20,8 @@ public protocol WeightFile: Sendable {
     /// A tensor as a view of the mapped file; data that lies askew is copied. Throws `.badData` for a name that is not
     /// there or a type that is not supported.
     func tensor(_ key: String) throws(Fault) -> Tensor
+    /// Low-rank matrices that a layer adds to a weight when it computes.
+    func updates(of key: String) -> [LowRankUpdate]
     /// Throws `.badData` when a file was changed since it was opened.
     func checkUnchanged() throws(Fault)
     /// Tells the system that the pages are not needed soon; they are read again when touched.
@@ -31,4 +33,6 @@ public protocol WeightFile: Sendable {
 extension WeightFile {
     /// The path of the one file.
     public func path(of key: String) -> String { path }
+    /// None, as in every file on a disk.
+    public func updates(of key: String) -> [LowRankUpdate] { [] }
 }

@@ -128,6 +128,12 @@ public struct WeightScope: Sendable {
         has(name) ? take(name, shape, type: type) : nil
     }
 
+    /// The low-rank updates of the weight of this name, in order.
+    public func updates(of name: String) -> [LowRankUpdate] {
+        guard case .file(let file, _) = source else { return [] }
+        return file.updates(of: prefix + name)
+    }
+
     /// Notes that a tensor here is known and not needed, if there is one.
     public func skip(_ name: String) {
         if case .file(_, let index) = source { ledger.take(prefix + name, file: index) }

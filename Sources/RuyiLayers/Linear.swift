@@ -7,6 +7,8 @@ public struct Linear: Sendable {
     public let weight: Tensor
     /// `[out]`.
     public let bias: Tensor?
+    /// What is added to the weight.
+    public let updates: [LowRankUpdate]
     /// The weight in 8 bits, which products then use in its place.
     public private(set) var quantizedWeight: QuantizedWeight?
 
@@ -14,12 +16,22 @@ public struct Linear: Sendable {
     public init(_ scope: WeightScope, _ input: Int, _ output: Int, bias: Bool = true) {
         weight = scope.take("weight", [output, input])
         self.bias = bias ? scope.take("bias", [output]) : nil
+        updates = scope.updates(of: "weight")
     }
 
     /// Wraps weights that were taken elsewhere, such as a part of a packed projection.
     public init(weight: Tensor, bias: Tensor?) {
         self.weight = weight
         self.bias = bias
+        updates = []
+    }
+
+    /// The weight with its updates, `[out, in]`.
+    ///
+    /// It is made anew each time: next to a product over thousands of tokens that costs little, and a second copy of
+    /// all weights is never there.
+    public func updatedWeight(on backend: any Backend) -> Tensor {
+        updates.reduce(weight) { $1.added(to: $0, on: backend) }
     }
 
     /// `residual + gate · activation(x Wᵀ + b)`.
@@ -33,9 +45,20 @@ public struct Linear: Sendable {
                 x, weight: quantizedWeight, bias: bias, activation: activation, gate: gate, residual: residual)
         }
         return x.backend.linear(
-            x, weight: weight, bias: bias, activation: activation, gate: gate, residual: residual)
+            x, weight: updatedWeight(on: x.backend), bias: bias, activation: activation, gate: gate, residual: residual)
     }
 
     /// Switches to 8-bit arithmetic; a weight that has no 8-bit form stays as it is.
-    public mutating func quantize(on backend: any Backend) { quantizedWeight = backend.quantize(weight) }
+    public mutating func quantize(on backend: any Backend) {
+        quantizedWeight = backend.quantize(updatedWeight(on: backend))
+    }
+}
+
+extension LowRankUpdate {
+    /// `W + factor · up · down` in float32; W `[out, in]` of any floating-point type.
+    public func added(to weight: Tensor, on backend: any Backend) -> Tensor {
+        let scaled = backend.scale(up, by: factor, plus: 0, clampedTo: nil)
+        return backend.linear(
+            scaled, weight: down.permuted([1, 0]), bias: nil, activation: .none, residual: weight)
+    }
 }

@@ -68,6 +68,14 @@ public protocol Backend: AnyObject, Sendable {
     func concatenate(_ parts: [Tensor], axis: Int) -> Tensor
     /// Nearest-neighbour doubling of the last two axes of x `[T, C, H, W]`.
     func upsampleNearest(_ x: Tensor) -> Tensor
+    /// A contiguous copy of a tensor of any floating-point type, rounded to an 8-bit one, `f8e4m3` or `f8e5m2`; the
+    /// values are undefined when the run was cancelled.
+    func narrow(_ x: Tensor, to dtype: DType) -> Tensor
+    /// The mean of `|x − y|`, or of `|x|`.
+    func meanMagnitude(_ x: Tensor, minus y: Tensor?) -> Double
+    /// How much frames attend to one another: the mean of `softmax(q kᵀ · scale)` off its diagonal, where each place
+    /// attends over the frames only. q and k `[B, frames · places, H·d]`, frame after frame; at least two frames.
+    func crossFrameAttention(_ q: Tensor, _ k: Tensor, frames: Int, heads: Int, scale: Float) -> Double
 }
 
 extension Backend {

@@ -142,7 +142,7 @@ public final class MemoryPool: Sendable {
 
     /// Sizes grow in steps of an eighth, so that blocks of similar tensors can take each other's place, and from
     /// `largeSize` on in huge pages.
-    static func roundedSize(_ byteCount: Int) -> Int {
+    package static func roundedSize(_ byteCount: Int) -> Int {
         let page = 4096
         let pages = max(1, (byteCount + page - 1) / page)
         guard pages > 16 else { return pages * page }

@@ -115,4 +115,28 @@ public enum FloatBits {
         if exponent == 0 { return sign * mantissa * 0x1p-9 }
         return sign * Float(sign: .plus, exponent: exponent - 10, significand: mantissa + 8)
     }
+
+    /// The f8_e4m3 nearest to a value, ties to even; what rounds to more than 448 becomes NaN, as in torch.
+    public static func e4m3(rounding value: Float) -> UInt8 {
+        let sign: UInt8 = value.sign == .minus ? 0x80 : 0
+        // 464 lies between 448 and the 480 that there is not, and 448 is even.
+        guard value.magnitude <= 464 else { return sign | 0x7F }
+        return sign | small(value.magnitude, mantissaBits: 3, leastExponent: -6)
+    }
+
+    /// The f8_e5m2 nearest to a value, ties to even; what rounds to more than 57344 becomes infinite.
+    public static func e5m2(rounding value: Float) -> UInt8 {
+        let sign: UInt8 = value.sign == .minus ? 0x80 : 0
+        if value.isNaN { return sign | 0x7F }
+        return sign | small(min(value.magnitude, 65_536), mantissaBits: 2, leastExponent: -14)
+    }
+
+    /// The bits of a magnitude with so many bits of mantissa; below the least exponent all steps are of one size.
+    private static func small(_ magnitude: Float, mantissaBits: Int, leastExponent: Int) -> UInt8 {
+        let exponent = max(Int(magnitude.bitPattern >> 23) - 127, leastExponent)
+        let stepsPerUnit = Float(bitPattern: UInt32(127 + mantissaBits - exponent) << 23)
+        // From the least exponent on each binade has as many steps as the mantissa has values, so that a carry counts on.
+        let steps = (magnitude * stepsPerUnit).rounded(.toNearestOrEven)
+        return UInt8((exponent - leastExponent) << mantissaBits + Int(steps))
+    }
 }

@@ -47,6 +47,7 @@ struct BatchCommand: OrderCommand {
     @OptionGroup(title: "Length and size") var form: FormOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingOptions
     @OptionGroup(title: "Motion and camera") var motion: MotionOptions
+    @OptionGroup(title: "Model and features") var features: FeatureOptions
     @OptionGroup(title: "Running") var running: RunningOptions
     @OptionGroup(title: "Settings") var settings: SettingsOptions
 

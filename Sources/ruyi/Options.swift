@@ -155,6 +155,75 @@ struct MotionOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How much moves, 1 is least. (default: auto)", valueName: "level")) var motion: Motion?
 }
 
+struct FeatureOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Add a LoRA to the transformer, at a strength of -100 to 100 (1 if not said); may be repeated.",
+            valueName: "file[:strength]"), completion: .file(extensions: ["safetensors"]))
+    var lora: [LoRA] = []
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Reuse steps that would change little: faster, and the video differs. (default: off)")
+    var teacache: Bool?
+
+    @Option(help: ArgumentHelp("The change up to which TeaCache reuses, 0 to 10. (default: 0.1)", valueName: "x"))
+    var teacacheThreshold: Double?
+
+    @Option(help: ArgumentHelp("First steps without TeaCache, from 1. (default: 3)", valueName: "n"))
+    var teacacheSkipStartSteps: Int?
+
+    @Option(help: ArgumentHelp("Last steps without TeaCache, from 1. (default: 1)", valueName: "n"))
+    var teacacheSkipEndSteps: Int?
+
+    @Flag(
+        name: .customLong("enhance-a-video"), inversion: .prefixedNo,
+        help: "Strengthen attention between the frames. (default: off)")
+    var enhanceAVideo: Bool?
+
+    @Option(
+        name: .customLong("enhance-a-video-weight"),
+        help: ArgumentHelp("How strongly, 0 to 100; best below 10. (default: 1)", valueName: "x"))
+    var enhanceAVideoWeight: Double?
+
+    @Option(
+        name: .customLong("enhance-a-video-skip-start-steps"),
+        help: ArgumentHelp("First steps without Enhance-A-Video. (default: 0)", valueName: "n"))
+    var enhanceAVideoSkipStartSteps: Int?
+
+    @Option(
+        name: .customLong("enhance-a-video-skip-end-steps"),
+        help: ArgumentHelp("Last steps without Enhance-A-Video. (default: 0)", valueName: "n"))
+    var enhanceAVideoSkipEndSteps: Int?
+
+    @Option(
+        name: .customLong("fp8-quant-mode"),
+        help: ArgumentHelp(
+            "Round layers of the transformer to 8-bit floating-point numbers: the largest, the large, or nearly all. "
+                + "(default: none)", valueName: "mode"))
+    var fp8QuantMode: FP8QuantMode?
+
+    @Option(
+        name: .customLong("fp8-data-type"),
+        help: ArgumentHelp("The type to round to; auto is fp8_e4m3fn. (default: auto)", valueName: "type"))
+    var fp8DataType: FP8DataType?
+
+    /// Puts the options into a request; one of a feature's settings switches it on.
+    func fill(_ request: inout Request) {
+        request.loras = lora
+        request.teacache.amount = teacacheThreshold
+        request.teacache.skipStartSteps = teacacheSkipStartSteps
+        request.teacache.skipEndSteps = teacacheSkipEndSteps
+        request.teacache.isOn = teacache ?? (request.teacache == StepFeatureRequest() ? nil : true)
+        request.enhanceAVideo.amount = enhanceAVideoWeight
+        request.enhanceAVideo.skipStartSteps = enhanceAVideoSkipStartSteps
+        request.enhanceAVideo.skipEndSteps = enhanceAVideoSkipEndSteps
+        request.enhanceAVideo.isOn = enhanceAVideo ?? (request.enhanceAVideo == StepFeatureRequest() ? nil : true)
+        request.fp8QuantMode = fp8QuantMode?.rawValue
+        request.fp8DataType = fp8DataType?.rawValue
+    }
+}
+
 struct RunningOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -274,4 +343,10 @@ struct PrecisionName: ExpressibleByArgument {
     static var allValueStrings: [String] { Choices.precision }
 }
 
+extension LoRA: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+}
+
+extension FP8QuantMode: ExpressibleByArgument {}
+extension FP8DataType: ExpressibleByArgument {}
 extension ProgressStyle: ExpressibleByArgument {}

@@ -23,6 +23,7 @@ extension OrderCommand {
         order.request.noise = sampling.noise
         order.request.camera = motion.camera?.name
         order.request.motion = motion.motion?.level
+        features.fill(&order.request)
         order.seeds = sampling.seed?.seeds ?? []
         order.output = outputName
         order.overwrite = output.overwrite

@@ -54,6 +54,7 @@ struct Render: OrderCommand {
     @OptionGroup(title: "Length and size") var form: FormOptions
     @OptionGroup(title: "Sampling") var sampling: SamplingOptions
     @OptionGroup(title: "Motion and camera") var motion: MotionOptions
+    @OptionGroup(title: "Model and features") var features: FeatureOptions
     @OptionGroup(title: "Running") var running: RunningOptions
     @OptionGroup(title: "Settings") var settings: SettingsOptions
 }

@@ -32,6 +32,7 @@ protocol OrderCommand: ParsableCommand {
     var form: FormOptions { get }
     var sampling: SamplingOptions { get }
     var motion: MotionOptions { get }
+    var features: FeatureOptions { get }
     var running: RunningOptions { get }
     var settings: SettingsOptions { get }
 }

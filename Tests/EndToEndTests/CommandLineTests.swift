@@ -125,12 +125,19 @@ struct CommandLineTests {
             "--base-resolution", "--frames", "--seconds", "--fps", "--steps", "--scheduler", "--guidance", "--seed",
             "--camera",
             "--motion", "--precision", "--request", "--trace", "--noise", "--threads", "--quiet", "--progress",
-            "--dry-run", "--crf", "--preset", "--config", "--no-config", "--print-config",
+            "--dry-run", "--crf", "--preset", "--config", "--no-config", "--print-config", "--lora", "--teacache",
+            "--teacache-threshold", "--teacache-skip-start-steps",
+            "--teacache-skip-end-steps", "--enhance-a-video", "--enhance-a-video-weight",
+            "--enhance-a-video-skip-start-steps", "--enhance-a-video-skip-end-steps", "--fp8-quant-mode",
+            "--fp8-data-type",
         ]
         for option in options {
             #expect([" ", "\n", "/--no-"].contains { texts[0].contains(option + $0) }, "\(option)")
         }
-        for title in ["INPUT", "OUTPUT", "LENGTH AND SIZE", "SAMPLING", "MOTION AND CAMERA", "RUNNING", "SETTINGS"] {
+        for title in [
+            "INPUT", "OUTPUT", "LENGTH AND SIZE", "SAMPLING", "MOTION AND CAMERA", "MODEL AND FEATURES", "RUNNING",
+            "SETTINGS",
+        ] {
             #expect(texts[0].contains("\n\(title):\n"))
         }
     }

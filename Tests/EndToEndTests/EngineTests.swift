@@ -213,11 +213,11 @@ struct EngineTests {
     func foreign() throws {
         let (kind, text) = fault(
             order {
-                $0.request.motion = "2"; $0.request.foreign = [.loras, .videoGuidance]
+                $0.request.motion = "2"; $0.request.foreign = [.videoGuidance]
+                $0.request.loras = [LoRA(path: "a.safetensors")]
             })
         #expect(kind == .usage)
-        for word in ["motion", "loras is not available in this version", "video_guidance", "camera, end_image, family"]
-        {
+        for word in ["motion", "no setting 'loras'", "video_guidance", "camera, end_image, family"] {
             #expect(text.contains(word), "\(text)")
         }
         #expect(fault(order { $0.request.stageSteps = [1, 2] }).text.contains("one number"))

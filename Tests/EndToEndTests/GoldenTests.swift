@@ -14,10 +14,11 @@ struct Golden: Sendable, CustomTestStringConvertible {
     var folder: String { Executable.root.appendingPathComponent("Tests/Goldens/ruyi/\(name)").path }
     func callAsFunction(_ file: String) -> String { folder + "/" + file }
 
-    /// The cases whose request needs nothing that is not there.
+    /// All of them.
     static let cases = [
-        "i2v-bf16", "i2v-bucket", "i2v-ddim-left", "i2v-dpmpp", "i2v-euler", "i2v-euler-a", "i2v-fp8", "i2v-long-tiled",
-        "i2v-nocfg", "i2v-pndm", "i2v-single-frame", "i2v-slice-smooth", "i2v-start-end",
+        "i2v-bf16", "i2v-bucket", "i2v-ddim-left", "i2v-dpmpp", "i2v-enhance", "i2v-euler", "i2v-euler-a", "i2v-fp8",
+        "i2v-long-tiled", "i2v-lora", "i2v-nocfg", "i2v-pndm", "i2v-single-frame", "i2v-slice-smooth", "i2v-start-end",
+        "i2v-teacache",
     ].map(Golden.init)
 
     /// Every case with the best kernels, and three of them (float32, 8-bit and bfloat16 weights) with the others too.

@@ -54,6 +54,18 @@ struct SettingsTests {
         SettingCase("camera", "\"auto\"", "\"left\"", "\"right\"", "\"up\"", "\"down\""),
         SettingCase("motion", "1", "2", "3", "\"4\"", "\"auto\""),
         SettingCase("precision", "\"float32\"", "\"int8\"", "\"float32\"", "\"int8\"", "\"float32\""),
+        SettingCase(
+            "loras", "[\"/a\"]", "[\"/b:2\"]", "[\"/c\", \"/d\"]", "[{\"path\": \"/d\", \"weight\": -1}]", "[\"/e\"]"),
+        SettingCase("teacache", "true", "false", "true", "false", "true"),
+        SettingCase("teacache_threshold", "0", "0.1", "0.2", "0.3", "1"),
+        SettingCase("teacache_skip_start_steps", "1", "2", "3", "4", "5"),
+        SettingCase("teacache_skip_end_steps", "1", "2", "3", "4", "5"),
+        SettingCase("enhance_a_video", "true", "false", "true", "false", "true"),
+        SettingCase("enhance_a_video_weight", "0", "0.5", "2", "3", "4"),
+        SettingCase("enhance_a_video_skip_start_steps", "0", "1", "2", "3", "4"),
+        SettingCase("enhance_a_video_skip_end_steps", "0", "1", "2", "3", "4"),
+        SettingCase("fp8_quant_mode", "\"none\"", "\"lite\"", "\"strong\"", "\"extreme\"", "\"none\""),
+        SettingCase("fp8_data_type", "\"auto\"", "\"fp8_e4m3fn\"", "\"fp8_e5m2\"", "\"auto\"", "\"fp8_e5m2\""),
         SettingCase("output", "\"a.mp4\"", "\"/b.mp4\"", "\"c.mp4\"", "\"/d.mp4\"", "\"e.mp4\""),
         SettingCase("overwrite", "true", "false", "true", "false", "true"),
         SettingCase("crf", "1", "2", "3", "4", "5"),
@@ -80,6 +92,7 @@ struct SettingsTests {
     /// One of them is a value of any setting.
     private static let probes = [
         "1", "\"x\"", "true", "\"360p\"", "\"auto\"", "[1]", "\"bar\"", "\"float32\"", "360", "\"ffv1\"", "\"rgb\"",
+        "\"lite\"", "[\"x\"]",
     ]
 
     @Test("every setting is in the table, and is written as it is read")

@@ -47,28 +47,51 @@ struct GoldenCase {
         request.seed = try json.intIfPresent("seed").map { UInt64($0) }
         request.motion = try json.stringIfPresent("motion")
         request.camera = try json.stringIfPresent("camera")
+        request.loras = try json.array("loras").map { lora in
+            LoRA(path: path + "/" + (lora["path"]?.string ?? ""), weight: lora["weight"]?.double ?? 1)
+        }
+        request.teacache = try GoldenCase.feature(json.objectIfPresent("teacache"), amount: "threshold")
+        request.enhanceAVideo = try GoldenCase.feature(json.objectIfPresent("enhance_a_video"), amount: "weight")
         return request
+    }
+
+    private static func feature(_ json: JSONObject?, amount: String) throws -> StepFeatureRequest {
+        var feature = StepFeatureRequest()
+        feature.amount = try json?.double(amount)
+        feature.skipStartSteps = try json?.int("skip_start_steps")
+        feature.skipEndSteps = try json?.int("skip_end_steps")
+        return feature
     }
 
     func picture(_ name: String) throws -> Picture { try PictureReader.read(path + "/" + name) }
 
-    /// Renders the case with the recorded draws, and stops when a stage begins if one is named; gives the trace, the plan and the frames.
+    /// The recorded draws.
+    func noise() throws -> RecordedNoise {
+        var draws: [String: Tensor] = [:]
+        for key in expected.keys where key.hasPrefix("noise") { draws[key] = try expected.tensor(key) }
+        return RecordedNoise(draws, from: path)
+    }
+
+    /// Renders the case with the recorded draws, and stops when a stage begins if one is named; gives the trace, the
+    /// plan and the frames.
+    ///
+    /// `model` is another folder than the case's own; `change` changes the request.
     func render(
-        threads: Int = 2, precision: Precision = .float32, stoppedIn stopStage: Int? = nil
+        threads: Int = 2, precision: Precision = .float32, stoppedIn stopStage: Int? = nil, model: String? = nil,
+        change: (inout Request) -> Void = { _ in }
     ) throws -> (trace: Trace, plan: Plan, frames: [Picture]) {
-        let folder = try ModelFolder(path: path + "/model")
+        let folder = try ModelFolder(path: model ?? path + "/model")
         var request = try request()
         request.precision = precision.rawValue
+        change(&request)
         let image = try picture(try #require(request.image, "the case has no picture"))
         let plan = try Ruyi.plan(request, folder: folder, image: PictureSize(width: image.width, height: image.height))
         let backend = CPUBackend(threads: threads)
         let trace = Trace()
-        var draws: [String: Tensor] = [:]
-        for key in expected.keys where key.hasPrefix("noise") { draws[key] = try expected.tensor(key) }
         let frames = Mutex<[Picture]>([])
         let job = Job(
             plan: plan, image: image, endImage: try request.endImage.map { try picture($0) },
-            noise: RecordedNoise(draws, from: path), trace: trace, cancellation: backend.cancellation,
+            noise: try noise(), trace: trace, cancellation: backend.cancellation,
             progress: { stage, _ in if stage == stopStage { backend.cancellation.cancel() } },
             frames: { frame in frames.withLock { $0.append(frame) } })
         try Ruyi.load(folder, backend: backend).render(job)

@@ -10,6 +10,7 @@ struct RuyiGoldenTests {
         arguments: [
             "i2v-ddim-left", "i2v-start-end", "i2v-bucket", "i2v-nocfg", "i2v-bf16", "i2v-long-tiled",
             "i2v-slice-smooth", "i2v-single-frame", "i2v-euler", "i2v-euler-a", "i2v-dpmpp", "i2v-pndm", "i2v-fp8",
+            "i2v-lora", "i2v-teacache", "i2v-enhance",
         ])
     func stages(_ name: String) throws {
         let golden = try GoldenCase(name)

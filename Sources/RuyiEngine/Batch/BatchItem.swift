@@ -1,3 +1,4 @@
+import RuyiFamilies
 import RuyiFault
 import RuyiFiles
 
@@ -38,6 +39,12 @@ struct BatchItem {
             case "image", "end_image", "noise", "model":
                 guard let path = member.value.string, !path.isEmpty else { continue }
                 if let fault = confinement.fault(path, key: member.key, place: place) { faults.append(fault) }
+            case "loras":
+                for item in member.value.array ?? [] {
+                    let path = item.string.map { LoRA($0).path } ?? item["path"]?.string ?? ""
+                    if path.isEmpty { continue }
+                    if let fault = confinement.fault(path, key: member.key, place: place) { faults.append(fault) }
+                }
             case let key where BatchItem.foreign.contains(key):
                 faults.append(
                     Fault(.badData, "'\(key)' is a setting of the whole batch", at: place, hint: "give it as an option")

@@ -6,14 +6,16 @@ import RuyiFiles
 struct ClipKeys {
     /// Digests of checkpoints, by their folders.
     private var models: [String: String] = [:]
+    /// Digests of LoRA files, by their paths.
+    private var loras: [String: String] = [:]
 
     /// The key of a run's only clip.
     ///
-    /// It covers the pictures' and the noise's bytes, the checkpoint, the settings and what they were settled to, and
+    /// It covers the bytes of pictures, noise and LoRA files, the checkpoint, the settings and what they were settled to, and
     /// no path.
     mutating func key(_ run: Run) throws(Fault) -> String {
         let left: Set<String> = [
-            "model", "image", "end_image", "noise", "output", "overwrite", "keep_latents", "trace", "threads",
+            "model", "image", "end_image", "noise", "loras", "output", "overwrite", "keep_latents", "trace", "threads",
             "quiet", "progress", "dry_run",
         ]
         var fields = run.order.members.filter { !left.contains($0.key) }
@@ -24,6 +26,9 @@ struct ClipKeys {
             guard let path else { continue }
             fields.append(JSON.Member(key, .string(try SHA256.file(path))))
         }
+        for lora in run.order.request.loras {
+            fields.append(JSON.Member("lora", .array([.string(try digest(of: lora.path)), .double(lora.weight)])))
+        }
         fields.append(JSON.Member("model", .string(try model(run.checkpoint.folder))))
         for clip in run.clips {
             let plan = clip.plan
@@ -33,10 +38,25 @@ struct ClipKeys {
                 JSON.Member("sampling", .array([.int(plan.steps), .string(plan.scheduler), .double(plan.guidance)])),
                 JSON.Member("suffix", .string(Path.suffix(clip.output.text))),
             ]
+            for (key, feature) in [("teacache", plan.teacache), ("enhance_a_video", plan.enhanceAVideo)] {
+                guard let feature else { continue }
+                let values: [JSON] = [
+                    .double(feature.amount), .int(feature.skipStartSteps), .int(feature.skipEndSteps),
+                ]
+                fields.append(JSON.Member("settled_" + key, .array(values)))
+            }
             fields += plan.settings.map { JSON.Member("settled_" + $0.key.rawValue, .string($0.value)) }
         }
         fields.sort { $0.key < $1.key }
         return SHA256.hex(Array(JSON.object(fields).text().utf8))
+    }
+
+    /// The digest of a LoRA file, made once.
+    private mutating func digest(of lora: String) throws(Fault) -> String {
+        if let known = loras[lora] { return known }
+        let digest = try SHA256.file(lora)
+        loras[lora] = digest
+        return digest
     }
 
     /// The digest of a checkpoint, made once.

@@ -23,6 +23,18 @@ extension Order {
             ("noise", text(request.noise)), ("camera", text(request.camera)), ("motion", text(request.motion)),
             ("precision", text(request.precision)),
         ]
+        let loras = request.loras.map { JSON.sorted(["path": .string($0.path), "weight": .double($0.weight)]) }
+        fields.append(("loras", loras.isEmpty ? nil : .array(loras)))
+        for (key, amount, feature) in [
+            ("teacache", "threshold", request.teacache), ("enhance_a_video", "weight", request.enhanceAVideo),
+        ] {
+            fields += [
+                (key, bool(feature.isOn)), ("\(key)_\(amount)", feature.amount.map(JSON.double)),
+                ("\(key)_skip_start_steps", int(feature.skipStartSteps)),
+                ("\(key)_skip_end_steps", int(feature.skipEndSteps)),
+            ]
+        }
+        fields += [("fp8_quant_mode", text(request.fp8QuantMode)), ("fp8_data_type", text(request.fp8DataType))]
         fields += [
             ("output", text(output)), ("overwrite", bool(overwrite)), ("crf", int(crf)),
             ("codec", text(codec)), ("pixel_format", text(pixelFormat)), ("metadata", bool(metadata)),

@@ -39,7 +39,7 @@ public struct Settings: Sendable {
             RequestKey(rawValue: key).map(families.contains) ?? (key != "size") || given[key] != nil
         }
         let open: Set<String> = [
-            "family", "model", "image", "end_image", "noise", "codec", "crf", "pixel_format", "trace",
+            "family", "model", "image", "end_image", "noise", "loras", "codec", "crf", "pixel_format", "trace",
         ]
         let rows = keys.map { key -> (key: String, value: String, source: String) in
             if let value = given[key] { return (key, value.text(), source(of: key)) }

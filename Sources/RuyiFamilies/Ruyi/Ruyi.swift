@@ -13,7 +13,9 @@ public enum Ruyi: Family {
     public static let layout = "transformer/, vae/, image_encoder/, scheduler/ and embeddings.safetensors"
     public static let keys: Set<RequestKey> = [
         .family, .model, .image, .endImage, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution,
-        .frames, .seconds, .fps, .steps, .scheduler, .guidance, .seed, .noise, .camera, .motion, .precision,
+        .frames, .seconds, .fps, .steps, .scheduler, .guidance, .seed, .noise, .camera, .motion, .precision, .loras,
+        .teacache, .teacacheThreshold, .teacacheSkipStartSteps, .teacacheSkipEndSteps, .enhanceAVideo,
+        .enhanceAVideoWeight, .enhanceAVideoSkipStartSteps, .enhanceAVideoSkipEndSteps, .fp8QuantMode, .fp8DataType,
     ]
 
     /// The camera moves that control embeddings are made for.

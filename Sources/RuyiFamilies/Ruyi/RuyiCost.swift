@@ -8,10 +8,12 @@ struct RuyiCost {
     /// Transformer tokens of one clip.
     let tokens: Int
     private let latentFrames: Int
+    private let rounding: RuyiRounding
 
-    init(_ configuration: RuyiConfiguration, _ plan: Plan) {
+    init(_ configuration: RuyiConfiguration, _ plan: Plan, rounding: RuyiRounding = RuyiRounding()) {
         self.configuration = configuration
         self.plan = plan
+        self.rounding = rounding
         latentFrames = RuyiCost.latentFrames(plan.frames, configuration.vae)
         tokens = latentFrames * (plan.height / 16) * (plan.width / 16)
     }
@@ -47,13 +49,14 @@ struct RuyiCost {
         let clipCost =
             2 * Double(clip.patchCount) * clipWidth * (4 * clipWidth + 2 * Double(clip.intermediateSize))
             * Double(clip.layerCount)
-        // Quantising is bound by reading the weights: as a rule some two hundred operations' time for each.
+        // Both are bound by reading the weights: as a rule some two hundred operations' time for each.
         let quantizing = Stage(
             name: "quantising", steps: transformer.layerCount, cost: 200 * Double(quantizedBytes))
+        let narrowing = Stage(name: "rounding", steps: rounding.keys.count, cost: 200 * Double(rounding.byteCount))
         return [
             Stage(name: "reading the picture", steps: 1, cost: clipCost),
             Stage(name: "encoding", steps: 2 * encoderSteps, cost: 2 * encodeCost),
-        ] + (plan.isQuantized ? [quantizing] : []) + [
+        ] + (plan.isQuantized ? [quantizing] : []) + (narrowing.steps > 0 ? [narrowing] : []) + [
             Stage(
                 name: "denoising", steps: modelCalls, parts: transformer.layerCount, cost: callCost * Double(modelCalls)
             ),
@@ -69,7 +72,9 @@ struct RuyiCost {
     // MARK: Memory
 
     /// The largest sum of activations that live at one time, in bytes.
-    var peakBytes: Int { max(transformerBytes, encoderBytes, decoderBytes) + fixedBytes + quantizedBytes }
+    var peakBytes: Int {
+        max(transformerBytes, encoderBytes, decoderBytes) + fixedBytes + quantizedBytes + rounding.byteCount
+    }
 
     /// The large linear layers of all blocks in 8 bits, which are kept through the run.
     var quantizedBytes: Int {
@@ -96,7 +101,11 @@ struct RuyiCost {
         let rows = guidanceBatch * tokens
         let stream = 4 * rows * transformer.hiddenSize
         let inner = 4 * min(rows, 4032) * (2 * transformer.innerWidth + transformer.hiddenSize)
-        return stream * (transformer.layerCount / 2 - 1) + max(7 * stream, 4 * stream + inner)
+        let blocks = stream * (transformer.layerCount / 2 - 1) + max(7 * stream, 4 * stream + inner)
+        // TeaCache keeps the patch tokens and the first block's input; a layer with updates has its weight, old and new.
+        let largest = 4 * transformer.hiddenSize * (transformer.pooledWidth + 1536 + transformer.hiddenSize)
+        let updated = 2 * 4 * max(largest, transformer.innerWidth * transformer.hiddenSize)
+        return blocks + (plan.teacache == nil ? 0 : 2 * stream) + (plan.loras.isEmpty ? 0 : updated)
     }
 
     /// Four tensors of a chunk at full resolution.

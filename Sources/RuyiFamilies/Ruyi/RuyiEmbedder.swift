@@ -30,7 +30,8 @@ struct RuyiEmbedder: Sendable {
     private let extraLinear1, extraLinear2: Linear
     private let textLinear1, textLinear2: Linear
     private let pooler: RuyiAttentionPooler
-    private let style: Tensor
+    /// A table of one row, kept as a layer so that a LoRA can change it.
+    private let style: Linear
     private let textPadding, picturePadding: Tensor
     private let resampler: RuyiResampler
 
@@ -42,7 +43,7 @@ struct RuyiEmbedder: Sendable {
         timeLinear1 = Linear(time / "timestep_embedder" / "linear_1", RuyiEmbedder.sinusoidWidth, width)
         timeLinear2 = Linear(time / "timestep_embedder" / "linear_2", width, width)
         pooler = RuyiAttentionPooler(time / "pooler", configuration)
-        style = (time / "style_embedder").take("weight", [1, width])
+        style = Linear(time / "style_embedder", width, 1, bias: false)
         let extraWidth = configuration.pooledWidth + 6 * RuyiEmbedder.sinusoidWidth + width
         extraLinear1 = Linear(time / "extra_embedder" / "linear_1", extraWidth, 4 * width)
         extraLinear2 = Linear(time / "extra_embedder" / "linear_2", 4 * width, width)
@@ -82,7 +83,8 @@ struct RuyiEmbedder: Sendable {
         trace?.record("time_ids", Tensor((0..<batch).flatMap { _ in sizes }, [batch, sizes.count]))
         let waves = sizes.flatMap { Embeddings.sinusoid($0, width: RuyiEmbedder.sinusoidWidth) }
         let sizeWaves = Tensor((0..<batch).flatMap { _ in waves }, [batch, waves.count])
-        let styles = backend.concatenate(Array(repeating: style, count: batch), axis: 0)
+        let styles = backend.concatenate(
+            Array(repeating: style.updatedWeight(on: backend), count: batch), axis: 0)
         let joined = backend.concatenate([pooled, sizeWaves, styles], axis: 1)
         return extraLinear2(extraLinear1(joined, .silu))
     }

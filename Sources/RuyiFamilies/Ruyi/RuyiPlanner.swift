@@ -21,10 +21,15 @@ struct RuyiPlanner {
         try length(&plan)
         try sampling(&plan)
         try controls(&plan)
-        let cost = RuyiCost(configuration, plan)
+        try features(&plan)
+        plan.weightBytes = try RuyiRenderer.weightBytes(folder)
+        let weights = try folder.weights("transformer", stem: "diffusion_pytorch_model")
+        try loras(&plan, weights)
+        let rounding = RuyiRounding(
+            weights, plan.fp8QuantMode, to: plan.fp8DataType.dtype, width: configuration.transformer.hiddenSize)
+        let cost = RuyiCost(configuration, plan, rounding: rounding)
         plan.tokens = cost.tokens
         plan.activationBytes = cost.peakBytes
-        plan.weightBytes = try RuyiRenderer.weightBytes(folder)
         plan.stages = cost.stages(modelCalls: try modelCalls(plan))
         return plan
     }
@@ -139,6 +144,45 @@ struct RuyiPlanner {
         } else if !missing.isEmpty {
             plan.warnings.append(
                 "control set \(key) lacks \(missing.joined(separator: ", ")); taken from the default set")
+        }
+    }
+
+    // MARK: Features and weights
+
+    private func features(_ plan: inout Plan) throws(Fault) {
+        plan.teacache = request.teacache.resolved(StepFeature(amount: 0.1, skipStartSteps: 3, skipEndSteps: 1))
+        plan.enhanceAVideo = request.enhanceAVideo.resolved(StepFeature(amount: 1, skipStartSteps: 0, skipEndSteps: 0))
+        if plan.enhanceAVideo != nil, RuyiCost.latentFrames(plan.frames, configuration.vae) < 2 {
+            throw Fault(
+                .usage, "there is nothing to enhance between the frames of a clip of \(plan.frames)",
+                at: "--enhance-a-video", hint: "leave it out, or give --frames \(configuration.vae.encoderChunk)")
+        }
+        let mode = try choice(
+            request.fp8QuantMode ?? FP8QuantMode.none.rawValue, FP8QuantMode.allCases.map(\.rawValue),
+            "--fp8-quant-mode")
+        let type = try choice(
+            request.fp8DataType ?? FP8DataType.auto.rawValue, FP8DataType.allCases.map(\.rawValue), "--fp8-data-type")
+        plan.settings[.fp8QuantMode] = mode
+        guard plan.fp8QuantMode != .none else { return }
+        plan.settings[.fp8DataType] = type
+        if plan.isQuantized {
+            throw Fault(
+                .usage, "int8 and a rounding to 8-bit floating-point numbers exclude each other",
+                at: "--fp8-quant-mode", hint: "leave out --precision int8, or give --fp8-quant-mode none")
+        }
+        if plan.fp8QuantMode == .extreme, plan.fp8DataType == .e5m2 {
+            plan.warnings.append("the model's authors advise against fp8_e5m2 with the mode extreme")
+        }
+    }
+
+    /// Opens the LoRA files and looks whether they fit the transformer.
+    private func loras(_ plan: inout Plan, _ weights: any WeightFile) throws(Fault) {
+        plan.loras = request.loras
+        for lora in plan.loras {
+            let file = try LoRAFile(path: lora.path)
+            _ = try file.updates(of: weights, strength: lora.weight)
+            plan.warnings += file.warnings
+            plan.weightBytes += file.byteCount
         }
     }
 

@@ -15,8 +15,8 @@ final class RuyiRenderer: Renderer {
     private let schedule: SchedulerConfiguration
     private let controls: RuyiControls
     private let transformer: RuyiTransformer
-    /// The transformer in 8 bits, made when a clip first needs it and kept for the next.
-    private let quantizedTransformer = Mutex<RuyiTransformer?>(nil)
+    /// The transformer with other weights than the stored ones, made when a clip first needs it and kept for the next.
+    private let changedTransformer = Mutex<(change: RuyiWeightChange, transformer: RuyiTransformer)?>(nil)
     private let vae: RuyiVAE
     private let vision: CLIPVision
     private let files: (transformer: any WeightFile, vae: any WeightFile, vision: any WeightFile)
@@ -52,7 +52,8 @@ final class RuyiRenderer: Renderer {
 
     /// The image encoder is published as `pytorch_model.bin` or as `model.safetensors`.
     private static func imageEncoder(_ folder: ModelFolder) throws(Fault) -> any WeightFile {
-        let isTorch = !folder.has("image_encoder/model.safetensors") && folder.has("image_encoder/pytorch_model.bin")
+        let names = folder.names(in: "image_encoder")
+        let isTorch = !names.contains("model.safetensors") && names.contains("pytorch_model.bin")
         return try folder.weights("image_encoder", stem: isTorch ? "pytorch_model" : "model")
     }
 
@@ -203,6 +204,7 @@ final class RuyiRenderer: Renderer {
 
         var latents = initial
         let calls = scheduler.timesteps.count
+        var cache = job.plan.teacache.map { RuyiTeaCache($0, steps: job.plan.steps) }
         // The picture's features are off for the first 60 % of the calls.
         let firstSeeing = Int((Double(calls) * (1 - 0.40)).rounded(.up))
         for call in 0..<calls {
@@ -217,7 +219,7 @@ final class RuyiRenderer: Renderer {
             trace?.record("clip.context", conditioning.picture)
             let output = try transformer(
                 batch, time: scheduler.timesteps[call], conditioning: conditioning, rotary: rotary,
-                cancellation: job.cancellation, trace: trace
+                enhancement: enhancement(job.plan, call), cache: &cache, cancellation: job.cancellation, trace: trace
             ) { job.progress(stage, call * transformer.blockCount + $0 + 1) }
             try job.cancellation.check()
             job.trace?.record("\(step).t", Tensor([scheduler.timesteps[call]], [1]))
@@ -228,28 +230,65 @@ final class RuyiRenderer: Renderer {
             latents = scheduler.step(modelOutput: guided, call: call, latents: latents, noise: noise)
             job.trace?.record("\(step).latents", latents)
         }
+        if let cache { job.trace?.record("teacache.log", cache.log) }
         return backend.copy(latents)
     }
 
-    /// The place of the denoising among the plan's stages: after the quantising, if there is one.
-    private static func denoising(_ plan: Plan) -> Int { plan.isQuantized ? 3 : 2 }
+    /// The place of the denoising among the plan's stages: after the changing of the weights, if it takes a while.
+    private static func denoising(_ plan: Plan) -> Int { plan.isQuantized || plan.fp8QuantMode != .none ? 3 : 2 }
 
-    /// The transformer in the precision of the plan.
+    /// The weight of Enhance-A-Video in a model call, which counts as TeaCache counts; nil where it is off.
+    private func enhancement(_ plan: Plan, _ call: Int) -> Double? {
+        let step = call % plan.steps
+        guard let feature = plan.enhanceAVideo, step >= feature.skipStartSteps, step < plan.steps - feature.skipEndSteps
+        else { return nil }
+        return feature.amount
+    }
+
+    /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> RuyiTransformer {
-        guard job.plan.isQuantized else { return transformer }
-        return try quantizedTransformer.withLock { kept in
-            if let kept { return kept }
-            job.progress(2, 0)
-            var done = 0
-            let made = try transformer.quantized(on: backend, cancellation: job.cancellation) {
-                files.transformer.release()
-                done += 1
-                job.progress(2, done)
-            }
+        let change = RuyiWeightChange(job.plan)
+        if change == RuyiWeightChange(Plan()) { return transformer }
+        return try changedTransformer.withLock { kept in
+            if let kept, kept.change == change { return kept.transformer }
+            kept = nil
+            let made = try changed(job)
             backend.memory.trim()
-            kept = made
+            kept = (change, made)
             return made
         }
+    }
+
+    /// Makes that transformer: rounded to 8-bit floating-point numbers, with low-rank updates, in 8 bits.
+    private func changed(_ job: Job) throws -> RuyiTransformer {
+        let stored = files.transformer
+        var weights: any WeightFile = stored
+        let done = Atomic<Int>(0)
+        @Sendable func advance() {
+            stored.release()
+            job.progress(2, done.add(1, ordering: .relaxed).newValue)
+        }
+        if job.plan.fp8QuantMode != .none {
+            job.progress(2, 0)
+            let dtype = job.plan.fp8DataType.dtype
+            let rounding = RuyiRounding(
+                stored, job.plan.fp8QuantMode, to: dtype, width: configuration.transformer.hiddenSize)
+            weights = RuyiRoundedWeights(
+                stored, keys: rounding.keys, to: dtype, on: backend, taken: advance)
+        }
+        var updates: [(String, LowRankUpdate)] = []
+        for lora in job.plan.loras {
+            updates += try LoRAFile(path: lora.path).updates(of: stored, strength: lora.weight)
+        }
+        let ledger = WeightLedger()
+        let made = RuyiTransformer(
+            WeightScope(AdaptedWeights(weights, updates), ledger: ledger),
+            pictureWidth: configuration.clip.hiddenSize, configuration.transformer)
+        try job.cancellation.check()
+        try ledger.finish(unknown: .warn)
+        guard job.plan.isQuantized else { return made }
+        job.progress(2, 0)
+        return try made.quantized(on: backend, cancellation: job.cancellation, blockDone: advance)
     }
 
     /// The first half of the channels, `negative + scale · (positive − negative)`; nil takes the only item.
@@ -357,6 +396,21 @@ final class RuyiRenderer: Renderer {
 
     /// NaN, which only broken weights give, becomes black.
     private static func byte(_ value: Float) -> UInt8 { value.isNaN ? 0 : UInt8(min(max(value * 255, 0), 255)) }
+}
+
+/// What a plan changes about the transformer's weights.
+private struct RuyiWeightChange: Equatable, Sendable {
+    let loras: [LoRA]
+    let isQuantized: Bool
+    let fp8QuantMode: FP8QuantMode
+    let fp8DataType: FP8DataType
+
+    init(_ plan: Plan) {
+        loras = plan.loras
+        isQuantized = plan.isQuantized
+        fp8QuantMode = plan.fp8QuantMode
+        fp8DataType = plan.fp8DataType
+    }
 }
 
 /// Draws from the VAE's diagonal Gaussian (specification section 6.4).

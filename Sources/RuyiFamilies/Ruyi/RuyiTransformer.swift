@@ -35,22 +35,32 @@ struct RuyiTransformer: Sendable {
     ///   - time: the timestep.
     ///   - conditioning: the prepared streams of the same batch.
     ///   - rotary: the table of one frame's positions.
+    ///   - enhancement: the weight of Enhance-A-Video, if it is on in this call.
+    ///   - cache: what earlier calls left for TeaCache, if it is on.
     func callAsFunction(
-        _ input: Tensor, time: Float, conditioning: RuyiConditioning, rotary: RotaryTable,
-        cancellation: Cancellation, trace: RuyiStepTrace?, blockDone: (Int) -> Void
+        _ input: Tensor, time: Float, conditioning: RuyiConditioning, rotary: RotaryTable, enhancement: Double?,
+        cache: inout RuyiTeaCache?, cancellation: Cancellation, trace: RuyiStepTrace?, blockDone: (Int) -> Void
     ) throws -> Tensor {
         let backend = input.backend
         let frames = input.shape[2]
         let embedding = embedder.vector(time: time, conditioning, trace)  // [B, D]
         let activated = backend.activate(embedding, .silu)
         var hidden = patchify(input, trace)  // [B, N, D]
+        let tokens = cache == nil ? nil : hidden
+        let reused = cache?.reusedResidual {
+            blocks[0].modulatedInput(hidden, frames: frames, embedding: activated)
+        }
+        if let reused {
+            blockDone(blocks.count - 1)
+            return unpatchify(projection(backend.combine(hidden, 1, reused, 1)), like: input)
+        }
         var skips: [Tensor] = []
         for (index, block) in blocks.enumerated() {
             try cancellation.check()
             let skip = block.takesSkip ? skips.removeLast() : nil
             hidden = block(
                 hidden, skip: skip, frames: frames, embedding: activated, text: conditioning.text,
-                picture: conditioning.picture, rotary: rotary, trace)
+                picture: conditioning.picture, rotary: rotary, enhancement: enhancement, trace)
             if block.givesSkip { skips.append(hidden) }
             blockDone(index)
         }
@@ -61,6 +71,7 @@ struct RuyiTransformer: Sendable {
             hidden, weight: nil, bias: nil, epsilon: normEpsilon, scale: modulated.sliced(1, 0..<width),
             shift: modulated.sliced(1, width..<2 * width))
         trace?.record("final.out", normed)
+        if let tokens { cache?.keep(normed, of: tokens) }
         return unpatchify(projection(normed), like: input)
     }
 
@@ -166,9 +177,14 @@ struct RuyiBlock: Sendable {
             ?? Embeddings.positions(count: RuyiLimits.latentFrames, width: width)
     }
 
+    /// What the first attention sees of x where there is no skip: frame positions added, normed, shifted by the time.
+    func modulatedInput(_ x: Tensor, frames: Int, embedding: Tensor) -> Tensor {
+        norm1(frames == 1 ? x : addPositions(x, frames: frames), shift: shift(embedding))
+    }
+
     func callAsFunction(
         _ x: Tensor, skip: Tensor?, frames: Int, embedding: Tensor, text: Tensor, picture: Tensor,
-        rotary: RotaryTable, _ trace: RuyiStepTrace?
+        rotary: RotaryTable, enhancement: Double? = nil, _ trace: RuyiStepTrace?
     ) -> Tensor {
         let backend = x.backend
         var hidden = x  // [B, N, D]
@@ -179,7 +195,9 @@ struct RuyiBlock: Sendable {
         if frames != 1 { hidden = addPositions(hidden, frames: frames) }
         let normed = norm1(hidden, shift: shift(embedding))
         trace?.record(name + ".norm1.out", normed)
-        let attended = attention(normed, context: normed, rotary: rotary, keyRotary: rotary)
+        let attended =
+            enhancement.map { attention.enhanced(normed, frames: frames, weight: $0, rotary: rotary) }
+            ?? attention(normed, context: normed, rotary: rotary, keyRotary: rotary)
         trace?.record(name + ".attn1.out", attended)
         hidden = backend.combine(hidden, 1, attended, 1)
         let normed2 = norm2(hidden)
@@ -243,6 +261,22 @@ struct RuyiAttention: Sendable {
         let q = queryNorm.perHead(query(x), heads: heads, rotary: rotary)
         let k = keyNorm.perHead(key(context), heads: heads, rotary: keyRotary)
         return output(x.backend.attention(q, k, value(context), heads: heads, scale: scale))
+    }
+
+    /// Attention of x to itself, the stronger the more its frames attend to one another.
+    ///
+    /// Luo et al. 2025, "Enhance-A-Video: Better Generated Video for Free" (specification section 9).
+    func enhanced(_ x: Tensor, frames: Int, weight: Double, rotary: RotaryTable) -> Tensor {
+        let backend = x.backend
+        // Frames are compared before the rotation, which then takes place inside the attention.
+        let q = queryNorm.perHead(query(x), heads: heads, rotary: nil)
+        let k = keyNorm.perHead(key(x), heads: heads, rotary: nil)
+        let score = backend.crossFrameAttention(q, k, frames: frames, heads: heads, scale: scale)
+        let attended = backend.attention(
+            q, k, value(x), heads: heads, scale: scale,
+            options: AttentionOptions(queryRotary: rotary, keyRotary: rotary))
+        let factor = max(1, score * (Double(frames) + weight))
+        return backend.scale(output(attended), by: Float(factor), plus: 0, clampedTo: nil)
     }
 }
 

@@ -1,0 +1,77 @@
+import RuyiTensor
+
+/// Reuses what the blocks added in an earlier model call while their input has changed little.
+///
+/// Liu et al. 2024, "Timestep Embedding Tells: It's Time to Cache for Video Diffusion Model" (specification section 9).
+struct RuyiTeaCache {
+    /// What decided about one call, as the golden cases record it.
+    private struct Decision {
+        /// The relative change of the first block's input since the last call that was kept; −1 where nothing is compared.
+        var distance = -1.0
+        /// The change of the output that the polynomial predicts from it.
+        var change = -1.0
+        /// The sum of the predictions since then.
+        var accumulated: Double
+        var runs = true
+    }
+
+    private let settings: StepFeature
+    private let steps: Int
+    private var input: Tensor?
+    private var residual: Tensor?
+    private var accumulated = 0.0
+    private var decisions: [Decision] = []
+
+    /// An empty cache for a run of so many steps.
+    init(_ settings: StepFeature, steps: Int) {
+        self.settings = settings
+        self.steps = steps
+    }
+
+    /// The published fit of the output's change to the input's, of degree 4; it can be negative.
+    private static func change(_ x: Double) -> Double {
+        [-7511.8562, 2329.32511, -225.610663, 9.39902237, -0.0743067848].reduce(0) { $0 * x + $1 }
+    }
+
+    /// What to add to the patch tokens of the next call in place of running the blocks; nil to run them.
+    ///
+    /// `input` is the first block's modulated input, `[B, N, D]`; it is only asked for where it can matter.
+    mutating func reusedResidual(_ input: () -> Tensor) -> Tensor? {
+        // PNDM calls the model once more than it has steps, and begins the count again.
+        let step = decisions.count % steps
+        if step == 0 { (self.input, residual, accumulated) = (nil, nil, 0) }
+        var decision = Decision(accumulated: accumulated)
+        defer { decisions.append(decision) }
+        guard step >= settings.skipStartSteps - 1, step < steps - settings.skipEndSteps else {
+            (self.input, residual) = (nil, nil)
+            return nil
+        }
+        let current = input()
+        if let kept = self.input, let residual {
+            let backend = current.backend
+            decision.distance = backend.meanMagnitude(current, minus: kept) / backend.meanMagnitude(kept, minus: nil)
+            decision.change = RuyiTeaCache.change(decision.distance)
+            accumulated += decision.change
+            if accumulated < settings.amount {
+                (decision.accumulated, decision.runs) = (accumulated, false)
+                return residual
+            }
+        }
+        (self.input, residual, accumulated) = (current, nil, 0)
+        decision.accumulated = 0
+        return nil
+    }
+
+    /// Keeps what the blocks made of the patch tokens, if later calls may reuse it; both `[B, N, D]`.
+    mutating func keep(_ output: Tensor, of tokens: Tensor) {
+        if input != nil { residual = output.backend.combine(output, 1, tokens, -1) }
+    }
+
+    /// The decisions so far, `[calls, 4]`: distance, predicted change, accumulated change, and 1 where the blocks ran.
+    var log: Tensor {
+        Tensor(
+            decisions.flatMap { decision in
+                [decision.distance, decision.change, decision.accumulated, decision.runs ? 1 : 0].map { Float($0) }
+            }, [decisions.count, 4])
+    }
+}
