@@ -141,7 +141,7 @@ struct FeatureTests {
         #expect(files[0] == files[1])
         #expect(!String(decoding: files[0], as: UTF8.self).contains(scratch.path))
         let off = try plan(model + ["--no-teacache", "--no-enhance-a-video", "-o", "x.mp4"])
-        #expect(try off.array("loras").count == 1 && off["teacache"] == .null && off["enhance_a_video"] == .null)
+        #expect(try off.array("loras").count == 1 && off["teacache"] == nil && off["enhance_a_video"] == nil)
         let file = scratch("style_a.safetensors")
         try FileManager.default.removeItem(atPath: file)
         try FileManager.default.copyItem(atPath: golden("style_b.safetensors"), toPath: file)

@@ -26,9 +26,9 @@ struct ClipKeys {
             guard let path else { continue }
             fields.append(JSON.Member(key, .string(try SHA256.file(path))))
         }
-        for lora in run.order.request.loras {
-            fields.append(JSON.Member("lora", .array([.string(try digest(of: lora.path)), .double(lora.weight)])))
-        }
+        var updates: [JSON] = []
+        for lora in run.order.request.loras { updates += [.string(try digest(of: lora.path)), .double(lora.weight)] }
+        fields.append(JSON.Member("loras", .array(updates)))
         fields.append(JSON.Member("model", .string(try model(run.checkpoint.folder))))
         for clip in run.clips {
             let plan = clip.plan
