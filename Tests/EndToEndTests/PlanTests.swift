@@ -19,11 +19,14 @@ struct PlanTests {
     func people() throws {
         let outcome = try plan(["--size", "50x33", "--frames", "12", "--steps", "3", "--seed", "4,5"])
         #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
-        for line in [
-            "size       48x32", "length     8 frames, 0.33 s at 24 fps",
-            "sampling   3 steps DDIM, guidance 7.0, seed 4",
-            "note       size 50x33 -> 48x32", "note       frames 12 -> 8", "output     start-5.mp4",
+        // The values stand below one another.
+        let column = "fp8_quant_mode  ".count
+        for (name, value) in [
+            ("size", "48x32"), ("length", "8 frames, 0.33 s at 24 fps"),
+            ("sampling", "3 steps DDIM, guidance 7.0, seed 4"), ("note", "size 50x33 -> 48x32"),
+            ("note", "frames 12 -> 8"), ("output", "start-5.mp4"),
         ] {
+            let line = name + String(repeating: " ", count: column - name.count) + value
             #expect(outcome.output.contains(line), "\(line)\n\(outcome.output)")
         }
         for name in ["picture", "tokens", "memory", "weights", "disk", "camera", "motion", "precision", "model"] {
