@@ -79,7 +79,7 @@ public struct Provenance: Sendable, Equatable {
         var order = Order()
         order.request = clip.request
         order.request.family = plan.family
-        order.request.model = clip.request.model.map(shared)
+        order.request.model = shared(clip.request.model ?? ModelCatalog.bundled)
         order.request.image = clip.request.image.map(shared)
         order.request.endImage = clip.request.endImage.map(shared)
         order.request.noise = clip.request.noise.map(shared)
@@ -160,7 +160,7 @@ extension Provenance {
     /// The order that makes the clip again, except where `given` says otherwise.
     ///
     /// The settings come from a file that anybody may have made: they name no output, and inputs only by relative paths
-    /// below the current folder or the clip's.
+    /// below the current folder or the clip's, or beside a folder of frames.
     ///
     /// - Throws: `.badData` for settings that are no request, or for an input file with another content than that which
     ///   the clip was made from; `.cannotOpen` when there is none.
@@ -229,7 +229,9 @@ extension Provenance {
         _ name: String, _ digest: String?, _ what: String, _ option: String, from path: String
     ) throws(Fault) -> String {
         let folder = Path.folder(path)
-        let places = [name, Path.resolve(name, in: folder), Path.resolve(Path.name(name), in: folder)]
+        var places = [name, Path.resolve(name, in: folder), Path.resolve(Path.name(name), in: folder)]
+        // The folder of frames was made for them as a rule.
+        if FileKind(path) == .png { places.append(Path.resolve(Path.name(name), in: Path.folder(folder))) }
         let present = places.filter { Path.kind($0) == .file }
         guard let first = present.first else {
             throw Fault(

@@ -52,7 +52,7 @@ struct BundledModelTests {
         let settled = try JSONObject(parsing: Array(plan.output.utf8), file: "plan")
         #expect(try settled.int("frames") == 24 && settled.double("guidance") == 1 && settled.int("steps") == 6)
         #expect(try settled.int("width") * settled.int("height") < 512 * 512)
-        let quick = ["--size", "128x96", "--frames", "8", "--steps", "1", "--progress", "none"]
+        let quick = ["--size", "144x96", "--frames", "8", "--steps", "1", "--progress", "none"]
         let outcome = try Executable.run([Self.photograph] + quick, in: scratch.path)
         #expect(outcome.code == 0 && outcome.output == "coffee-42.mp4\n", "\(outcome.errors)")
         #expect(outcome.errors.contains("ruyi-nano") && outcome.errors.contains("IamCreateAI/Ruyi-Mini-7B"))
