@@ -87,7 +87,8 @@ struct BundledModelTests {
             (#"{"frames": 16}"#, [], 0, "\"frames\":16"), (#"{"frames": 16}"#, ["--frames", "8"], 0, "\"frames\":8"),
             (#"{"output": "/etc/passwd"}"#, [], 65, "ruyi.json"), (#"{"frames": 0}"#, [], 64, "frames"),
             (#"{"frame": 8}"#, [], 65, "did you mean 'frames'?"), ("[]", [], 65, "ruyi.json"),
-            (#"{"seed": 3}"#, [], 65, "may not set"), ("{", [], 65, "ruyi.json"),
+            (#"{"seed": 3}"#, [], 65, "or its seed"),
+            (#"{"image": "a.png"}"#, [], 65, "may not set image"), ("{", [], 65, "ruyi.json"),
         ])
     func recommendations(_ text: String, _ arguments: [String], _ code: Int, _ word: String) throws {
         let golden = Golden(name: "i2v-bucket")
