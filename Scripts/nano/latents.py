@@ -28,15 +28,10 @@ def load_vae(path):
 
 def condition(basis, video):
     """Latents of the mask and of the clip of which only the first frame is known [B, 32, f, h, w]."""
-    known = masked_batch(video)
+    known = torch.stack([masked(clip) for clip in video])
     mask = torch.ones_like(video[:1])
     mask[:, :, 0] = 0
     return torch.cat([basis(mask).expand(len(video), -1, -1, -1, -1), basis(known)], 1)
-
-
-def masked_batch(video):
-    """Clips [B, 3, T, H, W] of which only the first frame is known."""
-    return torch.stack([masked(clip) for clip in video])
 
 
 def draw_grid(rng):

@@ -25,9 +25,11 @@ enum ModelDefaults {
         }
         var request = Order()
         request.request = order.request
-        guard request == order, order.request.given.isSubset(of: keys) else {
+        let others = order.request.given.subtracting(keys).map(\.rawValue).sorted()
+        guard request == order, others.isEmpty else {
+            let named = others.isEmpty ? "how a run is carried out, or its seed" : others.joined(separator: ", ")
             let allowed = keys.map(\.rawValue).sorted().joined(separator: ", ")
-            throw Faults(Fault(.badData, "a checkpoint may not set this", at: shown, hint: "it may set \(allowed)"))
+            throw Faults(Fault(.badData, "a checkpoint may not set \(named)", at: shown, hint: "it may set \(allowed)"))
         }
         return order
     }
