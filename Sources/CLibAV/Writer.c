@@ -22,6 +22,7 @@ struct ruyi_av_writer {
     char *path;
     AVRational rate;
     int64_t frames;
+    int64_t packets;
 };
 
 static int failed(ruyi_av_writer *writer, int status, const char *what, int error, char *message, size_t room) {
@@ -45,7 +46,7 @@ static int is_rgb(enum AVPixelFormat pixels) {
 }
 
 // Options that the encoders' own libraries need.
-static int settle_library(AVDictionary **options, const char *encoder) {
+static int settle_library(AVDictionary **options, const char *encoder, int width) {
 #if defined(__x86_64__)
     // x264's AVX-512 code for macroblock trees uses memory that nothing has written, so that its bytes differ from run
     // to run; up to AVX2 it does not. What the processor lacks must not be asked for.
@@ -54,8 +55,10 @@ static int settle_library(AVDictionary **options, const char *encoder) {
     }
 #endif
     // x265 writes to standard error by itself, and its name and settings into every file.
-    if (strcmp(encoder, "libx265") == 0) return av_dict_set(options, "x265-params", "log-level=none:info=0", 0);
-    return 0;
+    if (strcmp(encoder, "libx265") != 0) return 0;
+    // x265's vector code for coding unit trees writes past its tables when a row has fewer than four units of 16 pixels.
+    const char *settings = width < 64 ? "log-level=none:info=0:cutree=0" : "log-level=none:info=0";
+    return av_dict_set(options, "x265-params", settings, 0);
 }
 
 static int open_encoder(ruyi_av_writer *writer, const ruyi_av_plan *plan, enum AVPixelFormat pixels) {
@@ -79,7 +82,7 @@ static int open_encoder(ruyi_av_writer *writer, const ruyi_av_plan *plan, enum A
     if ((writer->format->oformat->flags & AVFMT_GLOBALHEADER) != 0) encoder->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     AVDictionary *options = NULL;
     int error = av_dict_parse_string(&options, plan->settings, "=", ":", 0);
-    if (error >= 0) error = settle_library(&options, plan->encoder);
+    if (error >= 0) error = settle_library(&options, plan->encoder, plan->width);
     if (error >= 0) error = avcodec_open2(encoder, codec, &options);
     if (error >= 0 && av_dict_count(options) > 0) error = AVERROR_OPTION_NOT_FOUND;
     av_dict_free(&options);
@@ -276,6 +279,10 @@ static int encode(ruyi_av_writer *writer, AVFrame *frame, char *message, size_t 
             return failed(
                 writer, ruyi_av_status(error, RUYI_AV_INTERNAL), "cannot encode a frame", error, message, room);
         }
+        // x265 leaves the decoding times of clips of one or two frames undefined; those of others are these, as its
+        // pyramids of B-frames reorder by two.
+        if (writer->encoder->codec_id == AV_CODEC_ID_HEVC) writer->packet->dts = writer->packets - 2;
+        writer->packets++;
         writer->packet->duration = 1;
         writer->packet->stream_index = writer->stream->index;
         av_packet_rescale_ts(writer->packet, writer->encoder->time_base, writer->stream->time_base);
