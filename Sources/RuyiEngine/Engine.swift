@@ -45,7 +45,9 @@ public struct Engine: Sendable {
         let checkpoint = Faults.collect(&opening) { () throws(Fault) in try openCheckpoint(given.request) }
         if let checkpoint {
             opening += refusals(order, family: checkpoint.family)
-            do { order = try order.over(ModelDefaults.read(checkpoint.folder)) } catch { opening += error.list }
+            do { order = try order.over(recommended: ModelDefaults.read(checkpoint.folder)) } catch {
+                opening += error.list
+            }
             Faults.collect(&opening) { () throws(Fault) in try compare(checkpoint, with: order.origin) }
         }
         var faults = order.faults() + opening
@@ -80,7 +82,7 @@ public struct Engine: Sendable {
     private func settle(
         _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, picture: PictureSize?
     ) throws -> Run {
-        let seeds = order.seeds.isEmpty ? [order.request.seed ?? 42] : order.seeds
+        let seeds = order.clipSeeds
         let names = OutputNames(image: order.request.image, family: checkpoint.family.name, seeds: seeds)
         let outputs = names.names(order.output)
         let traces = order.trace.map(names.names)

@@ -11,6 +11,12 @@ public struct Order: Sendable, Equatable {
     public var request = Request()
     /// The seeds to render one after the other; empty when none was given.
     public var seeds: [UInt64] = []
+    /// Whether the seed was drawn, not chosen.
+    public var drawsSeed = false
+    /// How many clips to render of a picture, with seeds that count up from the one that is given.
+    public var variations: Int?
+    /// Whether the steps are a preset's, which gives way to a checkpoint that recommends fewer.
+    public var takesFewerSteps = false
     /// The output file or the pattern of the frame files.
     public var output: String?
     /// Whether an existing output may be replaced.
@@ -50,7 +56,10 @@ public struct Order: Sendable, Equatable {
     public func over(_ base: Order) -> Order {
         var merged = self
         merged.request = request.over(base.request)
-        if seeds.isEmpty { merged.seeds = base.seeds }
+        if seeds.isEmpty { (merged.seeds, merged.drawsSeed) = (base.seeds, base.drawsSeed) }
+        // A list of seeds says how many clips there are.
+        merged.variations = variations ?? (seeds.count > 1 ? nil : base.variations)
+        if request.steps == nil && request.stageSteps == nil { merged.takesFewerSteps = base.takesFewerSteps }
         merged.output = output ?? base.output
         merged.overwrite = overwrite ?? base.overwrite
         merged.codec = codec ?? base.codec

@@ -34,6 +34,7 @@ extension Order {
         range("enhance_a_video_skip_end_steps", request.enhanceAVideo.skipEndSteps, 0...1000)
         for lora in request.loras { range("the strength of the LoRA \(lora.path)", lora.weight, -100...100) }
         range("threads", threads, 1...1024)
+        range("variations", variations, Order.variationRange)
         found += exclusions() + choices()
         // The form of a name without a known suffix is reported where the name is read.
         let output = output ?? (isPart ? nil : "clip.mp4")
@@ -55,7 +56,10 @@ extension Order {
             usage("width and height, a named resolution, and base_resolution exclude one another")
         }
         if Set(seeds).count < seeds.count { usage("a seed is given twice") }
-        if seeds.count > 1, request.noise != nil {
+        if let variations, variations > 1, seeds.count > 1 {
+            usage("variations counts up from one seed, and \(seeds.count) are given", hint: "give either of them")
+        }
+        if clipSeeds.count > 1, request.noise != nil {
             usage("with a noise file every seed gives the same clip", hint: "give one seed, or no noise file")
         }
         if request.loras.contains(where: { $0.path.isEmpty }) { usage("the path of a LoRA is empty") }

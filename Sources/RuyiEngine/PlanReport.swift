@@ -14,7 +14,8 @@ public struct PlanReport: Sendable {
     public let diskBytes: Int
     private let order: Order
     private let bound: MemoryLimits.Bound?
-    private let freeBytes: Int?
+    /// The bytes that are free where the files go.
+    let freeBytes: Int?
 
     init(_ clip: Clip, of run: Run, limits: MemoryLimits) {
         self.clip = clip

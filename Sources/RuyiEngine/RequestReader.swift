@@ -45,7 +45,8 @@ private struct Reading {
 
     /// Keys that an order has beside those of a request: the options that say how to carry it out.
     static let runKeys = [
-        "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace", "threads",
+        "size", "variations", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents",
+        "trace", "threads",
         "quiet", "progress", "dry_run",
     ]
 
@@ -135,6 +136,7 @@ private struct Reading {
         case "dry_run": set(\.dryRun, key, value, "true or false", \.bool)
         case "codec":
             set(\.codec, key, value, "one of \(Choices.codecs.joined(separator: ", "))", Reading.choice(Choices.codecs))
+        case "variations": set(\.variations, key, value, "an integer", \.int)
         case "crf": set(\.crf, key, value, "an integer", \.int)
         case "pixel_format":
             set(
@@ -172,12 +174,16 @@ private struct Reading {
     }
 
     private mutating func takeSeed(_ value: JSON) {
+        if value.string == Seeds.random {
+            (order.seeds, order.drawsSeed) = ([Seeds.draw()], true)
+            return
+        }
         let seeds = (value.array ?? [value]).map { value -> UInt64? in
             guard case .number(let number) = value else { return nil }
             return UInt64(number.text)
         }
         guard !seeds.isEmpty, !seeds.contains(nil) else {
-            return wrong("seed", value, "an integer from 0 to \(UInt64.max), or a list of them")
+            return wrong("seed", value, "an integer from 0 to \(UInt64.max), a list of them, or random")
         }
         order.seeds = seeds.compactMap { $0 }
     }

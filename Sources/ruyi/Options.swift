@@ -140,8 +140,12 @@ struct SamplingOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
         help: ArgumentHelp(
-            "The seed, 0 to 18446744073709551615. A list such as 1,2,3 renders each with the model loaded once. "
-                + "(default: 42)", valueName: "n[,n...]")) var seed: SeedList?
+            "The seed, 0 to 18446744073709551615, or random. A list such as 1,2,3 renders each with the model loaded "
+                + "once. (default: 42)", valueName: "n[,n...]")) var seed: SeedList?
+
+    @Option(
+        help: ArgumentHelp("Clips of each picture, 1 to 10000, with seeds counted up. (default: 1)", valueName: "n"))
+    var variations: Int?
 
     @Option(
         help: ArgumentHelp(
@@ -269,11 +273,17 @@ struct Size: ExpressibleByArgument {
     static var allValueStrings: [String] { ["WIDTHxHEIGHT"] + Choices.resolutions }
 }
 
-/// One seed or several.
+/// One seed or several, or one that is drawn.
 struct SeedList: ExpressibleByArgument {
     let seeds: [UInt64]
+    let isDrawn: Bool
 
     init?(argument: String) {
+        isDrawn = argument == Seeds.random
+        if isDrawn {
+            seeds = [Seeds.draw()]
+            return
+        }
         let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
         let numbers = parts.compactMap { part in
             part.allSatisfy { ("0"..."9").contains($0) } ? UInt64(part) : nil

@@ -27,7 +27,7 @@ struct Program {
         }
         switch parsed {
         case let render as Render: return self.render(render)
-        case let batch as BatchCommand: return self.batch(batch)
+        case let batch as BatchCommand: return self.batch(batch, arguments)
         case let plan as PlanCommand: return self.plan(plan)
         case let decode as DecodeCommand: return self.decode(decode)
         case let bench as BenchCommand: return self.bench(bench)
@@ -101,7 +101,13 @@ struct Program {
     }
 
     private func plan(_ command: PlanCommand) -> Int32 {
-        settled(command.render) { layers, reporter in
+        if let batch = command.batchCommand { return plan(batch, isJSON: command.json) }
+        return settled(command.render) { layers, reporter in
+            if command.batch.isGiven {
+                throw Fault(
+                    .usage, "an option of 'ruyi batch' is given, and the source is no folder and no list",
+                    at: command.render.picture, hint: "'ruyi plan --help' lists the options")
+            }
             let reports = try engine(reporter).prepare(layers.order).reports()
             for report in reports {
                 let width = report.rows.map(\.name.count).max() ?? 0
@@ -116,17 +122,27 @@ struct Program {
         }
     }
 
-    private func batch(_ command: BatchCommand) -> Int32 {
+    private func plan(_ command: BatchCommand, isJSON: Bool) -> Int32 {
+        settled(command) { layers, reporter in
+            let plan = try Batch(try command.order(layers), engine: engine(reporter)).plan()
+            try Program.write(isJSON ? plan.reports.map(\.json) + [plan.json] : plan.lines)
+            for failure in plan.failures { reporter.report(failure) }
+            return plan.failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
+        }
+    }
+
+    private func batch(_ command: BatchCommand, _ arguments: [String]) -> Int32 {
         settled(command) { layers, reporter in
             let batch = try Batch(try command.order(layers), engine: engine(reporter))
             if layers.order.dryRun == true {
-                let (clips, failures, finished) = try batch.preview()
-                try Program.write(clips.map(\.json))
-                for failure in failures { reporter.report(failure) }
-                if finished > 0 {
-                    reporter.note("\(finished) of \(finished + clips.count + failures.count) are done already")
+                let plan = try batch.plan()
+                try Program.write(plan.reports.map(\.clip.json))
+                for failure in plan.failures { reporter.report(failure) }
+                if plan.finished > 0 {
+                    let count = plan.finished + plan.reports.count + plan.failures.count + plan.left
+                    reporter.note("\(plan.finished) of \(count) are done already")
                 }
-                return failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
+                return plan.failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
             }
             let summary = try batch.render(cancellation: signals.cancellation) { event in
                 switch event {
@@ -135,7 +151,8 @@ struct Program {
                 case .skipped: break
                 }
             }
-            reporter.report(summary)
+            let seed = layers.order.drawsSeed ? layers.order.seeds.first : nil
+            reporter.report(summary, again: summary.failed.isEmpty ? nil : Rerun.command(arguments, seed: seed))
             return summary.failed.isEmpty ? 0 : Fault.Kind.partial.rawValue
         }
     }
@@ -150,6 +167,9 @@ struct Program {
             if command.settings.printConfig {
                 try Program.write(layers.report)
                 return 0
+            }
+            if layers.order.drawsSeed, let seed = layers.order.seeds.first {
+                reporter.note("the seed \(seed) was drawn; --seed \(seed) stands for it")
             }
             return try body(layers, reporter)
         }

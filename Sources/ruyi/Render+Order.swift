@@ -25,6 +25,8 @@ extension OrderCommand {
         order.request.motion = motion.motion?.level
         features.fill(&order.request)
         order.seeds = sampling.seed?.seeds ?? []
+        order.drawsSeed = sampling.seed?.isDrawn ?? false
+        order.variations = sampling.variations
         order.output = outputName
         order.overwrite = output.overwrite
         output.encoding.fill(&order)

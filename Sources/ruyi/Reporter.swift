@@ -65,20 +65,20 @@ final class Reporter: Sendable {
     /// Says something worth knowing.
     func note(_ text: String) { receive(.note(text)) }
 
-    /// Reports what a batch has done.
-    func report(_ summary: BatchSummary) {
-        if form == .json { return console.line(summary.json) }
+    /// Reports what a batch has done, and how its failed clips are rendered again.
+    func report(_ summary: BatchSummary, again: String?) {
+        if form == .json { return console.line(summary.json(again: again)) }
         guard form != .none else { return }
         let failures = summary.failed.sorted { $0.key.rawValue < $1.key.rawValue }.map { kind, count in
             "\(count) failed (exit code \(kind.rawValue))"
         }
         var parts = ["\(summary.finished) done", "\(summary.skipped) done before"] + failures
+        if summary.left > 0 { parts.append("\(summary.left) left for another run") }
         parts.append("\(summary.frames) frames in \(TimeText.short(summary.seconds))")
-        if summary.seconds > 0, summary.frames > 0 {
-            parts.append("\(Decimals.text(Double(summary.frames) * 60 / summary.seconds, 1)) frames a minute")
-        }
+        if let rate = summary.framesPerMinute { parts.append("\(Decimals.text(rate, 1)) frames a minute") }
+        if let peak = summary.peakMemoryText { parts.append("memory at most \(peak)") }
         logger.info("batch: \(parts.joined(separator: ", "))")
-        if !failures.isEmpty { logger.info("the same command tries the failed clips again") }
+        if let again { logger.info("the failed clips again: \(again)") }
     }
 
     /// Reports what went wrong.

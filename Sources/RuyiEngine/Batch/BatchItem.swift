@@ -36,6 +36,11 @@ struct BatchItem {
             case "output":
                 output = member.value.string
                 if output == nil { faults.append(Fault(.badData, "the value of 'output' must be a name", at: place)) }
+            case "seed" where member.value.string == Seeds.random:
+                faults.append(
+                    Fault(
+                        .badData, "a list's seeds are fixed, so that the batch can go on where it was stopped",
+                        at: place, hint: "--seed random draws one for all clips"))
             case "image", "end_image", "noise", "model":
                 guard let path = member.value.string, !path.isEmpty else { continue }
                 if let fault = confinement.fault(path, key: member.key, place: place) { faults.append(fault) }

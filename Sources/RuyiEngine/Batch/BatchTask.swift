@@ -21,6 +21,8 @@ struct BatchNames {
     /// The name of clips that have no picture.
     let fallback: String
 
+    /// The largest number of clips.
+    static let clipLimit = 100_000
     /// The longest name of a file; what is added to it while it is written has to fit too.
     private static let nameLimit = 200
 
@@ -31,7 +33,12 @@ struct BatchNames {
         var owners: [String: String] = [:]
         for (index, item) in items.enumerated() {
             var order = item.order.over(defaults)
-            let seeds = order.seeds.isEmpty ? [order.request.seed ?? 42] : order.seeds
+            let seeds = order.clipSeeds
+            guard tasks.count + faults.count + seeds.count <= BatchNames.clipLimit else {
+                throw Faults(
+                    Fault(.usage, "the batch has more than \(BatchNames.clipLimit) clips", at: item.place))
+            }
+            order.variations = nil
             let name = item.name ?? order.request.image.map(Path.stem) ?? fallback
             for seed in seeds {
                 order.seeds = [seed]

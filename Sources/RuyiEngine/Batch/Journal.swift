@@ -17,6 +17,7 @@ final class Journal: Sendable {
 
         var isStart: Bool { if case .start = self { true } else { false } }
         var isDone: Bool { if case .done = self { true } else { false } }
+        var isFailed: Bool { if case .failed = self { true } else { false } }
     }
 
     /// The name that every journal's begins with.
@@ -103,13 +104,14 @@ final class Journal: Sendable {
     /// Notes that a clip is begun.
     func start(_ output: String, key: String) throws(Fault) { try add("start", output, ["key": .string(key)]) }
 
-    /// Notes that a clip's files have their names.
-    func done(_ output: String, key: String, files: ClipFiles, seconds: Double) throws(Fault) {
+    /// Notes that a clip's files have their names, and what it took.
+    func done(_ output: String, key: String, files: ClipFiles, seconds: Double, peak: Int?) throws(Fault) {
         try add(
             "done", output,
             [
                 "key": .string(key), "files": .int(files.count), "bytes": .int(files.bytes),
                 "sha256": .string(try files.digest()), "seconds": .double((seconds * 1000).rounded() / 1000),
+                "peak_memory_bytes": peak.map(JSON.int) ?? .null,
             ])
     }
 

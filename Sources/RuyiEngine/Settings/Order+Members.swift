@@ -36,7 +36,8 @@ extension Order {
         }
         fields += [("fp8_quant_mode", text(request.fp8QuantMode)), ("fp8_data_type", text(request.fp8DataType))]
         fields += [
-            ("output", text(output)), ("overwrite", bool(overwrite)), ("crf", int(crf)),
+            ("variations", int(variations)), ("output", text(output)), ("overwrite", bool(overwrite)),
+            ("crf", int(crf)),
             ("codec", text(codec)), ("pixel_format", text(pixelFormat)), ("metadata", bool(metadata)),
             ("keep_latents", bool(keepLatents)), ("trace", text(trace)),
             ("threads", int(threads)), ("quiet", bool(quiet)), ("progress", text(progress?.rawValue)),

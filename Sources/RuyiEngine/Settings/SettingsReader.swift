@@ -113,7 +113,8 @@ public struct SettingsReader: Sendable {
                         at: place ?? "--preset", hint: "there are \(all)"))
             }
             let source = "preset \(name)"
-            let order = try SettingsReader.checked(preset.members, file: file.isEmpty ? source : "\(file), \(source)")
+            var order = try SettingsReader.checked(preset.members, file: file.isEmpty ? source : "\(file), \(source)")
+            order.takesFewerSteps = preset.takesFewerSteps
             layers.append(Settings.Layer(source: source, order: order))
         }
         return layers
