@@ -10,13 +10,15 @@ enum Rerun {
             switch argument {
             case "--no-resume", "--only-failed": continue
             case "--limit": rest = rest.dropFirst()
+            case "--seed" where rest.first == Seeds.random, "-s" where rest.first == Seeds.random:
+                rest = rest.dropFirst()
+            case "--seed=\(Seeds.random)": continue
             case _ where argument.hasPrefix("--limit="): continue
             case "--": rest = []
             default: kept.append(argument)
             }
         }
         if let end = arguments.firstIndex(of: "--") { rest = arguments[end...] }
-        // The last of several seeds counts.
         let seeds = seed.map { ["--seed", String($0)] } ?? []
         return (["ruyi"] + kept + seeds + ["--only-failed"] + rest).map(quoted).joined(separator: " ")
     }

@@ -38,7 +38,7 @@ struct DocumentationTests {
             """, to: "bin/sbatch")
         chmod(scratch("bin/sbatch"), 0o755)
         let blocks = try DocumentationTests.blocks("Batch.md")
-        #expect(blocks.count == 10)
+        #expect(blocks.count == 13)
         for block in blocks {
             // Small clips: the environment is weaker than what the page says.
             let outcome = try Executable.start(
@@ -48,12 +48,15 @@ struct DocumentationTests {
             #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
         }
         let clips = ["clips/harbour-42.mp4", "clips/market-42.mp4"]
-        let seeds = ["harbour", "market"].flatMap { name in (1...3).map { "seeds/\(name)-\($0).mp4" } }
+        let seeds = ["harbour", "market"].flatMap { name in (1...4).map { "seeds/\(name)-\($0).mp4" } }
         let shots = ["harbour-1.mp4", "harbour-2.mp4", "market-slow-42.mp4", "fast/market-fast.mov"].map {
             "shots/" + $0
         }
-        let rest = ["frames/market/00007.png", "farm/market-42.mp4", "array/harbour-42.mp4", "night/market-42.mp4"]
+        let rest = [
+            "frames/market/00007.png", "farm/market-42.mp4", "found/market-42.mp4", "array/harbour-42.mp4",
+            "night/market-42.mp4",
+        ]
         for file in clips + seeds + shots + rest { #expect(scratch.files.contains(file), "\(file)") }
-        #expect(!scratch.files.contains("table"))
+        #expect(!scratch.files.contains("table") && !scratch.files.contains("seeds/market-5.mp4"))
     }
 }

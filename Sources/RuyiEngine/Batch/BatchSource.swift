@@ -231,6 +231,13 @@ struct BatchSource {
         var items: [BatchItem] = []
         for relative in found {
             let image = Path.resolve(relative, in: path)
+            if (try? RelativePath.components(relative, in: path)) == nil {
+                faults.append(
+                    Fault(
+                        .badData, "the name holds what no name of a clip may", at: image,
+                        hint: "rename it, or leave it out with --exclude"))
+                continue
+            }
             if let fault = confinement.fault(relative, key: "image", place: image) {
                 faults.append(fault)
                 continue
