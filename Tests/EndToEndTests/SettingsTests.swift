@@ -50,6 +50,7 @@ struct SettingsTests {
         SettingCase("fps", "10", "11", "12", "13", "14"), SettingCase("steps", "1", "2", "3", "4", "5"),
         SettingCase("scheduler", "\"DDIM\"", "\"Euler\"", "\"Euler A\"", "\"DPM++\"", "\"PNDM\""),
         SettingCase("guidance", "1", "2.5", "3", "4", "5"), SettingCase("seed", "1", "[2, 3]", "4,5", "6", "[7, 8]"),
+        SettingCase("variations", "1", "2", "3", "4", "10000"),
         SettingCase("noise", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
         SettingCase("camera", "\"auto\"", "\"left\"", "\"right\"", "\"up\"", "\"down\""),
         SettingCase("motion", "1", "2", "3", "\"4\"", "\"auto\""),
