@@ -282,15 +282,17 @@ struct BatchOptionTests {
         try scratch.folder("fake-model")
         var defaults = Order()
         defaults.request.model = scratch("fake-model")
-        let order = BatchOrder(source: scratch("in"), folder: scratch("out"), defaults: defaults)
+        var order = BatchOrder(source: scratch("in"), folder: scratch("out"), defaults: defaults)
+        order.includes = ["[ab].png"]
         let engine = Engine(families: [FakeFamily.self])
+        let cutOrder = order
         func render() throws -> BatchSummary {
-            try Batch(order, engine: engine).render(cancellation: Cancellation()) { _ in }
+            try Batch(cutOrder, engine: engine).render(cancellation: Cancellation()) { _ in }
         }
-        #expect(try render().finished == 3)
+        #expect(try render().finished == 2)
         let path = scratch("out/.ruyi-batch.jsonl")
         let journal = try FileBytes.read(path)
-        let names = ["a-42.mp4", "b-42.mp4", "c-42.mp4"]
+        let names = ["a-42.mp4", "b-42.mp4"]
         let clips = try names.map { Data(try FileBytes.read(scratch("out/" + $0))) }
         for count in 0...journal.count {
             let whole = String(decoding: journal[..<count], as: UTF8.self).split(
@@ -301,16 +303,18 @@ struct BatchOptionTests {
             // A clip has a file once it is begun at the earliest.
             for (index, name) in names.enumerated() {
                 if index < begun {
+                    // What is there has been compared already.
+                    if FileManager.default.fileExists(atPath: scratch("out/" + name)) { continue }
                     try clips[index].write(to: URL(fileURLWithPath: scratch("out/" + name)))
                 } else {
                     unlink(scratch("out/" + name))
                 }
             }
             try Data(journal[..<count]).write(to: URL(fileURLWithPath: path))
-            #expect(try Batch(order, engine: engine).plan().finished == done, "\(count)")
+            #expect(try Batch(cutOrder, engine: engine).plan().finished == done, "\(count)")
             guard count.isMultiple(of: 61) else { continue }
             let summary = try render()
-            #expect(summary.finished == 3 - done && summary.skipped == done && summary.failed.isEmpty, "\(count)")
+            #expect(summary.finished == 2 - done && summary.skipped == done && summary.failed.isEmpty, "\(count)")
             for (name, clip) in zip(names, clips) {
                 #expect(try Data(FileBytes.read(scratch("out/" + name))) == clip, "\(count) \(name)")
             }
