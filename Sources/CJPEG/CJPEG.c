@@ -172,3 +172,15 @@ int ruyi_jpeg_decode(
 }
 
 int ruyi_jpeg_version(void) { return JPEG_LIB_VERSION; }
+
+const char *ruyi_jpeg_library_version(void) {
+    static const char prefix[] = "libjpeg-turbo version ";
+    struct jpeg_error_mgr errors;
+    jpeg_std_error(&errors);
+    // The library tells its version nowhere but among its messages.
+    for (int index = 0; index <= errors.last_jpeg_message; index++) {
+        const char *message = errors.jpeg_message_table[index];
+        if (message && strncmp(message, prefix, sizeof prefix - 1) == 0) return message + sizeof prefix - 1;
+    }
+    return "of another make";
+}

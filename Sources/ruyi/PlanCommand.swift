@@ -14,6 +14,5 @@ struct PlanCommand: ParsableCommand {
               ruyi plan photo.png -m Ruyi-Mini-7B --size 480p --seconds 4
             """)
 
-    @Flag(help: "Print one JSON object a clip.") var json = false
     @OptionGroup var render: Render
 }
