@@ -1,5 +1,8 @@
+#define _GNU_SOURCE
 #include "include/CJPEG.h"
 
+#include <dlfcn.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,14 +176,12 @@ int ruyi_jpeg_decode(
 
 int ruyi_jpeg_version(void) { return JPEG_LIB_VERSION; }
 
-const char *ruyi_jpeg_library_version(void) {
-    static const char prefix[] = "libjpeg-turbo version ";
-    struct jpeg_error_mgr errors;
-    jpeg_std_error(&errors);
-    // The library tells its version nowhere but among its messages.
-    for (int index = 0; index <= errors.last_jpeg_message; index++) {
-        const char *message = errors.jpeg_message_table[index];
-        if (message && strncmp(message, prefix, sizeof prefix - 1) == 0) return message + sizeof prefix - 1;
-    }
-    return "of another make";
+void ruyi_jpeg_library_file(char *text, size_t room) {
+    Dl_info where;
+    char path[PATH_MAX];
+    text[0] = 0;
+    // The library says nowhere which version it is; the name of its file does.
+    if (!dladdr((const void *)jpeg_std_error, &where) || !where.dli_fname || !realpath(where.dli_fname, path)) return;
+    const char *slash = strrchr(path, '/');
+    snprintf(text, room, "%s", slash ? slash + 1 : path);
 }

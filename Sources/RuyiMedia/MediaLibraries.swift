@@ -9,9 +9,11 @@ public enum MediaLibraries {
         var text = MessageBuffer()
         text.fill { ruyi_av_versions($0, $1) }
         let parts = text.text.split(separator: ",").map { $0.split(separator: " ").map(String.init) }
+        var jpeg = MessageBuffer()
+        jpeg.fill { ruyi_jpeg_library_file($0, $1) }
         return [
             (name: "libpng", version: String(cString: ruyi_png_version())),
-            (name: "libjpeg-turbo", version: String(cString: ruyi_jpeg_library_version())),
+            (name: "libjpeg", version: jpeg.text.split(separator: ".so.").last.map(String.init) ?? "unknown"),
         ] + parts.filter { $0.count == 2 }.map { (name: $0[0], version: $0[1]) }
     }
 

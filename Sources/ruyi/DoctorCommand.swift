@@ -61,7 +61,8 @@ struct DoctorCommand: PrintingCommand {
                 Color.paint(padded(check.state.rawValue, state), paints ? color : nil) + "  "
                 + padded(check.name, name) + "  "
             let body =
-                wrapped(check.text, width - indent) + wrapped(check.hint.map { "-> " + $0 } ?? "", width - indent)
+                TextLines.wrapped(check.text, width - indent)
+                + TextLines.wrapped(check.hint.map { "-> " + $0 } ?? "", width - indent)
             for (index, line) in body.enumerated() {
                 lines.append((index == 0 ? head : String(repeating: " ", count: indent)) + line)
             }
@@ -72,18 +73,5 @@ struct DoctorCommand: PrintingCommand {
             "\(count == 0 ? "no" : "\(count)") \(word)\(count == 1 ? "" : "s")"
         }
         return (lines + ["", "\(counted(problems, "problem")), \(counted(notes, "note"))"]).joined(separator: "\n")
-    }
-
-    /// The words of a text in lines of at most `width` characters, as far as words are shorter.
-    private static func wrapped(_ text: String, _ width: Int) -> [String] {
-        var lines: [String] = []
-        for word in text.split(separator: " ") {
-            if let last = lines.last, last.count + 1 + word.count <= width {
-                lines[lines.count - 1] += " " + word
-            } else {
-                lines.append(String(word))
-            }
-        }
-        return lines
     }
 }

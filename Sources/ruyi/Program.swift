@@ -78,7 +78,10 @@ struct Program {
         let width = all.map { $0._commandName.count }.max() ?? 0
         let lines = all.map { command in
             let name = command._commandName
-            return "  \(name)\(String(repeating: " ", count: width + 2 - name.count))\(command.configuration.abstract)"
+            let text = TextLines.wrapped(command.configuration.abstract, 80 - width - 4)
+            let indent = "\n" + String(repeating: " ", count: width + 4)
+            let head = "  " + name + String(repeating: " ", count: width + 2 - name.count)
+            return head + text.joined(separator: indent)
         }
         let more = """
 

@@ -246,7 +246,7 @@ public struct Doctor: Sendable {
             guard let title = inspection["title"], let size = inspection["size"] else {
                 return Check("model", .problem, "\(path) is no checkpoint", hint: "name a checkpoint's folder")
             }
-            return Check("model", "\(Path.name(path)): \(title), complete, \(size) (\(path))")
+            return Check("model", "\(Path.name(path)): complete, \(size), read as \(title) (\(path))")
         } catch {
             return Check("model", .problem, "\(path): \(error)", hint: error.list.first?.hint)
         }

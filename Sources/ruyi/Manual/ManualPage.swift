@@ -55,14 +55,18 @@ private struct Roff {
     var lines: [String] = []
 
     mutating func macro(_ name: String, _ words: String...) {
-        lines.append("." + ([name] + words.map { "\"\(Roff.escaped($0))\"" }).joined(separator: " "))
+        if lines.last == ".PP" { lines.removeLast() }
+        // The title line is read by programs, which want the date as it is.
+        let words = words.map { name == "TH" ? $0 : Roff.escaped($0) }
+        lines.append("." + ([name] + words.map { "\"\($0)\"" }).joined(separator: " "))
     }
 
     /// A line of text.
     mutating func text(_ text: String) {
-        let line = Roff.escaped(text)
-        // At the beginning of a line these two make a request of it.
-        lines.append(line.hasPrefix(".") || line.hasPrefix("'") ? "\\&" + line : line)
+        for line in TextLines.wrapped(Roff.escaped(text), 78) {
+            // A full stop at the beginning of a line makes a request of it.
+            lines.append(line.hasPrefix(".") ? "\\&" + line : line)
+        }
     }
 
     /// Paragraphs, of which indented lines are taken as they stand.
@@ -74,7 +78,13 @@ private struct Roff {
                 lines += indented ? [".PP", ".RS 4", ".nf"] : [".fi", ".RE"]
                 isLiteral = indented
             }
-            if line.isEmpty { lines.append(".PP") } else { self.text(line.trimmed) }
+            if line.isEmpty {
+                lines.append(".PP")
+            } else if indented {
+                lines.append(Roff.escaped(line.trimmed))
+            } else {
+                self.text(line)
+            }
         }
         if isLiteral { lines += [".fi", ".RE"] }
         lines.append(".PP")
@@ -122,7 +132,7 @@ private struct Roff {
 
     mutating func examples(_ examples: [String]) {
         lines += [".nf"]
-        for example in examples { text(example) }
+        lines += examples.map(Roff.escaped)
         lines += [".fi"]
     }
 

@@ -45,7 +45,7 @@ struct OptionTable {
     /// An option, a flag or an argument without a name.
     struct Option: Equatable {
         /// The names with their dashes, short ones first; none of an argument.
-        let names: [String]
+        var names: [String]
         /// What stands for the value; nil of a flag.
         let value: String?
         let help: String
@@ -94,25 +94,30 @@ struct OptionTable {
             let node = nodes.first { $0["commandName"]?.string == child._commandName } ?? .null
             return command(child, node, path: path + [child._commandName])
         }
-        let help = Ruyi.helpMessage(for: type, includeHidden: true, columns: 10_000)
         return Command(
             path: path, abstract: type.configuration.abstract, discussion: type.configuration.discussion,
             usage: type.configuration.usage ?? (["ruyi"] + path + ["[<options>]"]).joined(separator: " "),
-            options: (json["arguments"]?.array ?? []).map { option($0, help) }, commands: commands)
+            options: options(json["arguments"]?.array ?? []), commands: commands)
     }
 
-    private static func option(_ json: JSON, _ help: String) -> Option {
+    /// The options of a command; the name that switches a flag off goes with the one that switches it on.
+    private static func options(_ list: [JSON]) -> [Option] {
+        list.map(option).reduce(into: []) { options, option in
+            guard let last = options.last, option.names.map({ "--" + $0.dropFirst(5) }) == last.names,
+                option.help == last.help
+            else {
+                options.append(option)
+                return
+            }
+            options[options.count - 1].names += option.names
+        }
+    }
+
+    private static func option(_ json: JSON) -> Option {
         var names: [String] = (json["names"]?.array ?? []).map { name in
             (name["kind"]?.string == "long" ? "--" : "-") + (name["name"]?.string ?? "")
         }
         names.sort { $0.hasPrefix("--") == $1.hasPrefix("--") ? false : !$0.hasPrefix("--") }
-        // The dump says nothing of the names that switch a flag off, and the help does.
-        for name in names where name.hasPrefix("--") {
-            let negative = "--no-" + name.dropFirst(2)
-            if help.contains("\(name)/\(negative)\n") || help.contains("\(name)/\(negative) ") {
-                names.append(negative)
-            }
-        }
         let kind = json["completionKind"]
         let extensions = kind?["file"]?["extensions"]?.array?.compactMap(\.string)
         let completion: Completion =

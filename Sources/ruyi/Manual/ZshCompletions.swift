@@ -59,8 +59,15 @@ struct ZshCompletions {
         case .none: " "
         case .folder: "_files -/"
         case .file(let extensions):
-            extensions.isEmpty ? "_files" : "_files -g \"(#i)*.(\(extensions.joined(separator: "|")))\""
+            files(extensions)
         }
+    }
+
+    /// Folders, and files with one of these extensions; all files without any.
+    private static func files(_ extensions: [String]) -> String {
+        // A single word in parentheses at the end of a pattern would be a qualifier.
+        let list = extensions.count == 1 ? extensions[0] : "(\(extensions.joined(separator: "|")))"
+        return extensions.isEmpty ? "_files" : "_files -g \"(#i)*.\(list)\""
     }
 
     /// Brackets and colons mean something to `_arguments`.
