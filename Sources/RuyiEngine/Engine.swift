@@ -18,6 +18,12 @@ public struct Engine: Sendable {
     /// The program's version.
     public static let version = "0.1.0"
 
+    /// The libraries that are loaded and the kernels that are chosen, each with its version or name.
+    public static var parts: [(name: String, version: String)] {
+        let level = (try? KernelChoice.level()) ?? KernelLevel.supported.last
+        return MediaLibraries.versions + [(name: "kernels", version: (level ?? .baseline).rawValue)]
+    }
+
     let families: [any Family.Type]
     let catalog: ModelCatalog
     let exhausted: @Sendable (Int) -> Never

@@ -56,7 +56,7 @@ extension JSON {
     static func text(_ text: String?) -> JSON { text.map(JSON.string) ?? .null }
 
     /// A number that may be too large for `Int`.
-    static func exact(_ value: UInt64) -> JSON {
+    package static func exact(_ value: UInt64) -> JSON {
         (try? JSON.parse(Array(String(value).utf8), file: "")) ?? .null
     }
 }

@@ -13,6 +13,9 @@ public struct Inspection: Sendable {
     /// The report as a JSON object on one line.
     public var json: String { report.text() }
 
+    /// A text of the report; nil where it has none of this name.
+    subscript(key: String) -> String? { report[key]?.string }
+
     /// The report for people: a line a value, indented below its heading.
     public var text: String { Inspection.lines(report, "").joined(separator: "\n") }
 

@@ -13,7 +13,7 @@ public struct ModelCatalog: Sendable {
         """
 
     /// The folders whose subfolders are models, in the order in which they are searched.
-    private let folders: [String]
+    let folders: [String]
 
     /// A catalogue of the models in these folders.
     public init(folders: [String]) { self.folders = folders }

@@ -90,16 +90,6 @@ public final class VideoReader {
     }
 }
 
-/// The versions of the picture and video libraries that are loaded.
-public enum MediaLibraries {
-    /// One line for libav's parts.
-    public static var video: String {
-        var text = MessageBuffer()
-        text.fill { ruyi_av_versions($0, $1) }
-        return text.text
-    }
-}
-
 /// The text in a C array of characters.
 private func text<Characters>(_ characters: Characters) -> String {
     withUnsafeBytes(of: characters) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }

@@ -45,6 +45,11 @@ public final class VideoWriter {
         throw Fault(.unavailable, missing, hint: alternatives(container))
     }
 
+    /// Whether this libav can write a codec's usual pixel format into a container.
+    static func canEncode(_ codec: VideoCodec, in container: VideoContainer) -> Bool {
+        missing(container.muxer, codec.encoder, codec.name(of: codec.pixelFormats[0])) == nil
+    }
+
     /// What this libav lacks to write such files; nil when it has everything.
     private static func missing(_ muxer: String, _ encoder: String, _ pixelFormat: String) -> String? {
         var message = MessageBuffer()
@@ -54,13 +59,8 @@ public final class VideoWriter {
 
     /// What works here instead, for the hint of a fault.
     private static func alternatives(_ container: VideoContainer) -> String {
-        let here = container.codecs.filter { codec in
-            missing(container.muxer, codec.encoder, codec.name(of: codec.pixelFormats[0])) == nil
-        }
-        let others = VideoContainer.allCases.filter { other in
-            let codec = other.codecs[0]
-            return missing(other.muxer, codec.encoder, codec.name(of: codec.pixelFormats[0])) == nil
-        }
+        let here = container.codecs.filter { canEncode($0, in: container) }
+        let others = VideoContainer.allCases.filter { canEncode($0.codecs[0], in: $0) }
         let first =
             here.isEmpty
             ? "these containers work here: \(others.map(\.rawValue).joined(separator: ", "))"

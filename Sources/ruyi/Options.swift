@@ -62,7 +62,9 @@ struct OutputOptions: ParsableArguments {
     var keepLatents = false
 
     @Option(
-        help: ArgumentHelp("Also write every recorded stage of the computation, as safetensors.", valueName: "file"),
+        help: ArgumentHelp(
+            "Also write every recorded stage of the computation, as safetensors.", valueName: "file",
+            visibility: .hidden),
         completion: .file(extensions: ["safetensors"]))
     var trace: String?
 }
@@ -150,7 +152,7 @@ struct SamplingOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Take the random draws (noise.000, noise.001, ...) from this safetensors file instead of the seed.",
-            valueName: "file"), completion: .file(extensions: ["safetensors"]))
+            valueName: "file", visibility: .hidden), completion: .file(extensions: ["safetensors"]))
     var noise: String?
 }
 
@@ -171,13 +173,17 @@ struct FeatureOptions: ParsableArguments {
         help: "Reuse steps that would change little: faster, and the video differs. (default: off)")
     var teacache: Bool?
 
-    @Option(help: ArgumentHelp("The change up to which TeaCache reuses, 0 to 10. (default: 0.1)", valueName: "x"))
+    @Option(
+        help: ArgumentHelp(
+            "The change up to which TeaCache reuses, 0 to 10. (default: 0.1)", valueName: "x", visibility: .hidden))
     var teacacheThreshold: Double?
 
-    @Option(help: ArgumentHelp("First steps without TeaCache, from 1. (default: 3)", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("First steps without TeaCache, from 1. (default: 3)", valueName: "n", visibility: .hidden))
     var teacacheSkipStartSteps: Int?
 
-    @Option(help: ArgumentHelp("Last steps without TeaCache, from 1. (default: 1)", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("Last steps without TeaCache, from 1. (default: 1)", valueName: "n", visibility: .hidden))
     var teacacheSkipEndSteps: Int?
 
     @Flag(
@@ -187,17 +193,17 @@ struct FeatureOptions: ParsableArguments {
 
     @Option(
         name: .customLong("enhance-a-video-weight"),
-        help: ArgumentHelp("How strongly, 0 to 100; best below 10. (default: 1)", valueName: "x"))
+        help: ArgumentHelp("How strongly, 0 to 100; best below 10. (default: 1)", valueName: "x", visibility: .hidden))
     var enhanceAVideoWeight: Double?
 
     @Option(
         name: .customLong("enhance-a-video-skip-start-steps"),
-        help: ArgumentHelp("First steps without Enhance-A-Video. (default: 0)", valueName: "n"))
+        help: ArgumentHelp("First steps without Enhance-A-Video. (default: 0)", valueName: "n", visibility: .hidden))
     var enhanceAVideoSkipStartSteps: Int?
 
     @Option(
         name: .customLong("enhance-a-video-skip-end-steps"),
-        help: ArgumentHelp("Last steps without Enhance-A-Video. (default: 0)", valueName: "n"))
+        help: ArgumentHelp("Last steps without Enhance-A-Video. (default: 0)", valueName: "n", visibility: .hidden))
     var enhanceAVideoSkipEndSteps: Int?
 
     @Option(
@@ -209,7 +215,8 @@ struct FeatureOptions: ParsableArguments {
 
     @Option(
         name: .customLong("fp8-data-type"),
-        help: ArgumentHelp("The type to round to; auto is fp8_e4m3fn. (default: auto)", valueName: "type"))
+        help: ArgumentHelp(
+            "The type to round to; auto is fp8_e4m3fn. (default: auto)", valueName: "type", visibility: .hidden))
     var fp8DataType: FP8DataType?
 
     /// Puts the options into a request; one of a feature's settings switches it on.

@@ -16,7 +16,6 @@ struct PlanCommand: ParsableCommand {
               ruyi plan stills -o clips -m Ruyi-Mini-7B --seed 1,2,3
             """)
 
-    @Flag(help: "Print one JSON object a clip, and for a batch one with what they come to.") var json = false
     @OptionGroup(title: "Batch") var batch: BatchOptions
     @OptionGroup var render: Render
 

@@ -5,9 +5,12 @@ import RuyiEngine
 /// One run of the program, from arguments to exit code.
 struct Program {
     static let version = Engine.version
+    /// The day of this version, for the manual.
+    static let date = "2026-11-21"
 
     private let signals = Signals()
     private let console = Console()
+    private let status = RunStatus()
 
     /// Does what the arguments say and returns the exit code.
     func run(_ arguments: [String]) -> Int32 {
@@ -15,18 +18,18 @@ struct Program {
         signals.listen()
         Engine.guardMappedFiles()
         // The default command's help is the program's help.
-        let asksForHelp = arguments == ["--help"] || arguments == ["-h"] || arguments == ["help"]
+        let asksForHelp = [["--help"], ["-h"], ["help"], ["--help-hidden"]].contains(arguments)
         let parsed: any ParsableCommand
         do {
-            parsed = try Ruyi.parseAsRoot(asksForHelp ? ["render", "--help"] : arguments)
+            parsed = try Ruyi.parseAsRoot(
+                asksForHelp ? ["render", arguments == ["--help-hidden"] ? "--help-hidden" : "--help"] : arguments)
         } catch {
-            let command = Ruyi.configuration.subcommands.compactMap { $0.configuration.commandName }.first {
-                $0 == arguments.first
-            }
-            return answer(error, command.map { "ruyi " + $0 } ?? "ruyi")
+            return answer(error, arguments)
         }
         switch parsed {
-        case let render as Render: return self.render(render)
+        case let render as Render:
+            if let fault = CommandLineCheck.unknownCommand(arguments) { return refuse(Faults(fault)) }
+            return self.render(render)
         case let batch as BatchCommand: return self.batch(batch, arguments)
         case let plan as PlanCommand: return self.plan(plan)
         case let decode as DecodeCommand: return self.decode(decode)
@@ -42,61 +45,96 @@ struct Program {
         do {
             try command.run()
         } catch {
-            return answer(error, "ruyi")
+            return answer(error, [])
         }
-        return answer(CleanExit.helpRequest(Render.self), "ruyi")
+        return answer(CleanExit.helpRequest(Render.self), [])
     }
 
     /// Prints the help or version that was asked for, or says what is wrong with the arguments.
-    private func answer(_ error: any Error, _ command: String) -> Int32 {
-        let text = Ruyi.fullMessage(for: error)
-        guard Ruyi.exitCode(for: error) != .success else { return print(text) }
-        let fault = Program.usageFault(Ruyi.message(for: error), command)
-        return fail(Faults(fault), Reporter(console, style: .plain, isQuiet: false))
-    }
-
-    /// The parser's message in the program's own form: what is wrong, and the way out as a hint.
-    private static func usageFault(_ message: String, _ command: String) -> Fault {
-        for (end, form) in [(". Did you mean ", "did you mean %"), (". Please provide one of ", "use one of %")] {
-            guard let range = message.firstRange(of: end) else { continue }
-            let rest = message[range.upperBound...]
-            // Allowed values come as a sentence or as a list with dashes.
-            let values = rest.split(separator: "\n").filter { $0.hasPrefix("  - ") }.map { $0.dropFirst(4) }
-            let sentence = rest.split(separator: "'", omittingEmptySubsequences: false).enumerated().filter {
-                !$0.offset.isMultiple(of: 2)
-            }.map(\.element)
-            let listed =
-                form.hasPrefix("did") ? String(rest) : (values.isEmpty ? sentence : values).joined(separator: ", ")
-            return Fault(.usage, lowered(message[..<range.lowerBound]), hint: form.dropLast() + listed)
+    private func answer(_ error: any Error, _ arguments: [String]) -> Int32 {
+        guard Ruyi.exitCode(for: error) != .success else {
+            let text = Ruyi.fullMessage(for: error)
+            if text == Ruyi.configuration.version { return print(Program.versions) }
+            return print(text.contains("USAGE: " + (Render.configuration.usage ?? "")) ? text + Program.commands : text)
         }
-        return Fault(.usage, lowered(message[...]), hint: "'\(command) --help' lists the options")
+        return refuse(CommandLineCheck.faults(Ruyi.message(for: error), arguments))
     }
 
-    private static func lowered(_ text: Substring) -> String {
-        let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
-        return line.prefix(1).lowercased() + line.dropFirst()
+    /// Says what is wrong with the command line.
+    private func refuse(_ faults: Faults) -> Int32 { fail(faults, Reporter(console, style: .plain, isQuiet: false)) }
+
+    /// The version, and below it what is loaded with the program.
+    private static var versions: String {
+        let parts = Engine.parts
+        let width = parts.map(\.name.count).max() ?? 0
+        let lines = parts.map { name, version in name + String(repeating: " ", count: width + 2 - name.count) + version
+        }
+        return ([Ruyi.configuration.version] + lines).joined(separator: "\n")
+    }
+
+    /// The commands, for the end of the program's help.
+    private static var commands: String {
+        let all = Ruyi.configuration.subcommands.filter { $0.configuration.shouldDisplay }
+        let width = all.map { $0._commandName.count }.max() ?? 0
+        let lines = all.map { command in
+            let name = command._commandName
+            let text = TextLines.wrapped(command.configuration.abstract, 80 - width - 4)
+            let indent = "\n" + String(repeating: " ", count: width + 4)
+            let head = "  " + name + String(repeating: " ", count: width + 2 - name.count)
+            return head + text.joined(separator: indent)
+        }
+        let more = """
+
+              'ruyi <command> --help' says more of a command, 'ruyi --help-hidden' shows the
+              options for experts too, and 'man ruyi' or 'ruyi man' holds everything.
+            """
+        return "\nCOMMANDS:\n" + lines.joined(separator: "\n") + "\n" + more
     }
 
     private func render(_ command: Render) -> Int32 {
-        settled(command) { layers, reporter in try render(layers.order, reporter) }
+        settled(command) { layers, reporter in try render(layers.order, reporter, json: command.results.json) }
     }
 
     private func decode(_ command: DecodeCommand) -> Int32 {
         reported(command.running) { reporter in
             let order = try command.order()
             reporter = self.reporter(order)
-            return try render(order, reporter)
+            return try render(order, reporter, json: command.results.json)
         }
     }
 
     /// Renders an order's clips, or prints what they would be.
-    private func render(_ order: Order, _ reporter: Reporter) throws -> Int32 {
-        let run = try engine(reporter).prepare(order)
-        if order.dryRun == true {
-            try Program.write(run.clips.map(\.json))
-            return 0
+    private func render(_ order: Order, _ reporter: Reporter, json: Bool) throws -> Int32 {
+        let last = LastClip()
+        let engine = Engine(exhausted: exhausted(reporter)) { event in
+            reporter.receive(event)
+            if json, case .finished(let clip, let files, let seconds) = event {
+                last.line = ResultLine.clip(clip, files: files, seconds: seconds)
+            }
         }
-        try run.render(cancellation: signals.cancellation, finished: Program.write)
+        let start = ContinuousClock.now
+        var finished = 0
+        func summarise(_ faults: Faults?) throws {
+            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            if json { try Program.write([ResultLine.summary(clips: finished, seconds: seconds, faults: faults)]) }
+        }
+        do {
+            let run = try engine.prepare(order)
+            if order.dryRun == true {
+                try Program.write(run.clips.map(\.json))
+                return 0
+            }
+            try run.render(cancellation: signals.cancellation) { files in
+                finished += 1
+                try Program.write(json ? [last.line] : files)
+            }
+        } catch {
+            let faults = stopped(Faults(of: error))
+            // The reader may be gone, which is what went wrong then.
+            try? summarise(faults)
+            throw faults
+        }
+        try summarise(nil)
         return 0
     }
 
@@ -115,7 +153,8 @@ struct Program {
                     Fault.printable(name + String(repeating: " ", count: width + 2 - name.count) + value)
                 }
                 try Program.write(
-                    command.json ? [report.json] : lines + (report.clip.index + 1 < reports.count ? [""] : []))
+                    command.render.results.json
+                        ? [report.json] : lines + (report.clip.index + 1 < reports.count ? [""] : []))
             }
             if let refusal = reports.lazy.compactMap(\.refusal).first { throw refusal }
             return 0
@@ -187,7 +226,10 @@ struct Program {
 
     /// The reporter that an order asks for.
     private func reporter(_ order: Order) -> Reporter {
-        Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
+        let reporter = Reporter(
+            console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false, status: status)
+        signals.answerStatus(reporter.reportStatus)
+        return reporter
     }
 
     private func engine(_ reporter: Reporter) -> Engine {
@@ -241,14 +283,19 @@ struct Program {
 
     /// Reports faults and returns their exit code; after a signal that is the signal's.
     private func fail(_ faults: Faults, _ reporter: Reporter) -> Int32 {
-        if faults.kind == .interrupted, let signal = signals.received {
-            let kind = signal == SIGINT ? Fault.Kind.interrupted : .terminated
-            let what = signal == SIGINT ? "interrupted" : "terminated"
-            reporter.report(Faults(Fault(kind, what, hint: faults.list.first?.hint)))
-            return Signals.exitCode(signal)
-        }
+        let faults = stopped(faults)
         reporter.report(faults)
         return faults.kind.rawValue
+    }
+
+    /// A stop with the name and the exit code of the signal that asked for it; other faults as they are.
+    private func stopped(_ faults: Faults) -> Faults {
+        guard faults.kind == .interrupted, let signal = signals.received else { return faults }
+        let isKeyboard = signal == SIGINT
+        return Faults(
+            Fault(
+                isKeyboard ? .interrupted : .terminated, isKeyboard ? "interrupted" : "terminated",
+                hint: faults.list.first?.hint))
     }
 
     /// Prints a result on standard output.

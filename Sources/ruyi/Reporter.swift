@@ -12,10 +12,14 @@ final class Reporter: Sendable {
     private let logger: Logger
     private let bar: ProgressBar?
     private let pace: Pace
+    private let status: RunStatus
 
     /// Reports through `console`; a bar is drawn on terminals only.
-    init(_ console: Console, style: ProgressStyle, isQuiet: Bool) {
+    ///
+    /// What `status` knows of the run is kept up to date.
+    init(_ console: Console, style: ProgressStyle, isQuiet: Bool, status: RunStatus = RunStatus()) {
         self.console = console
+        self.status = status
         self.isQuiet = isQuiet
         let form: Form =
             switch style {
@@ -35,6 +39,7 @@ final class Reporter: Sendable {
 
     /// Receives an event of the engine.
     func receive(_ event: Event) {
+        status.receive(event)
         if case .planned = event { pace.reset() }
         if case .step(let progress) = event, form == .plain || form == .json, !pace.isDue(progress) { return }
         if form == .json {
@@ -81,6 +86,11 @@ final class Reporter: Sendable {
         if let again { logger.info("the failed clips again: \(again)") }
     }
 
+    /// Says how far the run is, to somebody who asks.
+    func reportStatus() {
+        if form == .json { console.line(status.json) } else { console.line("status", .cyan, status.text) }
+    }
+
     /// Reports what went wrong.
     func report(_ faults: Faults) {
         bar?.end()
@@ -88,8 +98,8 @@ final class Reporter: Sendable {
             if form == .json {
                 console.line(fault.json)
             } else {
-                console.line("ruyi: error: \(fault)")
-                if let hint = fault.hint { console.line("ruyi: hint: \(hint)") }
+                console.line("error", .red, fault.description)
+                if let hint = fault.hint { console.line("hint", .cyan, hint) }
             }
         }
     }
@@ -109,13 +119,12 @@ struct ConsoleLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let kind =
-            switch event.level {
-            case .critical, .error: "error: "
-            case .warning: "warning: "
-            case .notice: "note: "
-            case .info, .debug, .trace: ""
-            }
-        console.line(Fault.printable("ruyi: \(kind)\(event.message)"))
+        let text = Fault.printable("\(event.message)")
+        switch event.level {
+        case .critical, .error: console.line("error", .red, text)
+        case .warning: console.line("warning", .yellow, text)
+        case .notice: console.line("note", .cyan, text)
+        case .info, .debug, .trace: console.line("ruyi: " + text)
+        }
     }
 }

@@ -145,6 +145,48 @@ struct SettingsTests {
         }
     }
 
+    /// The options that choose sources and forms, and are no settings.
+    static let noSettings: Set<String> = [
+        "--request", "--from", "--preset", "--config", "--no-config", "--print-config", "--json", "--help", "--version",
+    ]
+
+    @Test("of configuration file, environment variable and flag of an option the stronger one wins, for every option")
+    func flags() throws {
+        let options = try DeclaredOption.all().filter { $0.command == ["render"] }
+        let all = Set(options.flatMap(\.names))
+        for option in options {
+            let flag = try #require(option.names.last)
+            if SettingsTests.noSettings.contains(flag) { continue }
+            if flag.hasPrefix("--no-"), all.contains("--" + flag.dropFirst(5)) { continue }
+            let key = flag == "--lora" ? "loras" : flag.dropFirst(2).replacingOccurrences(of: "-", with: "_")
+            let item = try #require(
+                SettingsTests.cases.first { $0.key == key }, "\(flag) is a setting without a case, or none")
+            let value = item.values[4].filter { !"[]\" ".contains($0) }
+            let isSwitch = ["true", "false"].contains(value)
+            let file = try scratch.write("{\"\(key)\": \(item.values[1])}", to: "flags.json")
+            let variable = "RUYI_" + key.uppercased()
+            let sources: [(arguments: [String], environment: [String: String], value: String, source: String)] = [
+                ([], [:], item.values[1], file),
+                ([], [variable: SettingsTests.text(item.values[2])], item.values[2], variable),
+                (
+                    isSwitch ? [flag] : [flag, value], [variable: SettingsTests.text(item.values[2])],
+                    isSwitch ? "true" : item.values[4], "command line"
+                ),
+            ]
+            for source in sources {
+                let outcome = try Executable.run(
+                    ["--print-config", "--config", file] + source.arguments, in: scratch.path,
+                    environment: source.environment)
+                #expect(outcome.code == 0, "\(flag) \(outcome.errors)")
+                for member in try SettingsTests.order(key, source.value).members {
+                    let line = outcome.lines.first { $0.hasPrefix(member.key + " ") } ?? ""
+                    #expect(
+                        line.contains(" \(member.value.text()) ") && line.hasSuffix("  " + source.source), "\(line)")
+                }
+            }
+        }
+    }
+
     @Test("a clip that is made again wins over the environment and files, not over the request or the command line")
     func clip() throws {
         let settings =
