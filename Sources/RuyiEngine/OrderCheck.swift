@@ -33,8 +33,14 @@ extension Order {
         range("enhance_a_video_skip_start_steps", request.enhanceAVideo.skipStartSteps, 0...1000)
         range("enhance_a_video_skip_end_steps", request.enhanceAVideo.skipEndSteps, 0...1000)
         for lora in request.loras { range("the strength of the LoRA \(lora.path)", lora.weight, -100...100) }
+        range("preview_every", previewEvery, 1...1000)
+        range("loop", loop, 0...65_535)
+        range("max_pixels", maxPixels, 1...1_000_000_000)
         range("threads", threads, 1...1024)
         found += exclusions() + choices()
+        if !isPart, padColor != nil, request.fit != PictureFit.pad.rawValue {
+            usage("pad_color is for pictures that are padded", hint: "give --fit pad too")
+        }
         // The form of a name without a known suffix is reported where the name is read.
         let output = output ?? (isPart ? nil : "clip.mp4")
         let fault = output.map { VideoForm.fault($0, encoding) } ?? VideoForm.faultAnywhere(encoding)
@@ -54,6 +60,13 @@ extension Order {
         if sizes.filter({ $0 }).count > 1 {
             usage("width and height, a named resolution, and base_resolution exclude one another")
         }
+        if request.prompt != nil && promptFile != nil { usage("prompt and prompt_file exclude each other") }
+        if request.negativePrompt != nil && negativePromptFile != nil {
+            usage("negative_prompt and negative_prompt_file exclude each other")
+        }
+        if readers.count > 1 {
+            usage("\(readers.joined(separator: " and ")) cannot all come from standard input")
+        }
         if Set(seeds).count < seeds.count { usage("a seed is given twice") }
         if seeds.count > 1, request.noise != nil {
             usage("with a noise file every seed gives the same clip", hint: "give one seed, or no noise file")
@@ -61,7 +74,8 @@ extension Order {
         if request.loras.contains(where: { $0.path.isEmpty }) { usage("the path of a LoRA is empty") }
         for (key, value) in [
             ("model", request.model), ("image", request.image), ("end_image", request.endImage), ("output", output),
-            ("trace", trace), ("noise", request.noise), ("scheduler", request.scheduler),
+            ("trace", trace), ("preview", preview), ("thumbnail", thumbnail), ("sheet", sheet),
+            ("prompt_file", promptFile), ("negative_prompt_file", negativePromptFile), ("noise", request.noise), ("scheduler", request.scheduler),
         ] where value?.isEmpty == true {
             usage("\(key) is empty")
         }
@@ -77,6 +91,12 @@ extension Order {
         }
         choice("codec", codec, Choices.codecs)
         choice("pixel_format", pixelFormat, Choices.pixelFormats)
+        choice("container", container, Choices.containers)
+        choice("prores_profile", proresProfile, Choices.proresProfiles)
+        choice("fit", request.fit, Choices.fits)
+        if let padColor, PadColor(padColor) == nil {
+            found.append(Fault(.usage, "pad_color is '\(padColor)', and must be black, white, grey or such as #102030"))
+        }
         choice("camera", request.camera, Choices.camera)
         choice("motion", request.motion, Choices.motion)
         choice("precision", request.precision, Choices.precision)
@@ -99,6 +119,12 @@ public enum Choices {
     public static let codecs = VideoCodec.allCases.map(\.rawValue)
     /// How a video's samples are stored.
     public static let pixelFormats = PixelFormat.allCases.map(\.rawValue)
+    /// The containers of videos.
+    public static let containers = VideoContainer.allCases.map(\.rawValue)
+    /// The kinds of ProRes.
+    public static let proresProfiles = ProResProfile.allCases.map(\.rawValue)
+    /// How a picture of another shape fills the frames.
+    public static let fits = PictureFit.allCases.map(\.rawValue)
     /// Which layers are rounded to 8-bit floating-point numbers.
     public static let fp8QuantMode = FP8QuantMode.allCases.map(\.rawValue)
     /// The types that they are rounded to.

@@ -47,13 +47,15 @@ private struct Reading {
     static let runKeys = [
         "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace", "threads",
         "quiet", "progress", "dry_run",
-    ]
+    ] + OrderSetting.all.map(\.key)
 
     init(file: String) { self.file = file }
 
     mutating func take(_ key: String, _ value: JSON) {
         if let known = RequestKey(rawValue: key) {
             take(known, value)
+        } else if let setting = OrderSetting.byKey[key] {
+            if !setting.read(value, path, &order) { wrong(key, value, setting.expected) }
         } else if Reading.runKeys.contains(key) {
             takeRun(key, value)
         } else {

@@ -167,7 +167,9 @@ struct Program {
 
     /// The reporter that an order asks for.
     private func reporter(_ order: Order) -> Reporter {
-        Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
+        Reporter(
+            console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false,
+            drawsPreviews: order.previewTerminal ?? false)
     }
 
     private func engine(_ reporter: Reporter) -> Engine {

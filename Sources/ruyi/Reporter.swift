@@ -12,10 +12,13 @@ final class Reporter: Sendable {
     private let logger: Logger
     private let bar: ProgressBar?
     private let pace: Pace
+    /// How previews are drawn, if they are.
+    private let previewWay: TerminalPicture.Way?
 
     /// Reports through `console`; a bar is drawn on terminals only.
-    init(_ console: Console, style: ProgressStyle, isQuiet: Bool) {
+    init(_ console: Console, style: ProgressStyle, isQuiet: Bool, drawsPreviews: Bool = false) {
         self.console = console
+        previewWay = drawsPreviews ? TerminalPicture.standardError : nil
         self.isQuiet = isQuiet
         let form: Form =
             switch style {
@@ -45,6 +48,9 @@ final class Reporter: Sendable {
         case .note(let text): logger.notice("\(text)")
         case .warning(let text): logger.warning("\(text)")
         case .planned(let clip) where form != .none: logger.info("plan: \(clip.summary)")
+        case .preview(let preview):
+            guard let way = previewWay else { break }
+            console.line(TerminalPicture.text(preview.png, way))
         case .step(let progress) where form == .plain: logger.info("\(Reporter.line(progress))")
         case .finished(let clip, _, let seconds) where form != .none:
             bar?.end()
@@ -56,10 +62,11 @@ final class Reporter: Sendable {
     }
 
     private static func line(_ progress: Progress) -> String {
-        let left = progress.remaining.map { ", " + TimeText.short($0) + " left" } ?? ""
-        let percent = Int(progress.fraction * 100)
-        return
-            "\(progress.stage) \(progress.done)/\(progress.total), \(percent)%, \(TimeText.short(progress.elapsed))\(left)"
+        let left = progress.runRemaining.map { ", " + TimeText.short($0) + " left" } ?? ""
+        let percent = Int(progress.runFraction * 100)
+        let clip = progress.clips > 1 ? "clip \(progress.clip + 1)/\(progress.clips) " : ""
+        let elapsed = TimeText.short(progress.runElapsed)
+        return "\(clip)\(progress.stage) \(progress.done)/\(progress.total), \(percent)%, \(elapsed)\(left)"
     }
 
     /// Says something worth knowing.

@@ -73,10 +73,11 @@ final class RuyiRenderer: Renderer {
         var scheduler = try Sampler(named: job.plan.scheduler).scheduler(steps: job.plan.steps, configuration: schedule)
         let noise = try draw(job, shape, 0)
         let condition = try inpaintingCondition(start, end, job)
+        let preview = try job.preview.map { _ in try fittedPreview(start, job) }
         let initial = backend.scale(noise, by: scheduler.initNoiseSigma, plus: 0, clampedTo: nil)
         job.trace?.record("init_noise_sigma", Tensor([scheduler.initNoiseSigma], [1]))
         job.trace?.record("latents.initial", initial)
-        let latents = try denoise(initial, condition: condition, features: features, &scheduler, job)
+        let latents = try denoise(initial, condition: condition, features: features, &scheduler, preview, job)
         job.trace?.record("latents.final", latents)
         files.transformer.release()
         backend.memory.trim()
@@ -159,6 +160,26 @@ final class RuyiRenderer: Renderer {
         return backend.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
     }
 
+    /// The map from latents to colours, fitted to still clips of the start picture, small, and of its complement.
+    private func fittedPreview(_ start: Picture, _ job: Job) throws -> RuyiPreview {
+        let (factor, vae) = (configuration.vae.spatialFactor, configuration.vae)
+        let scale = min(1, RuyiPreview.sampleSide / Double(max(start.width, start.height)))
+        func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
+        let still = start.resized(width: small(start.width), height: small(start.height), filter: .bicubic)
+        let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
+        let samples = try [still, still.complement].map { picture in
+            let frame = backend.copy(RuyiRenderer.pixels(picture))
+            let clip = (0..<min(job.plan.frames, vae.encoderChunk)).map { _ in frame }
+            let mean = try self.vae.encode(backend.concatenate(clip, axis: 0), run).mean
+            let latents = backend.scale(mean, by: vae.scalingFactor, plus: 0, clampedTo: nil)
+            let colours = picture.resized(
+                width: picture.width / factor, height: picture.height / factor, filter: .bilinear)
+            return (latents, colours)
+        }
+        backend.memory.trim()
+        return RuyiPreview(samples)
+    }
+
     /// `[T, C, H, W]` as `[1, C, T, H, W]`.
     private func channelsFirst(_ x: Tensor) -> Tensor { backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
 
@@ -177,7 +198,8 @@ final class RuyiRenderer: Renderer {
     // MARK: Denoising
 
     private func denoise(
-        _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler, _ job: Job
+        _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler,
+        _ preview: RuyiPreview?, _ job: Job
     ) throws -> Tensor {
         let transformer = try transformer(job)
         let stage = RuyiRenderer.denoising(job.plan)
@@ -226,6 +248,11 @@ final class RuyiRenderer: Renderer {
             job.trace?.record("\(step).model_output", output)
             let guided = guide(output, isGuided ? Float(job.plan.guidance) : nil)
             job.trace?.record("\(step).guided", guided)
+            if let request = job.preview, let preview, request.isDue(after: call + 1, of: calls) {
+                let clean = scheduler.clean(modelOutput: guided, call: call, latents: latents)
+                let frames = preview.pictures(clean, limit: RuyiPreview.frameLimit)
+                request.show(Preview(step: call + 1, steps: calls, frames: frames))
+            }
             let noise = scheduler.needsNoise ? try draw(job, latents.shape, 3 + call) : nil
             latents = scheduler.step(modelOutput: guided, call: call, latents: latents, noise: noise)
             job.trace?.record("\(step).latents", latents)

@@ -1,0 +1,67 @@
+import Glibc
+import RuyiFault
+import RuyiFiles
+
+/// What comes in on standard input, read once for all who ask for it.
+enum StandardInput {
+    /// What stands for standard input where a file is expected.
+    static let name = "-"
+    /// The most that is read.
+    private static let limit = 1 << 30
+
+    private static let content: Result<[UInt8], Fault> = Result { () throws(Fault) in
+        guard isatty(STDIN_FILENO) == 0 else {
+            throw Fault(.usage, "standard input is a terminal", at: name, hint: "pipe or redirect a file into the command")
+        }
+        var bytes: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = Glibc.read(STDIN_FILENO, &buffer, buffer.count)
+            if count == 0 { return bytes }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw Fault(.io, "cannot read standard input: \(Path.reason(errno))", at: name) }
+            bytes += buffer[..<count]
+            guard bytes.count <= limit else {
+                throw Fault(.badData, "standard input has more than \(limit) bytes", at: name)
+            }
+        }
+    }
+
+    /// Everything up to the end of the stream.
+    ///
+    /// Throws `.usage` when it is a terminal, `.io` when it cannot be read.
+    static func read() throws(Fault) -> [UInt8] { try content.get() }
+}
+
+extension Order {
+    /// The order with the texts of its prompt files.
+    ///
+    /// Throws `.cannotOpen` and `.badData` for what is no text file of a reasonable size.
+    func readingTexts() throws(Fault) -> Order {
+        var order = self
+        if let promptFile { order.request.prompt = try Order.text(promptFile) }
+        if let negativePromptFile { order.request.negativePrompt = try Order.text(negativePromptFile) }
+        return order
+    }
+
+    /// A text file in UTF-8 without the line feeds at its end.
+    private static func text(_ path: String) throws(Fault) -> String {
+        let limit = 1 << 16
+        if path != StandardInput.name { try Engine.requireFile(path, "prompt file") }
+        let bytes = path == StandardInput.name ? try StandardInput.read() : try FileBytes.read(path, limit: limit)
+        guard bytes.count <= limit else { throw Fault(.badData, "the prompt has more than \(limit) bytes", at: path) }
+        guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
+            throw Fault(.badData, "the prompt is no text in UTF-8", at: path)
+        }
+        let end = text.lastIndex { !$0.isNewline }
+        return end.map { String(text[...$0]) } ?? ""
+    }
+
+    /// The options that read standard input.
+    var readers: [String] {
+        [
+            ("the picture", request.image), ("the end picture", request.endImage), ("prompt_file", promptFile),
+            ("negative_prompt_file", negativePromptFile),
+        ].compactMap { $1 == StandardInput.name ? $0 : nil }
+    }
+}
