@@ -95,7 +95,7 @@ public struct Engine: Sendable {
             if order.latents != nil { plan.leaveOutDenoising() }
             if order.strictSize == true { try Faults.check(order.roundings(plan)) }
             let output = try Output(outputs[index], container: order.container)
-            let hasSidecar = order.sidecar ?? (order.metadata != false && !output.holdsText(order.encoding))
+            let hasSidecar = order.sidecar ?? (!output.isStream && order.metadata != false && !output.holdsText(order.encoding))
             let companions = CompanionNames(
                 sidecar: hasSidecar ? output.sidecar : nil, thumbnail: thumbnails?[index], sheet: sheets?[index])
             clips.append(

@@ -27,11 +27,16 @@ final class VideoSink: FrameSink {
 
     private let state: Mutex<State>
     private let overwrite: Bool
+    /// Whether the finished video goes to standard output.
+    private let isStream: Bool
 
     /// Begins the file for a plan's frames; `provenance` goes into the video where that holds text.
     init(_ path: String, form: VideoForm, plan: Plan, provenance: Provenance?, overwrite: Bool) throws(Fault) {
         self.overwrite = overwrite
-        let file = try AtomicFile(path, overwrite: overwrite)
+        isStream = path == StandardOutput.name
+        // What is streamed is whole before its first byte goes out, and has an index that players want to begin with.
+        let place = isStream ? StandardOutput.scratch(form.container.rawValue) : path
+        let file = try AtomicFile(place, overwrite: overwrite)
         var options = form.options
         if let provenance, form.container.holdsTags { options.tags[Provenance.videoTag] = provenance.text }
         let writer = try VideoWriter(
@@ -50,6 +55,11 @@ final class VideoSink: FrameSink {
 
     func commit() throws(Fault) -> [String] {
         try state.withLock { state throws(Fault) in
+            if isStream {
+                try StandardOutput.copy(state.file.path)
+                state.file.discard()
+                return []
+            }
             try state.file.commit(overwrite: overwrite)
             return [state.file.target]
         }
@@ -116,7 +126,9 @@ struct VideoForm {
     /// The container that a name and an encoding stand for together; nil for a name of no known form alone.
     private static func container(_ path: String, _ encoding: Encoding) throws(Fault) -> VideoContainer? {
         let named = VideoContainer(path: path)
-        guard let asked = encoding.container.flatMap({ VideoContainer(rawValue: $0) }) else { return named }
+        guard let asked = encoding.container.flatMap({ VideoContainer(rawValue: $0) }) else {
+            return path == StandardOutput.name ? .mp4 : named
+        }
         if let named, named != asked {
             throw Fault(
                 .usage, "the name says \(named.rawValue) and the container is \(asked.rawValue)", at: path,
@@ -142,7 +154,8 @@ struct VideoForm {
                 .usage, "PNG pictures have no container, codec, crf, pixel_format, lossless, prores_profile or loop",
                 at: path, hint: "they hold every sample as it was rendered in any case")
         }
-        guard VideoContainer(path: path) != nil || encoding.container != nil else { return nil }
+        guard VideoContainer(path: path) != nil || encoding.container != nil || path == StandardOutput.name
+        else { return nil }
         do throws(Fault) {
             _ = try VideoForm(path, encoding)
             return nil

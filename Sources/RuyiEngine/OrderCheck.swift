@@ -67,6 +67,12 @@ extension Order {
         if readers.count > 1 {
             usage("\(readers.joined(separator: " and ")) cannot all come from standard input")
         }
+        if output == StandardOutput.name, seeds.count > 1 {
+            usage("standard output takes one clip", hint: "give one seed, or a file's name")
+        }
+        if output == StandardOutput.name, sidecar == true {
+            usage("a clip on standard output has no file beside it", hint: "leave out --sidecar")
+        }
         if Set(seeds).count < seeds.count { usage("a seed is given twice") }
         if seeds.count > 1, request.noise != nil {
             usage("with a noise file every seed gives the same clip", hint: "give one seed, or no noise file")

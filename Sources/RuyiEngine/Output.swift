@@ -56,12 +56,16 @@ public enum Output: Sendable, Equatable {
     var latents: String {
         let path: String
         switch self {
+        case .video(StandardOutput.name): path = "stdout"
         case .video(let video): path = video
         case .picture(let picture): path = picture
         case .frames(let pattern): path = pattern.prefix + "frames" + pattern.suffix
         }
         return Path.resolve(Path.stem(path) + LatentsFile.suffix, in: Path.folder(path))
     }
+
+    /// Whether the clip goes to standard output.
+    var isStream: Bool { text == StandardOutput.name }
 
     /// Whether there is a file for each frame.
     var isSequence: Bool { if case .frames = self { true } else { false } }

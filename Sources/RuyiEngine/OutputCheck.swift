@@ -72,6 +72,11 @@ struct OutputCheck {
 
     /// What stands in the way of one file.
     private func target(_ path: String, isFrame: Bool) -> Fault? {
+        if path == StandardOutput.name {
+            guard StandardOutput.isTerminal else { return nil }
+            return Fault(
+                .usage, "standard output is a terminal", at: path, hint: "redirect it, as in: ruyi photo.png -o - > clip.mp4")
+        }
         if inputs.contains(where: { Path.isSame($0, path) }) {
             return Fault(.usage, "the output would replace an input", at: path)
         }

@@ -247,7 +247,7 @@ private struct Reading {
 
     /// A path of the request, seen from its folder.
     private func path(_ value: JSON) -> String? {
-        value.string.map { $0.isEmpty ? $0 : Path.resolve($0, in: Path.folder(file)) }
+        value.string.map { $0.isEmpty || $0 == StandardInput.name ? $0 : Path.resolve($0, in: Path.folder(file)) }
     }
 
     private static func choice(_ allowed: [String]) -> (JSON) -> String? {

@@ -33,6 +33,46 @@ enum StandardInput {
     static func read() throws(Fault) -> [UInt8] { try content.get() }
 }
 
+/// Standard output as the place of a clip.
+enum StandardOutput {
+    /// What stands for standard output where a file is expected.
+    static let name = "-"
+
+    /// Whether a clip must not go there, because a person would see it.
+    static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// A file of scratch for a clip that is on its way there.
+    static func scratch(_ container: String) -> String {
+        let folder = getenv("TMPDIR").map { String(cString: $0) } ?? ""
+        return Path.resolve("ruyi-\(getpid()).\(container)", in: folder.isEmpty ? "/tmp" : folder)
+    }
+
+    /// Copies a file to standard output.
+    ///
+    /// Throws `.io` when the file cannot be read, or nobody takes all of it.
+    static func copy(_ path: String) throws(Fault) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Fault(.io, "cannot read: \(Path.reason(errno))", at: path) }
+        defer { close(descriptor) }
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = Glibc.read(descriptor, &buffer, buffer.count)
+            if count == 0 { return }
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw Fault(.io, "cannot read: \(Path.reason(errno))", at: path) }
+            var rest = buffer[..<count]
+            while !rest.isEmpty {
+                let written = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+                if written > 0 { rest = rest.dropFirst(written) }
+                guard written > 0 || written < 0 && errno == EINTR else {
+                    throw Fault(
+                        .io, "the clip on standard output is cut off: \(Path.reason(errno))", at: StandardOutput.name)
+                }
+            }
+        }
+    }
+}
+
 extension Order {
     /// The order with the texts of its prompt files.
     ///

@@ -30,7 +30,7 @@ final class Reporter: Sendable {
             }
         self.form = form
         bar = form == .bar ? ProgressBar(console) : nil
-        pace = form == .json ? Pace(shortest: 0.1, longest: 1) : Pace(shortest: 2, longest: 10)
+        pace = form == .json ? Pace(shortest: 0.1, longest: 1, isStrict: true) : Pace(shortest: 2, longest: 10)
         var logger = Logger(label: "ruyi") { _ in ConsoleLogHandler(console: console) }
         logger.logLevel = isQuiet ? .error : .info
         self.logger = logger
@@ -38,7 +38,7 @@ final class Reporter: Sendable {
 
     /// Receives an event of the engine.
     func receive(_ event: Event) {
-        if case .planned = event { pace.reset() }
+        if case .planned = event, form != .json { pace.reset() }
         if case .step(let progress) = event, form == .plain || form == .json, !pace.isDue(progress) { return }
         if form == .json {
             console.line(event.json)

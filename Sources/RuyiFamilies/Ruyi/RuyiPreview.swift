@@ -5,7 +5,7 @@ import RuyiTensor
 ///
 /// The map is no table: it is fitted, for the checkpoint at hand, to the start picture and its complement, whose
 /// latents the checkpoint's own encoder gives. So it holds for every VAE of the family.
-struct RuyiPreview {
+package struct RuyiPreview {
     /// The frames that a preview shows.
     static let frameLimit = 6
     /// The longest side of the pictures that the map is fitted to.
@@ -17,7 +17,7 @@ struct RuyiPreview {
     /// The least squares fit of colours to latents, with a little damping for channels that hardly vary.
     ///
     /// `samples` are latents of still clips, `[t, C, h, w]`, each with the picture of `w` x `h` pixels that it encodes.
-    init(_ samples: [(latents: Tensor, picture: Picture)]) {
+    package init(_ samples: [(latents: Tensor, picture: Picture)]) {
         let channels = samples.first?.latents.shape[1] ?? 0
         let size = channels + 1
         var matrix = [[Double]](repeating: [Double](repeating: 0, count: size), count: size)
@@ -43,7 +43,7 @@ struct RuyiPreview {
     }
 
     /// Up to `limit` frames of latents `[1, C, f, h, w]`, evenly spread, a pixel for each latent.
-    func pictures(_ latents: Tensor, limit: Int) -> [Picture] {
+    package func pictures(_ latents: Tensor, limit: Int) -> [Picture] {
         let (channels, frames) = (latents.shape[1], latents.shape[2])
         let (height, width) = (latents.shape[3], latents.shape[4])
         let area = height * width

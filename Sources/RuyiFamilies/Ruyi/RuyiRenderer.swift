@@ -361,8 +361,16 @@ final class RuyiRenderer: Renderer {
         let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
         let input = backend.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]
-        let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
         let isSmoothed = configuration.vae.chunking != .cache && job.plan.frames > configuration.vae.encoderChunk
+        // Until frames come out, passes and their tiles are what is counted; the second pass follows an encoding.
+        func pass(_ range: ClosedRange<Double>) -> RuyiVAERun {
+            RuyiVAERun(trace: nil) { share in
+                let whole = range.lowerBound + (range.upperBound - range.lowerBound) * share
+                job.progress(stage, min(job.plan.frames - 1, Int(Double(job.plan.frames) * whole)))
+            } step: {
+                try job.cancellation.check()
+            }
+        }
         var kept: [Tensor] = []
         var done = 0
         func deliver(_ frames: Tensor) throws {  // [T, 3, H, W], in −1...1
@@ -376,13 +384,17 @@ final class RuyiRenderer: Renderer {
             }
         }
         var raw: [Tensor] = []
-        try vae.decode(input, run) { frames in
+        let first = pass(0...(isSmoothed ? 0.4 : 1))
+        var decoded = 0
+        try vae.decode(input, first) { frames in
             try job.cancellation.check()
+            decoded += frames.shape[0]
+            if isSmoothed { first.advance(Double(decoded) / Double(job.plan.frames)) }
             if isSmoothed || job.trace != nil { raw.append(frames) }
             if !isSmoothed { try deliver(frames) }
         }
         if let trace = job.trace { trace.record("vae.decode.out", channelsFirst(backend.concatenate(raw, axis: 0))) }
-        if isSmoothed { try deliver(try smoothed(backend.concatenate(raw, axis: 0), run, job)) }
+        if isSmoothed { try deliver(try smoothed(backend.concatenate(raw, axis: 0), pass(0.6...1), job)) }
         if let trace = job.trace {
             trace.record("video", backend.copy(backend.concatenate(kept, axis: 0).permuted([0, 2, 3, 1])))
         }
@@ -399,7 +411,13 @@ final class RuyiRenderer: Renderer {
         job.trace?.record("smooth.vae.mean", channelsFirst(mean))
         job.trace?.record("smooth.vae.logvar", channelsFirst(logVariance))
         var frames: [Tensor] = []
-        try vae.decode(mean, run) { frames.append($0) }
+        run.advance(0)
+        var done = 0
+        try vae.decode(mean, run) { part in
+            frames.append(part)
+            done += part.shape[0]
+            run.advance(Double(done) / Double(middle.shape[0]))
+        }
         let again = backend.concatenate(frames, axis: 0)
         job.trace?.record("smooth.decode.out", channelsFirst(again))
         let average = backend.combine(middle, 0.5, again, 0.5)
