@@ -71,7 +71,8 @@ extension Engine {
         do {
             let form = try VideoForm(path, encoding)
             try VideoWriter.check(
-                width: plan.delivered.width, height: plan.delivered.height, fps: FrameRate(plan.fps), container: form.container,
+                width: plan.delivered.width, height: plan.delivered.height, fps: FrameRate(plan.fps),
+                container: form.container,
                 options: form.options)
             return nil
         } catch {

@@ -55,7 +55,10 @@ public struct Engine: Sendable {
                 sizes.append(nil)
                 continue
             }
-            sizes.append(Faults.collect(&faults) { () throws(Fault) in try Engine.pictureSize(path, maxPixels: order.maxPixels) })
+            sizes.append(
+                Faults.collect(&faults) { () throws(Fault) in
+                    try Engine.pictureSize(path, maxPixels: order.maxPixels)
+                })
         }
         if let noise = order.request.noise {
             Faults.collect(&faults) { () throws(Fault) in try Engine.requireFile(noise, "noise file") }
@@ -95,7 +98,8 @@ public struct Engine: Sendable {
             if order.latents != nil { plan.leaveOutDenoising() }
             if order.strictSize == true { try Faults.check(order.roundings(plan)) }
             let output = try Output(outputs[index], container: order.container)
-            let hasSidecar = order.sidecar ?? (!output.isStream && order.metadata != false && !output.holdsText(order.encoding))
+            let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)
+            let hasSidecar = order.sidecar ?? needsSidecar
             let companions = CompanionNames(
                 sidecar: hasSidecar ? output.sidecar : nil, thumbnail: thumbnails?[index], sheet: sheets?[index])
             clips.append(

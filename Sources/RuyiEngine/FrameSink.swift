@@ -108,7 +108,8 @@ struct VideoForm {
                 at: path, hint: "known are \(known), and png with a frame number such as out/%05d.png")
         }
         self.container = container
-        let usual = encoding.isLossless ? container.losslessCodec ?? container.codecs[0] : container.codecs[0]
+        let profiled = encoding.proresProfile == nil ? nil : container.codecs.first { $0 == .prores }
+        let usual = (encoding.isLossless ? container.losslessCodec : profiled) ?? container.codecs[0]
         var options = VideoOptions(
             codec: encoding.codec.flatMap(VideoCodec.init) ?? usual, crf: encoding.crf,
             pixelFormat: encoding.pixelFormat.flatMap(PixelFormat.init))

@@ -41,6 +41,9 @@ extension Order {
         if !isPart, padColor != nil, request.fit != PictureFit.pad.rawValue {
             usage("pad_color is for pictures that are padded", hint: "give --fit pad too")
         }
+        if !isPart, previewEvery != nil, preview == nil, previewTerminal != true {
+            usage("preview_every needs a preview", hint: "name a file with --preview")
+        }
         // The form of a name without a known suffix is reported where the name is read.
         let output = output ?? (isPart ? nil : "clip.mp4")
         let fault = output.map { VideoForm.fault($0, encoding) } ?? VideoForm.faultAnywhere(encoding)
@@ -64,9 +67,6 @@ extension Order {
         if request.negativePrompt != nil && negativePromptFile != nil {
             usage("negative_prompt and negative_prompt_file exclude each other")
         }
-        if readers.count > 1 {
-            usage("\(readers.joined(separator: " and ")) cannot all come from standard input")
-        }
         if output == StandardOutput.name, seeds.count > 1 {
             usage("standard output takes one clip", hint: "give one seed, or a file's name")
         }
@@ -81,7 +81,8 @@ extension Order {
         for (key, value) in [
             ("model", request.model), ("image", request.image), ("end_image", request.endImage), ("output", output),
             ("trace", trace), ("preview", preview), ("thumbnail", thumbnail), ("sheet", sheet),
-            ("prompt_file", promptFile), ("negative_prompt_file", negativePromptFile), ("noise", request.noise), ("scheduler", request.scheduler),
+            ("prompt_file", promptFile), ("negative_prompt_file", negativePromptFile), ("noise", request.noise),
+            ("scheduler", request.scheduler),
         ] where value?.isEmpty == true {
             usage("\(key) is empty")
         }

@@ -75,7 +75,8 @@ struct OutputCheck {
         if path == StandardOutput.name {
             guard StandardOutput.isTerminal else { return nil }
             return Fault(
-                .usage, "standard output is a terminal", at: path, hint: "redirect it, as in: ruyi photo.png -o - > clip.mp4")
+                .usage, "standard output is a terminal", at: path,
+                hint: "redirect it, as in: ruyi photo.png -o - > clip.mp4")
         }
         if inputs.contains(where: { Path.isSame($0, path) }) {
             return Fault(.usage, "the output would replace an input", at: path)

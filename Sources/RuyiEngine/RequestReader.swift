@@ -44,10 +44,12 @@ private struct Reading {
     var faults: [Fault] = []
 
     /// Keys that an order has beside those of a request: the options that say how to carry it out.
-    static let runKeys = [
-        "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace", "threads",
-        "quiet", "progress", "dry_run",
-    ] + OrderSetting.all.map(\.key)
+    static let runKeys =
+        [
+            "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace",
+            "threads",
+            "quiet", "progress", "dry_run",
+        ] + OrderSetting.all.map(\.key)
 
     init(file: String) { self.file = file }
 

@@ -37,8 +37,8 @@ public struct Run: Sendable {
     var beside: [String] { clips.flatMap(outputs.beside) }
 
     private var outputs: OutputCheck {
-        let inputs = [order.request.image, order.request.endImage, order.request.noise, order.latents]
-            + [order.promptFile, order.negativePromptFile]
+        let inputs =
+            [order.request.image, order.request.endImage, order.request.noise, order.latents]
         return OutputCheck(
             clips: clips, overwrite: order.overwrite ?? false, encoding: order.encoding,
             keepsLatents: order.keepLatents ?? false, preview: order.preview,
@@ -93,7 +93,8 @@ public struct Run: Sendable {
                     }
                 try finished(
                     render(
-                        clip, after: said, provenance, loaded.renderer, latents, pictures, noise, progress, cancellation))
+                        clip, after: said, provenance, loaded.renderer, latents, pictures, noise, progress, cancellation
+                    ))
                 said = clip.plan
             }
         } catch let unfinished as Unfinished {

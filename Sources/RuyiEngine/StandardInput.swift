@@ -11,7 +11,8 @@ enum StandardInput {
 
     private static let content: Result<[UInt8], Fault> = Result { () throws(Fault) in
         guard isatty(STDIN_FILENO) == 0 else {
-            throw Fault(.usage, "standard input is a terminal", at: name, hint: "pipe or redirect a file into the command")
+            throw Fault(
+                .usage, "standard input is a terminal", at: name, hint: "pipe or redirect a file into the command")
         }
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
@@ -74,13 +75,20 @@ enum StandardOutput {
 }
 
 extension Order {
-    /// The order with the texts of its prompt files.
+    /// The order with the texts of its prompt files in their place; standard input is for one reader.
     ///
     /// Throws `.cannotOpen` and `.badData` for what is no text file of a reasonable size.
     func readingTexts() throws(Fault) -> Order {
+        if readers.count > 1 {
+            throw Fault(.usage, "\(readers.joined(separator: " and ")) cannot all come from standard input")
+        }
         var order = self
-        if let promptFile { order.request.prompt = try Order.text(promptFile) }
-        if let negativePromptFile { order.request.negativePrompt = try Order.text(negativePromptFile) }
+        if let promptFile, request.prompt == nil {
+            (order.request.prompt, order.promptFile) = (try Order.text(promptFile), nil)
+        }
+        if let negativePromptFile, request.negativePrompt == nil {
+            (order.request.negativePrompt, order.negativePromptFile) = (try Order.text(negativePromptFile), nil)
+        }
         return order
     }
 

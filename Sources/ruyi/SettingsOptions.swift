@@ -58,7 +58,9 @@ extension OrderCommand {
             throw Faults(
                 Fault(
                     .usage, "standard error is no terminal that is known to show pictures", at: "--preview-terminal",
-                    hint: "kitty, Ghostty, WezTerm and iTerm2 do, outside tmux and screen; --preview FILE works anywhere"))
+                    hint:
+                        "kitty, Ghostty, WezTerm and iTerm2 do, outside tmux and screen; --preview FILE works anywhere"
+                ))
         }
         return try reader.read()
     }

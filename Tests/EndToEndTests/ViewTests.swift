@@ -89,13 +89,16 @@ struct ViewTests {
             ["plan", golden("start.png"), "-m", golden("model"), "--json"] + arguments + length)
         #expect(outcome.code == 0, "\(outcome.errors)")
         let plan = try JSONObject(parsing: Array(outcome.output.utf8), file: "plan")
-        let notes = try plan.array("notes").compactMap(\.string)
+        let notes = try plan.array("notes").compactMap(\.string).filter {
+            $0.hasPrefix("size") || $0.hasPrefix("frames")
+        }
         if let note { #expect(notes.contains { $0.contains(note) }, "\(notes)") } else { #expect(notes == []) }
         let made = try [plan.int("output_width"), plan.int("output_height")]
         if options.contains("360p") { #expect(made.min() == size[0]) } else { #expect(made == size) }
         let strict = try Executable.run(
             ["plan", golden("start.png"), "-m", golden("model"), "--strict-size"] + arguments + length)
-        let isKept = note == nil || options.contains("exact") && !options.contains("no-exact") || options == "--size 360p"
+        let isCut = options.hasSuffix(" --exact-size") || options == "--size 360p"
+        let isKept = note == nil || isCut
         #expect(strict.code == (isKept ? 0 : 64), "\(strict.errors)")
     }
 

@@ -93,16 +93,18 @@ struct CodecTests {
     func loops() throws {
         let scratch = try Scratch()
         let frames = noise(2, width: 16, height: 16)
-        for (loop, gif, webp) in [(nil, 0, 0), (0, 0, 0), (1, nil, 1), (2, 1, 2), (65_535, 65_534, 65_535)] as [
-            (Int?, Int?, Int)
-        ] {
+        for (loop, gif, webp) in [(nil, 0, 0), (0, 0, 0), (1, nil, 1), (2, 1, 2), (65_535, 65_534, 65_535)]
+            as [(Int?, Int?, Int)]
+        {
             for (container, codec) in [(VideoContainer.gif, VideoCodec.gif), (.webp, .webp)] {
                 var options = VideoOptions(codec: codec)
                 options.loop = loop
                 let bytes = try write(frames, to: scratch.path("v"), container, fps: 25, options: options)
                 if codec == .gif {
                     let place = position("NETSCAPE2.0", bytes)
-                    #expect(place.map { Int(bytes[$0 + 13]) | Int(bytes[$0 + 14]) << 8 } == gif, "\(String(describing: loop))")
+                    #expect(
+                        place.map { Int(bytes[$0 + 13]) | Int(bytes[$0 + 14]) << 8 } == gif,
+                        "\(String(describing: loop))")
                 } else {
                     let place = try #require(position("ANIM", bytes))
                     #expect(Int(bytes[place + 12]) | Int(bytes[place + 13]) << 8 == webp)

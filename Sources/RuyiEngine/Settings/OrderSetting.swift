@@ -8,7 +8,9 @@ struct OrderSetting: Sendable {
     let isAside: Bool
     /// What a value must be, for messages.
     let expected: String
-    /// Puts a value into an order; false when it is no such value. The second argument reads paths.
+    /// Puts a value into an order; false when it is no such value.
+    ///
+    /// The second argument reads paths.
     let read: @Sendable (JSON, (JSON) -> String?, inout Order) -> Bool
     /// The value of an order that has one.
     let write: @Sendable (Order) -> JSON?

@@ -31,7 +31,8 @@ package struct RuyiPreview {
                     for first in 0..<size {
                         for second in 0...first { matrix[first][second] += row[first] * row[second] }
                         for colour in 0..<3 {
-                            right[first][colour] += row[first] * (Double(picture.pixels[place * 3 + colour]) / 127.5 - 1)
+                            let wanted = Double(picture.pixels[place * 3 + colour]) / 127.5 - 1
+                            right[first][colour] += row[first] * wanted
                         }
                     }
                 }
