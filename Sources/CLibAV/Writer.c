@@ -46,18 +46,22 @@ static int is_rgb(enum AVPixelFormat pixels) {
 }
 
 // Options that the encoders' own libraries need.
-static int settle_library(AVDictionary **options, const char *encoder, int width) {
+static int settle_library(AVDictionary **options, const ruyi_av_plan *plan) {
+    const char *encoder = plan->encoder;
 #if defined(__x86_64__)
     // x264's AVX-512 code for macroblock trees uses memory that nothing has written, so that its bytes differ from run
     // to run; up to AVX2 it does not. What the processor lacks must not be asked for.
-    if (strcmp(encoder, "libx264") == 0 && __builtin_cpu_supports("avx512f")) {
+    if (strncmp(encoder, "libx264", 7) == 0 && __builtin_cpu_supports("avx512f")) {
         return av_dict_set(options, "x264-params", "asm=AVX2", 0);
     }
 #endif
     // x265 writes to standard error by itself, and its name and settings into every file.
     if (strcmp(encoder, "libx265") != 0) return 0;
     // x265's vector code for coding unit trees writes past its tables when a row has fewer than four units of 16 pixels.
-    const char *settings = width < 64 ? "log-level=none:info=0:cutree=0" : "log-level=none:info=0";
+    char settings[80];
+    snprintf(
+        settings, sizeof(settings), "log-level=none:info=0%s%s", plan->width < 64 ? ":cutree=0" : "",
+        plan->lossless ? ":lossless=1" : "");
     return av_dict_set(options, "x265-params", settings, 0);
 }
 
@@ -82,7 +86,7 @@ static int open_encoder(ruyi_av_writer *writer, const ruyi_av_plan *plan, enum A
     if ((writer->format->oformat->flags & AVFMT_GLOBALHEADER) != 0) encoder->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     AVDictionary *options = NULL;
     int error = av_dict_parse_string(&options, plan->settings, "=", ":", 0);
-    if (error >= 0) error = settle_library(&options, plan->encoder, plan->width);
+    if (error >= 0) error = settle_library(&options, plan);
     if (error >= 0) error = avcodec_open2(encoder, codec, &options);
     if (error >= 0 && av_dict_count(options) > 0) error = AVERROR_OPTION_NOT_FOUND;
     av_dict_free(&options);
@@ -167,7 +171,10 @@ static int open_stream(ruyi_av_writer *writer) {
 
 // The muxer's options; `custom` asks for free tag names.
 static int container_options(AVDictionary **options, const ruyi_av_plan *plan, int custom) {
-    if (strcmp(plan->container, "webp") == 0) return av_dict_set(options, "loop", "0", 0);
+    if (strcmp(plan->container, "webp") == 0) return av_dict_set_int(options, "loop", plan->loop, 0);
+    // GIF counts the times that a clip is played again, and -1 leaves the count out.
+    int again = plan->loop == 0 ? 0 : plan->loop == 1 ? -1 : plan->loop - 1;
+    if (strcmp(plan->container, "gif") == 0) return av_dict_set_int(options, "loop", again, 0);
     if (strcmp(plan->container, "mp4") != 0 && strcmp(plan->container, "mov") != 0) return 0;
     int scale = plan->rate_num;
     while (scale < 10000) scale *= 2;

@@ -11,6 +11,8 @@ public struct Clip: Sendable {
     public let output: Output
     /// Where the recorded stages go.
     public let trace: String?
+    /// The files beside it.
+    let companions: CompanionNames
     /// What the clip takes in memory.
     public let memory: MemoryAccount
     /// The size of the start picture.
@@ -26,8 +28,10 @@ public struct Clip: Sendable {
     /// The plan in one line.
     public var summary: String {
         let length = Double(Int((seconds * 100).rounded())) / 100
-        var parts = ["\(plan.width)x\(plan.height)", "\(plan.frames) frame\(plan.frames == 1 ? "" : "s")"]
-        if let picture, picture.width != plan.width || picture.height != plan.height {
+        let size = plan.delivered
+        var parts = ["\(size.width)x\(size.height)", "\(plan.frames) frame\(plan.frames == 1 ? "" : "s")"]
+        if plan.cut != nil { parts[0] += " cut out of \(plan.width)x\(plan.height)" }
+        if let picture, picture != size {
             parts[0] = "picture \(picture.width)x\(picture.height), video " + parts[0]
         }
         parts[1] += " (\(length) s at \(plan.fps) fps)"
@@ -59,6 +63,7 @@ public struct Clip: Sendable {
             "family": .string(plan.family), "model": .text(request.model), "image": .text(request.image),
             "end_image": .text(request.endImage), "noise": .text(request.noise), "trace": .text(trace),
             "output": .string(output.text), "width": .int(plan.width), "height": .int(plan.height),
+            "output_width": .int(plan.delivered.width), "output_height": .int(plan.delivered.height),
             "frames": .int(plan.frames), "fps": .int(plan.fps), "seconds": .double(seconds), "steps": .int(plan.steps),
             "scheduler": .string(plan.scheduler), "guidance": .double(plan.guidance), "seed": .exact(plan.seed),
             "tokens": .int(plan.tokens), "peak_memory_bytes": .int(memory.peak), "weight_bytes": .int(memory.weights),

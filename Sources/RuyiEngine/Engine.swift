@@ -46,9 +46,9 @@ public struct Engine: Sendable {
 
     /// Settles an order completely without reading any weight; everything that is wrong with it is reported together.
     public func prepare(_ given: Order) throws(Faults) -> Run {
-        var order = given
         var opening: [Fault] = []
-        let checkpoint = Faults.collect(&opening) { () throws(Fault) in try openCheckpoint(given.request) }
+        var order = Faults.collect(&opening) { () throws(Fault) in try given.readingTexts() } ?? given
+        let checkpoint = Faults.collect(&opening) { () throws(Fault) in try openCheckpoint(order.request) }
         if let checkpoint {
             opening += refusals(order, family: checkpoint.family)
             do { order = try order.over(recommended: ModelDefaults.read(checkpoint.folder)) } catch {
@@ -63,7 +63,10 @@ public struct Engine: Sendable {
                 sizes.append(nil)
                 continue
             }
-            sizes.append(Faults.collect(&faults) { () throws(Fault) in try Engine.pictureSize(path) })
+            sizes.append(
+                Faults.collect(&faults) { () throws(Fault) in
+                    try Engine.pictureSize(path, maxPixels: order.maxPixels)
+                })
         }
         if let noise = order.request.noise {
             Faults.collect(&faults) { () throws(Fault) in try Engine.requireFile(noise, "noise file") }
@@ -89,19 +92,28 @@ public struct Engine: Sendable {
         _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, picture: PictureSize?
     ) throws -> Run {
         let seeds = order.clipSeeds
-        let names = OutputNames(image: order.request.image, family: checkpoint.family.name, seeds: seeds)
+        let names = OutputNames(
+            image: order.request.image, family: checkpoint.family.name, model: checkpoint.folder.root, seeds: seeds,
+            container: order.container)
         let outputs = names.names(order.output)
         let traces = order.trace.map(names.names)
+        let (thumbnails, sheets) = (order.thumbnail.map(names.names), order.sheet.map(names.names))
         var clips: [Clip] = []
         for (index, seed) in seeds.enumerated() {
             var request = order.request
             request.seed = seed
             var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: picture)
             if order.latents != nil { plan.leaveOutDenoising() }
-            let output = try Output(outputs[index])
+            if order.strictSize == true { try Faults.check(order.roundings(plan)) }
+            let output = try Output(outputs[index], container: order.container)
+            let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)
+            let hasSidecar = order.sidecar ?? needsSidecar
+            let companions = CompanionNames(
+                sidecar: hasSidecar ? output.sidecar : nil, thumbnail: thumbnails?[index], sheet: sheets?[index])
             clips.append(
                 Clip(
                     plan: plan, request: request, output: output, trace: traces?[index],
+                    companions: companions,
                     memory: MemoryAccount(plan, output, order.encoding), picture: picture, index: index,
                     count: seeds.count))
         }

@@ -17,8 +17,15 @@ extension Event {
                 [
                     "stage": .string(progress.stage), "done": .int(progress.done), "total": .int(progress.total),
                     "fraction": rounded(progress.fraction), "elapsed": rounded(progress.elapsed),
-                    "remaining": progress.remaining.map(rounded) ?? .null,
+                    "remaining": progress.remaining.map(rounded) ?? .null, "clip": .int(progress.clip + 1),
+                    "clips": .int(progress.clips), "run_fraction": rounded(progress.runFraction),
+                    "run_elapsed": rounded(progress.runElapsed),
+                    "run_remaining": progress.runRemaining.map(rounded) ?? .null,
                 ])
+        case .preview(let preview):
+            line(
+                "preview",
+                ["step": .int(preview.step), "steps": .int(preview.steps), "file": .text(preview.file)])
         case .finished(let clip, let files, let seconds):
             line(
                 "done",

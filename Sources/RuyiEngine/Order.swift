@@ -29,6 +29,36 @@ public struct Order: Sendable, Equatable {
     public var pixelFormat: String?
     /// Whether the clip holds how it was made.
     public var metadata: Bool?
+    /// The container, where the output's name does not say it.
+    public var container: String?
+    /// Whether the file gives back every sample as it was rendered.
+    public var lossless: Bool?
+    /// The kind of ProRes, by its name.
+    public var proresProfile: String?
+    /// How often a GIF or WebP plays, 0 for ever.
+    public var loop: Int?
+    /// Whether a JSON file beside the clip says how it was made.
+    public var sidecar: Bool?
+    /// The PNG picture of the clip's middle frame.
+    public var thumbnail: String?
+    /// The PNG picture that shows frames of the clip with its settings.
+    public var sheet: String?
+    /// The PNG picture that shows the clip while it is denoised.
+    public var preview: String?
+    /// The steps from one preview to the next.
+    public var previewEvery: Int?
+    /// Whether previews are drawn in the terminal.
+    public var previewTerminal: Bool?
+    /// The file with the prompt, or `-` for standard input.
+    public var promptFile: String?
+    /// The file with the negative prompt, or `-` for standard input.
+    public var negativePromptFile: String?
+    /// The colour around a picture that is placed whole.
+    public var padColor: String?
+    /// Whether a size or length that is not exactly the asked one is refused.
+    public var strictSize: Bool?
+    /// The pixels that a picture may have.
+    public var maxPixels: Int?
     /// Whether the final latents stay beside the clip.
     public var keepLatents: Bool?
     /// The file of final latents that is decoded instead of denoising.
@@ -55,7 +85,10 @@ public struct Order: Sendable, Equatable {
     /// here as frames takes the place of seconds there, and a size given here in any form that of every form there.
     public func over(_ base: Order) -> Order {
         var merged = self
+        var base = base
+        base.leaveOut(excludedBy: self)
         merged.request = request.over(base.request)
+        for setting in OrderSetting.all { setting.fill(&merged, base) }
         if seeds.isEmpty { (merged.seeds, merged.drawsSeed) = (base.seeds, base.drawsSeed) }
         // A list of seeds says how many clips there are.
         merged.variations = variations ?? (seeds.count > 1 ? nil : base.variations)
@@ -78,6 +111,18 @@ public struct Order: Sendable, Equatable {
         merged.progress = progress ?? base.progress
         merged.dryRun = dryRun ?? base.dryRun
         return merged
+    }
+
+    /// Forgets what makes no sense beside what a stronger order says.
+    private mutating func leaveOut(excludedBy stronger: Order) {
+        if stronger.request.prompt != nil || stronger.promptFile != nil { (request.prompt, promptFile) = (nil, nil) }
+        if stronger.request.negativePrompt != nil || stronger.negativePromptFile != nil {
+            (request.negativePrompt, negativePromptFile) = (nil, nil)
+        }
+        if stronger.output != nil { container = nil }
+        if stronger.lossless == true { crf = nil }
+        if stronger.crf != nil { lossless = nil }
+        if stronger.codec != nil, stronger.codec != codec { proresProfile = nil }
     }
 }
 

@@ -46,7 +46,11 @@ public struct PlanReport: Sendable {
         var rows = [("output", clip.output.text), ("model", "\(model) (\(plan.family))")]
         if let picture = clip.picture { rows.append(("picture", "\(picture.width)x\(picture.height)")) }
         rows += [
-            ("size", "\(plan.width)x\(plan.height)"),
+            (
+                "size",
+                "\(plan.delivered.width)x\(plan.delivered.height)"
+                    + (plan.cut == nil ? "" : ", cut out of \(plan.width)x\(plan.height)")
+            ),
             (
                 "length",
                 "\(plan.frames) frames, \(Double(Int((clip.seconds * 100).rounded())) / 100) s at \(plan.fps) fps"

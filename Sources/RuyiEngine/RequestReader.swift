@@ -44,17 +44,19 @@ private struct Reading {
     var faults: [Fault] = []
 
     /// Keys that an order has beside those of a request: the options that say how to carry it out.
-    static let runKeys = [
-        "size", "variations", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents",
-        "trace", "threads",
-        "quiet", "progress", "dry_run",
-    ]
+    static let runKeys =
+        [
+            "size", "variations", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents",
+            "trace", "threads", "quiet", "progress", "dry_run",
+        ] + OrderSetting.all.map(\.key)
 
     init(file: String) { self.file = file }
 
     mutating func take(_ key: String, _ value: JSON) {
         if let known = RequestKey(rawValue: key) {
             take(known, value)
+        } else if let setting = OrderSetting.byKey[key] {
+            if !setting.read(value, path, &order) { wrong(key, value, setting.expected) }
         } else if Reading.runKeys.contains(key) {
             takeRun(key, value)
         } else {
@@ -251,7 +253,7 @@ private struct Reading {
 
     /// A path of the request, seen from its folder.
     private func path(_ value: JSON) -> String? {
-        value.string.map { $0.isEmpty ? $0 : Path.resolve($0, in: Path.folder(file)) }
+        value.string.map { $0.isEmpty || $0 == StandardInput.name ? $0 : Path.resolve($0, in: Path.folder(file)) }
     }
 
     private static func choice(_ allowed: [String]) -> (JSON) -> String? {

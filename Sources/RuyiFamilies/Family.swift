@@ -68,6 +68,8 @@ public struct Plan: Sendable {
     public var width = 0
     /// Height of the frames in pixels.
     public var height = 0
+    /// The part in the middle of the frames that is delivered; nil delivers whole frames.
+    public var cut: PictureSize?
     /// The number of frames.
     public var frames = 0
     /// Frames a second of the file.
@@ -100,6 +102,9 @@ public struct Plan: Sendable {
     public var warnings: [String] = []
     /// The parts of the run in order, each with its expected share of the work.
     public var stages: [Stage] = []
+
+    /// The size of the frames that are delivered.
+    public var delivered: PictureSize { cut ?? PictureSize(width: width, height: height) }
 
     /// An empty plan, to be filled in.
     public init() {}
@@ -141,13 +146,16 @@ public struct Job: Sendable {
     public let cancellation: Cancellation
     /// Called after each part of a step with the stage's index in `plan.stages` and the number of parts done.
     public let progress: @Sendable (_ stage: Int, _ done: Int) -> Void
+    /// Who wants to see the clip while it is denoised, if anybody does; the clip is the same.
+    public let preview: PreviewRequest?
     /// Takes the finished frames in order.
     public let frames: @Sendable (Picture) throws -> Void
 
     /// A job.
     public init(
         plan: Plan, image: Picture?, endImage: Picture?, noise: any NoiseSource, trace: Trace?,
-        cancellation: Cancellation, progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
+        cancellation: Cancellation, preview: PreviewRequest? = nil,
+        progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
         frames: @escaping @Sendable (Picture) throws -> Void
     ) {
         self.plan = plan
@@ -156,6 +164,7 @@ public struct Job: Sendable {
         self.noise = noise
         self.trace = trace
         self.cancellation = cancellation
+        self.preview = preview
         self.progress = progress
         self.frames = frames
     }

@@ -120,6 +120,10 @@ public struct Request: Sendable, Equatable {
     public var resolution: Int?
     /// The side of the square whose area the size table is scaled to (Ruyi).
     public var baseResolution: Int?
+    /// How a picture of another shape fills the frames, by the name of a `PictureFit`; nil leaves it to the family.
+    public var fit: String?
+    /// Whether frames of exactly the asked size are delivered, cut out of those that the model makes.
+    public var exactSize: Bool?
     /// The number of frames; excludes `seconds`.
     public var frames: Int?
     /// The length; excludes `frames`.

@@ -33,7 +33,7 @@ public final class VideoWriter {
     /// Throws `.unavailable` if this libav cannot write such files, and says what it can write.
     public static func availability(container: VideoContainer, options: VideoOptions = VideoOptions()) throws(Fault) {
         try availability(
-            container: container, encoder: options.codec.encoder,
+            container: container, encoder: options.encoder,
             pixelFormat: options.codec.name(of: options.storedFormat))
     }
 
@@ -132,7 +132,7 @@ public final class VideoWriter {
         let tags = options.tags.sorted { $0.key < $1.key }
         let codec = options.codec
         let fixed = [
-            path, container.muxer, codec.encoder, codec.name(of: options.storedFormat), options.settings,
+            path, container.muxer, options.encoder, codec.name(of: options.storedFormat), options.settings,
             codec.filter ?? "",
         ]
         return withCStrings(fixed + tags.map(\.key) + tags.map(\.value)) { strings in
@@ -144,7 +144,8 @@ public final class VideoWriter {
                         path: strings[0], container: strings[1], encoder: strings[2], pixel_format: strings[3],
                         settings: strings[4], filter: codec.filter == nil ? nil : strings[5], width: Int32(width),
                         height: Int32(height), rate_num: Int32(fps.numerator), rate_den: Int32(fps.denominator),
-                        threads: Int32(options.threads), tags: Int32(tags.count), keys: keys.baseAddress,
+                        threads: Int32(options.threads), lossless: options.isLossless ? 1 : 0,
+                        loop: Int32(options.loop ?? 0), tags: Int32(tags.count), keys: keys.baseAddress,
                         values: values.baseAddress)
                     return body(&plan)
                 }

@@ -32,6 +32,8 @@ struct InputOptions: ParsableArguments {
         help: ArgumentHelp("What to keep out. (default: the model's)", valueName: "text"))
     var negativePrompt: String?
 
+    @OptionGroup var sources: SourceOptions
+
     @Option(
         help: ArgumentHelp(
             "A JSON file with any of these options as keys, dashes written as underscores. Its paths are relative to the "
@@ -49,8 +51,9 @@ struct OutputOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
         help: ArgumentHelp(
-            "The video; its suffix (mp4, mov, mkv, webm, gif, webp) picks the container. A name such as out/%05d.png writes "
-                + "one picture a frame, counted from 0. {seed} and {name} stand for the seed and the picture's name. "
+            "The video; its suffix (mp4, mov, mkv, webm, gif, webp) picks the container, and - is standard output. A "
+                + "name such as out/%05d.png writes one picture a frame, counted from 0. {seed}, {name}, {index}, {model} "
+                + "and {date} stand for the seed, the picture's name, the clip's number, the model and the day. "
                 + "(default: <image>-<seed>.mp4 in the current folder)", valueName: "file"), completion: .file())
     var output: String?
 
@@ -95,12 +98,15 @@ struct EncodingOptions: ParsableArguments {
                 + "(default: --metadata)"))
     var metadata: Bool?
 
+    @OptionGroup var delivery: DeliveryOptions
+
     /// Puts what was given into an order.
     func fill(_ order: inout Order) {
         order.codec = codec?.name
         order.crf = crf
         order.pixelFormat = pixelFormat?.name
         order.metadata = metadata
+        delivery.fill(&order)
     }
 }
 
@@ -109,6 +115,8 @@ struct FormOptions: ParsableArguments {
         help: ArgumentHelp(
             "Width and height in pixels, or 360p, 480p, 540p, 720p. (default: from the picture's shape)",
             valueName: "WxH|360p|...")) var size: Size?
+
+    @OptionGroup var placing: PlacingOptions
 
     @Option(
         help: ArgumentHelp(
@@ -154,6 +162,8 @@ struct SamplingOptions: ParsableArguments {
             "Take the random draws (noise.000, noise.001, ...) from this safetensors file instead of the seed.",
             valueName: "file", visibility: .hidden), completion: .file(extensions: ["safetensors"]))
     var noise: String?
+
+    @OptionGroup var preview: PreviewOptions
 }
 
 struct MotionOptions: ParsableArguments {
@@ -162,6 +172,12 @@ struct MotionOptions: ParsableArguments {
 }
 
 struct FeatureOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "The arithmetic of the transformer's large layers; int8 is faster and takes a copy of their weights in "
+                + "memory, and the video differs a little. (default: float32)", valueName: "kind"))
+    var precision: PrecisionName?
+
     @Option(
         help: ArgumentHelp(
             "Add a LoRA to the transformer, at a strength of -100 to 100 (1 if not said); may be repeated.",
@@ -221,6 +237,7 @@ struct FeatureOptions: ParsableArguments {
 
     /// Puts the options into a request; one of a feature's settings switches it on.
     func fill(_ request: inout Request) {
+        request.precision = precision?.name
         request.loras = lora
         request.teacache.amount = teacacheThreshold
         request.teacache.skipStartSteps = teacacheSkipStartSteps
@@ -242,12 +259,6 @@ struct RunningOptions: ParsableArguments {
         ))
     var threads: Int?
 
-    @Option(
-        help: ArgumentHelp(
-            "The arithmetic of the transformer's large layers; int8 is faster and takes a copy of their weights in "
-                + "memory, and the video differs a little. (default: float32)", valueName: "kind"))
-    var precision: PrecisionName?
-
     @Flag(name: .shortAndLong, inversion: .prefixedNo, help: "Say nothing but errors.") var quiet: Bool?
 
     @Option(
@@ -259,7 +270,6 @@ struct RunningOptions: ParsableArguments {
 
     /// Puts what was given into an order.
     func fill(_ order: inout Order) {
-        order.request.precision = precision?.name
         order.threads = threads
         order.quiet = quiet
         order.progress = progress

@@ -139,7 +139,7 @@ struct Program {
     }
 
     private func plan(_ command: PlanCommand) -> Int32 {
-        if let batch = command.batchCommand { return plan(batch, isJSON: command.json) }
+        if let batch = command.batchCommand { return plan(batch, isJSON: command.render.results.json) }
         return settled(command.render) { layers, reporter in
             if command.batch.isGiven {
                 throw Fault(
@@ -227,7 +227,8 @@ struct Program {
     /// The reporter that an order asks for.
     private func reporter(_ order: Order) -> Reporter {
         let reporter = Reporter(
-            console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false, status: status)
+            console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false,
+            drawsPreviews: order.previewTerminal ?? false, status: status)
         signals.answerStatus(reporter.reportStatus)
         return reporter
     }

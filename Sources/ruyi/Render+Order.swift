@@ -24,6 +24,9 @@ extension OrderCommand {
         order.request.camera = motion.camera?.name
         order.request.motion = motion.motion?.level
         features.fill(&order.request)
+        input.sources.fill(&order)
+        form.placing.fill(&order)
+        sampling.preview.fill(&order)
         order.seeds = sampling.seed?.seeds ?? []
         order.drawsSeed = sampling.seed?.isDrawn ?? false
         order.variations = sampling.variations

@@ -13,13 +13,19 @@ final class Reporter: Sendable {
     private let bar: ProgressBar?
     private let pace: Pace
     private let status: RunStatus
+    /// How previews are drawn, if they are.
+    private let previewWay: TerminalPicture.Way?
 
     /// Reports through `console`; a bar is drawn on terminals only.
     ///
     /// What `status` knows of the run is kept up to date.
-    init(_ console: Console, style: ProgressStyle, isQuiet: Bool, status: RunStatus = RunStatus()) {
+    init(
+        _ console: Console, style: ProgressStyle, isQuiet: Bool, drawsPreviews: Bool = false,
+        status: RunStatus = RunStatus()
+    ) {
         self.console = console
         self.status = status
+        previewWay = drawsPreviews ? TerminalPicture.standardError : nil
         self.isQuiet = isQuiet
         let form: Form =
             switch style {
@@ -31,7 +37,7 @@ final class Reporter: Sendable {
             }
         self.form = form
         bar = form == .bar ? ProgressBar(console) : nil
-        pace = form == .json ? Pace(shortest: 0.1, longest: 1) : Pace(shortest: 2, longest: 10)
+        pace = form == .json ? Pace(shortest: 0.1, longest: 1, isStrict: true) : Pace(shortest: 2, longest: 10)
         var logger = Logger(label: "ruyi") { _ in ConsoleLogHandler(console: console) }
         logger.logLevel = isQuiet ? .error : .info
         self.logger = logger
@@ -40,7 +46,7 @@ final class Reporter: Sendable {
     /// Receives an event of the engine.
     func receive(_ event: Event) {
         status.receive(event)
-        if case .planned = event { pace.reset() }
+        if case .planned = event, form != .json { pace.reset() }
         if case .step(let progress) = event, form == .plain || form == .json, !pace.isDue(progress) { return }
         if form == .json {
             console.line(event.json)
@@ -50,6 +56,9 @@ final class Reporter: Sendable {
         case .note(let text): logger.notice("\(text)")
         case .warning(let text): logger.warning("\(text)")
         case .planned(let clip) where form != .none: logger.info("plan: \(clip.summary)")
+        case .preview(let preview):
+            guard let way = previewWay else { break }
+            console.line(TerminalPicture.text(preview.png, way))
         case .step(let progress) where form == .plain: logger.info("\(Reporter.line(progress))")
         case .finished(let clip, _, let seconds) where form != .none:
             bar?.end()
@@ -61,10 +70,11 @@ final class Reporter: Sendable {
     }
 
     private static func line(_ progress: Progress) -> String {
-        let left = progress.remaining.map { ", " + TimeText.short($0) + " left" } ?? ""
-        let percent = Int(progress.fraction * 100)
-        return
-            "\(progress.stage) \(progress.done)/\(progress.total), \(percent)%, \(TimeText.short(progress.elapsed))\(left)"
+        let left = progress.runRemaining.map { ", " + TimeText.short($0) + " left" } ?? ""
+        let percent = Int(progress.runFraction * 100)
+        let clip = progress.clips > 1 ? "clip \(progress.clip + 1)/\(progress.clips) " : ""
+        let elapsed = TimeText.short(progress.runElapsed)
+        return "\(clip)\(progress.stage) \(progress.done)/\(progress.total), \(percent)%, \(elapsed)\(left)"
     }
 
     /// Says something worth knowing.

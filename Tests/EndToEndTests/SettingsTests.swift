@@ -78,6 +78,23 @@ struct SettingsTests {
         SettingCase("threads", "1", "2", "3", "4", "5"), SettingCase("quiet", "true", "false", "true", "false", "true"),
         SettingCase("progress", "\"bar\"", "\"plain\"", "\"json\"", "\"none\"", "\"auto\""),
         SettingCase("dry_run", "true", "false", "true", "false", "true"),
+        SettingCase("prompt_file", "\"/a\"", "\"/b\"", "\"/c\"", "\"-\"", "\"/e\""),
+        SettingCase("negative_prompt_file", "\"/a\"", "\"/b\"", "\"/c\"", "\"-\"", "\"/e\""),
+        SettingCase("fit", "\"family\"", "\"crop\"", "\"pad\"", "\"stretch\"", "\"crop\""),
+        SettingCase("pad_color", "\"black\"", "\"white\"", "\"#102030\"", "\"grey\"", "\"#ffffff\""),
+        SettingCase("exact_size", "true", "false", "true", "false", "true"),
+        SettingCase("strict_size", "true", "false", "true", "false", "true"),
+        SettingCase("max_pixels", "1", "2", "3", "4", "5"),
+        SettingCase("container", "\"mp4\"", "\"mov\"", "\"mkv\"", "\"webm\"", "\"mp4\""),
+        SettingCase("lossless", "true", "false", "true", "false", "true"),
+        SettingCase("prores_profile", "\"lt\"", "\"standard\"", "\"hq\"", "\"4444\"", "\"lt\""),
+        SettingCase("loop", "0", "1", "2", "3", "4"),
+        SettingCase("sidecar", "true", "false", "true", "false", "true"),
+        SettingCase("thumbnail", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("sheet", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("preview", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("preview_every", "1", "2", "3", "4", "5"),
+        SettingCase("preview_terminal", "true", "false", "true", "false", "true"),
     ]
 
     /// The text of an environment variable for a JSON value.
@@ -93,7 +110,7 @@ struct SettingsTests {
     /// One of them is a value of any setting.
     private static let probes = [
         "1", "\"x\"", "true", "\"360p\"", "\"auto\"", "[1]", "\"bar\"", "\"float32\"", "360", "\"ffv1\"", "\"rgb\"",
-        "\"lite\"", "[\"x\"]",
+        "\"lite\"", "[\"x\"]", "\"pad\"", "\"black\"", "\"mkv\"", "\"hq\"",
     ]
 
     @Test("every setting is in the table, and is written as it is read")

@@ -14,7 +14,10 @@ struct BatchItem {
     var output: String?
 
     /// Keys that make no sense for a single clip of a batch.
-    private static let foreign = ["threads", "quiet", "progress", "dry_run", "trace", "overwrite"]
+    private static let foreign = [
+        "threads", "quiet", "progress", "dry_run", "trace", "overwrite", "preview", "preview_every", "preview_terminal",
+        "thumbnail", "sheet", "prompt_file", "negative_prompt_file", "max_pixels",
+    ]
 
     init(place: String, order: Order = Order(), name: String? = nil) {
         self.place = place

@@ -84,7 +84,7 @@ struct BatchSource {
     /// from the current folder.
     private func inputList() throws(Faults) -> [BatchItem] {
         let bytes: [UInt8]
-        do { bytes = try StandardInput.bytes(limit: BatchSource.byteLimit) } catch { throw Faults(error) }
+        do { bytes = try StandardInput.read(limit: BatchSource.byteLimit) } catch { throw Faults(error) }
         let place = "standard input"
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw Faults(Fault(.badData, "the list is not UTF-8 text", at: place))

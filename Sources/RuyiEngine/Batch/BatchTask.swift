@@ -80,6 +80,9 @@ struct BatchNames {
                     part.hasPrefix(".")
                     ? "begins with a dot"
                     : part.utf8.count > BatchNames.nameLimit ? "has more than \(BatchNames.nameLimit) bytes" : nil
+                if part.contains("{model}") || part.contains("{date}") {
+                    throw Fault(.usage, "a batch has no {model} and no {date} in the names of its clips", at: place)
+                }
                 if let what { throw Fault(.usage, "the clip's name '\(part.prefix(80))' \(what)", at: place) }
             }
             _ = try Output(output)

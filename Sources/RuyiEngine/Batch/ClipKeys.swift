@@ -18,7 +18,9 @@ struct ClipKeys {
             "model", "image", "end_image", "noise", "loras", "output", "overwrite", "keep_latents", "trace", "threads",
             "quiet", "progress", "dry_run",
         ]
-        var fields = run.order.members.filter { !left.contains($0.key) }
+        var fields = run.order.members.filter {
+            !left.contains($0.key) && OrderSetting.byKey[$0.key]?.isAside != true
+        }
         for (key, path) in [
             ("image", run.order.request.image), ("end_image", run.order.request.endImage),
             ("noise", run.order.request.noise),

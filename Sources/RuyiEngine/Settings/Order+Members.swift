@@ -43,6 +43,7 @@ extension Order {
             ("threads", int(threads)), ("quiet", bool(quiet)), ("progress", text(progress?.rawValue)),
             ("dry_run", bool(dryRun)),
         ]
+        fields += OrderSetting.all.map { ($0.key, $0.write(self)) }
         return fields.compactMap { key, value in value.map { JSON.Member(key, $0) } }
     }
 }

@@ -41,16 +41,22 @@ struct RuyiPlanner {
         if let width = request.width, let height = request.height {
             asked = PictureSize(width: width, height: height)
             (plan.width, plan.height) = (width / 16 * 16, height / 16 * 16)
-            if plan.width != width || plan.height != height {
+            if request.exactSize == true {
+                cut(&plan, to: asked, "\(width)x\(height)")
+            } else if plan.width != width || plan.height != height {
                 plan.notes.append(
                     "size \(width)x\(height) -> \(plan.width)x\(plan.height): sides are multiples of 16, cut down")
             }
         } else if let short = request.resolution {
             asked = RuyiSizes.named(short, for: image)
             (plan.width, plan.height) = (asked.width, asked.height)
-            plan.notes.append(
-                "size \(short)p -> \(plan.width)x\(plan.height): the picture's proportions, sides raised to multiples of 16"
-            )
+            if request.exactSize ?? true {
+                cut(&plan, to: RuyiSizes.exactly(short, for: image), "\(short)p")
+            } else {
+                plan.notes.append(
+                    "size \(short)p -> \(plan.width)x\(plan.height): the picture's proportions, sides raised to multiples of 16"
+                )
+            }
         } else {
             let base = request.baseResolution ?? RuyiSizes.defaultBase
             let (size, ratio) = RuyiSizes.bucket(for: image, base: base)
@@ -66,12 +72,22 @@ struct RuyiPlanner {
                 hint: "Ruyi works best between 384 and 896 pixels a side")
         }
         let stretch = Double(plan.width * image.height) / Double(plan.height * image.width)
-        if max(stretch, 1 / stretch) > 1.1 {
+        if max(stretch, 1 / stretch) > 1.1, request.fit ?? PictureFit.family.rawValue == PictureFit.family.rawValue {
             let percent = Int(((max(stretch, 1 / stretch) - 1) * 100).rounded())
             plan.warnings.append(
-                "the picture is stretched by \(percent) % to fill \(plan.width)x\(plan.height); crop it to that shape to keep its proportions"
+                "the picture is stretched by \(percent) % to fill \(plan.width)x\(plan.height); --fit crop or --fit pad keeps its proportions"
             )
         }
+    }
+
+    /// Renders frames large enough for a size, of which their middle is delivered.
+    private func cut(_ plan: inout Plan, to size: PictureSize, _ asked: String) {
+        (plan.width, plan.height) = ((size.width + 15) / 16 * 16, (size.height + 15) / 16 * 16)
+        let whole = PictureSize(width: plan.width, height: plan.height)
+        plan.cut = size == whole ? nil : size
+        guard plan.cut != nil || asked != "\(size.width)x\(size.height)" else { return }
+        let cut = plan.cut == nil ? "" : ", cut out of \(whole.width)x\(whole.height)"
+        plan.notes.append("size \(asked) -> \(size.width)x\(size.height)\(cut): sides are rendered in multiples of 16")
     }
 
     // MARK: Length

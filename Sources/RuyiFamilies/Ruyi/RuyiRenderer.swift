@@ -73,10 +73,11 @@ final class RuyiRenderer: Renderer {
         var scheduler = try Sampler(named: job.plan.scheduler).scheduler(steps: job.plan.steps, configuration: schedule)
         let noise = try draw(job, shape, 0)
         let condition = try inpaintingCondition(start, end, job)
+        let preview = try job.preview.map { _ in try fittedPreview(start, job) }
         let initial = backend.scale(noise, by: scheduler.initNoiseSigma, plus: 0, clampedTo: nil)
         job.trace?.record("init_noise_sigma", Tensor([scheduler.initNoiseSigma], [1]))
         job.trace?.record("latents.initial", initial)
-        let latents = try denoise(initial, condition: condition, features: features, &scheduler, job)
+        let latents = try denoise(initial, condition: condition, features: features, &scheduler, preview, job)
         job.trace?.record("latents.final", latents)
         files.transformer.release()
         backend.memory.trim()
@@ -159,6 +160,26 @@ final class RuyiRenderer: Renderer {
         return backend.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
     }
 
+    /// The map from latents to colours, fitted to still clips of the start picture, small, and of its complement.
+    private func fittedPreview(_ start: Picture, _ job: Job) throws -> RuyiPreview {
+        let (factor, vae) = (configuration.vae.spatialFactor, configuration.vae)
+        let scale = min(1, RuyiPreview.sampleSide / Double(max(start.width, start.height)))
+        func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
+        let still = start.resized(width: small(start.width), height: small(start.height), filter: .bicubic)
+        let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
+        let samples = try [still, still.complement].map { picture in
+            let frame = backend.copy(RuyiRenderer.pixels(picture))
+            let clip = (0..<min(job.plan.frames, vae.encoderChunk)).map { _ in frame }
+            let mean = try self.vae.encode(backend.concatenate(clip, axis: 0), run).mean
+            let latents = backend.scale(mean, by: vae.scalingFactor, plus: 0, clampedTo: nil)
+            let colours = picture.resized(
+                width: picture.width / factor, height: picture.height / factor, filter: .bilinear)
+            return (latents, colours)
+        }
+        backend.memory.trim()
+        return RuyiPreview(samples)
+    }
+
     /// `[T, C, H, W]` as `[1, C, T, H, W]`.
     private func channelsFirst(_ x: Tensor) -> Tensor { backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
 
@@ -177,7 +198,8 @@ final class RuyiRenderer: Renderer {
     // MARK: Denoising
 
     private func denoise(
-        _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler, _ job: Job
+        _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler,
+        _ preview: RuyiPreview?, _ job: Job
     ) throws -> Tensor {
         let transformer = try transformer(job)
         let stage = RuyiRenderer.denoising(job.plan)
@@ -226,6 +248,11 @@ final class RuyiRenderer: Renderer {
             job.trace?.record("\(step).model_output", output)
             let guided = guide(output, isGuided ? Float(job.plan.guidance) : nil)
             job.trace?.record("\(step).guided", guided)
+            if let request = job.preview, let preview, request.isDue(after: call + 1, of: calls) {
+                let clean = scheduler.clean(modelOutput: guided, call: call, latents: latents)
+                let frames = preview.pictures(clean, limit: RuyiPreview.frameLimit)
+                request.show(Preview(step: call + 1, steps: calls, frames: frames))
+            }
             let noise = scheduler.needsNoise ? try draw(job, latents.shape, 3 + call) : nil
             latents = scheduler.step(modelOutput: guided, call: call, latents: latents, noise: noise)
             job.trace?.record("\(step).latents", latents)
@@ -334,8 +361,16 @@ final class RuyiRenderer: Renderer {
         let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
         let input = backend.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]
-        let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
         let isSmoothed = configuration.vae.chunking != .cache && job.plan.frames > configuration.vae.encoderChunk
+        // Until frames come out, passes and their tiles are what is counted; the second pass follows an encoding.
+        func pass(_ range: ClosedRange<Double>) -> RuyiVAERun {
+            RuyiVAERun(trace: nil) { share in
+                let whole = range.lowerBound + (range.upperBound - range.lowerBound) * share
+                job.progress(stage, min(job.plan.frames - 1, Int(Double(job.plan.frames) * whole)))
+            } step: {
+                try job.cancellation.check()
+            }
+        }
         var kept: [Tensor] = []
         var done = 0
         func deliver(_ frames: Tensor) throws {  // [T, 3, H, W], in −1...1
@@ -349,13 +384,17 @@ final class RuyiRenderer: Renderer {
             }
         }
         var raw: [Tensor] = []
-        try vae.decode(input, run) { frames in
+        let first = pass(0...(isSmoothed ? 0.4 : 1))
+        var decoded = 0
+        try vae.decode(input, first) { frames in
             try job.cancellation.check()
+            decoded += frames.shape[0]
+            if isSmoothed { first.advance(Double(decoded) / Double(job.plan.frames)) }
             if isSmoothed || job.trace != nil { raw.append(frames) }
             if !isSmoothed { try deliver(frames) }
         }
         if let trace = job.trace { trace.record("vae.decode.out", channelsFirst(backend.concatenate(raw, axis: 0))) }
-        if isSmoothed { try deliver(try smoothed(backend.concatenate(raw, axis: 0), run, job)) }
+        if isSmoothed { try deliver(try smoothed(backend.concatenate(raw, axis: 0), pass(0.6...1), job)) }
         if let trace = job.trace {
             trace.record("video", backend.copy(backend.concatenate(kept, axis: 0).permuted([0, 2, 3, 1])))
         }
@@ -372,7 +411,13 @@ final class RuyiRenderer: Renderer {
         job.trace?.record("smooth.vae.mean", channelsFirst(mean))
         job.trace?.record("smooth.vae.logvar", channelsFirst(logVariance))
         var frames: [Tensor] = []
-        try vae.decode(mean, run) { frames.append($0) }
+        run.advance(0)
+        var done = 0
+        try vae.decode(mean, run) { part in
+            frames.append(part)
+            done += part.shape[0]
+            run.advance(Double(done) / Double(middle.shape[0]))
+        }
         let again = backend.concatenate(frames, axis: 0)
         job.trace?.record("smooth.decode.out", channelsFirst(again))
         let average = backend.combine(middle, 0.5, again, 0.5)

@@ -120,7 +120,13 @@ package struct RuyiVAE: Sendable {
         let blend = Int(Double(size) * configuration.tileOverlap)
         let backend = latents.backend
         let (height, width) = (latents.shape[2], latents.shape[3])
+        let total = ((height + step - 1) / step) * ((width + step - 1) / step) + 1
+        var done = 0
         func decode(_ rows: Range<Int>, _ columns: Range<Int>) throws -> Tensor {
+            defer {
+                done += 1
+                run.advance(Double(done) / Double(total))
+            }
             var frames: [Tensor] = []
             try decodeChunks(backend.copy(latents.sliced(2, rows).sliced(3, columns)), run) { frames.append($0) }
             return backend.concatenate(frames, axis: 0)
@@ -142,9 +148,14 @@ package struct RuyiVAERun {
     let trace: RuyiVAETrace?
     /// Called before each chunk; throws when the run has been cancelled.
     let step: () throws -> Void
+    /// Called after each tile that is decoded with the share of them that is done.
+    let advance: (Double) -> Void
 
-    package init(trace: RuyiVAETrace?, step: @escaping () throws -> Void) {
+    package init(
+        trace: RuyiVAETrace?, advance: @escaping (Double) -> Void = { _ in }, step: @escaping () throws -> Void
+    ) {
         self.trace = trace
+        self.advance = advance
         self.step = step
     }
 }
