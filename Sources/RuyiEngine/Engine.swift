@@ -22,6 +22,7 @@ public struct Engine: Sendable {
     let catalog: ModelCatalog
     let exhausted: @Sendable (Int) -> Never
     let observe: Observer
+    let costs = PlanCosts()
 
     /// An engine that knows `families`, finds models by name in `catalog` and tells `observer` what it does.
     ///
@@ -64,7 +65,8 @@ public struct Engine: Sendable {
         try Faults.check(faults)
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
-            return try settle(order, checkpoint: checkpoint, level: level, picture: sizes[0] ?? order.latentsSize)
+            sizes[0] = sizes[0] ?? order.latentsSize
+            return try settle(order, checkpoint: checkpoint, level: level, pictures: sizes)
         } catch {
             throw Faults(of: error)
         }
@@ -78,26 +80,32 @@ public struct Engine: Sendable {
 
     /// Plans every clip of an order whose inputs are in place.
     private func settle(
-        _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, picture: PictureSize?
+        _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, pictures: [PictureSize?]
     ) throws -> Run {
         let seeds = order.seeds.isEmpty ? [order.request.seed ?? 42] : order.seeds
         let names = OutputNames(image: order.request.image, family: checkpoint.family.name, seeds: seeds)
         let outputs = names.names(order.output)
         let traces = order.trace.map(names.names)
+        let limits = MemoryLimits.read(order.memory.flatMap(MemoryBudget.init))
+        let threads = order.threads ?? ThreadCount.standard()
         var clips: [Clip] = []
         for (index, seed) in seeds.enumerated() {
             var request = order.request
             request.seed = seed
-            var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: picture)
-            if order.latents != nil { plan.leaveOutDenoising() }
             let output = try Output(outputs[index])
+            let fitting = Fitting(
+                checkpoint: checkpoint, order: order, level: level, output: output, pictures: pictures, limits: limits,
+                costs: costs)
+            let choice = try fitting.choice(request)
             clips.append(
                 Clip(
-                    plan: plan, request: request, output: output, trace: traces?[index],
-                    memory: MemoryAccount(plan, output, order.encoding), picture: picture, index: index,
-                    count: seeds.count))
+                    plan: choice.plan, request: request, output: output, trace: traces?[index],
+                    memory: choice.memory, memoryReason: choice.reason,
+                    estimate: costs.seconds(choice.phases, threads: threads, level: level), picture: pictures[0],
+                    index: index, count: seeds.count))
         }
-        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: self)
+        return Run(
+            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures, engine: self)
     }
 
     /// Says when a clip that is made again was made with another checkpoint.
@@ -165,16 +173,6 @@ public struct Engine: Sendable {
         case .folder: throw Fault(.cannotOpen, "the \(what) is a folder", at: path)
         case .nothing: throw Fault(.cannotOpen, "the \(what) does not exist", at: path)
         case .unreachable(let reason): throw Fault(.cannotOpen, "cannot open the \(what): \(reason)", at: path)
-        }
-    }
-}
-
-extension Plan {
-    /// Leaves the decoding, which is the last stage, as the only one that takes time.
-    fileprivate mutating func leaveOutDenoising() {
-        for index in stages.indices.dropLast() {
-            stages[index] = Stage(
-                name: stages[index].name, steps: stages[index].steps, parts: stages[index].parts, cost: 0)
         }
     }
 }

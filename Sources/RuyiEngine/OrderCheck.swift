@@ -34,6 +34,10 @@ extension Order {
         range("enhance_a_video_skip_end_steps", request.enhanceAVideo.skipEndSteps, 0...1000)
         for lora in request.loras { range("the strength of the LoRA \(lora.path)", lora.weight, -100...100) }
         range("threads", threads, 1...1024)
+        range("vae_tile", request.vaeTile, 0...4096)
+        if let memory, MemoryBudget(memory) == nil {
+            usage("memory is '\(memory.prefix(40))', and must be a size such as 8G or 75%")
+        }
         found += exclusions() + choices()
         // The form of a name without a known suffix is reported where the name is read.
         let output = output ?? (isPart ? nil : "clip.mp4")
@@ -82,6 +86,7 @@ extension Order {
         choice("precision", request.precision, Choices.precision)
         choice("fp8_quant_mode", request.fp8QuantMode, Choices.fp8QuantMode)
         choice("fp8_data_type", request.fp8DataType, Choices.fp8DataType)
+        choice("memory_mode", memoryMode, Choices.memoryModes)
         choice("resolution", request.resolution.map { "\($0)p" }, Choices.resolutions)
         return found
     }
@@ -103,6 +108,8 @@ public enum Choices {
     public static let fp8QuantMode = FP8QuantMode.allCases.map(\.rawValue)
     /// The types that they are rounded to.
     public static let fp8DataType = FP8DataType.allCases.map(\.rawValue)
+    /// How memory is saved.
+    public static let memoryModes = ["auto"] + MemoryMode.allCases.map(\.rawValue)
     /// The named sizes.
     public static let resolutions = ["360p", "480p", "540p", "720p"]
 

@@ -237,6 +237,8 @@ struct RunningOptions: ParsableArguments {
                 + "memory, and the video differs a little. (default: float32)", valueName: "kind"))
     var precision: PrecisionName?
 
+    @OptionGroup var memory: MemoryOptions
+
     @Flag(name: .shortAndLong, inversion: .prefixedNo, help: "Say nothing but errors.") var quiet: Bool?
 
     @Option(
@@ -250,6 +252,7 @@ struct RunningOptions: ParsableArguments {
     func fill(_ order: inout Order) {
         order.request.precision = precision?.name
         order.threads = threads
+        memory.fill(&order)
         order.quiet = quiet
         order.progress = progress
         order.dryRun = dryRun ? true : nil

@@ -51,14 +51,13 @@ public struct Batch: Sendable {
     ) throws(Faults) -> [BatchTask] {
         let quiet = Engine(
             families: engine.families, catalog: engine.catalog, exhausted: engine.exhausted, observer: { _ in })
-        let limits = MemoryLimits.read()
         var wrong: [Fault] = []
         var planned = tasks
         for (index, task) in tasks.enumerated() {
             do throws(Faults) {
                 let run = try quiet.prepare(task.order).numbered(index, of: tasks.count, engine: engine)
                 try run.checkForm()
-                try run.checkMemory(limits)
+                try run.checkMemory(run.limits)
                 let paths = run.clips.flatMap { $0.output.files($0.plan.frames) }
                 if let path = paths.first(where: { Path.real($0).map(inputs.contains) == true }) {
                     throw Faults(Fault(.usage, "the clip would replace a picture of the batch", at: path))
