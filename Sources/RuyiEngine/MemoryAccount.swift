@@ -41,7 +41,7 @@ public struct MemoryAccount: Sendable, Equatable {
     }
 
     /// The program, its libraries and the language's tables, as far as they are written to.
-    private static let program = 12 << 20
+    private static let program = 12_250 << 10
     /// The stack and the allocator's share of a thread.
     private static let thread = 256 << 10
 
