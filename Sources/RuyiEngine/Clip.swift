@@ -67,7 +67,8 @@ public struct Clip: Sendable {
             "output": .string(output.text), "width": .int(plan.width), "height": .int(plan.height),
             "frames": .int(plan.frames), "fps": .int(plan.fps), "seconds": .double(seconds), "steps": .int(plan.steps),
             "scheduler": .string(plan.scheduler), "guidance": .double(plan.guidance), "seed": .exact(plan.seed),
-            "tokens": .int(plan.tokens), "peak_memory_bytes": .int(memory.anonymous), "weight_bytes": .int(plan.weightBytes),
+            "tokens": .int(plan.tokens), "peak_memory_bytes": .int(memory.anonymous),
+            "weight_bytes": .int(plan.weightBytes),
             "activation_bytes": .int(memory.activations), "notes": .array(plan.notes.map(JSON.string)),
             "warnings": .array(plan.warnings.map(JSON.string)),
             "loras": .array(plan.loras.map { ["path": .string($0.path), "weight": .double($0.weight)] }),
@@ -109,6 +110,7 @@ enum EstimatedTime {
             return value >= 10 ? "\(Int(value))" : "\((value * 10).rounded() / 10)"
         }
         return seconds < 99.5
-            ? number(seconds) + " s" : seconds < 99.5 * 60 ? number(seconds / 60) + " min" : number(seconds / 3600) + " h"
+            ? number(seconds) + " s"
+            : seconds < 99.5 * 60 ? number(seconds / 60) + " min" : number(seconds / 3600) + " h"
     }
 }

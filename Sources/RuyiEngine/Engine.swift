@@ -22,7 +22,7 @@ public struct Engine: Sendable {
     let catalog: ModelCatalog
     let exhausted: @Sendable (Int) -> Never
     let observe: Observer
-    let costs = PlanCosts()
+    let costs: PlanCosts
 
     /// An engine that knows `families`, finds models by name in `catalog` and tells `observer` what it does.
     ///
@@ -37,6 +37,7 @@ public struct Engine: Sendable {
         self.catalog = catalog
         self.exhausted = exhausted
         observe = observer
+        costs = PlanCosts(exhausted: exhausted)
     }
 
     /// Settles an order completely without reading any weight; everything that is wrong with it is reported together.

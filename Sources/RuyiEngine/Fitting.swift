@@ -89,8 +89,12 @@ struct Fitting: Sendable {
 
 /// What plans take, kept for others that differ in seed and file names only.
 final class PlanCosts: Sendable {
+    private let exhausted: @Sendable (Int) -> Never
     private let known = Mutex<[String: [Phase]]>([:])
     private let speeds = Mutex<[Work: Double]>([:])
+
+    /// Knows nothing yet; `exhausted` ends the process when the system refuses memory for a trial.
+    init(exhausted: @escaping @Sendable (Int) -> Never) { self.exhausted = exhausted }
 
     func phases(
         of plan: Plan, _ checkpoint: Checkpoint, threads: Int, level: KernelLevel?
@@ -108,7 +112,9 @@ final class PlanCosts: Sendable {
     }
 
     /// About how long the parts of a plan take, from short runs of the kinds of work that most of it consists of; nil
-    /// where the work is not known. Reading the weights from a disk comes on top.
+    /// where the work is not known.
+    ///
+    /// Reading the weights from a disk comes on top.
     func seconds(_ phases: [Phase], threads: Int, level: KernelLevel?) -> Double? {
         let work = phases.reduce(into: [Work: Double]()) { $0.merge($1.work, uniquingKeysWith: +) }
         guard !work.isEmpty else { return nil }
@@ -138,7 +144,7 @@ final class PlanCosts: Sendable {
             (weight($0), "\($0.key)") > (weight($1), "\($1.key)")
         }
         guard !order.isEmpty else { return }
-        let backend = CPUBackend(threads: threads, level: level)
+        let backend = CPUBackend(threads: threads, level: level, exhausted: exhausted)
         let clock = Clock()
         for (index, part) in order.enumerated() {
             let isNew = !speeds.keys.contains { part.key.distance(to: $0) != nil }

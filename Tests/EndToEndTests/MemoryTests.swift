@@ -101,7 +101,8 @@ struct MemoryTests {
         #expect(mode.code == 71 && mode.errors.contains("--memory-mode tiled needs"), "\(mode.errors)")
     }
 
-    @Test("a budget is a size or a share", arguments: ["8G", "8GB", "512MiB", "75%", "1.5 G", "0", "-1G", "101%", "8X"])
+    @Test(
+        "a budget is a size or a share", arguments: ["8G", "8GB", "512MiB", "75%", "1.5 G", "0", "-1G", "101%", "8X"])
     func budgets(_ text: String) throws {
         let expected: [String: MemoryBudget] = [
             "8G": .bytes(8_000_000_000), "8GB": .bytes(8_000_000_000), "512MiB": .bytes(512 << 20), "75%": .share(0.75),
@@ -149,6 +150,7 @@ struct MemoryTests {
         #expect(running.finish().code == 0)
         let early = try #require(least[4])
         let late = try #require(least[11])
-        #expect(Double(late) <= 1.01 * Double(early) + 256, "\(early) KiB before the fifth clip, \(late) before the last")
+        #expect(
+            Double(late) <= 1.01 * Double(early) + 256, "\(early) KiB before the fifth clip, \(late) before the last")
     }
 }

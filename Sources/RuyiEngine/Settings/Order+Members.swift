@@ -40,7 +40,8 @@ extension Order {
             ("output", text(output)), ("overwrite", bool(overwrite)), ("crf", int(crf)),
             ("codec", text(codec)), ("pixel_format", text(pixelFormat)), ("metadata", bool(metadata)),
             ("keep_latents", bool(keepLatents)), ("trace", text(trace)),
-            ("threads", int(threads)), ("memory", text(memory)), ("memory_mode", text(memoryMode)), ("quiet", bool(quiet)), ("progress", text(progress?.rawValue)),
+            ("threads", int(threads)), ("memory", text(memory)), ("memory_mode", text(memoryMode)),
+            ("quiet", bool(quiet)), ("progress", text(progress?.rawValue)),
             ("dry_run", bool(dryRun)),
         ]
         return fields.compactMap { key, value in value.map { JSON.Member(key, $0) } }

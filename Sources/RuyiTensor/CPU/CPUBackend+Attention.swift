@@ -70,7 +70,9 @@ extension CPUBackend {
         precondition(slopes.count == heads, "\(slopes.count) slopes for \(heads) heads")
         // The last sliver of queries reads up to its width.
         let table = empty([keys + queries + kernels.nr])
-        for index in 0..<(memory.isMeasuring ? 0 : table.count) { table.floatPointer[index] = distance(Float(abs(index + 1 - keys))) }
+        for index in 0..<(memory.isMeasuring ? 0 : table.count) {
+            table.floatPointer[index] = distance(Float(abs(index + 1 - keys)))
+        }
         return .distances(table, slopes: slopes)
     }
 

@@ -85,7 +85,9 @@ public final class CPUBackend: Backend {
 
     /// Runs `body(0) ... body(count − 1)` on all threads, each with scratch memory for its time.
     func parallel(_ count: Int, scratch: Int, _ body: @Sendable (Int, UnsafeMutablePointer<Float>) -> Void) {
-        guard memory.isMeasuring else { return pool.parallel(count) { task in withScratch(scratch) { body(task, $0) } } }
+        guard memory.isMeasuring else {
+            return pool.parallel(count) { task in withScratch(scratch) { body(task, $0) } }
+        }
         // As many tasks as there are threads have theirs at one time.
         let bytes = max(scratch, 1) * 4
         let blocks = (0..<min(count, threadCount)).map { _ in memory.allocate(bytes) }
