@@ -50,11 +50,9 @@ struct Fitting: Sendable {
         return try choice(request, ways[ways.count - 1], reason)
     }
 
-    /// The plan for a request with the way that takes least; nil when it does not fit or the family refuses it.
-    func leanest(_ request: Request) -> Choice? {
-        guard let way = ways(request).last, let choice = try? choice(request, way, nil),
-            choice.memory.broken(limits) == nil
-        else { return nil }
+    /// The plan for a request with the first of the ways that fits; nil when none does or the family refuses it.
+    func fitting(_ request: Request) -> Choice? {
+        guard let choice = try? choice(request), choice.memory.broken(limits) == nil else { return nil }
         return choice
     }
 

@@ -29,7 +29,7 @@ extension Run {
         if clip.plan.settings[.precision].map({ $0 != Precision.float32.rawValue }) == true {
             var exact = clip.request
             exact.precision = Precision.float32.rawValue
-            note(fitting.leanest(exact)) { _ in "--precision float32" }
+            note(fitting.fitting(exact)) { _ in "--precision float32" }
         }
         if order.memoryMode != nil, order.memoryMode != "auto" {
             var free = order
@@ -45,7 +45,7 @@ extension Run {
             var request = clip.request
             request.seconds = nil
             request.frames = frames
-            return fitting.leanest(request)
+            return fitting.fitting(request)
         }
         note(shorter) { "--frames \($0.frames)" }
         // Sides in whole steps of 16, in the clip's proportions.
@@ -56,7 +56,7 @@ extension Run {
             let long = max(clip.plan.width, clip.plan.height)
             request.width = max(1, (clip.plan.width * steps * 16 + long / 2) / long / 16) * 16
             request.height = max(1, (clip.plan.height * steps * 16 + long / 2) / long / 16) * 16
-            return fitting.leanest(request)
+            return fitting.fitting(request)
         }
         note(smaller) { "--size \($0.width)x\($0.height)" }
         return found.sorted { $0.kept > $1.kept }.map(\.text)

@@ -80,7 +80,7 @@ struct MemoryTests {
         #expect(try digest("stream", ["--memory-mode", "stream"]) == resident)
         #expect(try digest("tiled", ["--vae-tile", "64"]) != resident)
         let clip = try Executable.run(
-            [lake, "--no-config", "-o", "clip.mp4", "--memory-mode", "tiled", "--memory", "75MB"] + options,
+            [lake, "--no-config", "-o", "clip.mp4", "--memory-mode", "tiled", "--vae-tile", "64"] + options,
             in: scratch.path)
         #expect(clip.code == 0, "\(clip.errors)")
         #expect(clip.errors.contains("tiles"))
