@@ -28,6 +28,7 @@ public struct Engine: Sendable {
     let catalog: ModelCatalog
     let exhausted: @Sendable (Int) -> Never
     let observe: Observer
+    let costs: PlanCosts
 
     /// An engine that knows `families`, finds models by name in `catalog` and tells `observer` what it does.
     ///
@@ -42,6 +43,7 @@ public struct Engine: Sendable {
         self.catalog = catalog
         self.exhausted = exhausted
         observe = observer
+        costs = PlanCosts(exhausted: exhausted)
     }
 
     /// Settles an order completely without reading any weight; everything that is wrong with it is reported together.
@@ -75,7 +77,8 @@ public struct Engine: Sendable {
         try Faults.check(faults)
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
-            return try settle(order, checkpoint: checkpoint, level: level, picture: sizes[0] ?? order.latentsSize)
+            sizes[0] = sizes[0] ?? order.latentsSize
+            return try settle(order, checkpoint: checkpoint, level: level, pictures: sizes)
         } catch {
             throw Faults(of: error)
         }
@@ -89,7 +92,7 @@ public struct Engine: Sendable {
 
     /// Plans every clip of an order whose inputs are in place.
     private func settle(
-        _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, picture: PictureSize?
+        _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, pictures: [PictureSize?]
     ) throws -> Run {
         let seeds = order.clipSeeds
         let names = OutputNames(
@@ -98,26 +101,31 @@ public struct Engine: Sendable {
         let outputs = names.names(order.output)
         let traces = order.trace.map(names.names)
         let (thumbnails, sheets) = (order.thumbnail.map(names.names), order.sheet.map(names.names))
+        let limits = MemoryLimits.read(order.memory.flatMap(MemoryBudget.init))
+        let threads = order.threads ?? ThreadCount.standard()
         var clips: [Clip] = []
         for (index, seed) in seeds.enumerated() {
             var request = order.request
             request.seed = seed
-            var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: picture)
-            if order.latents != nil { plan.leaveOutDenoising() }
-            if order.strictSize == true { try Faults.check(order.roundings(plan)) }
             let output = try Output(outputs[index], container: order.container)
+            let fitting = Fitting(
+                checkpoint: checkpoint, order: order, level: level, output: output, pictures: pictures, limits: limits,
+                costs: costs)
+            let choice = try fitting.choice(request)
+            if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)
             let hasSidecar = order.sidecar ?? needsSidecar
             let companions = CompanionNames(
                 sidecar: hasSidecar ? output.sidecar : nil, thumbnail: thumbnails?[index], sheet: sheets?[index])
             clips.append(
                 Clip(
-                    plan: plan, request: request, output: output, trace: traces?[index],
-                    companions: companions,
-                    memory: MemoryAccount(plan, output, order.encoding), picture: picture, index: index,
-                    count: seeds.count))
+                    plan: choice.plan, request: request, output: output, trace: traces?[index],
+                    companions: companions, memory: choice.memory, memoryReason: choice.reason,
+                    estimate: costs.seconds(choice.phases, threads: threads, level: level), picture: pictures[0],
+                    index: index, count: seeds.count))
         }
-        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: self)
+        return Run(
+            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures, engine: self)
     }
 
     /// Says when a clip that is made again was made with another checkpoint.
@@ -185,16 +193,6 @@ public struct Engine: Sendable {
         case .folder: throw Fault(.cannotOpen, "the \(what) is a folder", at: path)
         case .nothing: throw Fault(.cannotOpen, "the \(what) does not exist", at: path)
         case .unreachable(let reason): throw Fault(.cannotOpen, "cannot open the \(what): \(reason)", at: path)
-        }
-    }
-}
-
-extension Plan {
-    /// Leaves the decoding, which is the last stage, as the only one that takes time.
-    fileprivate mutating func leaveOutDenoising() {
-        for index in stages.indices.dropLast() {
-            stages[index] = Stage(
-                name: stages[index].name, steps: stages[index].steps, parts: stages[index].parts, cost: 0)
         }
     }
 }

@@ -69,6 +69,10 @@ public struct Order: Sendable, Equatable {
     public var trace: String?
     /// The number of threads.
     public var threads: Int?
+    /// The memory that the run may take, in the form of `MemoryBudget`.
+    public var memory: String?
+    /// How memory is saved, by the mode's name or `auto`.
+    public var memoryMode: String?
     /// Whether only errors are shown.
     public var quiet: Bool?
     /// How progress is shown.
@@ -107,6 +111,8 @@ public struct Order: Sendable, Equatable {
         merged.origin = origin ?? base.origin
         merged.trace = trace ?? base.trace
         merged.threads = threads ?? base.threads
+        merged.memory = memory ?? base.memory
+        merged.memoryMode = memoryMode ?? base.memoryMode
         merged.quiet = quiet ?? base.quiet
         merged.progress = progress ?? base.progress
         merged.dryRun = dryRun ?? base.dryRun
@@ -166,6 +172,7 @@ extension Request {
         merged.enhanceAVideo = enhanceAVideo.over(base.enhanceAVideo)
         merged.fp8QuantMode = fp8QuantMode ?? base.fp8QuantMode
         merged.fp8DataType = fp8DataType ?? base.fp8DataType
+        merged.vaeTile = vaeTile ?? base.vaeTile
         merged.foreign.formUnion(base.foreign)
         return merged
     }

@@ -38,6 +38,10 @@ extension Order {
         range("max_pixels", maxPixels, 1...1_000_000_000)
         range("threads", threads, 1...1024)
         range("variations", variations, Order.variationRange)
+        range("vae_tile", request.vaeTile, 0...4096)
+        if let memory, MemoryBudget(memory) == nil {
+            usage("memory is '\(memory.prefix(40))', and must be a size such as 8G or 75%")
+        }
         found += exclusions() + choices()
         if !isPart, padColor != nil, request.fit != PictureFit.pad.rawValue {
             usage("pad_color is for pictures that are padded", hint: "give --fit pad too")
@@ -113,6 +117,7 @@ extension Order {
         choice("precision", request.precision, Choices.precision)
         choice("fp8_quant_mode", request.fp8QuantMode, Choices.fp8QuantMode)
         choice("fp8_data_type", request.fp8DataType, Choices.fp8DataType)
+        choice("memory_mode", memoryMode, Choices.memoryModes)
         choice("resolution", request.resolution.map { "\($0)p" }, Choices.resolutions)
         return found
     }
@@ -140,6 +145,8 @@ public enum Choices {
     public static let fp8QuantMode = FP8QuantMode.allCases.map(\.rawValue)
     /// The types that they are rounded to.
     public static let fp8DataType = FP8DataType.allCases.map(\.rawValue)
+    /// How memory is saved.
+    public static let memoryModes = ["auto"] + MemoryMode.allCases.map(\.rawValue)
     /// The named sizes.
     public static let resolutions = ["360p", "480p", "540p", "720p"]
 

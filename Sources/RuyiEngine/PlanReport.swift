@@ -59,14 +59,21 @@ public struct PlanReport: Sendable {
         ]
         rows += plan.settings.sorted { $0.key.rawValue < $1.key.rawValue }.map { ($0.key.rawValue, $0.value) }
         rows += clip.features
-        let available = bound.map { "; the \($0.name) leaves \(Bytes.text(max(0, $0.bytes)))" } ?? ""
+        let available = bound.map { "; \($0.phrase)" } ?? ""
+        let largest = clip.memory.largest.map { " while \($0.name)" } ?? ""
+        let reason = clip.memoryReason.map { ": " + $0 } ?? ""
         let free = freeBytes.map { "; \(Bytes.text($0)) are free" } ?? ""
         rows += [
             ("tokens", "\(plan.tokens)"),
-            ("memory", "\(Bytes.text(clip.memory.anonymous))\(available)"),
-            ("weights", "\(Bytes.text(clip.memory.weights)), mapped from the files"),
+            ("memory", "\(Bytes.text(clip.memory.anonymous))\(largest)\(available)"),
+            ("memory_mode", plan.memoryMode.rawValue + reason),
+            (
+                "weights",
+                "\(Bytes.text(plan.weightBytes)), mapped from the files, \(Bytes.text(clip.memory.weights)) at a time"
+            ),
             ("disk", "about \(Bytes.text(diskBytes))\(free)"),
         ]
+        if let estimate = clip.estimate { rows.append(("time", "about \(EstimatedTime.text(estimate))")) }
         return rows + plan.notes.map { ("note", $0) } + plan.warnings.map { ("warning", $0) }
     }
 
@@ -103,7 +110,7 @@ public struct PlanReport: Sendable {
 extension Run {
     /// What each clip takes, measured against what there is now.
     public func reports() -> [PlanReport] {
-        let limits = MemoryLimits.read()
+        let limits = limits
         return clips.map { PlanReport($0, of: self, limits: limits) }
     }
 }

@@ -47,7 +47,7 @@ private struct Reading {
     static let runKeys =
         [
             "size", "variations", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents",
-            "trace", "threads", "quiet", "progress", "dry_run",
+            "trace", "threads", "memory", "memory_mode", "quiet", "progress", "dry_run",
         ] + OrderSetting.all.map(\.key)
 
     init(file: String) { self.file = file }
@@ -110,6 +110,7 @@ private struct Reading {
             set(
                 \.request.fp8DataType, name, value, "one of \(Choices.fp8DataType.joined(separator: ", "))",
                 Reading.choice(Choices.fp8DataType))
+        case .vaeTile: set(\.request.vaeTile, name, value, "an integer") { $0.int ?? $0.string.flatMap { Int($0) } }
         case .loras: takeLoRAs(value)
         case .teacache: takeFeature(\.request.teacache, name, amount: "threshold", value)
         case .teacacheThreshold: set(\.request.teacache.amount, name, value, "a number", \.double)
@@ -147,6 +148,11 @@ private struct Reading {
         case "metadata": set(\.metadata, key, value, "true or false", \.bool)
         case "keep_latents": set(\.keepLatents, key, value, "true or false", \.bool)
         case "threads": set(\.threads, key, value, "an integer", \.int)
+        case "memory": set(\.memory, key, value, "a size such as \"8G\" or \"75%\"", \.string)
+        case "memory_mode":
+            set(
+                \.memoryMode, key, value, "one of \(Choices.memoryModes.joined(separator: ", "))",
+                Reading.choice(Choices.memoryModes))
         default:
             let names = ProgressStyle.allCases.map(\.rawValue)
             set(\.progress, key, value, "one of \(names.joined(separator: ", "))") {

@@ -15,12 +15,17 @@ public struct Run: Sendable {
     let order: Order
     /// The kernels that are forced, if any.
     let level: KernelLevel?
+    /// The sizes of the start picture and of the end picture.
+    let pictures: [PictureSize?]
     let engine: Engine
+
+    /// The memory that the run may take now.
+    var limits: MemoryLimits { MemoryLimits.read(order.memory.flatMap(MemoryBudget.init)) }
 
     /// Looks whether every output can be written and whether the clips fit into memory.
     public func check() throws(Faults) {
         try Faults.check(outputs.faults())
-        try checkMemory(MemoryLimits.read())
+        try checkMemory(limits)
     }
 
     /// Looks whether the clips have a form that their outputs can hold.
@@ -201,14 +206,18 @@ public struct Run: Sendable {
     func numbered(_ index: Int, of count: Int, engine: Engine) -> Run {
         var clips = clips
         for position in clips.indices { (clips[position].index, clips[position].count) = (index, count) }
-        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: engine)
+        return Run(
+            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
+            engine: engine)
     }
 
     /// The run with its outputs put in the place of existing ones, or not.
     func replacing(_ overwrite: Bool) -> Run {
         var order = order
         order.overwrite = overwrite
-        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: engine)
+        return Run(
+            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
+            engine: engine)
     }
 }
 

@@ -18,6 +18,10 @@ public protocol Family: Sendable {
     static func recognises(_ folder: ModelFolder) -> Bool
     /// Resolves a request into exact sizes, counts and settings, without reading any weight.
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
+    /// What the parts of a plan take on `threads` threads with kernels of `level`; no weight is read.
+    static func phases(
+        of plan: Plan, folder: ModelFolder, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> [Phase]
     /// Loads the checkpoint for plans of this folder. Weights are mapped, not copied.
     static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer
 }
@@ -25,6 +29,52 @@ public protocol Family: Sendable {
 extension Family {
     /// What a family that says nothing about its layout has.
     public static var layout: String { "a published checkpoint folder" }
+
+    /// One part that takes what the plan says.
+    public static func phases(
+        of plan: Plan, folder: ModelFolder, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> [Phase] {
+        [
+            Phase(
+                name: "rendering", bytes: plan.activationBytes, weightBytes: plan.weightBytes, givesFrames: true)
+        ]
+    }
+}
+
+/// What a part of a run takes.
+public struct Phase: Sendable, Equatable {
+    /// The name for people, in the form of a stage's.
+    public let name: String
+    /// The most bytes of tensors at one time, with everything that earlier parts left for it.
+    public let bytes: Int
+    /// Bytes of the weight files that it has in memory.
+    public let weightBytes: Int
+    /// Whether frames are finished in it.
+    public let givesFrames: Bool
+    /// The amount of each kind of work; empty where it is not known.
+    public let work: [Work: Double]
+
+    /// A part.
+    public init(
+        name: String, bytes: Int, weightBytes: Int, givesFrames: Bool = false, work: [Work: Double] = [:]
+    ) {
+        self.name = name
+        self.bytes = bytes
+        self.weightBytes = weightBytes
+        self.givesFrames = givesFrames
+        self.work = work
+    }
+}
+
+/// How a run saves memory.
+public enum MemoryMode: String, Sendable, CaseIterable {
+    /// All weights stay in memory, and the halves of the guidance are computed together.
+    case resident
+    /// Weights are given back after each block, and the halves of the guidance are computed one after the other; the
+    /// clip is the same.
+    case stream
+    /// As `stream`, and the VAE works in tiles, which changes the clip a little.
+    case tiled
 }
 
 /// A loaded checkpoint that renders jobs.
@@ -92,8 +142,12 @@ public struct Plan: Sendable {
     public var settings: [RequestKey: String] = [:]
     /// Transformer tokens of one clip.
     public var tokens = 0
+    /// How the run saves memory.
+    public var memoryMode = MemoryMode.resident
     /// Estimated peak of anonymous memory in bytes, without the mapped weights.
     public var activationBytes = 0
+    /// Whether the clip ends with a picture that is given.
+    public var hasEndImage = false
     /// Bytes of mapped weight files.
     public var weightBytes = 0
     /// What was asked, what will be used and why, where the two differ; one line each.

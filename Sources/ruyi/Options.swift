@@ -259,6 +259,8 @@ struct RunningOptions: ParsableArguments {
         ))
     var threads: Int?
 
+    @OptionGroup var memory: MemoryOptions
+
     @Flag(name: .shortAndLong, inversion: .prefixedNo, help: "Say nothing but errors.") var quiet: Bool?
 
     @Option(
@@ -271,6 +273,7 @@ struct RunningOptions: ParsableArguments {
     /// Puts what was given into an order.
     func fill(_ order: inout Order) {
         order.threads = threads
+        memory.fill(&order)
         order.quiet = quiet
         order.progress = progress
         order.dryRun = dryRun ? true : nil

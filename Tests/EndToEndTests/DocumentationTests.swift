@@ -59,4 +59,23 @@ struct DocumentationTests {
         for file in clips + seeds + shots + rest { #expect(scratch.files.contains(file), "\(file)") }
         #expect(!scratch.files.contains("table") && !scratch.files.contains("seeds/market-5.mp4"))
     }
+
+    @Test("every command of the page about memory works as it stands there")
+    func memory() throws {
+        let scratch = try Scratch()
+        try scratch.folder("bin")
+        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch("lake.jpg"),
+            withDestinationPath: Executable.root.appendingPathComponent("Tests/Pictures/lake.jpg").path)
+        let blocks = try DocumentationTests.blocks("Memory.md")
+        #expect(blocks.count == 3)
+        for block in blocks {
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+        for file in ["stream.mp4", "tiled.mp4"] { #expect(scratch.files.contains(file), "\(file)") }
+    }
 }

@@ -51,12 +51,11 @@ public struct Batch: Sendable {
     private static func planned(
         _ tasks: [BatchTask], _ engine: Engine, inputs: Set<String>
     ) throws(Faults) -> [BatchTask] {
-        let limits = MemoryLimits.read()
         var wrong: [Fault] = []
         var planned = tasks
         for (index, task) in tasks.enumerated() {
             do throws(Faults) {
-                planned[index].run = .success(try run(task, engine, index, of: tasks.count, inputs, limits))
+                planned[index].run = .success(try run(task, engine, index, of: tasks.count, inputs))
             } catch {
                 planned[index].run = .failure(error)
                 wrong += error.list.filter { [.usage, .unavailable, .configuration].contains($0.kind) }
@@ -68,14 +67,14 @@ public struct Batch: Sendable {
 
     /// Settles one clip.
     private static func run(
-        _ task: BatchTask, _ engine: Engine, _ index: Int, of count: Int, _ inputs: Set<String>, _ limits: MemoryLimits
+        _ task: BatchTask, _ engine: Engine, _ index: Int, of count: Int, _ inputs: Set<String>
     ) throws(Faults) -> Run {
         let quiet = Engine(
             families: engine.families, catalog: engine.catalog, exhausted: engine.exhausted, observer: { _ in })
         do {
             let run = try quiet.prepare(task.order).numbered(index, of: count, engine: engine)
             try run.checkForm()
-            try run.checkMemory(limits)
+            try run.checkMemory(run.limits)
             let paths = run.clips.flatMap { $0.output.files($0.plan.frames) }
             if let path = paths.first(where: { Path.real($0).map(inputs.contains) == true }) {
                 throw Faults(Fault(.usage, "the clip would replace a picture of the batch", at: path))
@@ -92,7 +91,6 @@ public struct Batch: Sendable {
             var tasks = tasks
             let records = try Journal.records(order.folder)
             let states = try states(&tasks, records)
-            let limits = MemoryLimits.read()
             var plan = BatchPlan()
             for (task, state) in zip(tasks, states) {
                 if state == .finished {
@@ -102,7 +100,7 @@ public struct Batch: Sendable {
                 } else {
                     switch task.run {
                     case .success(let run):
-                        plan.reports += run.clips.map { PlanReport($0, of: run, limits: limits) }
+                        plan.reports += run.clips.map { PlanReport($0, of: run, limits: run.limits) }
                     case .failure(let faults): plan.failures.append(faults)
                     }
                 }
@@ -176,8 +174,7 @@ public struct Batch: Sendable {
                 .warning("\(faults.list[0]); tried again in \(Int(seconds)) s (\(retry) of \(order.retries))"))
             try rendering.cancellation.wait(seconds)
             do throws(Faults) {
-                task.run = .success(
-                    try Batch.run(task, engine, index, of: tasks.count, inputs, MemoryLimits.read()))
+                task.run = .success(try Batch.run(task, engine, index, of: tasks.count, inputs))
             } catch {
                 task.run = .failure(error)
             }

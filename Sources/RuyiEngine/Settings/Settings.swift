@@ -77,6 +77,8 @@ public struct Settings: Sendable {
         order.metadata = true
         order.keepLatents = false
         order.threads = ThreadCount.standard()
+        order.memory = "90%"
+        order.memoryMode = "auto"
         order.quiet = false
         order.progress = .auto
         order.dryRun = false

@@ -16,6 +16,7 @@ public enum Ruyi: Family {
         .frames, .seconds, .fps, .steps, .scheduler, .guidance, .seed, .noise, .camera, .motion, .precision, .loras,
         .teacache, .teacacheThreshold, .teacacheSkipStartSteps, .teacacheSkipEndSteps, .enhanceAVideo,
         .enhanceAVideoWeight, .enhanceAVideoSkipStartSteps, .enhanceAVideoSkipEndSteps, .fp8QuantMode, .fp8DataType,
+        .vaeTile,
     ]
 
     /// The camera moves that control embeddings are made for.
@@ -40,6 +41,12 @@ public enum Ruyi: Family {
         _ request: Request, folder: ModelFolder, image: PictureSize?
     ) throws(Fault) -> Plan {
         try RuyiPlanner(request: request, configuration: RuyiConfiguration(folder), folder: folder).plan(image: image)
+    }
+
+    public static func phases(
+        of plan: Plan, folder: ModelFolder, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> [Phase] {
+        try RuyiDryRun(folder, threads: threads, level: level).phases(plan)
     }
 
     public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
