@@ -113,6 +113,16 @@ let package = Package(
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
+            // Every way for bytes from outside into the program, for the fuzzer and the tests.
+            .target(
+                name: "ParserEntries",
+                dependencies: [
+                    "RuyiEngine", "RuyiFamilies", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia",
+                    "RuyiPicture",
+                ],
+                path: "Tests/ParserEntries", swiftSettings: strict),
+            .testTarget(
+                name: "CorpusTests", dependencies: ["ParserEntries", "RuyiFault"], swiftSettings: strict),
             .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
             .testTarget(
                 name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault"], exclude: ["Fixtures"],
@@ -138,3 +148,22 @@ let package = Package(
         ],
     swiftLanguageModes: [.v6]
 )
+
+// With RUYI_FUZZ set, what parses is instrumented for libFuzzer, AddressSanitizer and, in C, for undefined behaviour, and
+// the fuzzer is built; see Scripts/fuzz.
+if Context.environment["RUYI_FUZZ"] != nil {
+    let swift = ["RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiFamilies", "RuyiEngine", "ParserEntries"]
+    for target in package.targets where swift.contains(target.name) {
+        target.swiftSettings = strict + [.unsafeFlags(["-sanitize=fuzzer,address"])]
+    }
+    for target in package.targets where ["CPNG", "CJPEG", "CLibAV"].contains(target.name) {
+        target.cSettings = [
+            .unsafeFlags(["-fsanitize=fuzzer-no-link,address,undefined", "-fsanitize-trap=undefined"])
+        ]
+    }
+    package.targets.append(
+        .executableTarget(
+            name: "ruyi-fuzz", dependencies: ["ParserEntries"], path: "Tests/Fuzz",
+            swiftSettings: strict + [.unsafeFlags(["-sanitize=fuzzer,address"])],
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]))
+}

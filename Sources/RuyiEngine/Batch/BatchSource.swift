@@ -3,7 +3,7 @@ import RuyiFault
 import RuyiFiles
 
 /// The pictures of a batch: a folder of them, or a list in one of four forms.
-struct BatchSource {
+package struct BatchSource {
     /// Larger lists are no lists.
     static let byteLimit = 64 << 20
     /// The largest number of entries.
@@ -15,8 +15,13 @@ struct BatchSource {
     let isRecursive: Bool
     let allowsOutside: Bool
 
+    /// A source that has not been looked at.
+    package init(path: String, isRecursive: Bool, allowsOutside: Bool) {
+        (self.path, self.isRecursive, self.allowsOutside) = (path, isRecursive, allowsOutside)
+    }
+
     /// Every entry; everything wrong with them is reported together.
-    func items() throws(Faults) -> [BatchItem] {
+    package func items() throws(Faults) -> [BatchItem] {
         let items: [BatchItem]
         switch Path.kind(path) {
         case .folder: items = try folder()
