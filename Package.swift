@@ -149,17 +149,19 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
-// With RUYI_FUZZ set, what parses is instrumented for libFuzzer, AddressSanitizer and, in C, for undefined behaviour, and
-// the fuzzer is built; see Scripts/fuzz.
-if Context.environment["RUYI_FUZZ"] != nil {
-    let swift = ["RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiFamilies", "RuyiEngine", "ParserEntries"]
-    for target in package.targets where swift.contains(target.name) {
-        target.swiftSettings = strict + [.unsafeFlags(["-sanitize=fuzzer,address"])]
-    }
+// For Scripts/fuzz and Scripts/sanitize: undefined behaviour in C is a trap, and for the first what parses is instrumented
+// for libFuzzer and AddressSanitizer.
+let isFuzzing = Context.environment["RUYI_FUZZ"] != nil
+if isFuzzing || Context.environment["RUYI_SANITIZE"] != nil {
+    let checks = isFuzzing ? ["-fsanitize=fuzzer-no-link,address"] : []
     for target in package.targets where ["CPNG", "CJPEG", "CLibAV"].contains(target.name) {
-        target.cSettings = [
-            .unsafeFlags(["-fsanitize=fuzzer-no-link,address,undefined", "-fsanitize-trap=undefined"])
-        ]
+        target.cSettings = [.unsafeFlags(checks + ["-fsanitize=undefined", "-fsanitize-trap=undefined"])]
+    }
+}
+if isFuzzing {
+    let parsing = ["RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiFamilies", "RuyiEngine", "ParserEntries"]
+    for target in package.targets where parsing.contains(target.name) {
+        target.swiftSettings = strict + [.unsafeFlags(["-sanitize=fuzzer,address"])]
     }
     package.targets.append(
         .executableTarget(

@@ -1,7 +1,10 @@
 #include "Private.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <libavutil/common.h>
 #include <libavutil/mem.h>
@@ -44,8 +47,23 @@ static int open_container(AVFormatContext **format, const char *path) {
     return error;
 }
 
-static int open_failure(int error, char *message, size_t room) {
+// What an error of reading means. libav calls files that are cut short input errors, so the disk is asked itself.
+static int read_status(int error, const char *path) {
     int status = ruyi_av_status(error, RUYI_AV_BAD);
+    if (status != RUYI_AV_IO) return status;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return RUYI_AV_IO;
+    char block[4096];
+    ssize_t count;
+    do {
+        count = read(descriptor, block, sizeof(block));
+    } while (count > 0 || (count < 0 && errno == EINTR));
+    close(descriptor);
+    return count < 0 ? RUYI_AV_IO : RUYI_AV_BAD;
+}
+
+static int open_failure(int error, const char *path, char *message, size_t room) {
+    int status = read_status(error, path);
     if (error == AVERROR(ENOENT) || error == AVERROR(EACCES) || error == AVERROR(EISDIR) || error == AVERROR(ENOTDIR)) {
         status = RUYI_AV_OPEN;
     }
@@ -127,7 +145,7 @@ int ruyi_av_reader_open(
         return RUYI_AV_BAD;
     }
     if (error < 0) {
-        int status = open_failure(error, message, room);
+        int status = open_failure(error, path, message, room);
         ruyi_av_reader_free(reader);
         return status;
     }
@@ -223,7 +241,9 @@ int ruyi_av_reader_next(ruyi_av_reader *reader, uint8_t *rgb, char *message, siz
         }
         if (error < 0) {
             reader->failed = 1;
-            return ruyi_av_fail(ruyi_av_status(error, RUYI_AV_BAD), "the video is damaged", error, message, room);
+            // The address begins with "file:".
+            int status = read_status(error, reader->format->url + 5);
+            return ruyi_av_fail(status, "the video is damaged", error, message, room);
         }
     }
 }
@@ -256,7 +276,7 @@ int ruyi_av_count(
     ruyi_av_begin();
     AVFormatContext *format = NULL;
     int error = open_container(&format, path);
-    if (error < 0) return open_failure(error, message, room);
+    if (error < 0) return open_failure(error, path, message, room);
     int stream = error = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
     AVPacket *packet = av_packet_alloc();
     if (packet == NULL) error = AVERROR(ENOMEM);
@@ -280,5 +300,5 @@ int ruyi_av_count(
     }
     av_packet_free(&packet);
     avformat_close_input(&format);
-    return error < 0 ? ruyi_av_fail(RUYI_AV_BAD, "cannot be read back", error, message, room) : RUYI_AV_OK;
+    return error < 0 ? ruyi_av_fail(read_status(error, path), "cannot be read back", error, message, room) : RUYI_AV_OK;
 }
