@@ -45,8 +45,8 @@ private struct Reading {
 
     /// Keys that an order has beside those of a request: the options that say how to carry it out.
     static let runKeys = [
-        "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace", "threads",
-        "quiet", "progress", "dry_run",
+        "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents",
+        "ignore_space", "trace", "threads", "quiet", "progress", "dry_run",
     ]
 
     init(file: String) { self.file = file }
@@ -142,6 +142,7 @@ private struct Reading {
                 Reading.choice(Choices.pixelFormats))
         case "metadata": set(\.metadata, key, value, "true or false", \.bool)
         case "keep_latents": set(\.keepLatents, key, value, "true or false", \.bool)
+        case "ignore_space": set(\.ignoreSpace, key, value, "true or false", \.bool)
         case "threads": set(\.threads, key, value, "an integer", \.int)
         default:
             let names = ProgressStyle.allCases.map(\.rawValue)

@@ -19,7 +19,8 @@ enum Executable {
         .deletingLastPathComponent()
     /// The release build, or the one that the environment names.
     static let path =
-        ProcessInfo.processInfo.environment["RUYI_EXECUTABLE"] ?? root.appendingPathComponent(".build/release/ruyi").path
+        ProcessInfo.processInfo.environment["RUYI_EXECUTABLE"]
+        ?? root.appendingPathComponent(".build/release/ruyi").path
 
     /// Runs the program to its end.
     static func run(_ arguments: [String], in folder: String = "/", environment: [String: String] = [:]) throws

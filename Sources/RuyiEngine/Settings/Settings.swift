@@ -73,6 +73,7 @@ public struct Settings: Sendable {
         }
         order.metadata = true
         order.keepLatents = false
+        order.ignoreSpace = false
         order.threads = ThreadCount.standard()
         order.quiet = false
         order.progress = .auto
