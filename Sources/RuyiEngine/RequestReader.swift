@@ -25,11 +25,18 @@ public enum RequestReader {
         return try order(members, file: file)
     }
 
+    /// The most keys that are looked at.
+    static let keyLimit = 1000
+
     /// The keys that a request may have.
     package static let keys = RequestKey.allCases.map(\.rawValue) + Reading.runKeys
 
     /// Reads the members of a request; null counts as not given.
     static func order(_ members: [JSON.Member], file: String) throws(Faults) -> Order {
+        // Looking for what each of a million keys may have meant takes long.
+        if members.count > keyLimit {
+            throw Faults(Fault(.badData, "there are \(members.count) keys; \(keyLimit) is the limit", at: file))
+        }
         var reading = Reading(file: file)
         for member in members where member.value != .null { reading.take(member.key, member.value) }
         try Faults.check(reading.faults)

@@ -24,6 +24,19 @@ struct CorpusTests {
         #expect(entry.take([]).isEmpty == [.torch, .video, .png, .jpeg, .config, .journal].contains(entry))
     }
 
+    @Test("what would take long is refused by its size", arguments: [ParserEntry.request, .list, .config])
+    func wide(_ entry: ParserEntry) throws {
+        let keys = (0...1000).map { "k\($0)" }
+        let object = "{" + keys.map { "\"\($0)\":1" }.joined(separator: ",") + "}"
+        // The first byte of a list chooses its form: lines of JSON, and commas.
+        let inputs = entry == .list ? ["l" + object, "m" + keys.joined(separator: ",") + "\n1"] : [object]
+        for input in inputs {
+            let faults = entry.take(Array(input.utf8))
+            #expect(faults.count == 1 && faults[0].what.contains("1001"), "\(faults.prefix(3))")
+            #expect(faults.first?.what.contains("limit") == true, "\(faults.prefix(3))")
+        }
+    }
+
     /// How many changed inputs each entry gets, by what one costs; `RUYI_ROUNDS` multiplies, `RUYI_SEED` gives others.
     static let rounds: [ParserEntry: Int] = [
         .safetensors: 10_000, .png: 3000, .jpeg: 2000, .torch: 3000, .video: 100, .checkpoint: 200,

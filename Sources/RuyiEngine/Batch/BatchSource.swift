@@ -132,6 +132,10 @@ package struct BatchSource {
         let table: Table
         do { table = try Table(text, separator: separator, file: path) } catch { throw Faults(error) }
         guard let header = table.rows.first else { return [] }
+        guard header.cells.count <= RequestReader.keyLimit else {
+            let what = "the list has \(header.cells.count) columns; \(RequestReader.keyLimit) is the limit"
+            throw Faults(Fault(.badData, what, at: "\(path):1"))
+        }
         try Faults.check(
             header.cells.enumerated().compactMap { index, key in
                 if key.isEmpty { return Fault(.badData, "column \(index + 1) has no key", at: "\(path):1") }
