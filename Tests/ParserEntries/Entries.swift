@@ -177,8 +177,9 @@ enum Entries {
         let folder = try ModelFolder(path: model)
         guard Ruyi.recognises(folder) else { return }
         var request = Request()
+        request.image = "picture.png"
         (request.width, request.height, request.frames, request.steps) = (48, 32, 8, 2)
-        _ = try Ruyi.plan(request, folder: folder, image: nil)
+        _ = try Ruyi.plan(request, folder: folder, image: PictureSize(width: 48, height: 32))
         _ = try Ruyi.load(folder, backend: CPUBackend(threads: 1))
     }
 }
