@@ -113,6 +113,16 @@ let package = Package(
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
+            // Every way for bytes from outside into the program, for the fuzzer and the tests.
+            .target(
+                name: "ParserEntries",
+                dependencies: [
+                    "RuyiEngine", "RuyiFamilies", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia",
+                    "RuyiPicture",
+                ],
+                path: "Tests/ParserEntries", swiftSettings: strict),
+            .testTarget(
+                name: "CorpusTests", dependencies: ["ParserEntries", "RuyiFault"], swiftSettings: strict),
             .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
             .testTarget(
                 name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault"], exclude: ["Fixtures"],
@@ -138,3 +148,24 @@ let package = Package(
         ],
     swiftLanguageModes: [.v6]
 )
+
+// For Scripts/fuzz and Scripts/sanitize: undefined behaviour in C is a trap, and for the first what parses is instrumented
+// for libFuzzer and AddressSanitizer.
+let isFuzzing = Context.environment["RUYI_FUZZ"] != nil
+if isFuzzing || Context.environment["RUYI_SANITIZE"] != nil {
+    let checks = isFuzzing ? ["-fsanitize=fuzzer-no-link,address"] : []
+    for target in package.targets where ["CPNG", "CJPEG", "CLibAV"].contains(target.name) {
+        target.cSettings = [.unsafeFlags(checks + ["-fsanitize=undefined", "-fsanitize-trap=undefined"])]
+    }
+}
+if isFuzzing {
+    let parsing = ["RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiFamilies", "RuyiEngine", "ParserEntries"]
+    for target in package.targets where parsing.contains(target.name) {
+        target.swiftSettings = strict + [.unsafeFlags(["-sanitize=fuzzer,address"])]
+    }
+    package.targets.append(
+        .executableTarget(
+            name: "ruyi-fuzz", dependencies: ["ParserEntries"], path: "Tests/Fuzz",
+            swiftSettings: strict + [.unsafeFlags(["-sanitize=fuzzer,address"])],
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]))
+}

@@ -27,6 +27,8 @@ public struct Order: Sendable, Equatable {
     public var crf: Int?
     /// How the video's samples are stored, by the format's name.
     public var pixelFormat: String?
+    /// Whether a disk that seems too small is tried all the same.
+    public var ignoreSpace: Bool?
     /// Whether the clip holds how it was made.
     public var metadata: Bool?
     /// The container, where the output's name does not say it.
@@ -106,6 +108,7 @@ public struct Order: Sendable, Equatable {
             merged.pixelFormat = pixelFormat ?? base.pixelFormat
         }
         merged.metadata = metadata ?? base.metadata
+        merged.ignoreSpace = ignoreSpace ?? base.ignoreSpace
         merged.keepLatents = keepLatents ?? base.keepLatents
         merged.latents = latents ?? base.latents
         merged.origin = origin ?? base.origin

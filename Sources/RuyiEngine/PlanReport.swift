@@ -78,7 +78,7 @@ public struct PlanReport: Sendable {
     }
 
     /// The size of the clip's files: a rule of thumb for video of natural scenes, an upper bound for pictures.
-    private static func diskBytes(_ clip: Clip, _ encoding: Encoding) -> Int {
+    static func diskBytes(_ clip: Clip, _ encoding: Encoding) -> Int {
         let pixels = clip.plan.width * clip.plan.height * clip.plan.frames
         guard case .video(let path) = clip.output, let options = try? VideoForm(path, encoding).options else {
             return pixels * 3 + clip.plan.frames * 1024
@@ -98,7 +98,7 @@ public struct PlanReport: Sendable {
     }
 
     /// The bytes that are free in a folder, or in the nearest one above it that exists.
-    private static func freeBytes(_ folder: String) -> Int? {
+    static func freeBytes(_ folder: String) -> Int? {
         var folder = folder
         while Path.kind(folder) == .nothing, folder != ".", folder != "/" { folder = Path.folder(folder) }
         var status = statvfs()

@@ -25,11 +25,18 @@ public enum RequestReader {
         return try order(members, file: file)
     }
 
+    /// The most keys that are looked at.
+    static let keyLimit = 1000
+
     /// The keys that a request may have.
     package static let keys = RequestKey.allCases.map(\.rawValue) + Reading.runKeys
 
     /// Reads the members of a request; null counts as not given.
     static func order(_ members: [JSON.Member], file: String) throws(Faults) -> Order {
+        // Looking for what each of a million keys may have meant takes long.
+        if members.count > keyLimit {
+            throw Faults(Fault(.badData, "there are \(members.count) keys; \(keyLimit) is the limit", at: file))
+        }
         var reading = Reading(file: file)
         for member in members where member.value != .null { reading.take(member.key, member.value) }
         try Faults.check(reading.faults)
@@ -47,7 +54,7 @@ private struct Reading {
     static let runKeys =
         [
             "size", "variations", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents",
-            "trace", "threads", "memory", "memory_mode", "quiet", "progress", "dry_run",
+            "ignore_space", "trace", "threads", "memory", "memory_mode", "quiet", "progress", "dry_run",
         ] + OrderSetting.all.map(\.key)
 
     init(file: String) { self.file = file }
@@ -147,6 +154,7 @@ private struct Reading {
                 Reading.choice(Choices.pixelFormats))
         case "metadata": set(\.metadata, key, value, "true or false", \.bool)
         case "keep_latents": set(\.keepLatents, key, value, "true or false", \.bool)
+        case "ignore_space": set(\.ignoreSpace, key, value, "true or false", \.bool)
         case "threads": set(\.threads, key, value, "an integer", \.int)
         case "memory": set(\.memory, key, value, "a size such as \"8G\" or \"75%\"", \.string)
         case "memory_mode":

@@ -81,6 +81,7 @@ public struct Run: Sendable {
             let recorded = try order.request.noise.map(Engine.recordedDraws)
             let latents = try order.latents.map(LatentsFile.read)
             try cancellation.check()
+            try checkSpace()
             let loaded = try load()
             var said = said
             let clock = Clock()

@@ -42,7 +42,7 @@ public final class VideoReader {
     private let path: String
     private let handle: OpaquePointer
 
-    /// Opens a mp4, mov, mkv, webm, avi or gif file; `maxPixels` limits a single frame.
+    /// Opens a mp4, mov, mkv, webm or gif file of a codec that the program writes; `maxPixels` limits a single frame.
     public init(_ path: String, maxPixels: Int = PictureReader.defaultMaxPixels) throws(Fault) {
         try InputFile.with(path) { _ throws(Fault) in }
         var message = MessageBuffer()

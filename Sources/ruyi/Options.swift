@@ -64,6 +64,9 @@ struct OutputOptions: ParsableArguments {
     @Flag(help: "Keep the final latents beside the video, for 'ruyi decode'. (default: until it is written)")
     var keepLatents = false
 
+    @Flag(help: "Render although the disk seems too small for the video. (default: refuse)")
+    var ignoreSpace = false
+
     @Option(
         help: ArgumentHelp(
             "Also write every recorded stage of the computation, as safetensors.", valueName: "file",

@@ -34,6 +34,7 @@ extension OrderCommand {
         order.overwrite = output.overwrite
         output.encoding.fill(&order)
         order.keepLatents = output.keepLatents ? true : nil
+        order.ignoreSpace = output.ignoreSpace ? true : nil
         order.trace = output.trace
         running.fill(&order)
         return order

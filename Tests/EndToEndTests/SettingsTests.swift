@@ -74,6 +74,7 @@ struct SettingsTests {
         SettingCase("pixel_format", "\"yuv420p\"", "\"rgb\"", "\"yuv444p10\"", "\"yuv422p\"", "\"palette\""),
         SettingCase("metadata", "true", "false", "true", "false", "true"),
         SettingCase("keep_latents", "true", "false", "true", "false", "true"),
+        SettingCase("ignore_space", "true", "false", "true", "false", "true"),
         SettingCase("trace", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
         SettingCase("threads", "1", "2", "3", "4", "5"), SettingCase("quiet", "true", "false", "true", "false", "true"),
         SettingCase("progress", "\"bar\"", "\"plain\"", "\"json\"", "\"none\"", "\"auto\""),

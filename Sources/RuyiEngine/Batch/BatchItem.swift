@@ -3,7 +3,7 @@ import RuyiFault
 import RuyiFiles
 
 /// One entry of a batch's source: a picture and what it changes of the batch's settings.
-struct BatchItem {
+package struct BatchItem {
     /// Where it stands, for messages: `list.csv:3`, or the picture of a folder.
     let place: String
     /// What it says.

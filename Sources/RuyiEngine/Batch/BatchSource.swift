@@ -3,7 +3,7 @@ import RuyiFault
 import RuyiFiles
 
 /// The pictures of a batch: a folder of them, or a list in one of four forms.
-struct BatchSource {
+package struct BatchSource {
     /// Larger lists are no lists.
     static let byteLimit = 64 << 20
     /// The largest number of entries.
@@ -20,8 +20,13 @@ struct BatchSource {
     let allowsOutside: Bool
     let filter: NameFilter
 
+    /// A source that has not been looked at.
+    package init(path: String, isRecursive: Bool, allowsOutside: Bool) {
+        (self.path, self.isRecursive, self.allowsOutside) = (path, isRecursive, allowsOutside)
+    }
+
     /// Every entry; everything wrong with them is reported together.
-    func items() throws(Faults) -> [BatchItem] {
+    package func items() throws(Faults) -> [BatchItem] {
         let items: [BatchItem]
         switch path == BatchSource.standardInput ? .file : Path.kind(path) {
         case .folder: items = try folder()
@@ -162,6 +167,10 @@ struct BatchSource {
         let table: Table
         do { table = try Table(text, separator: separator, file: path) } catch { throw Faults(error) }
         guard let header = table.rows.first else { return [] }
+        guard header.cells.count <= RequestReader.keyLimit else {
+            let what = "the list has \(header.cells.count) columns; \(RequestReader.keyLimit) is the limit"
+            throw Faults(Fault(.badData, what, at: "\(path):1"))
+        }
         try Faults.check(
             header.cells.enumerated().compactMap { index, key in
                 if key.isEmpty { return Fault(.badData, "column \(index + 1) has no key", at: "\(path):1") }

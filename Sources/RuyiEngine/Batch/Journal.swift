@@ -5,9 +5,9 @@ import RuyiFiles
 ///
 /// One JSON object a line is added and never changed: `start` before a clip is begun, `done` when its files have their
 /// names, `failed` when it came to nothing. The last line about a clip counts.
-final class Journal: Sendable {
+package final class Journal: Sendable {
     /// What is known about a clip.
-    enum Record: Sendable, Equatable {
+    package enum Record: Sendable, Equatable {
         /// It was begun; unless the run still goes on, it was cut off.
         case start(key: String)
         /// It was finished with so many bytes, and this digest of them.
@@ -26,7 +26,7 @@ final class Journal: Sendable {
     static let byteLimit = 256 << 20
 
     /// The last records by the clips' names, those of other shares included.
-    let records: [String: Record]
+    package let records: [String: Record]
     private let own: LineLog
     /// Held by everyone who works in the folder: alone by a whole batch, shared by the shares of one.
     private let common: LineLog?
@@ -34,7 +34,7 @@ final class Journal: Sendable {
     /// Opens the journal of a share in a folder, and reads those of all shares.
     ///
     /// Throws `.locked` when another run is at work on the share, `.badData` with the line that is no record.
-    init(_ folder: String, shard: Shard) throws(Fault) {
+    package init(_ folder: String, shard: Shard) throws(Fault) {
         let main = Path.resolve("\(Journal.stem).jsonl", in: folder)
         let name = shard.count == 1 ? main : Path.resolve(Journal.name(shard), in: folder)
         common = shard.count == 1 ? nil : try LineLog(main, hold: .shared)
@@ -50,7 +50,7 @@ final class Journal: Sendable {
     }
 
     /// What the journals of a folder say, without holding or changing any.
-    static func records(_ folder: String) throws(Fault) -> [String: Record] { try others(folder, except: nil) }
+    package static func records(_ folder: String) throws(Fault) -> [String: Record] { try others(folder, except: nil) }
 
     private static func name(_ shard: Shard) -> String { "\(stem).\(shard.number)-of-\(shard.count).jsonl" }
 

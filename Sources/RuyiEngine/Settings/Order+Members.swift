@@ -40,7 +40,7 @@ extension Order {
             ("variations", int(variations)), ("output", text(output)), ("overwrite", bool(overwrite)),
             ("crf", int(crf)),
             ("codec", text(codec)), ("pixel_format", text(pixelFormat)), ("metadata", bool(metadata)),
-            ("keep_latents", bool(keepLatents)), ("trace", text(trace)),
+            ("keep_latents", bool(keepLatents)), ("ignore_space", bool(ignoreSpace)), ("trace", text(trace)),
             ("threads", int(threads)), ("memory", text(memory)), ("memory_mode", text(memoryMode)),
             ("quiet", bool(quiet)), ("progress", text(progress?.rawValue)),
             ("dry_run", bool(dryRun)),

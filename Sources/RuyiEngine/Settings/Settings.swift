@@ -76,6 +76,7 @@ public struct Settings: Sendable {
         }
         order.metadata = true
         order.keepLatents = false
+        order.ignoreSpace = false
         order.threads = ThreadCount.standard()
         order.memory = "90%"
         order.memoryMode = "auto"
