@@ -49,6 +49,8 @@ let package = Package(
                 .apt(["libavcodec-dev", "libavfilter-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"])
             ]),
         .target(name: "CPNG", dependencies: ["CPNGLibrary"]),
+        // Opens libcurl when it is first needed, so it is not linked.
+        .target(name: "CCurl"),
         .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
         .target(
             name: "CLibAV", dependencies: ["CLibAVLibrary"],
@@ -103,13 +105,15 @@ let package = Package(
                     "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiPicture", "RuyiSampling",
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
+            // Models from the hub; nothing else opens a connection.
+            .target(name: "RuyiHub", dependencies: ["RuyiFault", "RuyiFiles", "CCurl"], swiftSettings: strict),
             // The files of the model that comes with the program.
             .target(name: "BundledModel", resources: [.copy("ruyi-nano")]),
             // What the user meant: options, streams, exit codes.
             .executableTarget(
                 name: "ruyi",
                 dependencies: [
-                    "RuyiEngine", "RuyiFault", "BundledModel",
+                    "RuyiEngine", "RuyiFault", "RuyiHub", "BundledModel",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
@@ -126,6 +130,11 @@ let package = Package(
             .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
             .testTarget(
                 name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault"], exclude: ["Fixtures"],
+                swiftSettings: strict),
+            // Runs the program where opening a socket ends it; for tests.
+            .executableTarget(name: "NoSockets", path: "Tests/NoSockets"),
+            .testTarget(
+                name: "RuyiHubTests", dependencies: ["RuyiHub", "RuyiFiles", "RuyiFault", "ruyi", "NoSockets"],
                 swiftSettings: strict),
             .testTarget(
                 name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], exclude: ["Fixtures"],

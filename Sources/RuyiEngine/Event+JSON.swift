@@ -26,6 +26,15 @@ extension Event {
             line(
                 "preview",
                 ["step": .int(preview.step), "steps": .int(preview.steps), "file": .text(preview.file)])
+        case .transfer(let transfer):
+            line(
+                "transfer",
+                [
+                    "files": .int(transfer.files.done), "total_files": .int(transfer.files.total),
+                    "bytes": .int(transfer.bytes.done), "total_bytes": .int(transfer.bytes.total),
+                    "bytes_per_second": .int(Int(transfer.rate)), "elapsed": rounded(transfer.elapsed),
+                    "remaining": transfer.remaining.map(rounded) ?? .null,
+                ])
         case .finished(let clip, let files, let seconds):
             line(
                 "done",

@@ -12,6 +12,8 @@ public enum Event: Sendable {
     case step(Progress)
     /// A look at the clip under way.
     case preview(PreviewPicture)
+    /// A download goes on.
+    case transfer(Transfer)
     /// A clip is finished: its files, and the seconds it took.
     case finished(Clip, files: [String], seconds: Double)
 }
@@ -40,6 +42,36 @@ public struct Progress: Sendable, Equatable {
     public internal(set) var runElapsed = 0.0
     /// Seconds until the run is finished, as far as that can be told.
     public internal(set) var runRemaining: Double?
+}
+
+/// How far a download is.
+public struct Transfer: Sendable {
+    /// Files that are complete, and all.
+    public let files: (done: Int, total: Int)
+    /// Bytes that are there, and all.
+    public let bytes: (done: Int, total: Int)
+    /// Bytes a second over the last seconds.
+    public let rate: Double
+    /// Seconds since the download was begun.
+    public let elapsed: Double
+
+    /// A state of a download.
+    public init(files: (done: Int, total: Int), bytes: (done: Int, total: Int), rate: Double, elapsed: Double) {
+        self.files = files
+        self.bytes = bytes
+        self.rate = rate
+        self.elapsed = elapsed
+    }
+
+    /// Seconds until the end at this rate.
+    public var remaining: Double? { rate > 0 ? Double(bytes.total - bytes.done) / rate : nil }
+
+    /// The state as a run shows its own.
+    public var progress: Progress {
+        Progress(
+            stage: "downloading, MB", done: bytes.done / 1_000_000, total: bytes.total / 1_000_000,
+            fraction: Double(bytes.done) / Double(max(bytes.total, 1)), elapsed: elapsed, remaining: remaining)
+    }
 }
 
 /// Receives the events of a run, from any thread.

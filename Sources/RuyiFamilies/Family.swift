@@ -12,6 +12,8 @@ public protocol Family: Sendable {
     static var title: String { get }
     /// What a checkpoint folder of this family holds, in words, for the message about a folder that is none.
     static var layout: String { get }
+    /// The sizes and lengths that it renders, in words, for who chooses a model; nil for a family that does not say.
+    static var bounds: String? { get }
     /// The request keys that the family reads. Any other key with a value is refused with this list.
     static var keys: Set<RequestKey> { get }
     /// Whether a checkpoint folder is this family's, judged by its files.
@@ -29,6 +31,8 @@ public protocol Family: Sendable {
 extension Family {
     /// What a family that says nothing about its layout has.
     public static var layout: String { "a published checkpoint folder" }
+    /// What a family that does not say has.
+    public static var bounds: String? { nil }
 
     /// One part that takes what the plan says.
     public static func phases(

@@ -35,6 +35,7 @@ struct Program {
         case let decode as DecodeCommand: return self.decode(decode)
         case let bench as BenchCommand: return self.bench(bench)
         case let command as any PrintingCommand: return self.answer(command)
+        case let command as any LongCommand: return carryOut(command)
         default: return help(parsed)
         }
     }
@@ -266,6 +267,19 @@ struct Program {
             return fail(faults, Reporter(console, style: .plain, isQuiet: false))
         } catch {
             return fail(Faults(of: error), Reporter(console, style: .plain, isQuiet: false))
+        }
+    }
+
+    /// Does what a command that takes its time is for.
+    private func carryOut(_ command: any LongCommand) -> Int32 {
+        let reporter = Reporter(console, style: command.reporting.progress, isQuiet: command.reporting.quiet)
+        do {
+            let faults = try command.carryOut(
+                Errand(reporter: reporter, cancellation: signals.cancellation, print: { try Program.write([$0]) }))
+            guard let faults else { return 0 }
+            return fail(faults, reporter)
+        } catch {
+            return fail(Faults(of: error), reporter)
         }
     }
 

@@ -20,20 +20,24 @@ final class ProgressBar: Sendable {
     func receive(_ event: Event) {
         switch event {
         case .planned: end()
-        case .step(let progress):
-            let (isDue, begins) = state.withLock { state in
-                let now = ContinuousClock.now
-                let isDue = state.drawn.map { now - $0 >= .milliseconds(100) } ?? true
-                let begins = !state.hasTicker
-                state.progress = progress
-                state.received = now
-                state.hasTicker = true
-                return (isDue, begins)
-            }
-            if isDue { draw() }
-            if begins { tick() }
+        case .transfer(let transfer): show(transfer.progress)
+        case .step(let progress): show(progress)
         case .note, .warning, .stage, .preview, .finished: break
         }
+    }
+
+    private func show(_ progress: Progress) {
+        let (isDue, begins) = state.withLock { state in
+            let now = ContinuousClock.now
+            let isDue = state.drawn.map { now - $0 >= .milliseconds(100) } ?? true
+            let begins = !state.hasTicker
+            state.progress = progress
+            state.received = now
+            state.hasTicker = true
+            return (isDue, begins)
+        }
+        if isDue { draw() }
+        if begins { tick() }
     }
 
     /// Takes the bar away.

@@ -48,6 +48,9 @@ final class Reporter: Sendable {
         status.receive(event)
         if case .planned = event, form != .json { pace.reset() }
         if case .step(let progress) = event, form == .plain || form == .json, !pace.isDue(progress) { return }
+        if case .transfer(let transfer) = event, form == .plain || form == .json, !pace.isDue(transfer.progress) {
+            return
+        }
         if form == .json {
             console.line(event.json)
             return
@@ -60,6 +63,7 @@ final class Reporter: Sendable {
             guard let way = previewWay else { break }
             console.line(TerminalPicture.text(preview.png, way))
         case .step(let progress) where form == .plain: logger.info("\(Reporter.line(progress))")
+        case .transfer(let transfer) where form == .plain: logger.info("\(Reporter.line(transfer.progress))")
         case .finished(let clip, _, let seconds) where form != .none:
             bar?.end()
             let frames = "\(clip.plan.frames) frame\(clip.plan.frames == 1 ? "" : "s")"

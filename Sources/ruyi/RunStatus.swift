@@ -25,7 +25,7 @@ final class RunStatus: Sendable {
             case .finished:
                 state.finished += 1
                 state.progress = nil
-            case .note, .warning, .stage, .preview: break
+            case .note, .warning, .stage, .preview, .transfer: break
             }
         }
     }

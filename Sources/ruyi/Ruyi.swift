@@ -13,8 +13,8 @@ struct Ruyi: ParsableCommand {
         version: "ruyi \(Program.version)",
         subcommands: [
             Render.self, BatchCommand.self, PlanCommand.self, DecodeCommand.self, InspectCommand.self,
-            SheetCommand.self, CompareCommand.self, BenchCommand.self, DoctorCommand.self, CompletionsCommand.self,
-            ManualCommand.self,
+            SheetCommand.self, CompareCommand.self, ModelsCommand.self, ConvertCommand.self, BenchCommand.self,
+            DoctorCommand.self, CompletionsCommand.self, ManualCommand.self,
         ],
         defaultSubcommand: Render.self)
 }

@@ -78,4 +78,27 @@ struct DocumentationTests {
         }
         for file in ["stream.mp4", "tiled.mp4"] { #expect(scratch.files.contains(file), "\(file)") }
     }
+
+    /// Blocks marked `sh pull` need the hub: the same commands run against a server of this machine in `RuyiHubTests`.
+    @Test("every command of the page about models works as it stands there, but for those that need the hub")
+    func models() throws {
+        let scratch = try Scratch()
+        try scratch.folder("bin")
+        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
+        try FileManager.default.copyItem(atPath: BundledModelTests.photograph, toPath: scratch("photo.jpg"))
+        let blocks = try DocumentationTests.blocks("Models.md")
+        #expect(blocks.count == 3)
+        for block in blocks {
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
+                environment: [
+                    "RUYI_HOME": scratch.path, "RUYI_MODELS": "", "HF_HOME": scratch.path, "HF_HUB_CACHE": "",
+                ]
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+        for file in ["nano-fp32/vae/config.json", "nano-fp8.mp4", "parts.safetensors.index.json"] {
+            #expect(scratch.files.contains(file), "\(file)")
+        }
+    }
 }

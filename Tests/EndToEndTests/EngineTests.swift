@@ -290,6 +290,7 @@ struct EngineTests {
             case .stage(let name, _, _): name
             case .step: "step"
             case .preview: "preview"
+            case .transfer: "transfer"
             case .finished: "finished"
             }
         }

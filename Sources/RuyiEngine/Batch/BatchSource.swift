@@ -21,8 +21,9 @@ package struct BatchSource {
     let filter: NameFilter
 
     /// A source that has not been looked at.
-    package init(path: String, isRecursive: Bool, allowsOutside: Bool) {
+    package init(path: String, isRecursive: Bool, allowsOutside: Bool, filter: NameFilter = .all) {
         (self.path, self.isRecursive, self.allowsOutside) = (path, isRecursive, allowsOutside)
+        self.filter = filter
     }
 
     /// Every entry; everything wrong with them is reported together.

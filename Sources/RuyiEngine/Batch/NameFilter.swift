@@ -3,9 +3,12 @@ import Glibc
 /// Which pictures of a folder are taken, by patterns as the shell has them.
 ///
 /// A pattern with a slash is compared with the path in the folder, any other with the name alone.
-struct NameFilter {
+package struct NameFilter {
     let includes: [String]
     let excludes: [String]
+
+    /// The filter that takes every picture.
+    package static let all = NameFilter(includes: [], excludes: [])
 
     /// Whether every picture is taken.
     var isEmpty: Bool { includes.isEmpty && excludes.isEmpty }

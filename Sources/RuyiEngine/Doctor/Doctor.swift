@@ -202,23 +202,12 @@ public struct Doctor: Sendable {
 
     private static func models() -> [Check] {
         let catalog = ModelCatalog.installed()
-        var paths: [String] = []
-        for folder in catalog.folders {
-            paths += (Path.names(in: folder) ?? []).map { folder + "/" + String(decoding: $0, as: UTF8.self) }
-        }
-        for cache in Environment.hubCaches {
-            for bytes in Path.names(in: cache) ?? [] {
-                let name = String(decoding: bytes, as: UTF8.self)
-                // A cache holds whatever other programs have fetched.
-                guard name.hasPrefix("models--"), let folder = try? ModelFolder(path: cache + "/" + name),
-                    Registry.families.contains(where: { $0.recognises(folder) })
-                else { continue }
-                paths.append(cache + "/" + name)
-            }
-        }
-        let folders = paths.filter { !Path.name($0).hasPrefix(".") && Path.kind($0) == .folder }
-        var seen: Set<String> = []
-        var checks = folders.sorted().filter { seen.insert(Path.real($0) ?? $0).inserted }.map(checkpoint)
+        var checks = catalog.all().map(\.path).filter { path in
+            // A cache holds whatever other programs have fetched.
+            guard Path.name(path).hasPrefix("models--") else { return true }
+            guard let folder = try? ModelFolder(path: path) else { return false }
+            return Registry.families.contains { $0.recognises(folder) }
+        }.map(checkpoint)
         do throws(Fault) { _ = try catalog.path(nil) } catch {
             checks.append(Check("model", .problem, error.description, hint: error.hint))
         }
@@ -285,12 +274,5 @@ enum Environment {
     static var names: Set<String> {
         let entries = Path.smallText("/proc/self/environ")?.split(separator: "\0") ?? []
         return Set(entries.map { String($0.prefix { $0 != "=" }) })
-    }
-
-    /// The folders in which hub clients keep what they have fetched.
-    static var hubCaches: [String] {
-        if let cache = value("HF_HUB_CACHE"), !cache.isEmpty { return [cache] }
-        if let home = value("HF_HOME"), !home.isEmpty { return [home + "/hub"] }
-        return value("HOME").map { [$0 + "/.cache/huggingface/hub"] } ?? []
     }
 }

@@ -11,6 +11,10 @@ public enum Ruyi: Family {
     public static let name = "ruyi"
     public static let title = "Ruyi-Mini-7B"
     public static let layout = "transformer/, vae/, image_encoder/, scheduler/ and embeddings.safetensors"
+    public static let bounds: String? = """
+        sides in multiples of 16, best from 384 to 896 pixels; 1 frame, or whole chunks of frames (8 in the published \
+        model), best up to 120
+        """
     public static let keys: Set<RequestKey> = [
         .family, .model, .image, .endImage, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution,
         .frames, .seconds, .fps, .steps, .scheduler, .guidance, .seed, .noise, .camera, .motion, .precision, .loras,
