@@ -54,7 +54,7 @@ let package = Package(
         .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
         .target(
             name: "CLibAV", dependencies: ["CLibAVLibrary"],
-            linkerSettings: ["avcodec", "avfilter", "avutil", "swscale"].map { .linkedLibrary($0) }),
+            linkerSettings: ["avcodec", "avutil", "swscale"].map { .linkedLibrary($0) }),
         // What the processor can do.
         .target(name: "CProcessor"),
         // Single instructions that Swift cannot say.

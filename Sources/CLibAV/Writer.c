@@ -95,34 +95,36 @@ static int open_encoder(ruyi_av_writer *writer, const ruyi_av_plan *plan, enum A
 
 // A graph from RGB frames to the encoder's, which sees the whole clip before it gives the first frame.
 static int open_graph(ruyi_av_writer *writer, const ruyi_av_plan *plan) {
+    const struct ruyi_av_filters *filters = ruyi_av_filters();
+    if (filters == NULL) return AVERROR_FILTER_NOT_FOUND;
     char source[160];
     snprintf(
         source, sizeof(source), "video_size=%dx%d:pix_fmt=rgb24:time_base=%d/%d:pixel_aspect=1/1", plan->width,
         plan->height, plan->rate_den, plan->rate_num);
-    AVFilterGraph *graph = writer->graph = avfilter_graph_alloc();
-    AVFilterInOut *first = avfilter_inout_alloc();
-    AVFilterInOut *last = avfilter_inout_alloc();
+    AVFilterGraph *graph = writer->graph = filters->alloc();
+    AVFilterInOut *first = filters->inout_alloc();
+    AVFilterInOut *last = filters->inout_alloc();
     int error = graph == NULL || first == NULL || last == NULL ? AVERROR(ENOMEM) : 0;
     if (error >= 0) {
         graph->nb_threads = 1;
-        error = avfilter_graph_create_filter(
-            &writer->graph_source, avfilter_get_by_name("buffer"), "in", source, NULL, graph);
+        error = filters->create(
+            &writer->graph_source, filters->by_name("buffer"), "in", source, NULL, graph);
     }
     if (error >= 0) {
-        error = avfilter_graph_create_filter(
-            &writer->graph_sink, avfilter_get_by_name("buffersink"), "out", NULL, NULL, graph);
+        error = filters->create(
+            &writer->graph_sink, filters->by_name("buffersink"), "out", NULL, NULL, graph);
     }
     if (error >= 0) {
         first->name = av_strdup("in");
         first->filter_ctx = writer->graph_source;
         last->name = av_strdup("out");
         last->filter_ctx = writer->graph_sink;
-        error = avfilter_graph_parse_ptr(graph, plan->filter, &last, &first, NULL);
+        error = filters->parse(graph, plan->filter, &last, &first, NULL);
     }
-    if (error >= 0) error = avfilter_graph_config(graph, NULL);
-    if (error >= 0 && av_buffersink_get_format(writer->graph_sink) != writer->encoder->pix_fmt) error = AVERROR(EINVAL);
-    avfilter_inout_free(&first);
-    avfilter_inout_free(&last);
+    if (error >= 0) error = filters->configure(graph, NULL);
+    if (error >= 0 && filters->format(writer->graph_sink) != writer->encoder->pix_fmt) error = AVERROR(EINVAL);
+    filters->inout_free(&first);
+    filters->inout_free(&last);
     return error;
 }
 
@@ -223,6 +225,9 @@ static int open_parts(ruyi_av_writer *writer, const ruyi_av_plan *plan, char *me
     if (error >= 0) error = open_frames(writer, plan, pixels);
     if (error >= 0) error = open_stream(writer);
     if (error >= 0) return RUYI_AV_OK;
+    if (error == AVERROR_FILTER_NOT_FOUND) {
+        return failed(writer, RUYI_AV_UNAVAILABLE, "libavfilter, which GIF needs, is not there", 0, message, room);
+    }
     return failed(
         writer, ruyi_av_status(error, RUYI_AV_INTERNAL), "the encoder cannot be set up", error, message, room);
 }
@@ -313,16 +318,17 @@ static int give_graph(ruyi_av_writer *writer, const uint8_t *rgb) {
     if (frame == NULL) return AVERROR(ENOMEM);
     fill(frame, rgb);
     frame->pts = writer->frames++;
-    int error = av_buffersrc_add_frame(writer->graph_source, frame);
+    int error = ruyi_av_filters()->add_frame(writer->graph_source, frame);
     av_frame_free(&frame);
     return error;
 }
 
 // Encodes what the graph makes of the whole clip.
 static int drain_graph(ruyi_av_writer *writer, char *message, size_t room) {
-    int error = av_buffersrc_add_frame(writer->graph_source, NULL);
-    while (error >= 0 && (error = av_buffersink_get_frame(writer->graph_sink, writer->frame)) >= 0) {
-        AVRational base = av_buffersink_get_time_base(writer->graph_sink);
+    const struct ruyi_av_filters *filters = ruyi_av_filters();
+    int error = filters->add_frame(writer->graph_source, NULL);
+    while (error >= 0 && (error = filters->get_frame(writer->graph_sink, writer->frame)) >= 0) {
+        AVRational base = filters->time_base(writer->graph_sink);
         writer->frame->pts = av_rescale_q(writer->frame->pts, base, writer->encoder->time_base);
         writer->frame->pict_type = AV_PICTURE_TYPE_NONE;
         int status = encode(writer, writer->frame, message, room);
@@ -400,7 +406,7 @@ void ruyi_av_writer_free(ruyi_av_writer *writer) {
     avcodec_free_context(&writer->encoder);
     avformat_free_context(writer->format);
     sws_freeContext(writer->scaler);
-    avfilter_graph_free(&writer->graph);
+    if (writer->graph != NULL) ruyi_av_filters()->free(&writer->graph);
     av_frame_free(&writer->source);
     av_frame_free(&writer->frame);
     av_packet_free(&writer->packet);

@@ -76,6 +76,9 @@ struct SettingsTests {
         SettingCase("keep_latents", "true", "false", "true", "false", "true"),
         SettingCase("ignore_space", "true", "false", "true", "false", "true"),
         SettingCase("trace", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("memory", "\"1G\"", "\"50%\"", "\"512M\"", "\"2GiB\"", "\"90%\""),
+        SettingCase("memory_mode", "\"auto\"", "\"resident\"", "\"stream\"", "\"tiled\"", "\"auto\""),
+        SettingCase("vae_tile", "0", "64", "128", "256", "512"),
         SettingCase("threads", "1", "2", "3", "4", "5"), SettingCase("quiet", "true", "false", "true", "false", "true"),
         SettingCase("progress", "\"bar\"", "\"plain\"", "\"json\"", "\"none\"", "\"auto\""),
         SettingCase("dry_run", "true", "false", "true", "false", "true"),
@@ -173,7 +176,7 @@ struct SettingsTests {
         let options = try DeclaredOption.all().filter { $0.command == ["render"] }
         let all = Set(options.flatMap(\.names))
         for option in options {
-            let flag = try #require(option.names.last)
+            let flag = try #require(option.names.last { $0.hasPrefix("--") })
             if SettingsTests.noSettings.contains(flag) { continue }
             if flag.hasPrefix("--no-"), all.contains("--" + flag.dropFirst(5)) { continue }
             let key = flag == "--lora" ? "loras" : flag.dropFirst(2).replacingOccurrences(of: "-", with: "_")
