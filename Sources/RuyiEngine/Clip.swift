@@ -41,7 +41,7 @@ public struct Clip: Sendable {
         parts[1] += " (\(length) s at \(plan.fps) fps)"
         parts.append("\(plan.steps) step\(plan.steps == 1 ? "" : "s") \(plan.scheduler)")
         parts.append("guidance \(plan.guidance)")
-        parts += plan.settings.sorted { $0.key.rawValue < $1.key.rawValue }.map { "\($0.key.rawValue) \($0.value)" }
+        parts += plan.shownSettings.map { "\($0.key.rawValue) \($0.value)" }
         parts += features.map { "\($0.name) \($0.value)" }
         parts.append("seed \(plan.seed)")
         parts.append("\(plan.tokens) tokens")
@@ -117,5 +117,13 @@ enum EstimatedTime {
         return seconds < 99.5
             ? number(seconds) + " s"
             : seconds < 99.5 * 60 ? number(seconds / 60) + " min" : number(seconds / 3600) + " h"
+    }
+}
+
+extension Plan {
+    /// The family's own settings that say anything, by name.
+    var shownSettings: [(key: RequestKey, value: String)] {
+        settings.filter { $0.value != "none" }.sorted { $0.key.rawValue < $1.key.rawValue }
+            .map { (key: $0.key, value: $0.value) }
     }
 }

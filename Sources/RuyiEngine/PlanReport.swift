@@ -57,7 +57,7 @@ public struct PlanReport: Sendable {
             ),
             ("sampling", "\(plan.steps) steps \(plan.scheduler), guidance \(plan.guidance), seed \(plan.seed)"),
         ]
-        rows += plan.settings.sorted { $0.key.rawValue < $1.key.rawValue }.map { ($0.key.rawValue, $0.value) }
+        rows += plan.shownSettings.map { ($0.key.rawValue, $0.value) }
         rows += clip.features
         let available = bound.map { "; \($0.phrase)" } ?? ""
         let largest = clip.memory.largest.map { " while \($0.name)" } ?? ""

@@ -35,7 +35,7 @@ struct BatchOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
             "Try a clip again, up to 10 times, that failed for want of memory, of the disk or of a lock (exit codes 71, 74, "
-                + "75); after 1 s, 2 s, 4 s and so on. (default: 0)", valueName: "n")) var retry = 0
+                + "75); after 1 s, 2 s, 4 s and so on.", valueName: "n")) var retry = 0
     @Flag(help: "Only clips whose last attempt failed.") var onlyFailed = false
 
     /// Says what no parser can say of a number.

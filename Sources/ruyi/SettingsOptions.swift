@@ -54,7 +54,7 @@ extension OrderCommand {
         reader.from = input.from
         reader.takesPicture = takesPicture
         reader.commandLine = try commandLine()
-        if reader.commandLine.previewTerminal == true, TerminalPicture.standardError == nil {
+        if reader.commandLine.previewTerminal == true, !settings.printConfig, TerminalPicture.standardError == nil {
             throw Faults(
                 Fault(
                     .usage, "standard error is no terminal that is known to show pictures", at: "--preview-terminal",

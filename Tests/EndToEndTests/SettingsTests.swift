@@ -182,7 +182,8 @@ struct SettingsTests {
             let key = flag == "--lora" ? "loras" : flag.dropFirst(2).replacingOccurrences(of: "-", with: "_")
             let item = try #require(
                 SettingsTests.cases.first { $0.key == key }, "\(flag) is a setting without a case, or none")
-            let value = item.values[4].filter { !"[]\" ".contains($0) }
+            let isList = item.values[4].hasPrefix("[")
+            let value = isList ? item.values[4].filter { !"[]\" ".contains($0) } : SettingsTests.text(item.values[4])
             let isSwitch = ["true", "false"].contains(value)
             let file = try scratch.write("{\"\(key)\": \(item.values[1])}", to: "flags.json")
             let variable = "RUYI_" + key.uppercased()
