@@ -61,6 +61,8 @@ public struct Run: Sendable {
 
     /// Loads the checkpoint.
     func load(_ cancellation: Cancellation) throws -> LoadedCheckpoint {
+        // What has been opened to plan is taken over.
+        defer { engine.costs.close() }
         let backend = engine.backend(threads: order.threads, level: level, cancellation: cancellation)
         let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
         for warning in renderer.warnings { engine.observe(.warning(warning)) }
