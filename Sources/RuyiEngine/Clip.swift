@@ -102,9 +102,12 @@ enum EstimatedTime {
     /// Two digits of it: more are not known.
     static func rounded(_ seconds: Double) -> Double {
         guard seconds > 0, seconds.isFinite else { return 0 }
+        if seconds < 10 {
+            let parts: Double = seconds < 1 ? 100 : 10
+            return (seconds * parts).rounded() / parts
+        }
         var unit = 1.0
         while seconds / unit >= 100 { unit *= 10 }
-        while seconds / unit < 10, unit > 0.011 { unit /= 10 }
         return (seconds / unit).rounded() * unit
     }
 

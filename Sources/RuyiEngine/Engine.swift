@@ -121,8 +121,8 @@ public struct Engine: Sendable {
                 costs: costs)
             let choice = try fitting.choice(request)
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
-            // What does not fit is refused, and nobody waits for it.
-            let fits = choice.memory.broken(limits) == nil
+            // Nobody waits for what is refused.
+            let isRefused = order.ignoreMemory != true && choice.memory.broken(limits) != nil
             let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)
             let hasSidecar = order.sidecar ?? needsSidecar
             let companions = CompanionNames(
@@ -131,7 +131,7 @@ public struct Engine: Sendable {
                 Clip(
                     plan: choice.plan, request: request, output: output, trace: traces?[index],
                     companions: companions, memory: choice.memory, memoryReason: choice.reason,
-                    estimate: fits ? costs.seconds(choice.phases, threads: threads, level: level) : nil,
+                    estimate: isRefused ? nil : costs.seconds(choice.phases, threads: threads, level: level),
                     picture: pictures[0],
                     index: index, count: seeds.count))
         }

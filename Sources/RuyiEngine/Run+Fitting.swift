@@ -47,7 +47,9 @@ extension Run {
             request.frames = frames
             return request
         }
-        let frames = largest(below: clip.plan.frames) { fitting.fits(shorter($0)) }
+        // Memory grows about as the length does and as the area does.
+        let share = clip.memory.broken(limits).map { Double($0.bound.bytes) / Double(max($0.needed, 1)) } ?? 1
+        let frames = largest(below: clip.plan.frames, near: share) { fitting.fits(shorter($0)) }
         note(frames.flatMap { try? fitting.choice(shorter($0)) }) { "--frames \($0.frames)" }
         // Sides in whole steps of 16, in the clip's proportions.
         func smaller(_ steps: Int) -> Request {
@@ -59,14 +61,19 @@ extension Run {
             request.height = max(1, (clip.plan.height * steps * 16 + long / 2) / long / 16) * 16
             return request
         }
-        let steps = largest(below: max(clip.plan.width, clip.plan.height) / 16) { fitting.fits(smaller($0)) }
+        let long = max(clip.plan.width, clip.plan.height) / 16
+        let steps = largest(below: long, near: share.squareRoot()) { fitting.fits(smaller($0)) }
         note(steps.flatMap { try? fitting.choice(smaller($0)) }) { "--size \($0.width)x\($0.height)" }
         return found.sorted { $0.kept > $1.kept }.map(\.text)
     }
 
-    /// The largest number below `limit` that fits, found by halving; nil when none does.
-    private func largest(below limit: Int, _ fits: (Int) -> Bool) -> Int? {
+    /// The largest number below `limit` that fits, looked for around a share of `limit` first; nil when none does.
+    private func largest(below limit: Int, near share: Double, _ fits: (Int) -> Bool) -> Int? {
         var (low, high) = (0, limit - 1)
+        let guess = Int(Double(limit) * min(max(share, 0), 1))
+        for middle in [guess, guess + 1 + limit / 16, guess - limit / 16] where low < middle && middle <= high {
+            if fits(middle) { low = middle } else { high = middle - 1 }
+        }
         while low < high {
             let middle = (low + high + 1) / 2
             if fits(middle) { low = middle } else { high = middle - 1 }
