@@ -133,7 +133,8 @@ public struct Run: Sendable {
         for warning in clip.plan.warnings where !said.warnings.contains(warning) { observe(.warning(warning)) }
         for note in clip.plan.notes where !said.notes.contains(note) { observe(.note(note)) }
         if order.ignoreMemory == true, let (needed, bound) = clip.memory.broken(limits) {
-            observe(.warning("the clip needs \(Bytes.text(needed)) of memory, and \(bound.phrase): the system may end it"))
+            observe(
+                .warning("the clip needs \(Bytes.text(needed)) of memory, and \(bound.phrase): the system may end it"))
         }
         let clock = Clock()
         let trace = clip.trace.map { _ in Trace() }

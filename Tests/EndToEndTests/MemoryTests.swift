@@ -185,6 +185,6 @@ struct MemoryTests {
         #expect(running.finish().code == 0)
         // What the first clips leave in the caches of libraries is part of the level.
         let (early, late) = try (#require(least[2]), #require(least[19]))
-        #expect(abs(late - early) * 100 <= early, "\(early) KiB before the third clip, \(late) before the last: \(least)")
+        #expect(abs(late - early) * 100 <= early, "\(early) KiB before the third clip, \(late) before the last")
     }
 }
