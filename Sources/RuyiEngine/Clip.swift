@@ -115,7 +115,7 @@ enum EstimatedTime {
     static func text(_ seconds: Double) -> String {
         func number(_ value: Double) -> String {
             let value = rounded(value)
-            return value >= 10 ? "\(Int(value))" : "\((value * 10).rounded() / 10)"
+            return value >= 10 ? "\(Int(value))" : "\(max((value * 10).rounded() / 10, 0.1))"
         }
         return seconds < 99.5
             ? number(seconds) + " s"
