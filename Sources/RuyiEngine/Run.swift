@@ -33,6 +33,7 @@ public struct Run: Sendable {
 
     /// Looks whether the clips fit into memory.
     func checkMemory(_ limits: MemoryLimits) throws(Faults) {
+        if order.ignoreMemory == true { return }
         for clip in clips {
             if let refusal = refusal(clip, limits) { throw Faults(refusal) }
         }
@@ -61,6 +62,8 @@ public struct Run: Sendable {
 
     /// Loads the checkpoint.
     func load(_ cancellation: Cancellation) throws -> LoadedCheckpoint {
+        // What has been opened to plan is taken over.
+        defer { engine.costs.close() }
         let backend = engine.backend(threads: order.threads, level: level, cancellation: cancellation)
         let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
         for warning in renderer.warnings { engine.observe(.warning(warning)) }
@@ -129,6 +132,10 @@ public struct Run: Sendable {
         // Clips that differ in their seed only would say the same again.
         for warning in clip.plan.warnings where !said.warnings.contains(warning) { observe(.warning(warning)) }
         for note in clip.plan.notes where !said.notes.contains(note) { observe(.note(note)) }
+        if order.ignoreMemory == true, let (needed, bound) = clip.memory.broken(limits) {
+            observe(
+                .warning("the clip needs \(Bytes.text(needed)) of memory, and \(bound.phrase): the system may end it"))
+        }
         let clock = Clock()
         let trace = clip.trace.map { _ in Trace() }
         let sink = try Engine.sink(
