@@ -9,7 +9,8 @@ import Testing
 struct Program {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
-    static let path = root.appendingPathComponent(".build/release/ruyi").path
+    static let path =
+        ProcessInfo.processInfo.environment["RUYI_EXECUTABLE"] ?? root.appendingPathComponent(".build/release/ruyi").path
     static let noSockets = root.appendingPathComponent(".build/release/NoSockets").path
 
     let process = Process()
@@ -77,7 +78,8 @@ struct ProgramTests {
         #expect(kills > 0)
         let last = try Program(arguments(puller.folder), environment: environment).finish()
         #expect(last.code == 0 && last.output == puller.folder + "\n", "\(last.errors)")
-        #expect(puller.differences(repository).filter { !$0.hasPrefix(".") } == [])
+        // What a killed pull leaves of its lock goes when it is an hour old: another may be waiting for its turn.
+        #expect(puller.differences(repository).filter { !$0.contains(".ruyi-pull.lock.") } == [])
     }
 
     @Test("Ctrl-C ends it with 130 and keeps what has come; JSON says how far it was")
