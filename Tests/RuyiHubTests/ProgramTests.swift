@@ -59,15 +59,15 @@ struct ProgramTests {
         ["models", "pull", Repository.name, "--to", folder, "--progress", "none"]
     }
 
-    @Test("killed at any point, it goes on, and no file under its name was ever wrong", arguments: 0..<6)
+    @Test("killed at any point, it goes on, and no file under its name was ever wrong", arguments: 0..<4)
     func killed(_ round: Int) throws {
         let server = try ProgramTests.slow(repository)
         let puller = try Puller(server)
         let environment = ["HF_ENDPOINT": server.endpoint]
         var kills = 0
-        for attempt in 0..<8 {
+        for attempt in 0..<6 {
             let program = try Program(arguments(puller.folder), environment: environment)
-            usleep(useconds_t(15_000 + (round * 8 + attempt) * 7919 % 190_000))
+            usleep(useconds_t(15_000 + (round * 6 + attempt) * 7919 % 190_000))
             kill(program.process.processIdentifier, SIGKILL)
             kills += program.finish().code == 137 ? 1 : 0
             for file in repository.visible {
