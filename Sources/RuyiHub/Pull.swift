@@ -206,7 +206,8 @@ package struct Pull: Sendable {
     /// Removes the temporaries of pulls that were killed; the lock is held, so nobody is writing them.
     private func removeLeftovers(_ files: [ModelManifest.Entry]) {
         ModelManifest.removeLeftovers(inFolder: folder)
-        for (inner, names) in Dictionary(grouping: files.map { Pull.place($0.name) }, by: \.folder) where isOurs(inner) {
+        let places = Dictionary(grouping: files.map { Pull.place($0.name) }, by: \.folder)
+        for (inner, names) in places where isOurs(inner) {
             PartialFile.removeLeftovers(inFolder: folder + "/" + inner, names: names.map(\.name))
         }
     }

@@ -10,7 +10,8 @@ struct Program {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
     static let path =
-        ProcessInfo.processInfo.environment["RUYI_EXECUTABLE"] ?? root.appendingPathComponent(".build/release/ruyi").path
+        ProcessInfo.processInfo.environment["RUYI_EXECUTABLE"]
+        ?? root.appendingPathComponent(".build/release/ruyi").path
     static let noSockets = root.appendingPathComponent(".build/release/NoSockets").path
 
     let process = Process()

@@ -16,7 +16,8 @@ struct Repository: Sendable {
     static let largeName = "transformer/weights.safetensors"
     static let listingPath = "/api/models/\(name)/revision/main?blobs=true"
 
-    init(commit: String = Repository.commit, seed: UInt8 = 0, largeCount: Int = 300_000, hasConfiguration: Bool = true) {
+    init(commit: String = Repository.commit, seed: UInt8 = 0, largeCount: Int = 300_000, hasConfiguration: Bool = true)
+    {
         self.commit = commit
         let large = (0..<largeCount).map { UInt8(truncatingIfNeeded: $0 &* 131 &+ $0 >> 8) ^ seed }
         let all: [File] = [
