@@ -329,7 +329,11 @@ private struct Rendering {
         let key: String
         do { key = try keys.key(run) } catch { return try failed(task, key: nil, Faults(error).located(task.place)) }
         let first = run.clips.first.map { $0.output.path(0) } ?? task.output
-        if replaces { Temporaries.removeLeftovers(of: first) }
+        for clip in replaces ? run.clips : [] {
+            for path in [clip.output.path(0), clip.output.latents] + clip.companions.paths {
+                Temporaries.removeLeftovers(of: path)
+            }
+        }
         try journal.start(task.output, key: key)
         ResidentMemory.restartPeak()
         let clock = Clock()
