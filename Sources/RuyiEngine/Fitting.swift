@@ -191,7 +191,7 @@ extension MemoryAccount {
 
 extension MemoryLimits.Bound {
     /// What it leaves, in words.
-    var phrase: String { "the \(name) leaves \(Bytes.text(max(0, bytes)))" }
+    var phrase: String { "\(name.hasPrefix("-") ? "" : "the ")\(name) leaves \(Bytes.text(max(0, bytes)))" }
 }
 
 extension Plan {

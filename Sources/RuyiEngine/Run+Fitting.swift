@@ -14,7 +14,9 @@ extension Run {
     }
 
     /// Options that make the clip fit, each with what it needs: those that keep most of it first.
-    private func changes(_ clip: Clip, _ limits: MemoryLimits) -> [String] {
+    private func changes(_ clip: Clip, _ given: MemoryLimits) -> [String] {
+        // The next run may find a little less than this one.
+        let limits = given.lowered
         let fitting = Fitting(
             checkpoint: checkpoint, order: order, level: level, output: clip.output, pictures: pictures,
             limits: limits, costs: engine.costs)
