@@ -136,7 +136,8 @@ public struct Engine: Sendable {
                     index: index, count: seeds.count))
         }
         return Run(
-            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures, engine: self)
+            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures, limits: limits,
+            engine: self)
     }
 
     /// Says when a clip that is made again was made with another checkpoint.

@@ -17,10 +17,9 @@ public struct Run: Sendable {
     let level: KernelLevel?
     /// The sizes of the start picture and of the end picture.
     let pictures: [PictureSize?]
+    /// The memory that the run may take, as its clips were planned for.
+    let limits: MemoryLimits
     let engine: Engine
-
-    /// The memory that the run may take now.
-    var limits: MemoryLimits { MemoryLimits.read(order.memory.flatMap(MemoryBudget.init)) }
 
     /// Looks whether every output can be written and whether the clips fit into memory.
     public func check() throws(Faults) {
@@ -216,7 +215,7 @@ public struct Run: Sendable {
         for position in clips.indices { (clips[position].index, clips[position].count) = (index, count) }
         return Run(
             clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
-            engine: engine)
+            limits: limits, engine: engine)
     }
 
     /// The run with its outputs put in the place of existing ones, or not.
@@ -225,7 +224,7 @@ public struct Run: Sendable {
         order.overwrite = overwrite
         return Run(
             clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
-            engine: engine)
+            limits: limits, engine: engine)
     }
 }
 
