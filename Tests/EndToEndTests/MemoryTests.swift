@@ -176,8 +176,8 @@ struct MemoryTests {
         let status = "/proc/\(running.process)/status"
         // The least memory seen while each clip was under way, which it has at its beginning.
         var least: [Int: Int] = [:]
-        while let text = try? String(contentsOfFile: status, encoding: .utf8), text.contains("RssAnon:") {
-            let line = text.split(separator: "\n").first { $0.hasPrefix("RssAnon:") } ?? ""
+        while let text = try? String(contentsOfFile: status, encoding: .utf8), text.contains("VmRSS:") {
+            let line = text.split(separator: "\n").first { $0.hasPrefix("VmRSS:") } ?? ""
             let bytes = line.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }.first ?? 0
             let done = scratch.files.filter { $0.hasPrefix("clip-") && $0.hasSuffix(".mp4") }.count
             least[done] = min(least[done] ?? .max, bytes)
