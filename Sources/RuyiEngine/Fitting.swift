@@ -96,7 +96,8 @@ struct Fitting: Sendable {
             phases = phases.filter(\.givesFrames)
         }
         let account = MemoryAccount(
-            phases, plan, output, order.encoding, pictures: pictures.compactMap { $0 }, threads: threads)
+            phases, plan, output, order.encoding, pictures: pictures.compactMap { $0 }, threads: threads,
+            trials: costs.trialBytes(phases, threads: threads, level: level))
         plan.activationBytes = account.activations
         return Choice(plan: plan, phases: phases, memory: account, reason: reason)
     }
@@ -109,6 +110,7 @@ final class PlanCosts: Sendable {
     /// The last checkpoint that was counted with.
     private let opened = Mutex<(key: String, run: any DryRun)?>(nil)
     private let speeds = Mutex<[Work: Double]>([:])
+    private let trialBytes = Mutex<[Work: Int]>([:])
 
     /// Knows nothing yet; `exhausted` ends the process when the system refuses memory for a trial.
     init(exhausted: @escaping @Sendable (Int) -> Never) { self.exhausted = exhausted }
@@ -142,7 +144,7 @@ final class PlanCosts: Sendable {
     ///
     /// Reading the weights from a disk comes on top.
     func seconds(_ phases: [Phase], threads: Int, level: KernelLevel?) -> Double? {
-        let work = phases.reduce(into: [Work: Double]()) { $0.merge($1.work, uniquingKeysWith: +) }
+        let work = PlanCosts.work(phases)
         guard !work.isEmpty else { return nil }
         return speeds.withLock { speeds in
             measure(work, &speeds, threads: threads, level: level)
@@ -160,15 +162,24 @@ final class PlanCosts: Sendable {
     /// Seconds after which no further kind of work is tried.
     private static let patience = 0.2
 
-    private func measure(_ work: [Work: Double], _ speeds: inout [Work: Double], threads: Int, level: KernelLevel?) {
+    private static func work(_ phases: [Phase]) -> [Work: Double] {
+        phases.reduce(into: [:]) { $0.merge($1.work, uniquingKeysWith: +) }
+    }
+
+    /// The kinds of work that are worth a trial, those that take longest first.
+    private static func tried(_ work: [Work: Double]) -> [(key: Work, value: Double)] {
         // Every operation stands for its time at one speed; bytes take longer.
         func weight(_ part: (key: Work, value: Double)) -> Double {
             part.key == .passing ? part.value * 8 : part.value
         }
         let total = work.reduce(0) { $0 + weight($1) }
-        let order = work.filter { speeds[$0.key] == nil && weight($0) > 0.01 * total }.sorted {
+        return work.filter { weight($0) > 0.01 * total }.sorted {
             (weight($0), "\($0.key)") > (weight($1), "\($1.key)")
         }
+    }
+
+    private func measure(_ work: [Work: Double], _ speeds: inout [Work: Double], threads: Int, level: KernelLevel?) {
+        let order = PlanCosts.tried(work).filter { speeds[$0.key] == nil }
         guard !order.isEmpty else { return }
         let backend = CPUBackend(threads: threads, level: level, exhausted: exhausted)
         let clock = Clock()
@@ -176,6 +187,20 @@ final class PlanCosts: Sendable {
             let isNew = !speeds.keys.contains { part.key.distance(to: $0) != nil }
             guard index == 0 || clock.seconds < PlanCosts.patience * (isNew ? 1.5 : 1) else { continue }
             speeds[part.key] = backend.speed(of: part.key, amount: min(part.value, PlanCosts.trial))
+        }
+    }
+
+    /// The memory of the trials from which the time is estimated.
+    func trialBytes(_ phases: [Phase], threads: Int, level: KernelLevel?) -> Int {
+        trialBytes.withLock { known in
+            PlanCosts.tried(PlanCosts.work(phases)).map { part in
+                if let bytes = known[part.key] { return bytes }
+                let backend = CPUBackend(measuring: threads, level: level)
+                _ = backend.speed(of: part.key, amount: min(part.value, PlanCosts.trial))
+                let bytes = backend.memory.takePeak()
+                known[part.key] = bytes
+                return bytes
+            }.max() ?? 0
         }
     }
 }

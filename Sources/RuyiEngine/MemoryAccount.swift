@@ -24,14 +24,16 @@ public struct MemoryAccount: Sendable, Equatable {
     public let activations: Int
 
     init(
-        _ phases: [Phase], _ plan: Plan, _ output: Output, _ encoding: Encoding, pictures: [PictureSize], threads: Int
+        _ phases: [Phase], _ plan: Plan, _ output: Output, _ encoding: Encoding, pictures: [PictureSize], threads: Int,
+        trials: Int
     ) {
         let pixels = plan.width * plan.height
         // The pictures as they are in their files stay until the clip is finished.
         let given = 3 * pictures.reduce(0) { $0 + $1.width * $1.height }
         let encoder = EncoderMemory(plan, output, encoding)
         let program = MemoryAccount.program + threads * MemoryAccount.thread
-        parts = phases.map { phase in
+        let estimating = Part(name: "estimating the time", anonymous: trials + program, weights: 0)
+        parts = [estimating] + phases.map { phase in
             // A frame in floats, in 8 bits, and on its way to the encoder.
             let frames = phase.givesFrames ? 18 * pixels + encoder.full : encoder.open
             return Part(
@@ -41,7 +43,7 @@ public struct MemoryAccount: Sendable, Equatable {
     }
 
     /// The program, its libraries and the language's tables, as far as they are written to.
-    private static let program = 12_250 << 10
+    private static let program = 7_400 << 10
     /// The stack and the allocator's share of a thread.
     private static let thread = 256 << 10
 
