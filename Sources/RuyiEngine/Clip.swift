@@ -27,7 +27,7 @@ public struct Clip: Sendable {
     public internal(set) var count: Int
 
     /// The length of the clip in seconds.
-    public var seconds: Double { Double(plan.frames) / Double(max(plan.fps, 1)) }
+    public var seconds: Double { Double(plan.frames) / plan.fps.framesPerSecond }
 
     /// The plan in one line.
     public var summary: String {
@@ -70,7 +70,7 @@ public struct Clip: Sendable {
             "end_image": .text(request.endImage), "noise": .text(request.noise), "trace": .text(trace),
             "output": .string(output.text), "width": .int(plan.width), "height": .int(plan.height),
             "output_width": .int(plan.delivered.width), "output_height": .int(plan.delivered.height),
-            "frames": .int(plan.frames), "fps": .int(plan.fps), "seconds": .double(seconds), "steps": .int(plan.steps),
+            "frames": .int(plan.frames), "fps": .frameRate(plan.fps), "seconds": .double(seconds), "steps": .int(plan.steps),
             "scheduler": .string(plan.scheduler), "guidance": .double(plan.guidance), "seed": .exact(plan.seed),
             "tokens": .int(plan.tokens), "peak_memory_bytes": .int(memory.anonymous),
             "weight_bytes": .int(plan.weightBytes),

@@ -71,7 +71,7 @@ extension Engine {
         do {
             let form = try VideoForm(path, encoding)
             try VideoWriter.check(
-                width: plan.delivered.width, height: plan.delivered.height, fps: FrameRate(plan.fps),
+                width: plan.delivered.width, height: plan.delivered.height, fps: plan.fps,
                 container: form.container,
                 options: form.options)
             return nil

@@ -149,7 +149,7 @@ public struct Engine: Sendable {
 
     /// Opens the folder that a request names, and finds its family.
     func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
-        let model = try catalog.path(request.model)
+        let model = try catalog.path(request.model, of: families.map { $0.name })
         let checkpoint = try openCheckpoint(model)
         if let name = request.family, name != checkpoint.family.name {
             throw Fault(

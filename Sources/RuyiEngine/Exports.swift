@@ -3,3 +3,4 @@
 @_exported import RuyiFault
 @_exported import class RuyiTensor.Cancellation
 @_exported import enum RuyiFiles.JSON
+@_exported import struct RuyiPicture.FrameRate

@@ -119,7 +119,7 @@ final class PlanCosts: Sendable {
         of plan: Plan, _ checkpoint: Checkpoint, threads: Int, level: KernelLevel?
     ) throws(Fault) -> [Phase] {
         var general = plan
-        (general.seed, general.fps, general.warnings, general.notes) = (0, 0, [], [])
+        (general.seed, general.fps, general.warnings, general.notes) = (0, 24, [], [])
         general.settings[.camera] = nil
         general.settings[.motion] = nil
         let place = "\(checkpoint.folder.root)|\(threads)|\(level?.rawValue ?? "")"

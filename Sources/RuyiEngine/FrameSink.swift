@@ -41,7 +41,7 @@ final class VideoSink: FrameSink {
         if let provenance, form.container.holdsTags { options.tags[Provenance.videoTag] = provenance.text }
         let writer = try VideoWriter(
             path: file.path, container: form.container, width: plan.delivered.width, height: plan.delivered.height,
-            fps: FrameRate(plan.fps), options: options)
+            fps: plan.fps, options: options)
         state = Mutex(State(file: file, writer: writer))
     }
 

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFamilies
 import RuyiFault
 import RuyiFiles
 
@@ -80,11 +81,20 @@ public struct ModelCatalog: Sendable {
     /// A path to something that exists is taken as it is; a plain name or `ORGANISATION/NAME` is searched in the
     /// catalogue; nil is the bundled model. Throws `.unavailable` when that, or a model that could be downloaded, is
     /// not there, and `.usage` for a name that several models of the hub's cache share.
-    func path(_ model: String?) throws(Fault) -> String {
+    ///
+    /// A model that is known and of none of `families` is not proposed for a download.
+    func path(
+        _ model: String?, of families: [String] = Registry.families.map { $0.name }
+    ) throws(Fault) -> String {
         if let model {
             guard Path.kind(model) == .nothing else { return model }
             if let found = try find(model) { return found.path }
             guard let known = KnownModel.find(model) else { return model }
+            guard families.contains(known.family) else {
+                throw Fault(
+                    .unavailable, "this version does not render \(known.repository)", at: model,
+                    hint: "it renders models of these families: \(families.joined(separator: ", "))")
+            }
             throw Fault(
                 .unavailable, "the model \(known.repository) is not installed", at: model,
                 hint: "download it with: ruyi models pull \(known.repository)")

@@ -23,7 +23,9 @@ extension Order {
         range("base_resolution", request.baseResolution, 16...4096)
         range("frames", request.frames, 1...100_000)
         range("seconds", request.seconds, 0...3600, isOpen: true)
-        range("fps", request.fps, 1...120)
+        if let fps = request.fps, !(1...120).contains(fps.framesPerSecond) {
+            usage("fps is \(fps), and must be 1 to 120")
+        }
         range("steps", request.steps, 1...1000)
         range("guidance", request.guidance, 0...100)
         range("teacache_threshold", request.teacache.amount, 0...10)

@@ -63,8 +63,8 @@ extension Order {
         }
         if let frames = request.frames, frames != plan.frames { note("--frames", "\(frames)", "\(plan.frames)") }
         if let seconds = request.seconds {
-            let made = Double(plan.frames) / Double(max(plan.fps, 1))
-            if abs(made - seconds) * Double(plan.fps) > 0.5 { note("--seconds", "\(seconds)", "\(made)") }
+            let made = Double(plan.frames) / plan.fps.framesPerSecond
+            if abs(made - seconds) * plan.fps.framesPerSecond > 0.5 { note("--seconds", "\(seconds)", "\(made)") }
         }
         return found
     }

@@ -57,7 +57,7 @@ public struct Provenance: Sendable, Equatable {
         // The order of the members stays, so that the same clip has the same bytes.
         let request = (origin.json["request"]?.members ?? []).filter {
             !Provenance.formKeys.contains($0.key)
-        }.map { $0.key == "fps" ? JSON.Member("fps", .int(clip.plan.fps)) : $0 }
+        }.map { $0.key == "fps" ? JSON.Member("fps", .frameRate(clip.plan.fps)) : $0 }
         let whole = JSON.object(request + Provenance.form(clip, encoding))
         json = .object((origin.json.members ?? []).map { $0.key == "request" ? JSON.Member("request", whole) : $0 })
     }

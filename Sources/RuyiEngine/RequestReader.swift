@@ -92,7 +92,7 @@ private struct Reading {
         case .baseResolution: set(\.request.baseResolution, name, value, "an integer", \.int)
         case .frames: set(\.request.frames, name, value, "an integer", \.int)
         case .seconds: set(\.request.seconds, name, value, "a number", \.double)
-        case .fps: set(\.request.fps, name, value, "an integer", \.int)
+        case .fps: set(\.request.fps, name, value, "an integer, or a fraction such as \"30000/1001\"", \.frameRate)
         case .steps: takeSteps(value)
         case .scheduler: set(\.request.scheduler, name, value, "a string", \.string)
         case .guidance: set(\.request.guidance, name, value, "a number", \.double)

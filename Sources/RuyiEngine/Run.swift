@@ -56,7 +56,9 @@ public struct Run: Sendable {
     public func render(cancellation: Cancellation, finished: ([String]) throws -> Void) throws(Faults) {
         try check()
         if order.request.model == nil { engine.observe(.note(ModelCatalog.bundledNote)) }
-        try render(cancellation, after: Plan(), load: { try load(cancellation) }, finished: finished)
+        try render(
+            cancellation, after: Plan(), RunProgress(clips.map(\.plan.stages)), load: { try load(cancellation) },
+            finished: finished)
     }
 
     /// Loads the checkpoint.
@@ -70,10 +72,11 @@ public struct Run: Sendable {
         return LoadedCheckpoint(renderer: renderer, digest: order.latents == nil ? try checkpoint.folder.digest() : "")
     }
 
-    /// Renders clips that have been checked, after one with the plan `said`, with the checkpoint that `load` gives.
+    /// Renders clips that have been checked, after one with the plan `said`, with the checkpoint that `load` gives;
+    /// `progress` has each of them at its index.
     func render(
-        _ cancellation: Cancellation, after said: Plan, load: () throws -> LoadedCheckpoint,
-        finished: ([String]) throws -> Void
+        _ cancellation: Cancellation, after said: Plan, _ progress: RunProgress,
+        load: () throws -> LoadedCheckpoint, finished: ([String]) throws -> Void
     ) throws(Faults) {
         do {
             let pictures = try (
@@ -86,13 +89,11 @@ public struct Run: Sendable {
             try checkSpace()
             let loaded = try load()
             var said = said
-            let clock = Clock()
-            let meter = Mutex(RunMeter(clips.map(\.plan), now: 0))
-            for (index, clip) in clips.enumerated() {
+            for clip in clips {
                 try cancellation.check()
-                meter.withLock { $0.begin(clip: index, now: clock.seconds) }
-                let progress: @Sendable (Int, Int) -> Void = { [observe = engine.observe] stage, done in
-                    for event in meter.withLock({ $0.events(stage, done, now: clock.seconds) }) { observe(event) }
+                progress.begin(clip: clip.index)
+                let report: @Sendable (Int, Int) -> Void = { [observe = engine.observe] stage, done in
+                    for event in progress.events(stage, done) { observe(event) }
                 }
                 let provenance = try provenance(clip, loaded.digest)
                 let noise: any NoiseSource =
@@ -101,7 +102,7 @@ public struct Run: Sendable {
                     }
                 try finished(
                     render(
-                        clip, after: said, provenance, loaded.renderer, latents, pictures, noise, progress, cancellation
+                        clip, after: said, provenance, loaded.renderer, latents, pictures, noise, report, cancellation
                     ))
                 said = clip.plan
             }

@@ -133,7 +133,7 @@ public struct Plan: Sendable {
     /// The number of frames.
     public var frames = 0
     /// Frames a second of the file.
-    public var fps = 24
+    public var fps: FrameRate = 24
     /// Denoising steps.
     public var steps = 0
     /// The step rule's name.

@@ -1,3 +1,5 @@
+import RuyiPicture
+
 /// The keys of a request, as they are spelled in its JSON form; the command-line option of the same name uses dashes.
 ///
 /// Keys after `vae_tile` belong to families or features that a request may name without this version having them; they
@@ -130,7 +132,7 @@ public struct Request: Sendable, Equatable {
     /// The length; excludes `frames`.
     public var seconds: Double?
     /// Frames a second of the file.
-    public var fps: Int?
+    public var fps: FrameRate?
     /// Denoising steps.
     public var steps: Int?
     /// Steps of each stage, where a request gives `steps` as a list.

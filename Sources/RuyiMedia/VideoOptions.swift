@@ -1,28 +1,5 @@
 import RuyiFault
 
-/// Frames a second, as a fraction.
-public struct FrameRate: Sendable, Equatable, ExpressibleByIntegerLiteral, CustomStringConvertible {
-    /// Frames in `denominator` seconds.
-    public let numerator: Int
-    /// Seconds in which `numerator` frames are shown.
-    public let denominator: Int
-
-    /// A rate such as 30000/1001.
-    public init(_ numerator: Int, _ denominator: Int = 1) {
-        self.numerator = numerator
-        self.denominator = denominator
-    }
-
-    /// A whole number of frames a second.
-    public init(integerLiteral value: Int) { self.init(value) }
-
-    /// Frames a second as a number.
-    public var framesPerSecond: Double { Double(numerator) / Double(denominator) }
-
-    /// `24` or `30000/1001`.
-    public var description: String { denominator == 1 ? "\(numerator)" : "\(numerator)/\(denominator)" }
-}
-
 /// The kinds of video file that can be written.
 public enum VideoContainer: String, Sendable, CaseIterable {
     /// MPEG-4.

@@ -25,27 +25,9 @@ extension Tensor {
     private func gather(_ range: Range<Int>) -> [UInt8] {
         let size = dtype.byteCount
         let base = UnsafeRawPointer(storage.base)
-        var index = [Int](repeating: 0, count: rank)
-        var rest = range.lowerBound
-        for axis in (0..<rank).reversed() {
-            index[axis] = rest % max(shape[axis], 1)
-            rest /= max(shape[axis], 1)
-        }
-        var position = zip(index, strides).reduce(offset) { $0 + $1.0 * $1.1 }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(range.count * size)
-        for _ in range {
-            bytes.append(contentsOf: UnsafeRawBufferPointer(start: base + position * size, count: size))
-            var axis = rank - 1
-            while axis >= 0 {
-                index[axis] += 1
-                position += strides[axis]
-                if index[axis] < shape[axis] { break }
-                position -= strides[axis] * shape[axis]
-                index[axis] = 0
-                axis -= 1
-            }
-        }
+        forEachOffset(range) { bytes.append(contentsOf: UnsafeRawBufferPointer(start: base + $0 * size, count: size)) }
         return bytes
     }
 

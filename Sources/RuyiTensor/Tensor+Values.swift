@@ -23,7 +23,7 @@ extension Tensor {
     public func floats() -> [Float] {
         var result = [Float]()
         result.reserveCapacity(count)
-        forEachOffset { result.append(scalar(at: $0)) }
+        forEachOffset(0..<count) { result.append(scalar(at: $0)) }
         return result
     }
 
@@ -31,7 +31,7 @@ extension Tensor {
     public func integers() -> [Int64] {
         var result = [Int64]()
         result.reserveCapacity(count)
-        forEachOffset { index in
+        forEachOffset(0..<count) { index in
             switch dtype {
             case .i64: result.append(load(index, Int64.self))
             case .i32: result.append(Int64(load(index, Int32.self)))
@@ -62,11 +62,16 @@ extension Tensor {
         }
     }
 
-    private func forEachOffset(_ body: (Int) -> Void) {
-        guard count > 0 else { return }
+    /// Visits a range of the elements in row-major order: their places in the storage, counted in elements.
+    func forEachOffset(_ range: Range<Int>, _ body: (Int) -> Void) {
         var index = [Int](repeating: 0, count: rank)
-        var position = offset
-        for _ in 0..<count {
+        var rest = range.lowerBound
+        for axis in (0..<rank).reversed() {
+            index[axis] = rest % max(shape[axis], 1)
+            rest /= max(shape[axis], 1)
+        }
+        var position = zip(index, strides).reduce(offset) { $0 + $1.0 * $1.1 }
+        for _ in range {
             body(position)
             var axis = rank - 1
             while axis >= 0 {

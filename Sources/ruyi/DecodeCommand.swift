@@ -38,8 +38,11 @@ struct DecodeCommand: ParsableCommand {
 
     @OptionGroup var encoding: EncodingOptions
 
-    @Option(help: ArgumentHelp("Frames a second in the file, 1 to 120. (default: as asked before)", valueName: "n"))
-    var fps: Int?
+    @Option(
+        help: ArgumentHelp(
+            "Frames a second in the file, 1 to 120, or a fraction such as 30000/1001. (default: as asked before)",
+            valueName: "n[/m]"))
+    var fps: FrameRate?
 
     @OptionGroup var running: RunningOptions
     @OptionGroup var results: ResultOptions

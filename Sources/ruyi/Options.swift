@@ -132,8 +132,11 @@ struct FormOptions: ParsableArguments {
 
     @Option(help: ArgumentHelp("The length, instead of --frames.", valueName: "s")) var seconds: Double?
 
-    @Option(help: ArgumentHelp("Frames a second in the file, 1 to 120. (default: the model's)", valueName: "n"))
-    var fps: Int?
+    @Option(
+        help: ArgumentHelp(
+            "Frames a second in the file, 1 to 120, or a fraction such as 30000/1001. (default: the model's)",
+            valueName: "n[/m]"))
+    var fps: FrameRate?
 }
 
 struct SamplingOptions: ParsableArguments {
@@ -377,6 +380,10 @@ struct PrecisionName: ExpressibleByArgument {
 }
 
 extension LoRA: ExpressibleByArgument {
+    public init?(argument: String) { self.init(argument) }
+}
+
+extension FrameRate: ExpressibleByArgument {
     public init?(argument: String) { self.init(argument) }
 }
 

@@ -14,6 +14,27 @@ struct DocumentationTests {
             .map { String($0.element.dropFirst(3)) }
     }
 
+    /// Runs the commands of pages in a folder in which `ruyi` is the program under test.
+    private func run(
+        _ pages: [String], blocks count: Int, in scratch: Scratch, environment: [String: String] = [:]
+    ) throws {
+        try scratch.folder("bin")
+        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
+        let blocks = try pages.flatMap(DocumentationTests.blocks)
+        #expect(blocks.count == count)
+        for block in blocks {
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path, environment: environment
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+    }
+
+    /// Small clips: the environment is weaker than what the pages say.
+    private func small(_ size: String) -> [String: String] {
+        ["RUYI_SIZE": size, "RUYI_FRAMES": "8", "RUYI_STEPS": "1"]
+    }
+
     @Test("every command of the page about batches works as it stands there")
     func batch() throws {
         let scratch = try Scratch()
@@ -26,7 +47,6 @@ struct DocumentationTests {
         }
         try FileManager.default.createSymbolicLink(
             atPath: scratch("Ruyi-Mini-7B"), withDestinationPath: Golden(name: "i2v-bucket")("model"))
-        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
         // Runs the tasks of an array one after the other.
         try scratch.write(
             """
@@ -37,16 +57,7 @@ struct DocumentationTests {
             done
             """, to: "bin/sbatch")
         chmod(scratch("bin/sbatch"), 0o755)
-        let blocks = try DocumentationTests.blocks("Documentation/Batch.md")
-        #expect(blocks.count == 13)
-        for block in blocks {
-            // Small clips: the environment is weaker than what the page says.
-            let outcome = try Executable.start(
-                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
-                environment: ["RUYI_SIZE": "48x32", "RUYI_FRAMES": "8", "RUYI_STEPS": "1"]
-            ).finish()
-            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
-        }
+        try run(["Documentation/Batch.md"], blocks: 13, in: scratch, environment: small("48x32"))
         let clips = ["clips/harbour-42.mp4", "clips/market-42.mp4"]
         let seeds = ["harbour", "market"].flatMap { name in (1...4).map { "seeds/\(name)-\($0).mp4" } }
         let shots = ["harbour-1.mp4", "harbour-2.mp4", "market-slow-42.mp4", "fast/market-fast.mov"].map {
@@ -63,38 +74,21 @@ struct DocumentationTests {
     @Test("every command of the page about memory works as it stands there")
     func memory() throws {
         let scratch = try Scratch()
-        try scratch.folder("bin")
-        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
         try FileManager.default.createSymbolicLink(
             atPath: scratch("lake.jpg"),
             withDestinationPath: Executable.root.appendingPathComponent("Tests/Pictures/lake.jpg").path)
-        let blocks = try DocumentationTests.blocks("Documentation/Memory.md")
-        #expect(blocks.count == 3)
-        for block in blocks {
-            let outcome = try Executable.start(
-                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path
-            ).finish()
-            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
-        }
+        try run(["Documentation/Memory.md"], blocks: 3, in: scratch)
         for file in ["stream.mp4", "tiled.mp4"] { #expect(scratch.files.contains(file), "\(file)") }
     }
 
     @Test("every command of the page about formats works as it stands there")
     func formats() throws {
         let scratch = try Scratch()
-        try scratch.folder("bin")
-        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
         try FileManager.default.createSymbolicLink(
             atPath: scratch("model"), withDestinationPath: Golden(name: "i2v-bucket")("model"))
         try PictureWriter.write(
             Picture(width: 24, height: 16, pixels: (0..<24 * 16 * 3).map { UInt8($0 % 251) }), to: scratch("photo.png"))
-        for block in try DocumentationTests.blocks("Documentation/Formats.md") {
-            let outcome = try Executable.start(
-                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
-                environment: ["RUYI_SIZE": "64x64", "RUYI_FRAMES": "8", "RUYI_STEPS": "1"]
-            ).finish()
-            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
-        }
+        try run(["Documentation/Formats.md"], blocks: 6, in: scratch, environment: small("64x64"))
         for file in ["clip.webm", "exact.mkv", "piped.mp4", "preview.png", "kept.mkv", "sheet.png"] {
             #expect(scratch.files.contains(file), "\(file)")
         }
@@ -103,19 +97,8 @@ struct DocumentationTests {
     @Test("every command of the README and of the page about troubles works as it stands there")
     func troubles() throws {
         let scratch = try Scratch()
-        try scratch.folder("bin")
-        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
         try FileManager.default.copyItem(atPath: BundledModelTests.photograph, toPath: scratch("photo.jpg"))
-        let blocks = try ["README.md", "Documentation/Troubleshooting.md"].flatMap(DocumentationTests.blocks)
-        #expect(blocks.count == 5)
-        for block in blocks {
-            // Small clips: the environment is weaker than what the page says.
-            let outcome = try Executable.start(
-                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
-                environment: ["RUYI_SIZE": "96x96", "RUYI_FRAMES": "8", "RUYI_STEPS": "1"]
-            ).finish()
-            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
-        }
+        try run(["README.md", "Documentation/Troubleshooting.md"], blocks: 5, in: scratch, environment: small("96x96"))
         for file in ["photo-42.mp4", "photo-2.webm", "int8.mp4", "other.mp4", "again.mov"] {
             #expect(scratch.files.contains(file), "\(file)")
         }
@@ -125,20 +108,12 @@ struct DocumentationTests {
     @Test("every command of the page about models works as it stands there, but for those that need the hub")
     func models() throws {
         let scratch = try Scratch()
-        try scratch.folder("bin")
-        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
         try FileManager.default.copyItem(atPath: BundledModelTests.photograph, toPath: scratch("photo.jpg"))
-        let blocks = try DocumentationTests.blocks("Documentation/Models.md")
-        #expect(blocks.count == 3)
-        for block in blocks {
-            let outcome = try Executable.start(
-                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
-                environment: [
-                    "RUYI_HOME": scratch.path, "RUYI_MODELS": "", "HF_HOME": scratch.path, "HF_HUB_CACHE": "",
-                ]
-            ).finish()
-            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
-        }
+        try run(
+            ["Documentation/Models.md"], blocks: 3, in: scratch,
+            environment: [
+                "RUYI_HOME": scratch.path, "RUYI_MODELS": "", "HF_HOME": scratch.path, "HF_HUB_CACHE": "",
+            ])
         for file in ["nano-fp32/vae/config.json", "nano-fp8.mp4", "parts.safetensors.index.json"] {
             #expect(scratch.files.contains(file), "\(file)")
         }

@@ -60,6 +60,16 @@ struct EngineTests {
         #expect(scratch.files == ["fake-model", "start.png", "v.\(suffix)"])
     }
 
+    @Test("a rate that is a fraction is exact in the file and in its settings")
+    func fraction() throws {
+        let files = try render(order("v.mp4") { $0.request.fps = FrameRate(30_000, 1001) })
+        #expect(try VideoReader(files[0]).facts.fps == FrameRate(30_000, 1001))
+        var again = try RequestReader.parse(Array("{\"fps\": \"30000/1001\"}".utf8), file: "r.json")
+        #expect(again.request.fps == FrameRate(30_000, 1001))
+        again = try RequestReader.parse(Array("{\"fps\": 25}".utf8), file: "r.json")
+        #expect(again.request.fps == 25)
+    }
+
     @Test("a pattern writes one exact picture a frame and makes its folder")
     func frames() throws {
         let files = try render(order("out/f%03d.png") { $0.request.frames = 3 })

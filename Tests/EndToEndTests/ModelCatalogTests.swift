@@ -90,6 +90,8 @@ struct ModelCatalogTests {
                 #expect(outcome.errors.contains("ruyi models pull IamCreateAI/Ruyi-Mini-7B"), "\(outcome.errors)")
             }
         }
+        let other = try run(["models", "show", "stepvideo-ti2v"], [:])
+        #expect(other.code == 69 && other.errors.contains("does not render stepfun-ai/stepvideo-ti2v"))
         let near = try run(["models", "path", "ruyi-nan"], [:])
         #expect(near.code == 69 && near.errors.contains("did you mean ruyi-nano"), "\(near.errors)")
         let all = try run(["models", "list", "--all"], [:])

@@ -125,7 +125,8 @@ public struct Batch: Sendable {
             if zip(tasks, states).contains(where: { $0.order.request.model == nil && $1 != .finished }) {
                 engine.observe(.note(ModelCatalog.bundledNote))
             }
-            var rendering = Rendering(journal: journal, cancellation: cancellation)
+            let progress = RunProgress(upcoming(tasks, states, wanted))
+            var rendering = Rendering(journal: journal, cancellation: cancellation, progress: progress)
             let clock = Clock()
             var tried = 0
             for (index, state) in states.enumerated() {
@@ -147,6 +148,17 @@ public struct Batch: Sendable {
             return rendering.summary
         } catch {
             throw cancellation.isCancelled ? .stopped : Faults(of: error)
+        }
+    }
+
+    /// The stages of each clip that is to be rendered, none for the others.
+    private func upcoming(_ tasks: [BatchTask], _ states: [State], _ wanted: [Bool]) -> [[Stage]] {
+        var left = order.limit ?? .max
+        return tasks.indices.map { index in
+            guard states[index] != .finished, wanted[index], left > 0 else { return [] }
+            left -= 1
+            guard case .success(let run) = tasks[index].run else { return [] }
+            return run.clips.flatMap(\.plan.stages)
         }
     }
 
@@ -313,15 +325,17 @@ public struct BatchSummary: Sendable, Equatable {
 private struct Rendering {
     let journal: Journal
     let cancellation: Cancellation
+    let progress: RunProgress
     var summary = BatchSummary()
     private var keys = ClipKeys()
     private var loaded: (root: String, checkpoint: LoadedCheckpoint)?
     /// The plan of the clip before, whose warnings need no repeating.
     private var said = Plan()
 
-    init(journal: Journal, cancellation: Cancellation) {
+    init(journal: Journal, cancellation: Cancellation, progress: RunProgress) {
         self.journal = journal
         self.cancellation = cancellation
+        self.progress = progress
     }
 
     /// Renders a clip and keeps the journal; a checkpoint that cannot be loaded and a stop end the batch.
@@ -343,7 +357,7 @@ private struct Rendering {
             let made = try MadeFolders(Path.folder(first), isSequence: run.clips.contains(where: \.output.isSequence))
             do {
                 try run.replacing(replaces).render(
-                    cancellation, after: said,
+                    cancellation, after: said, progress,
                     load: {
                         isUnloadable = true
                         let loaded = try self.checkpoint(run)

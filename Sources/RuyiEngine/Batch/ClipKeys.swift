@@ -36,7 +36,7 @@ struct ClipKeys {
             let plan = clip.plan
             fields += [
                 JSON.Member(
-                    "settled", .array([.int(plan.width), .int(plan.height), .int(plan.frames), .int(plan.fps)])),
+                    "settled", .array([.int(plan.width), .int(plan.height), .int(plan.frames), .frameRate(plan.fps)])),
                 JSON.Member("sampling", .array([.int(plan.steps), .string(plan.scheduler), .double(plan.guidance)])),
                 JSON.Member("suffix", .string(Path.suffix(clip.output.text))),
             ]

@@ -18,7 +18,7 @@ extension Order {
         fields += [
             ("width", int(request.width)), ("height", int(request.height)), ("resolution", int(request.resolution)),
             ("base_resolution", int(request.baseResolution)), ("frames", int(request.frames)),
-            ("seconds", request.seconds.map(JSON.double)), ("fps", int(request.fps)), ("steps", steps),
+            ("seconds", request.seconds.map(JSON.double)), ("fps", request.fps.map(JSON.frameRate)), ("steps", steps),
             ("scheduler", text(request.scheduler)), ("guidance", request.guidance.map(JSON.double)), ("seed", seed),
             ("noise", text(request.noise)), ("camera", text(request.camera)), ("motion", text(request.motion)),
             ("precision", text(request.precision)),

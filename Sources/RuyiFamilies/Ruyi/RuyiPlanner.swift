@@ -1,5 +1,6 @@
 import RuyiFault
 import RuyiFiles
+import RuyiPicture
 import RuyiSampling
 
 /// Turns a request into exact sizes, counts and settings (specification sections 2, 4 and 11).
@@ -97,7 +98,7 @@ struct RuyiPlanner {
         let chunk = configuration.vae.encoderChunk
         let asked: Int
         if let seconds = request.seconds {
-            let count = seconds * Double(plan.fps)
+            let count = seconds * plan.fps.framesPerSecond
             guard count >= 0.5, count < 1e6 else {
                 throw Fault(.usage, "\(seconds) seconds is no usable length", at: "--seconds")
             }
