@@ -33,12 +33,14 @@ public struct MemoryAccount: Sendable, Equatable {
         let encoder = EncoderMemory(plan, output, encoding)
         let program = MemoryAccount.program + threads * MemoryAccount.thread
         let estimating = Part(name: "estimating the time", anonymous: trials + program, weights: 0)
-        parts = [estimating] + phases.map { phase in
-            // A frame in floats, in 8 bits, and on its way to the encoder.
-            let frames = phase.givesFrames ? 18 * pixels + encoder.full : encoder.open
-            return Part(
-                name: phase.name, anonymous: phase.bytes + program + given + frames, weights: phase.weightBytes)
-        }
+        parts =
+            [estimating]
+            + phases.map { phase in
+                // A frame in floats, in 8 bits, and on its way to the encoder.
+                let frames = phase.givesFrames ? 18 * pixels + encoder.full : encoder.open
+                return Part(
+                    name: phase.name, anonymous: phase.bytes + program + given + frames, weights: phase.weightBytes)
+            }
         activations = phases.map(\.bytes).max() ?? 0
     }
 
@@ -111,7 +113,7 @@ private struct EncoderMemory {
             // The states of four slices' contexts and the packets of incompressible frames.
             case .ffv1: (megabytes(1), pixels() * stored / 4 * (167 + 2 * frames(upTo: 8)))
             // The palette is found in the whole clip: every frame waits with four bytes a pixel; two tables of colours.
-            case .gif: (megabytes(32.5), pixels() * (13 + 4.05 * Double(count)))
+            case .gif: (megabytes(37), pixels() * (13 + 4.05 * Double(count)))
             // The compressed frames wait for the file to be written.
             case .webp: (megabytes(0.5), pixels() * (20 + 0.5 * Double(count)))
             }

@@ -40,7 +40,7 @@ struct GoldenCase {
         request.height = try json.intIfPresent("height")
         request.baseResolution = try json.intIfPresent("base_resolution")
         request.frames = try json.intIfPresent("frames")
-        request.fps = try json.intIfPresent("fps")
+        request.fps = try json.intIfPresent("fps").map { FrameRate($0) }
         request.steps = try json.intIfPresent("steps")
         request.scheduler = try json.stringIfPresent("scheduler")
         request.guidance = try json.doubleIfPresent("guidance")
