@@ -204,7 +204,9 @@ final class RuyiRenderer: Renderer {
 
         var latents = initial
         let calls = scheduler.timesteps.count
-        var cache = job.plan.teacache.map { RuyiTeaCache($0, steps: job.plan.steps) }
+        var cache = job.plan.teacache.map {
+            TeaCache($0, steps: job.plan.steps, coefficients: RuyiLimits.teacacheCoefficients)
+        }
         // The picture's features are off for the first 60 % of the calls.
         let firstSeeing = Int((Double(calls) * (1 - 0.40)).rounded(.up))
         for call in 0..<calls {
