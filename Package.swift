@@ -50,10 +50,12 @@ let package = Package(
                 .apt(["libavcodec-dev", "libavfilter-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"])
             ]),
         .target(name: "CPNG", dependencies: ["CPNGLibrary"]),
+        // Opens libcurl when it is first needed, so it is not linked.
+        .target(name: "CCurl"),
         .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
         .target(
             name: "CLibAV", dependencies: ["CLibAVLibrary"],
-            linkerSettings: ["avcodec", "avfilter", "avutil", "swscale"].map { .linkedLibrary($0) }),
+            linkerSettings: ["avcodec", "avutil", "swscale"].map { .linkedLibrary($0) }),
         // What the processor can do.
         .target(name: "CProcessor"),
         // Single instructions that Swift cannot say.
@@ -106,19 +108,36 @@ let package = Package(
                     "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiPicture", "RuyiSampling",
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
+            // Models from the hub; nothing else opens a connection.
+            .target(name: "RuyiHub", dependencies: ["RuyiFault", "RuyiFiles", "CCurl"], swiftSettings: strict),
             // The files of the model that comes with the program.
             .target(name: "BundledModel", resources: [.copy("ruyi-nano")]),
             // What the user meant: options, streams, exit codes.
             .executableTarget(
                 name: "ruyi",
                 dependencies: [
-                    "RuyiEngine", "RuyiFault", "BundledModel",
+                    "RuyiEngine", "RuyiFault", "RuyiHub", "BundledModel",
                     .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
+            // Every way for bytes from outside into the program, for the fuzzer and the tests.
+            .target(
+                name: "ParserEntries",
+                dependencies: [
+                    "RuyiEngine", "RuyiFamilies", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia",
+                    "RuyiPicture",
+                ],
+                path: "Tests/ParserEntries", swiftSettings: strict),
+            .testTarget(
+                name: "CorpusTests", dependencies: ["ParserEntries", "RuyiFault"], swiftSettings: strict),
             .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
             .testTarget(
                 name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault"], exclude: ["Fixtures"],
+                swiftSettings: strict),
+            // Runs the program where opening a socket ends it; for tests.
+            .executableTarget(name: "NoSockets", path: "Tests/NoSockets"),
+            .testTarget(
+                name: "RuyiHubTests", dependencies: ["RuyiHub", "RuyiFiles", "RuyiFault", "ruyi", "NoSockets"],
                 swiftSettings: strict),
             .testTarget(
                 name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], exclude: ["Fixtures"],
@@ -141,3 +160,24 @@ let package = Package(
         ],
     swiftLanguageModes: [.v6]
 )
+
+// For Scripts/fuzz and Scripts/sanitize: undefined behaviour in C is a trap, and for the first what parses is instrumented
+// for libFuzzer and AddressSanitizer.
+let isFuzzing = Context.environment["RUYI_FUZZ"] != nil
+if isFuzzing || Context.environment["RUYI_SANITIZE"] != nil {
+    let checks = isFuzzing ? ["-fsanitize=fuzzer-no-link,address"] : []
+    for target in package.targets where ["CPNG", "CJPEG", "CLibAV"].contains(target.name) {
+        target.cSettings = [.unsafeFlags(checks + ["-fsanitize=undefined", "-fsanitize-trap=undefined"])]
+    }
+}
+if isFuzzing {
+    let parsing = ["RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiFamilies", "RuyiEngine", "ParserEntries"]
+    for target in package.targets where parsing.contains(target.name) {
+        target.swiftSettings = strict + [.unsafeFlags(["-sanitize=fuzzer,address"])]
+    }
+    package.targets.append(
+        .executableTarget(
+            name: "ruyi-fuzz", dependencies: ["ParserEntries"], path: "Tests/Fuzz",
+            swiftSettings: strict + [.unsafeFlags(["-sanitize=fuzzer,address"])],
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]))
+}

@@ -1,5 +1,8 @@
+#define _GNU_SOURCE
 #include "include/CJPEG.h"
 
+#include <dlfcn.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,3 +175,13 @@ int ruyi_jpeg_decode(
 }
 
 int ruyi_jpeg_version(void) { return JPEG_LIB_VERSION; }
+
+void ruyi_jpeg_library_file(char *text, size_t room) {
+    Dl_info where;
+    char path[PATH_MAX];
+    text[0] = 0;
+    // The library says nowhere which version it is; the name of its file does.
+    if (!dladdr((const void *)jpeg_std_error, &where) || !where.dli_fname || !realpath(where.dli_fname, path)) return;
+    const char *slash = strrchr(path, '/');
+    snprintf(text, room, "%s", slash ? slash + 1 : path);
+}

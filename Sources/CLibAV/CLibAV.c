@@ -132,7 +132,6 @@ void ruyi_av_versions(char *text, size_t room) {
     text[0] = 0;
     append_version(text, room, "libavformat", avformat_version());
     append_version(text, room, "libavcodec", avcodec_version());
-    append_version(text, room, "libavfilter", avfilter_version());
     append_version(text, room, "libswscale", swscale_version());
     append_version(text, room, "libavutil", avutil_version());
 }

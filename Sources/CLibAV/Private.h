@@ -26,6 +26,26 @@ int ruyi_av_status(int error, int otherwise);
 // The path as a libav address, so that a colon in it names no protocol; NULL when memory is short.
 char *ruyi_av_address(const char *path);
 
+// The functions of libavfilter that the writer calls.
+struct ruyi_av_filters {
+    AVFilterGraph *(*alloc)(void);
+    void (*free)(AVFilterGraph **);
+    AVFilterInOut *(*inout_alloc)(void);
+    void (*inout_free)(AVFilterInOut **);
+    const AVFilter *(*by_name)(const char *);
+    int (*create)(AVFilterContext **, const AVFilter *, const char *, const char *, void *, AVFilterGraph *);
+    int (*parse)(AVFilterGraph *, const char *, AVFilterInOut **, AVFilterInOut **, void *);
+    int (*configure)(AVFilterGraph *, void *);
+    int (*add_frame)(AVFilterContext *, AVFrame *);
+    int (*get_frame)(AVFilterContext *, AVFrame *);
+    int (*format)(const AVFilterContext *);
+    AVRational (*time_base)(const AVFilterContext *);
+};
+
+// libavfilter, opened when it is first asked for: it brings a hundred libraries with it, which would make every start of
+// the program three times as long, and only GIF needs it. NULL when it is not installed.
+const struct ruyi_av_filters *ruyi_av_filters(void);
+
 // Slow and exact conversion, the same on every processor.
 #define RUYI_AV_SCALING \
     (SWS_LANCZOS | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP | SWS_BITEXACT)

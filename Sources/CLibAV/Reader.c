@@ -1,8 +1,12 @@
 #include "Private.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
+#include <libavutil/common.h>
 #include <libavutil/mem.h>
 
 struct ruyi_av_reader {
@@ -19,21 +23,47 @@ struct ruyi_av_reader {
     int failed;
 };
 
+// What the program itself writes. Other decoders are let alone: libav has hundreds, and some of them end the process on
+// damaged files.
+static const char decoders[] = "h264,hevc,vp9,libvpx-vp9,av1,libdav1d,libaom-av1,prores,ffv1,gif";
+
+static int is_known(enum AVCodecID codec) {
+    return codec == AV_CODEC_ID_H264 || codec == AV_CODEC_ID_HEVC || codec == AV_CODEC_ID_VP9 ||
+           codec == AV_CODEC_ID_AV1 || codec == AV_CODEC_ID_PRORES || codec == AV_CODEC_ID_FFV1 ||
+           codec == AV_CODEC_ID_GIF;
+}
+
 // Opens a file's container, probing little and following no references to other files.
 static int open_container(AVFormatContext **format, const char *path) {
     char *address = ruyi_av_address(path);
     if (address == NULL) return AVERROR(ENOMEM);
     AVDictionary *options = NULL;
     int error = av_dict_set(&options, "protocol_whitelist", "file", 0);
-    if (error >= 0) error = av_dict_set(&options, "format_whitelist", "mov,matroska,avi,gif", 0);
+    if (error >= 0) error = av_dict_set(&options, "format_whitelist", "mov,matroska,gif", 0);
+    if (error >= 0) error = av_dict_set(&options, "codec_whitelist", decoders, 0);
     if (error >= 0) error = avformat_open_input(format, address, NULL, &options);
     av_dict_free(&options);
     av_free(address);
     return error;
 }
 
-static int open_failure(int error, char *message, size_t room) {
+// What an error of reading means. libav calls files that are cut short input errors, so the disk is asked itself.
+static int read_status(int error, const char *path) {
     int status = ruyi_av_status(error, RUYI_AV_BAD);
+    if (status != RUYI_AV_IO) return status;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return RUYI_AV_IO;
+    char block[4096];
+    ssize_t count;
+    do {
+        count = read(descriptor, block, sizeof(block));
+    } while (count > 0 || (count < 0 && errno == EINTR));
+    close(descriptor);
+    return count < 0 ? RUYI_AV_IO : RUYI_AV_BAD;
+}
+
+static int open_failure(int error, const char *path, char *message, size_t room) {
+    int status = read_status(error, path);
     if (error == AVERROR(ENOENT) || error == AVERROR(EACCES) || error == AVERROR(EISDIR) || error == AVERROR(ENOTDIR)) {
         status = RUYI_AV_OPEN;
     }
@@ -64,12 +94,27 @@ static void fill_facts(ruyi_av_reader *reader, AVStream *stream, ruyi_av_facts *
     copy_name(facts->range, sizeof(facts->range), av_color_range_name(decoder->color_range));
 }
 
+// Looks into the streams, which decodes frames of them: the limit on their size holds here too.
+static int probe(AVFormatContext *format, int64_t max_pixels) {
+    unsigned count = format->nb_streams;
+    AVDictionary **options = av_calloc(count + 1, sizeof(*options));
+    int error = options == NULL ? AVERROR(ENOMEM) : 0;
+    for (unsigned index = 0; error >= 0 && index < count; index++) {
+        error = av_dict_set_int(&options[index], "max_pixels", max_pixels, 0);
+    }
+    if (error >= 0) error = avformat_find_stream_info(format, options);
+    for (unsigned index = 0; options != NULL && index < count; index++) av_dict_free(&options[index]);
+    av_free(options);
+    return error;
+}
+
 static int open_decoder(ruyi_av_reader *reader, int64_t max_pixels) {
     const AVCodec *codec = NULL;
-    int error = avformat_find_stream_info(reader->format, NULL);
+    int error = probe(reader->format, max_pixels);
     if (error < 0) return error;
     reader->stream = error = av_find_best_stream(reader->format, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
     if (error < 0) return error;
+    if (!is_known(reader->format->streams[error]->codecpar->codec_id)) return AVERROR_DECODER_NOT_FOUND;
     reader->decoder = avcodec_alloc_context3(codec);
     reader->frame = av_frame_alloc();
     reader->packet = av_packet_alloc();
@@ -89,10 +134,18 @@ int ruyi_av_reader_open(
     memset(facts, 0, sizeof(*facts));
     ruyi_av_reader *reader = av_mallocz(sizeof(*reader));
     if (reader == NULL) return ruyi_av_fail(RUYI_AV_MEMORY, "not enough memory", 0, message, room);
+    reader->stream = -1;
     int error = open_container(&reader->format, path);
     if (error >= 0) error = open_decoder(reader, max_pixels);
+    if (error == AVERROR_DECODER_NOT_FOUND && reader->stream >= 0) {
+        snprintf(
+            message, room, "is %s, and only h264, hevc, vp9, av1, prores, ffv1 and gif are read",
+            avcodec_get_name(reader->format->streams[reader->stream]->codecpar->codec_id));
+        ruyi_av_reader_free(reader);
+        return RUYI_AV_BAD;
+    }
     if (error < 0) {
-        int status = open_failure(error, message, room);
+        int status = open_failure(error, path, message, room);
         ruyi_av_reader_free(reader);
         return status;
     }
@@ -188,7 +241,9 @@ int ruyi_av_reader_next(ruyi_av_reader *reader, uint8_t *rgb, char *message, siz
         }
         if (error < 0) {
             reader->failed = 1;
-            return ruyi_av_fail(ruyi_av_status(error, RUYI_AV_BAD), "the video is damaged", error, message, room);
+            // The address begins with "file:".
+            int status = read_status(error, reader->format->url + 5);
+            return ruyi_av_fail(status, "the video is damaged", error, message, room);
         }
     }
 }
@@ -221,7 +276,7 @@ int ruyi_av_count(
     ruyi_av_begin();
     AVFormatContext *format = NULL;
     int error = open_container(&format, path);
-    if (error < 0) return open_failure(error, message, room);
+    if (error < 0) return open_failure(error, path, message, room);
     int stream = error = av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, NULL, 0);
     AVPacket *packet = av_packet_alloc();
     if (packet == NULL) error = AVERROR(ENOMEM);
@@ -238,11 +293,12 @@ int ruyi_av_count(
     }
     if (error == AVERROR_EOF) error = 0;
     if (error >= 0) {
-        // The last frame is shown for one interval.
+        // The last frame is shown for one interval. Times in a file may be any numbers.
         AVRational interval = {rate_den, rate_num};
-        *duration = *packets == 0 ? 0 : av_rescale_q(last - first, format->streams[stream]->time_base, interval) + 1;
+        int64_t span = *packets == 0 ? 0 : av_sat_sub64(last, first);
+        *duration = *packets == 0 ? 0 : av_sat_add64(av_rescale_q(span, format->streams[stream]->time_base, interval), 1);
     }
     av_packet_free(&packet);
     avformat_close_input(&format);
-    return error < 0 ? ruyi_av_fail(RUYI_AV_BAD, "cannot be read back", error, message, room) : RUYI_AV_OK;
+    return error < 0 ? ruyi_av_fail(read_status(error, path), "cannot be read back", error, message, room) : RUYI_AV_OK;
 }

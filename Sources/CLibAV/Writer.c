@@ -46,18 +46,22 @@ static int is_rgb(enum AVPixelFormat pixels) {
 }
 
 // Options that the encoders' own libraries need.
-static int settle_library(AVDictionary **options, const char *encoder, int width) {
+static int settle_library(AVDictionary **options, const ruyi_av_plan *plan) {
+    const char *encoder = plan->encoder;
 #if defined(__x86_64__)
     // x264's AVX-512 code for macroblock trees uses memory that nothing has written, so that its bytes differ from run
     // to run; up to AVX2 it does not. What the processor lacks must not be asked for.
-    if (strcmp(encoder, "libx264") == 0 && __builtin_cpu_supports("avx512f")) {
+    if (strncmp(encoder, "libx264", 7) == 0 && __builtin_cpu_supports("avx512f")) {
         return av_dict_set(options, "x264-params", "asm=AVX2", 0);
     }
 #endif
     // x265 writes to standard error by itself, and its name and settings into every file.
     if (strcmp(encoder, "libx265") != 0) return 0;
     // x265's vector code for coding unit trees writes past its tables when a row has fewer than four units of 16 pixels.
-    const char *settings = width < 64 ? "log-level=none:info=0:cutree=0" : "log-level=none:info=0";
+    char settings[80];
+    snprintf(
+        settings, sizeof(settings), "log-level=none:info=0%s%s", plan->width < 64 ? ":cutree=0" : "",
+        plan->lossless ? ":lossless=1" : "");
     return av_dict_set(options, "x265-params", settings, 0);
 }
 
@@ -82,7 +86,7 @@ static int open_encoder(ruyi_av_writer *writer, const ruyi_av_plan *plan, enum A
     if ((writer->format->oformat->flags & AVFMT_GLOBALHEADER) != 0) encoder->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
     AVDictionary *options = NULL;
     int error = av_dict_parse_string(&options, plan->settings, "=", ":", 0);
-    if (error >= 0) error = settle_library(&options, plan->encoder, plan->width);
+    if (error >= 0) error = settle_library(&options, plan);
     if (error >= 0) error = avcodec_open2(encoder, codec, &options);
     if (error >= 0 && av_dict_count(options) > 0) error = AVERROR_OPTION_NOT_FOUND;
     av_dict_free(&options);
@@ -91,34 +95,36 @@ static int open_encoder(ruyi_av_writer *writer, const ruyi_av_plan *plan, enum A
 
 // A graph from RGB frames to the encoder's, which sees the whole clip before it gives the first frame.
 static int open_graph(ruyi_av_writer *writer, const ruyi_av_plan *plan) {
+    const struct ruyi_av_filters *filters = ruyi_av_filters();
+    if (filters == NULL) return AVERROR_FILTER_NOT_FOUND;
     char source[160];
     snprintf(
         source, sizeof(source), "video_size=%dx%d:pix_fmt=rgb24:time_base=%d/%d:pixel_aspect=1/1", plan->width,
         plan->height, plan->rate_den, plan->rate_num);
-    AVFilterGraph *graph = writer->graph = avfilter_graph_alloc();
-    AVFilterInOut *first = avfilter_inout_alloc();
-    AVFilterInOut *last = avfilter_inout_alloc();
+    AVFilterGraph *graph = writer->graph = filters->alloc();
+    AVFilterInOut *first = filters->inout_alloc();
+    AVFilterInOut *last = filters->inout_alloc();
     int error = graph == NULL || first == NULL || last == NULL ? AVERROR(ENOMEM) : 0;
     if (error >= 0) {
         graph->nb_threads = 1;
-        error = avfilter_graph_create_filter(
-            &writer->graph_source, avfilter_get_by_name("buffer"), "in", source, NULL, graph);
+        error = filters->create(
+            &writer->graph_source, filters->by_name("buffer"), "in", source, NULL, graph);
     }
     if (error >= 0) {
-        error = avfilter_graph_create_filter(
-            &writer->graph_sink, avfilter_get_by_name("buffersink"), "out", NULL, NULL, graph);
+        error = filters->create(
+            &writer->graph_sink, filters->by_name("buffersink"), "out", NULL, NULL, graph);
     }
     if (error >= 0) {
         first->name = av_strdup("in");
         first->filter_ctx = writer->graph_source;
         last->name = av_strdup("out");
         last->filter_ctx = writer->graph_sink;
-        error = avfilter_graph_parse_ptr(graph, plan->filter, &last, &first, NULL);
+        error = filters->parse(graph, plan->filter, &last, &first, NULL);
     }
-    if (error >= 0) error = avfilter_graph_config(graph, NULL);
-    if (error >= 0 && av_buffersink_get_format(writer->graph_sink) != writer->encoder->pix_fmt) error = AVERROR(EINVAL);
-    avfilter_inout_free(&first);
-    avfilter_inout_free(&last);
+    if (error >= 0) error = filters->configure(graph, NULL);
+    if (error >= 0 && filters->format(writer->graph_sink) != writer->encoder->pix_fmt) error = AVERROR(EINVAL);
+    filters->inout_free(&first);
+    filters->inout_free(&last);
     return error;
 }
 
@@ -167,7 +173,10 @@ static int open_stream(ruyi_av_writer *writer) {
 
 // The muxer's options; `custom` asks for free tag names.
 static int container_options(AVDictionary **options, const ruyi_av_plan *plan, int custom) {
-    if (strcmp(plan->container, "webp") == 0) return av_dict_set(options, "loop", "0", 0);
+    if (strcmp(plan->container, "webp") == 0) return av_dict_set_int(options, "loop", plan->loop, 0);
+    // GIF counts the times that a clip is played again, and -1 leaves the count out.
+    int again = plan->loop == 0 ? 0 : plan->loop == 1 ? -1 : plan->loop - 1;
+    if (strcmp(plan->container, "gif") == 0) return av_dict_set_int(options, "loop", again, 0);
     if (strcmp(plan->container, "mp4") != 0 && strcmp(plan->container, "mov") != 0) return 0;
     int scale = plan->rate_num;
     while (scale < 10000) scale *= 2;
@@ -216,6 +225,9 @@ static int open_parts(ruyi_av_writer *writer, const ruyi_av_plan *plan, char *me
     if (error >= 0) error = open_frames(writer, plan, pixels);
     if (error >= 0) error = open_stream(writer);
     if (error >= 0) return RUYI_AV_OK;
+    if (error == AVERROR_FILTER_NOT_FOUND) {
+        return failed(writer, RUYI_AV_UNAVAILABLE, "libavfilter, which GIF needs, is not there", 0, message, room);
+    }
     return failed(
         writer, ruyi_av_status(error, RUYI_AV_INTERNAL), "the encoder cannot be set up", error, message, room);
 }
@@ -306,16 +318,17 @@ static int give_graph(ruyi_av_writer *writer, const uint8_t *rgb) {
     if (frame == NULL) return AVERROR(ENOMEM);
     fill(frame, rgb);
     frame->pts = writer->frames++;
-    int error = av_buffersrc_add_frame(writer->graph_source, frame);
+    int error = ruyi_av_filters()->add_frame(writer->graph_source, frame);
     av_frame_free(&frame);
     return error;
 }
 
 // Encodes what the graph makes of the whole clip.
 static int drain_graph(ruyi_av_writer *writer, char *message, size_t room) {
-    int error = av_buffersrc_add_frame(writer->graph_source, NULL);
-    while (error >= 0 && (error = av_buffersink_get_frame(writer->graph_sink, writer->frame)) >= 0) {
-        AVRational base = av_buffersink_get_time_base(writer->graph_sink);
+    const struct ruyi_av_filters *filters = ruyi_av_filters();
+    int error = filters->add_frame(writer->graph_source, NULL);
+    while (error >= 0 && (error = filters->get_frame(writer->graph_sink, writer->frame)) >= 0) {
+        AVRational base = filters->time_base(writer->graph_sink);
         writer->frame->pts = av_rescale_q(writer->frame->pts, base, writer->encoder->time_base);
         writer->frame->pict_type = AV_PICTURE_TYPE_NONE;
         int status = encode(writer, writer->frame, message, room);
@@ -393,7 +406,7 @@ void ruyi_av_writer_free(ruyi_av_writer *writer) {
     avcodec_free_context(&writer->encoder);
     avformat_free_context(writer->format);
     sws_freeContext(writer->scaler);
-    avfilter_graph_free(&writer->graph);
+    if (writer->graph != NULL) ruyi_av_filters()->free(&writer->graph);
     av_frame_free(&writer->source);
     av_frame_free(&writer->frame);
     av_packet_free(&writer->packet);

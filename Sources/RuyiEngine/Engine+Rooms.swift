@@ -24,12 +24,25 @@ extension Engine {
     }
 
     /// A picture's pixels.
-    static func picture(_ path: String) throws(Fault) -> Picture { try PictureReader.read(path) }
+    static func picture(_ path: String, maxPixels: Int?) throws(Fault) -> Picture {
+        let limit = maxPixels ?? PictureReader.defaultMaxPixels
+        guard path == StandardInput.name else { return try PictureReader.read(path, maxPixels: limit) }
+        return try PictureReader.read(bytes: StandardInput.read(), name: "standard input", maxPixels: limit)
+    }
 
     /// A picture's size, from its header.
-    static func pictureSize(_ path: String) throws(Fault) -> PictureSize {
-        try requireFile(path, "picture")
-        let size = try PictureReader.size(path)
+    static func pictureSize(_ path: String, maxPixels: Int?) throws(Fault) -> PictureSize {
+        let isStream = path == StandardInput.name
+        if !isStream { try requireFile(path, "picture") }
+        let size =
+            isStream
+            ? try PictureReader.size(of: StandardInput.read(), name: "standard input") : try PictureReader.size(path)
+        let limit = maxPixels ?? PictureReader.defaultMaxPixels
+        guard size.width.multipliedReportingOverflow(by: size.height).partialValue <= limit else {
+            throw Fault(
+                .badData, "the picture has \(size.width)x\(size.height) pixels, more than the limit of \(limit)",
+                at: path, hint: "scale it down first, or raise --max-pixels")
+        }
         return PictureSize(width: size.width, height: size.height)
     }
 
@@ -58,7 +71,8 @@ extension Engine {
         do {
             let form = try VideoForm(path, encoding)
             try VideoWriter.check(
-                width: plan.width, height: plan.height, fps: FrameRate(plan.fps), container: form.container,
+                width: plan.delivered.width, height: plan.delivered.height, fps: FrameRate(plan.fps),
+                container: form.container,
                 options: form.options)
             return nil
         } catch {

@@ -18,10 +18,17 @@ public struct Engine: Sendable {
     /// The program's version.
     public static let version = "0.1.0"
 
+    /// The libraries that are loaded and the kernels that are chosen, each with its version or name.
+    public static var parts: [(name: String, version: String)] {
+        let level = (try? KernelChoice.level()) ?? KernelLevel.supported.last
+        return MediaLibraries.versions + [(name: "kernels", version: (level ?? .baseline).rawValue)]
+    }
+
     let families: [any Family.Type]
     let catalog: ModelCatalog
     let exhausted: @Sendable (Int) -> Never
     let observe: Observer
+    let costs: PlanCosts
 
     /// An engine that knows `families`, finds models by name in `catalog` and tells `observer` what it does.
     ///
@@ -36,16 +43,19 @@ public struct Engine: Sendable {
         self.catalog = catalog
         self.exhausted = exhausted
         observe = observer
+        costs = PlanCosts(exhausted: exhausted)
     }
 
     /// Settles an order completely without reading any weight; everything that is wrong with it is reported together.
     public func prepare(_ given: Order) throws(Faults) -> Run {
-        var order = given
         var opening: [Fault] = []
-        let checkpoint = Faults.collect(&opening) { () throws(Fault) in try openCheckpoint(given.request) }
+        var order = Faults.collect(&opening) { () throws(Fault) in try given.readingTexts() } ?? given
+        let checkpoint = Faults.collect(&opening) { () throws(Fault) in try openCheckpoint(order.request) }
         if let checkpoint {
             opening += refusals(order, family: checkpoint.family)
-            do { order = try order.over(ModelDefaults.read(checkpoint.folder)) } catch { opening += error.list }
+            do { order = try order.over(recommended: ModelDefaults.read(checkpoint.folder)) } catch {
+                opening += error.list
+            }
             Faults.collect(&opening) { () throws(Fault) in try compare(checkpoint, with: order.origin) }
         }
         var faults = order.faults() + opening
@@ -55,7 +65,10 @@ public struct Engine: Sendable {
                 sizes.append(nil)
                 continue
             }
-            sizes.append(Faults.collect(&faults) { () throws(Fault) in try Engine.pictureSize(path) })
+            sizes.append(
+                Faults.collect(&faults) { () throws(Fault) in
+                    try Engine.pictureSize(path, maxPixels: order.maxPixels)
+                })
         }
         if let noise = order.request.noise {
             Faults.collect(&faults) { () throws(Fault) in try Engine.requireFile(noise, "noise file") }
@@ -64,7 +77,8 @@ public struct Engine: Sendable {
         try Faults.check(faults)
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
-            return try settle(order, checkpoint: checkpoint, level: level, picture: sizes[0] ?? order.latentsSize)
+            sizes[0] = sizes[0] ?? order.latentsSize
+            return try settle(order, checkpoint: checkpoint, level: level, pictures: sizes)
         } catch {
             throw Faults(of: error)
         }
@@ -78,26 +92,40 @@ public struct Engine: Sendable {
 
     /// Plans every clip of an order whose inputs are in place.
     private func settle(
-        _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, picture: PictureSize?
+        _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, pictures: [PictureSize?]
     ) throws -> Run {
-        let seeds = order.seeds.isEmpty ? [order.request.seed ?? 42] : order.seeds
-        let names = OutputNames(image: order.request.image, family: checkpoint.family.name, seeds: seeds)
+        let seeds = order.clipSeeds
+        let names = OutputNames(
+            image: order.request.image, family: checkpoint.family.name, model: checkpoint.folder.root, seeds: seeds,
+            container: order.container)
         let outputs = names.names(order.output)
         let traces = order.trace.map(names.names)
+        let (thumbnails, sheets) = (order.thumbnail.map(names.names), order.sheet.map(names.names))
+        let limits = MemoryLimits.read(order.memory.flatMap(MemoryBudget.init))
+        let threads = order.threads ?? ThreadCount.standard()
         var clips: [Clip] = []
         for (index, seed) in seeds.enumerated() {
             var request = order.request
             request.seed = seed
-            var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: picture)
-            if order.latents != nil { plan.leaveOutDenoising() }
-            let output = try Output(outputs[index])
+            let output = try Output(outputs[index], container: order.container)
+            let fitting = Fitting(
+                checkpoint: checkpoint, order: order, level: level, output: output, pictures: pictures, limits: limits,
+                costs: costs)
+            let choice = try fitting.choice(request)
+            if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
+            let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)
+            let hasSidecar = order.sidecar ?? needsSidecar
+            let companions = CompanionNames(
+                sidecar: hasSidecar ? output.sidecar : nil, thumbnail: thumbnails?[index], sheet: sheets?[index])
             clips.append(
                 Clip(
-                    plan: plan, request: request, output: output, trace: traces?[index],
-                    memory: MemoryAccount(plan, output, order.encoding), picture: picture, index: index,
-                    count: seeds.count))
+                    plan: choice.plan, request: request, output: output, trace: traces?[index],
+                    companions: companions, memory: choice.memory, memoryReason: choice.reason,
+                    estimate: costs.seconds(choice.phases, threads: threads, level: level), picture: pictures[0],
+                    index: index, count: seeds.count))
         }
-        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: self)
+        return Run(
+            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures, engine: self)
     }
 
     /// Says when a clip that is made again was made with another checkpoint.
@@ -165,16 +193,6 @@ public struct Engine: Sendable {
         case .folder: throw Fault(.cannotOpen, "the \(what) is a folder", at: path)
         case .nothing: throw Fault(.cannotOpen, "the \(what) does not exist", at: path)
         case .unreachable(let reason): throw Fault(.cannotOpen, "cannot open the \(what): \(reason)", at: path)
-        }
-    }
-}
-
-extension Plan {
-    /// Leaves the decoding, which is the last stage, as the only one that takes time.
-    fileprivate mutating func leaveOutDenoising() {
-        for index in stages.indices.dropLast() {
-            stages[index] = Stage(
-                name: stages[index].name, steps: stages[index].steps, parts: stages[index].parts, cost: 0)
         }
     }
 }

@@ -17,7 +17,23 @@ extension Event {
                 [
                     "stage": .string(progress.stage), "done": .int(progress.done), "total": .int(progress.total),
                     "fraction": rounded(progress.fraction), "elapsed": rounded(progress.elapsed),
-                    "remaining": progress.remaining.map(rounded) ?? .null,
+                    "remaining": progress.remaining.map(rounded) ?? .null, "clip": .int(progress.clip + 1),
+                    "clips": .int(progress.clips), "run_fraction": rounded(progress.runFraction),
+                    "run_elapsed": rounded(progress.runElapsed),
+                    "run_remaining": progress.runRemaining.map(rounded) ?? .null,
+                ])
+        case .preview(let preview):
+            line(
+                "preview",
+                ["step": .int(preview.step), "steps": .int(preview.steps), "file": .text(preview.file)])
+        case .transfer(let transfer):
+            line(
+                "transfer",
+                [
+                    "files": .int(transfer.files.done), "total_files": .int(transfer.files.total),
+                    "bytes": .int(transfer.bytes.done), "total_bytes": .int(transfer.bytes.total),
+                    "bytes_per_second": .int(Int(transfer.rate)), "elapsed": rounded(transfer.elapsed),
+                    "remaining": transfer.remaining.map(rounded) ?? .null,
                 ])
         case .finished(let clip, let files, let seconds):
             line(
@@ -56,7 +72,7 @@ extension JSON {
     static func text(_ text: String?) -> JSON { text.map(JSON.string) ?? .null }
 
     /// A number that may be too large for `Int`.
-    static func exact(_ value: UInt64) -> JSON {
+    package static func exact(_ value: UInt64) -> JSON {
         (try? JSON.parse(Array(String(value).utf8), file: "")) ?? .null
     }
 }

@@ -2,3 +2,4 @@
 @_exported import RuyiFamilies
 @_exported import RuyiFault
 @_exported import class RuyiTensor.Cancellation
+@_exported import enum RuyiFiles.JSON

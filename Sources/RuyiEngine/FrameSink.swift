@@ -23,29 +23,26 @@ final class VideoSink: FrameSink {
     private struct State {
         let file: AtomicFile
         let writer: VideoWriter
-        /// Holds how the clip was made, where the video cannot.
-        let sidecar: AtomicFile?
     }
 
     private let state: Mutex<State>
     private let overwrite: Bool
+    /// Whether the finished video goes to standard output.
+    private let isStream: Bool
 
-    /// Begins the file for a plan's frames; `provenance` goes into the video, or beside it where it holds no text.
+    /// Begins the file for a plan's frames; `provenance` goes into the video where that holds text.
     init(_ path: String, form: VideoForm, plan: Plan, provenance: Provenance?, overwrite: Bool) throws(Fault) {
         self.overwrite = overwrite
-        let file = try AtomicFile(path, overwrite: overwrite)
+        isStream = path == StandardOutput.name
+        // What is streamed is whole before its first byte goes out, and has an index that players want to begin with.
+        let place = isStream ? StandardOutput.scratch(form.container.rawValue) : path
+        let file = try AtomicFile(place, overwrite: overwrite)
         var options = form.options
-        var sidecar: AtomicFile?
-        if let provenance, form.container.holdsTags {
-            options.tags[Provenance.videoTag] = provenance.text
-        } else if let provenance {
-            sidecar = try AtomicFile(Provenance.sidecar(path), overwrite: overwrite)
-            try sidecar?.write(provenance.json.text(pretty: true) + "\n")
-        }
+        if let provenance, form.container.holdsTags { options.tags[Provenance.videoTag] = provenance.text }
         let writer = try VideoWriter(
-            path: file.path, container: form.container, width: plan.width, height: plan.height,
+            path: file.path, container: form.container, width: plan.delivered.width, height: plan.delivered.height,
             fps: FrameRate(plan.fps), options: options)
-        state = Mutex(State(file: file, writer: writer, sidecar: sidecar))
+        state = Mutex(State(file: file, writer: writer))
     }
 
     func append(_ picture: Picture) throws(Fault) {
@@ -58,22 +55,18 @@ final class VideoSink: FrameSink {
 
     func commit() throws(Fault) -> [String] {
         try state.withLock { state throws(Fault) in
-            try state.sidecar?.commit(overwrite: overwrite)
-            do throws(Fault) {
-                try state.file.commit(overwrite: overwrite)
-            } catch {
-                if let sidecar = state.sidecar { unlink(sidecar.target) }
-                throw error
+            if isStream {
+                try StandardOutput.copy(state.file.path)
+                state.file.discard()
+                return []
             }
+            try state.file.commit(overwrite: overwrite)
             return [state.file.target]
         }
     }
 
     func discard() {
-        state.withLock { state in
-            state.file.discard()
-            state.sidecar?.discard()
-        }
+        state.withLock { $0.file.discard() }
     }
 }
 
@@ -82,6 +75,10 @@ struct Encoding: Sendable, Equatable {
     let codec: String?
     let crf: Int?
     let pixelFormat: String?
+    var container: String?
+    var isLossless = false
+    var proresProfile: String?
+    var loop: Int?
 
     /// Whether everything is left to the container.
     var isStandard: Bool { self == Encoding(codec: nil, crf: nil, pixelFormat: nil) }
@@ -89,7 +86,11 @@ struct Encoding: Sendable, Equatable {
 
 extension Order {
     /// What the order says about the compression of frames.
-    var encoding: Encoding { Encoding(codec: codec, crf: crf, pixelFormat: pixelFormat) }
+    var encoding: Encoding {
+        Encoding(
+            codec: codec, crf: crf, pixelFormat: pixelFormat, container: container, isLossless: lossless ?? false,
+            proresProfile: proresProfile, loop: loop)
+    }
 }
 
 /// The container and the encoder's settings for a video's path.
@@ -99,7 +100,7 @@ struct VideoForm {
 
     /// Throws for a suffix that stands for no container, and for settings that do not fit it.
     init(_ path: String, _ encoding: Encoding) throws(Fault) {
-        guard let container = VideoContainer(path: path) else {
+        guard let container = try VideoForm.container(path, encoding) else {
             let known = VideoContainer.allCases.map(\.rawValue).joined(separator: ", ")
             throw Fault(
                 .usage,
@@ -107,14 +108,34 @@ struct VideoForm {
                 at: path, hint: "known are \(known), and png with a frame number such as out/%05d.png")
         }
         self.container = container
-        options = VideoOptions(
-            codec: encoding.codec.flatMap(VideoCodec.init) ?? container.codecs[0], crf: encoding.crf,
+        let profiled = encoding.proresProfile == nil ? nil : container.codecs.first { $0 == .prores }
+        let usual = (encoding.isLossless ? container.losslessCodec : profiled) ?? container.codecs[0]
+        var options = VideoOptions(
+            codec: encoding.codec.flatMap(VideoCodec.init) ?? usual, crf: encoding.crf,
             pixelFormat: encoding.pixelFormat.flatMap(PixelFormat.init))
+        options.isLossless = encoding.isLossless
+        options.proresProfile = encoding.proresProfile.flatMap(ProResProfile.init)
+        options.loop = encoding.loop
+        self.options = options
         do throws(Fault) {
             try options.check(in: container)
         } catch {
             throw Fault(error.kind, error.what, at: path, hint: error.hint)
         }
+    }
+
+    /// The container that a name and an encoding stand for together; nil for a name of no known form alone.
+    private static func container(_ path: String, _ encoding: Encoding) throws(Fault) -> VideoContainer? {
+        let named = VideoContainer(path: path)
+        guard let asked = encoding.container.flatMap({ VideoContainer(rawValue: $0) }) else {
+            return path == StandardOutput.name ? .mp4 : named
+        }
+        if let named, named != asked {
+            throw Fault(
+                .usage, "the name says \(named.rawValue) and the container is \(asked.rawValue)", at: path,
+                hint: "leave out --container, or give the name another suffix")
+        }
+        return asked
     }
 
     /// What is wrong with an encoding that no container takes.
@@ -130,9 +151,12 @@ struct VideoForm {
     /// What is wrong with an encoding that is asked for with an output of this name; nil for a name of no known form.
     static func fault(_ path: String, _ encoding: Encoding) -> Fault? {
         if Path.suffix(path) == "png" {
-            return Fault(.usage, "PNG pictures have no codec, crf or pixel_format", at: path)
+            return Fault(
+                .usage, "PNG pictures have no container, codec, crf, pixel_format, lossless, prores_profile or loop",
+                at: path, hint: "they hold every sample as it was rendered in any case")
         }
-        guard VideoContainer(path: path) != nil else { return nil }
+        guard VideoContainer(path: path) != nil || encoding.container != nil || path == StandardOutput.name
+        else { return nil }
         do throws(Fault) {
             _ = try VideoForm(path, encoding)
             return nil

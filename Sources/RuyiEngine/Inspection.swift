@@ -13,6 +13,9 @@ public struct Inspection: Sendable {
     /// The report as a JSON object on one line.
     public var json: String { report.text() }
 
+    /// A text of the report; nil where it has none of this name.
+    subscript(key: String) -> String? { report[key]?.string }
+
     /// The report for people: a line a value, indented below its heading.
     public var text: String { Inspection.lines(report, "").joined(separator: "\n") }
 
@@ -33,7 +36,7 @@ public struct Inspection: Sendable {
         }
     }
 
-    private static func lines(_ value: JSON, _ indent: String) -> [String] {
+    static func lines(_ value: JSON, _ indent: String) -> [String] {
         func plain(_ value: JSON) -> String { Fault.printable(value.string ?? value.text()) }
         guard let members = value.members else { return [indent + plain(value)] }
         return members.flatMap { member -> [String] in
@@ -115,7 +118,7 @@ public struct Inspection: Sendable {
     }
 
     /// What keeps a checkpoint from being loaded; nothing of the weights is read.
-    private static func missing(_ folder: ModelFolder, _ family: any Family.Type) -> Faults? {
+    static func missing(_ folder: ModelFolder, _ family: any Family.Type) -> Faults? {
         do {
             _ = try family.load(folder, backend: CPUBackend(threads: 1))
             return nil
@@ -152,7 +155,8 @@ struct WeightTally {
     private(set) var parameters = 0
     private(set) var bytes = 0
     private var tensors = 0
-    private var types: [String: Int] = [:]
+    /// The parameters of each type.
+    private(set) var types: [String: Int] = [:]
 
     /// Adds up what the headers say.
     init(_ files: [any WeightFile]) {

@@ -3,43 +3,114 @@ import RuyiFault
 import RuyiMedia
 
 /// What a clip will take in memory, in bytes.
+///
+/// Peak memory is the most that the process has of its own at one time (`RssAnon` in `/proc/PID/status`): tensors,
+/// pictures, the video encoder, and the program. The weights are mapped from their files and come beside it: the kernel
+/// drops and reads their pages as it needs to.
 public struct MemoryAccount: Sendable, Equatable {
-    /// Weight files, which are mapped: the kernel drops and reads their pages as it needs to.
-    public let weights: Int
+    /// A part of the run.
+    public struct Part: Sendable, Equatable {
+        /// The part's name for people.
+        public let name: String
+        /// The process's own memory at its peak.
+        public let anonymous: Int
+        /// Weights in memory.
+        public let weights: Int
+    }
+
+    /// The parts of the run in order.
+    public let parts: [Part]
     /// The largest set of tensors alive at once.
     public let activations: Int
-    /// The video encoder's frames.
-    public let encoder: Int
-    /// The program itself.
-    public let program = 48 << 20
+
+    init(
+        _ phases: [Phase], _ plan: Plan, _ output: Output, _ encoding: Encoding, pictures: [PictureSize], threads: Int
+    ) {
+        let pixels = plan.width * plan.height
+        // The pictures as they are in their files stay until the clip is finished.
+        let given = 3 * pictures.reduce(0) { $0 + $1.width * $1.height }
+        let encoder = EncoderMemory(plan, output, encoding)
+        let program = MemoryAccount.program + threads * MemoryAccount.thread
+        parts = phases.map { phase in
+            // A frame in floats, in 8 bits, and on its way to the encoder.
+            let frames = phase.givesFrames ? 18 * pixels + encoder.full : encoder.open
+            return Part(
+                name: phase.name, anonymous: phase.bytes + program + given + frames, weights: phase.weightBytes)
+        }
+        activations = phases.map(\.bytes).max() ?? 0
+    }
+
+    /// The program, its libraries and the language's tables, as far as they are written to.
+    private static let program = 12_250 << 10
+    /// The stack and the allocator's share of a thread.
+    private static let thread = 256 << 10
+
+    /// The part that takes most of the process's own memory.
+    public var largest: Part? { parts.max { $0.anonymous < $1.anonymous } }
+    /// The process's own memory at its peak.
+    public var anonymous: Int { largest?.anonymous ?? 0 }
+    /// The most weights that are in memory at one time.
+    public var weights: Int { parts.map(\.weights).max() ?? 0 }
+    /// The process's own memory and the weights at their common peak.
+    public var resident: Int { parts.map { $0.anonymous + $0.weights }.max() ?? 0 }
+}
+
+/// What the encoder of a clip's frames takes in bytes, from how many frames it holds and what it keeps for each.
+private struct EncoderMemory {
+    /// Before the first frame.
+    let open: Int
+    /// With as many frames as it ever has.
+    let full: Int
 
     init(_ plan: Plan, _ output: Output, _ encoding: Encoding) {
-        weights = plan.weightBytes
-        activations = plan.activationBytes
-        encoder = plan.width * plan.height * MemoryAccount.frameBytes(plan, output, encoding) / 2
-    }
-
-    /// Twice the bytes that all frames under way take for a pixel.
-    private static func frameBytes(_ plan: Plan, _ output: Output, _ encoding: Encoding) -> Int {
-        guard case .video(let path) = output, let form = try? VideoForm(path, encoding) else { return 2 * 3 }
-        // The palette is found in the whole clip: every frame waits, as RGB and with a fourth byte.
-        if form.options.codec == .gif { return 2 * 8 * max(plan.frames, 1) }
+        guard case .video(let path) = output, let form = try? VideoForm(path, encoding) else {
+            // A compressed row and zlib's windows.
+            (open, full) = (0, 1 << 20)
+            return
+        }
+        let (width, height, count) = (plan.width, plan.height, max(plan.frames, 1))
         let format = form.options.storedFormat
-        let chroma = 4 / (format.steps.width * format.steps.height)
-        // Encoders look up to 40 frames ahead, and keep references and frames under way beside them.
-        return (2 + chroma) * (format.rawValue.hasSuffix("10") ? 2 : 1) * min(max(plan.frames, 1), 60)
-    }
-
-    /// Memory of the process's own.
-    public var anonymous: Int { activations + encoder + program }
-    /// The peak with every page of the weights resident.
-    public var peak: Int { anonymous + weights }
-
-    /// Whether the clip fits into the limits, and if not, which one it breaks.
-    func broken(_ limits: MemoryLimits) -> (needed: Int, bound: MemoryLimits.Bound)? {
-        if let bound = limits.anonymous, anonymous > bound.bytes { return (anonymous, bound) }
-        if let bound = limits.addressSpace, peak > bound.bytes { return (peak, bound) }
-        return nil
+        let chroma = 2 / Double(format.steps.width * format.steps.height)
+        // Bytes of a stored pixel, and how many times those of 8-bit 4:2:0 that is.
+        let stored = (1 + chroma) * (format.rawValue.hasSuffix("10") ? 2 : 1)
+        let depth = stored / 1.5
+        // What encoders keep beside the samples does not grow with their depth.
+        func scaled(_ share: Double) -> Double { 1 - share + share * depth }
+        func frames(upTo limit: Int, after first: Int = 0) -> Double { Double(max(0, min(count, limit) - first)) }
+        func pixels(padding: Int = 0) -> Double { Double((width + padding) * (height + padding)) }
+        func megabytes(_ count: Double) -> Double { count * 1_048_576 }
+        let (fixed, growing): (Double, Double) =
+            switch form.options.codec {
+            // Frames under way on four threads with their half-pixel planes and references, and those that wait in a
+            // look-ahead of 40, also at half size. Every plane has a border.
+            case .h264:
+                (
+                    megabytes(1.6),
+                    pixels(padding: 112) * scaled(0.72) * (8 + 6.5 * frames(upTo: 8) + 3 * frames(upTo: 48, after: 8))
+                )
+            case .hevc:
+                (
+                    megabytes(4.7),
+                    pixels(padding: 224) * scaled(0.6) * (7 + 9.3 * frames(upTo: 8) + 3.5 * frames(upTo: 34, after: 8))
+                )
+            case .vp9: (megabytes(8), megabytes(22) + pixels(padding: 160) * scaled(0.6) * (96 + frames(upTo: 8)))
+            case .av1:
+                (megabytes(30), pixels(padding: 288) * depth * (120 + 5 * frames(upTo: 40)))
+            // Frames that four threads have under way.
+            case .prores:
+                (
+                    megabytes(0.7),
+                    pixels() * stored / 4 * (7 + 2.2 * frames(upTo: 8) + 0.9 * frames(upTo: 24, after: 8))
+                )
+            // The states of four slices' contexts and the packets of incompressible frames.
+            case .ffv1: (megabytes(1), pixels() * stored / 4 * (167 + 2 * frames(upTo: 8)))
+            // The palette is found in the whole clip: every frame waits with four bytes a pixel; two tables of colours.
+            case .gif: (megabytes(32.5), pixels() * (13 + 4.05 * Double(count)))
+            // The compressed frames wait for the file to be written.
+            case .webp: (megabytes(0.5), pixels() * (20 + 0.5 * Double(count)))
+            }
+        open = Int(fixed)
+        full = Int(fixed + growing)
     }
 }
 

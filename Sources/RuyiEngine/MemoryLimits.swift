@@ -14,7 +14,9 @@ struct MemoryLimits: Sendable {
     let addressSpace: Bound?
 
     /// Reads the bounds of this process.
-    static func read() -> MemoryLimits {
+    ///
+    /// Without a budget, a tenth of the memory that the system has available is left to others.
+    static func read(_ budget: MemoryBudget? = nil) -> MemoryLimits {
         var bounds: [Bound] = []
         if let kilobytes = ControlGroup.value("MemAvailable:", in: "/proc/meminfo") {
             bounds.append(Bound(bytes: kilobytes * 1024, name: "available memory"))
@@ -26,6 +28,10 @@ struct MemoryLimits: Sendable {
             group(
                 folder, limit: "memory.limit_in_bytes", used: "memory.usage_in_bytes",
                 cached: ["total_active_file", "total_inactive_file"])
+        }
+        if let least = bounds.map(\.bytes).min() {
+            let share = budget ?? .share(0.9)
+            bounds.append(Bound(bytes: share.bytes(of: least), name: budget == nil ? "available memory" : "--memory"))
         }
         if let limit = resourceLimit(RLIMIT_DATA) {
             bounds.append(Bound(bytes: limit - pages(field: 5), name: "limit of the data segment"))

@@ -1,7 +1,7 @@
 /// Finds the word that somebody probably meant.
-enum Nearest {
+package enum Nearest {
     /// The candidate with the fewest edits to `word`, if that is at most two, or a third of a longer word.
-    static func match(_ word: String, among candidates: [String]) -> String? {
+    package static func match(_ word: String, among candidates: [String]) -> String? {
         let limit = max(2, word.count / 3)
         let ranked = candidates.map { (name: $0, edits: edits(word, $0)) }.sorted {
             ($0.edits, $0.name) < ($1.edits, $1.name)

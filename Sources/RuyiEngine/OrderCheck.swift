@@ -33,8 +33,22 @@ extension Order {
         range("enhance_a_video_skip_start_steps", request.enhanceAVideo.skipStartSteps, 0...1000)
         range("enhance_a_video_skip_end_steps", request.enhanceAVideo.skipEndSteps, 0...1000)
         for lora in request.loras { range("the strength of the LoRA \(lora.path)", lora.weight, -100...100) }
+        range("preview_every", previewEvery, 1...1000)
+        range("loop", loop, 0...65_535)
+        range("max_pixels", maxPixels, 1...1_000_000_000)
         range("threads", threads, 1...1024)
+        range("variations", variations, Order.variationRange)
+        range("vae_tile", request.vaeTile, 0...4096)
+        if let memory, MemoryBudget(memory) == nil {
+            usage("memory is '\(memory.prefix(40))', and must be a size such as 8G or 75%")
+        }
         found += exclusions() + choices()
+        if !isPart, padColor != nil, request.fit != PictureFit.pad.rawValue {
+            usage("pad_color is for pictures that are padded", hint: "give --fit pad too")
+        }
+        if !isPart, previewEvery != nil, preview == nil, previewTerminal != true {
+            usage("preview_every needs a preview", hint: "name a file with --preview")
+        }
         // The form of a name without a known suffix is reported where the name is read.
         let output = output ?? (isPart ? nil : "clip.mp4")
         let fault = output.map { VideoForm.fault($0, encoding) } ?? VideoForm.faultAnywhere(encoding)
@@ -54,14 +68,29 @@ extension Order {
         if sizes.filter({ $0 }).count > 1 {
             usage("width and height, a named resolution, and base_resolution exclude one another")
         }
+        if request.prompt != nil && promptFile != nil { usage("prompt and prompt_file exclude each other") }
+        if request.negativePrompt != nil && negativePromptFile != nil {
+            usage("negative_prompt and negative_prompt_file exclude each other")
+        }
+        if output == StandardOutput.name, seeds.count > 1 {
+            usage("standard output takes one clip", hint: "give one seed, or a file's name")
+        }
+        if output == StandardOutput.name, sidecar == true {
+            usage("a clip on standard output has no file beside it", hint: "leave out --sidecar")
+        }
         if Set(seeds).count < seeds.count { usage("a seed is given twice") }
-        if seeds.count > 1, request.noise != nil {
+        if let variations, variations > 1, seeds.count > 1 {
+            usage("variations counts up from one seed, and \(seeds.count) are given", hint: "give either of them")
+        }
+        if clipSeeds.count > 1, request.noise != nil {
             usage("with a noise file every seed gives the same clip", hint: "give one seed, or no noise file")
         }
         if request.loras.contains(where: { $0.path.isEmpty }) { usage("the path of a LoRA is empty") }
         for (key, value) in [
             ("model", request.model), ("image", request.image), ("end_image", request.endImage), ("output", output),
-            ("trace", trace), ("noise", request.noise), ("scheduler", request.scheduler),
+            ("trace", trace), ("preview", preview), ("thumbnail", thumbnail), ("sheet", sheet),
+            ("prompt_file", promptFile), ("negative_prompt_file", negativePromptFile), ("noise", request.noise),
+            ("scheduler", request.scheduler),
         ] where value?.isEmpty == true {
             usage("\(key) is empty")
         }
@@ -77,11 +106,18 @@ extension Order {
         }
         choice("codec", codec, Choices.codecs)
         choice("pixel_format", pixelFormat, Choices.pixelFormats)
+        choice("container", container, Choices.containers)
+        choice("prores_profile", proresProfile, Choices.proresProfiles)
+        choice("fit", request.fit, Choices.fits)
+        if let padColor, PadColor(padColor) == nil {
+            found.append(Fault(.usage, "pad_color is '\(padColor)', and must be black, white, grey or such as #102030"))
+        }
         choice("camera", request.camera, Choices.camera)
         choice("motion", request.motion, Choices.motion)
         choice("precision", request.precision, Choices.precision)
         choice("fp8_quant_mode", request.fp8QuantMode, Choices.fp8QuantMode)
         choice("fp8_data_type", request.fp8DataType, Choices.fp8DataType)
+        choice("memory_mode", memoryMode, Choices.memoryModes)
         choice("resolution", request.resolution.map { "\($0)p" }, Choices.resolutions)
         return found
     }
@@ -99,10 +135,18 @@ public enum Choices {
     public static let codecs = VideoCodec.allCases.map(\.rawValue)
     /// How a video's samples are stored.
     public static let pixelFormats = PixelFormat.allCases.map(\.rawValue)
+    /// The containers of videos.
+    public static let containers = VideoContainer.allCases.map(\.rawValue)
+    /// The kinds of ProRes.
+    public static let proresProfiles = ProResProfile.allCases.map(\.rawValue)
+    /// How a picture of another shape fills the frames.
+    public static let fits = PictureFit.allCases.map(\.rawValue)
     /// Which layers are rounded to 8-bit floating-point numbers.
     public static let fp8QuantMode = FP8QuantMode.allCases.map(\.rawValue)
     /// The types that they are rounded to.
     public static let fp8DataType = FP8DataType.allCases.map(\.rawValue)
+    /// How memory is saved.
+    public static let memoryModes = ["auto"] + MemoryMode.allCases.map(\.rawValue)
     /// The named sizes.
     public static let resolutions = ["360p", "480p", "540p", "720p"]
 

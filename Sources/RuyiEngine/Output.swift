@@ -11,7 +11,9 @@ public enum Output: Sendable, Equatable {
     case picture(String)
 
     /// Reads an output name in which tokens have been replaced.
-    init(_ path: String) throws(Fault) {
+    ///
+    /// `container` is that of a video whose name does not say it.
+    init(_ path: String, container: String? = nil) throws(Fault) {
         if Path.name(path).isEmpty || [".", ".."].contains(Path.name(path)) {
             throw Fault(
                 .usage, "the output is a folder's name, not a file's", at: path, hint: "name a file such as clip.mp4")
@@ -21,7 +23,7 @@ public enum Output: Sendable, Equatable {
             self = if let pattern = try FramePattern(path) { .frames(pattern) } else { .picture(path) }
             return
         }
-        _ = try VideoForm(path, Encoding(codec: nil, crf: nil, pixelFormat: nil))
+        _ = try VideoForm(path, Encoding(codec: nil, crf: nil, pixelFormat: nil, container: container))
         if Output.looksLikePattern(path) {
             throw Fault(.usage, "a frame number makes one file a frame, and .\(suffix) is a video", at: path)
         }
@@ -36,22 +38,34 @@ public enum Output: Sendable, Equatable {
         }
     }
 
-    /// The file beside a video that cannot hold how it was made.
-    var sidecar: String? {
-        guard case .video(let path) = self, VideoContainer(path: path)?.holdsTags == false else { return nil }
-        return Provenance.sidecar(path)
+    /// Whether the files themselves can hold how the clip was made.
+    func holdsText(_ encoding: Encoding) -> Bool {
+        guard case .video(let path) = self else { return true }
+        return (try? VideoForm(path, encoding))?.container.holdsTags ?? true
+    }
+
+    /// The JSON file beside the clip that may say how it was made.
+    var sidecar: String {
+        switch self {
+        case .video(let path), .picture(let path): Provenance.sidecar(path)
+        case .frames(let pattern): Provenance.sidecar(pattern.prefix + "frames")
+        }
     }
 
     /// Where the final latents are kept until the clip is written: `clip.latents.safetensors` beside `clip.mp4`.
     var latents: String {
         let path: String
         switch self {
+        case .video(StandardOutput.name): path = "stdout"
         case .video(let video): path = video
         case .picture(let picture): path = picture
         case .frames(let pattern): path = pattern.prefix + "frames" + pattern.suffix
         }
         return Path.resolve(Path.stem(path) + LatentsFile.suffix, in: Path.folder(path))
     }
+
+    /// Whether the clip goes to standard output.
+    var isStream: Bool { text == StandardOutput.name }
 
     /// Whether there is a file for each frame.
     var isSequence: Bool { if case .frames = self { true } else { false } }
@@ -80,16 +94,41 @@ public enum Output: Sendable, Equatable {
 struct OutputNames {
     let image: String?
     let family: String
+    /// The checkpoint's folder.
+    let model: String
     let seeds: [UInt64]
+    let container: String?
 
     /// The names for a pattern, or the default ones; several seeds get several names.
     func names(_ pattern: String?) -> [String] {
-        let name = image.map(Path.stem) ?? family
-        let pattern = pattern ?? "{name}-{seed}.mp4"
-        return seeds.map { seed in
-            let seeded = pattern.contains("{seed}") || seeds.count == 1 ? pattern : OutputNames.suffixed(pattern)
-            return OutputNames.replace(OutputNames.replace(seeded, "{seed}", String(seed)), "{name}", name)
+        let name = image.map { $0 == StandardInput.name ? "picture" : Path.stem($0) } ?? family
+        let pattern = pattern ?? "{name}-{seed}.\(container ?? "mp4")"
+        let isTold = seeds.count == 1 || pattern.contains("{seed}") || pattern.contains("{index}")
+        return seeds.enumerated().map { index, seed in
+            OutputNames.replace(
+                isTold ? pattern : OutputNames.suffixed(pattern),
+                [
+                    "seed": String(seed), "name": name, "index": String(index + 1), "model": Path.name(model),
+                    "date": CalendarDate.text,
+                ])
         }
+    }
+
+    /// The text with the values of all tokens; what a value holds is no token.
+    private static func replace(_ text: String, _ values: [String: String]) -> String {
+        var result = ""
+        var rest = Substring(text)
+        while let open = rest.firstIndex(of: "{") {
+            result += rest[..<open]
+            rest = rest[open...]
+            guard let close = rest.firstIndex(of: "}"), let value = values[String(rest[..<close].dropFirst())] else {
+                result.append(rest.removeFirst())
+                continue
+            }
+            result += value
+            rest = rest[rest.index(after: close)...]
+        }
+        return result + rest
     }
 
     /// `clip.mp4` with the seed before the suffix: `clip-{seed}.mp4`.

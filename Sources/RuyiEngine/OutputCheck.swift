@@ -6,8 +6,8 @@ struct OutputCheck {
     let clips: [Clip]
     let overwrite: Bool
     let encoding: Encoding
-    let metadata: Bool
     let keepsLatents: Bool
+    let preview: String?
     let inputs: [String]
 
     /// Everything that stands in the way.
@@ -28,32 +28,56 @@ struct OutputCheck {
                 }
             }
         }
+        if let preview {
+            let isOther = !seen.insert(preview).inserted
+            if isOther {
+                found.append(Fault(.usage, "two results would be written to one file", at: preview))
+            } else if Path.suffix(preview) != "png" {
+                found.append(Fault(.usage, "the preview is a PNG file", at: preview, hint: "name it preview.png"))
+            } else if !PreviewFile.isPreview(preview), let fault = target(preview, isFrame: false) {
+                found.append(fault)
+            }
+        }
         return found
     }
 
     /// The files that come with those of the frames.
     func beside(_ clip: Clip) -> [String] {
-        [clip.trace, metadata ? clip.output.sidecar : nil, keepsLatents ? clip.output.latents : nil].compactMap { $0 }
+        [clip.trace, keepsLatents ? clip.output.latents : nil].compactMap { $0 } + clip.companions.paths
     }
 
     /// What is wrong with the form of an output for this clip.
     func form(_ clip: Clip) -> [Fault] {
         switch clip.output {
-        case .frames: return []
+        case .frames: return pictures(clip)
         case .picture(let path):
-            guard clip.plan.frames != 1 else { return [] }
+            guard clip.plan.frames != 1 else { return pictures(clip) }
             return [
                 Fault(
                     .usage, "a PNG file holds one frame, and the clip has \(clip.plan.frames)", at: path,
                     hint: "put a frame number into the name, such as \(Path.folder(path))/%05d.png")
             ]
         case .video(let path):
-            return [Engine.videoFault(path, plan: clip.plan, encoding: encoding)].compactMap { $0 }
+            return pictures(clip) + [Engine.videoFault(path, plan: clip.plan, encoding: encoding)].compactMap { $0 }
+        }
+    }
+
+    /// What is wrong with the names of the pictures beside a clip.
+    private func pictures(_ clip: Clip) -> [Fault] {
+        [("thumbnail", clip.companions.thumbnail), ("sheet", clip.companions.sheet)].compactMap { what, path in
+            guard let path, Path.suffix(path) != "png" else { return nil }
+            return Fault(.usage, "the \(what) is a PNG file", at: path, hint: "give it a name such as \(what).png")
         }
     }
 
     /// What stands in the way of one file.
     private func target(_ path: String, isFrame: Bool) -> Fault? {
+        if path == StandardOutput.name {
+            guard StandardOutput.isTerminal else { return nil }
+            return Fault(
+                .usage, "standard output is a terminal", at: path,
+                hint: "redirect it, as in: ruyi photo.png -o - > clip.mp4")
+        }
         if inputs.contains(where: { Path.isSame($0, path) }) {
             return Fault(.usage, "the output would replace an input", at: path)
         }

@@ -14,7 +14,8 @@ public struct PlanReport: Sendable {
     public let diskBytes: Int
     private let order: Order
     private let bound: MemoryLimits.Bound?
-    private let freeBytes: Int?
+    /// The bytes that are free where the files go.
+    let freeBytes: Int?
 
     init(_ clip: Clip, of run: Run, limits: MemoryLimits) {
         self.clip = clip
@@ -45,28 +46,39 @@ public struct PlanReport: Sendable {
         var rows = [("output", clip.output.text), ("model", "\(model) (\(plan.family))")]
         if let picture = clip.picture { rows.append(("picture", "\(picture.width)x\(picture.height)")) }
         rows += [
-            ("size", "\(plan.width)x\(plan.height)"),
+            (
+                "size",
+                "\(plan.delivered.width)x\(plan.delivered.height)"
+                    + (plan.cut == nil ? "" : ", cut out of \(plan.width)x\(plan.height)")
+            ),
             (
                 "length",
                 "\(plan.frames) frames, \(Double(Int((clip.seconds * 100).rounded())) / 100) s at \(plan.fps) fps"
             ),
             ("sampling", "\(plan.steps) steps \(plan.scheduler), guidance \(plan.guidance), seed \(plan.seed)"),
         ]
-        rows += plan.settings.sorted { $0.key.rawValue < $1.key.rawValue }.map { ($0.key.rawValue, $0.value) }
+        rows += plan.shownSettings.map { ($0.key.rawValue, $0.value) }
         rows += clip.features
-        let available = bound.map { "; the \($0.name) leaves \(Bytes.text(max(0, $0.bytes)))" } ?? ""
+        let available = bound.map { "; \($0.phrase)" } ?? ""
+        let largest = clip.memory.largest.map { " while \($0.name)" } ?? ""
+        let reason = clip.memoryReason.map { ": " + $0 } ?? ""
         let free = freeBytes.map { "; \(Bytes.text($0)) are free" } ?? ""
         rows += [
             ("tokens", "\(plan.tokens)"),
-            ("memory", "\(Bytes.text(clip.memory.anonymous))\(available)"),
-            ("weights", "\(Bytes.text(clip.memory.weights)), mapped from the files"),
+            ("memory", "\(Bytes.text(clip.memory.anonymous))\(largest)\(available)"),
+            ("memory_mode", plan.memoryMode.rawValue + reason),
+            (
+                "weights",
+                "\(Bytes.text(plan.weightBytes)), mapped from the files, \(Bytes.text(clip.memory.weights)) at a time"
+            ),
             ("disk", "about \(Bytes.text(diskBytes))\(free)"),
         ]
+        if let estimate = clip.estimate { rows.append(("time", "about \(EstimatedTime.text(estimate))")) }
         return rows + plan.notes.map { ("note", $0) } + plan.warnings.map { ("warning", $0) }
     }
 
     /// The size of the clip's files: a rule of thumb for video of natural scenes, an upper bound for pictures.
-    private static func diskBytes(_ clip: Clip, _ encoding: Encoding) -> Int {
+    static func diskBytes(_ clip: Clip, _ encoding: Encoding) -> Int {
         let pixels = clip.plan.width * clip.plan.height * clip.plan.frames
         guard case .video(let path) = clip.output, let options = try? VideoForm(path, encoding).options else {
             return pixels * 3 + clip.plan.frames * 1024
@@ -86,7 +98,7 @@ public struct PlanReport: Sendable {
     }
 
     /// The bytes that are free in a folder, or in the nearest one above it that exists.
-    private static func freeBytes(_ folder: String) -> Int? {
+    static func freeBytes(_ folder: String) -> Int? {
         var folder = folder
         while Path.kind(folder) == .nothing, folder != ".", folder != "/" { folder = Path.folder(folder) }
         var status = statvfs()
@@ -98,7 +110,7 @@ public struct PlanReport: Sendable {
 extension Run {
     /// What each clip takes, measured against what there is now.
     public func reports() -> [PlanReport] {
-        let limits = MemoryLimits.read()
+        let limits = limits
         return clips.map { PlanReport($0, of: self, limits: limits) }
     }
 }

@@ -72,7 +72,8 @@ struct ProgressMeter {
     private func remaining(_ under: Stage, share: Double, now: Double) -> Double? {
         let costBehind = finishedCost + under.cost * share
         let secondsBehind = finishedSeconds + (lastStep - stageStarted)
-        guard costBehind > 0, secondsBehind > 0 else { return nil }
+        // The first moments say nothing about the hours to come.
+        guard largestFraction >= 0.01, costBehind > 0, secondsBehind > 0 else { return nil }
         let secondsPerCost = secondsBehind / costBehind
         var left = stages[(stage + 1)...].map(\.cost).reduce(0, +) * secondsPerCost
         if done > 0 {

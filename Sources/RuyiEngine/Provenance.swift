@@ -35,7 +35,9 @@ public struct Provenance: Sendable, Equatable {
     init(_ clip: Clip, encoding: Encoding, checkpoint: Checkpoint, digest: String) throws(Fault) {
         var files: [String: JSON] = [:]
         for (key, path) in Provenance.inputs(clip.request) {
-            if let path { files[key.rawValue] = .string(try SHA256.file(path)) }
+            guard let path else { continue }
+            let isStream = path == StandardInput.name
+            files[key.rawValue] = .string(isStream ? SHA256.hex(try StandardInput.read()) : try SHA256.file(path))
         }
         let loras = try clip.plan.loras.map { (lora) throws(Fault) in JSON.string(try SHA256.file(lora.path)) }
         if !loras.isEmpty { files[RequestKey.loras.rawValue] = .array(loras) }
@@ -54,7 +56,7 @@ public struct Provenance: Sendable, Equatable {
     init(_ origin: Provenance, _ clip: Clip, encoding: Encoding) {
         // The order of the members stays, so that the same clip has the same bytes.
         let request = (origin.json["request"]?.members ?? []).filter {
-            !["codec", "crf", "pixel_format"].contains($0.key)
+            !Provenance.formKeys.contains($0.key)
         }.map { $0.key == "fps" ? JSON.Member("fps", .int(clip.plan.fps)) : $0 }
         let whole = JSON.object(request + Provenance.form(clip, encoding))
         json = .object((origin.json.members ?? []).map { $0.key == "request" ? JSON.Member("request", whole) : $0 })
@@ -89,16 +91,21 @@ public struct Provenance: Sendable, Equatable {
         order.request.resolution = nil
         order.request.baseResolution = nil
         order.request.seconds = nil
-        (order.request.width, order.request.height, order.request.frames) = (plan.width, plan.height, plan.frames)
+        (order.request.width, order.request.height) = (plan.delivered.width, plan.delivered.height)
+        order.request.exactSize = plan.cut == nil ? nil : true
+        order.request.frames = plan.frames
         (order.request.fps, order.request.steps, order.request.scheduler) = (plan.fps, plan.steps, plan.scheduler)
         (order.request.guidance, order.request.seed) = (plan.guidance, plan.seed)
         let everywhere: Set<RequestKey> = [.family, .model, .seed, .noise, .prompt, .negativePrompt]
-        let known = Set(allowed.union(everywhere).map(\.rawValue))
+        let known = Set(allowed.union(everywhere).map(\.rawValue) + ["fit", "pad_color", "exact_size"])
         let settings = plan.settings.map { JSON.Member($0.key.rawValue, .string($0.value)) }
         let resolved = Set(settings.map(\.key))
         let members = order.members.filter { known.contains($0.key) && !resolved.contains($0.key) }
         return members + settings.sorted { $0.key < $1.key } + form(clip, encoding)
     }
+
+    /// The keys of the settings that say how the frames are compressed.
+    private static let formKeys = ["codec", "crf", "pixel_format", "lossless", "prores_profile", "loop"]
 
     /// The members that say how the frames are compressed.
     private static func form(_ clip: Clip, _ encoding: Encoding) -> [JSON.Member] {
@@ -109,6 +116,9 @@ public struct Provenance: Sendable, Equatable {
             JSON.Member("codec", .string(options.codec.rawValue)),
             JSON.Member("pixel_format", .string(options.storedFormat.rawValue)),
         ] + (options.usedCRF.map { [JSON.Member("crf", .int($0))] } ?? [])
+            + (options.isLossless ? [JSON.Member("lossless", true)] : [])
+            + (options.proresProfile.map { [JSON.Member("prores_profile", .string($0.rawValue))] } ?? [])
+            + (options.loop.map { [JSON.Member("loop", .int($0))] } ?? [])
     }
 
     /// A path without what belongs to a machine: a relative one that stays below its folder, or the last name.
@@ -172,7 +182,8 @@ extension Provenance {
     func settings(
         under given: Order, from path: String, leavingOut: Set<RequestKey> = []
     ) throws(Faults) -> Order {
-        let allowed = Set(RequestKey.allCases.map(\.rawValue) + ["codec", "crf", "pixel_format"])
+        let allowed = Set(
+            RequestKey.allCases.map(\.rawValue) + Provenance.formKeys + ["fit", "pad_color", "exact_size"])
         let members = (json["request"]?.members ?? []).filter { allowed.contains($0.key) }
         // The name alone: paths in the request are looked for here, not taken from the clip's folder unseen.
         var base = try RequestReader.parse(Array(JSON.object(members).text().utf8), file: Path.name(path))
@@ -271,7 +282,7 @@ extension Order {
     /// Forgets how frames were compressed where an output of this name cannot be.
     fileprivate mutating func leaveOutEncoding(unlessItFits output: String) {
         guard VideoForm.fault(output, encoding) != nil else { return }
-        (codec, crf, pixelFormat) = (nil, nil, nil)
+        (codec, crf, pixelFormat, lossless, proresProfile, loop) = (nil, nil, nil, nil, nil, nil)
     }
 }
 

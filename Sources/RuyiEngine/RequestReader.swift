@@ -25,11 +25,18 @@ public enum RequestReader {
         return try order(members, file: file)
     }
 
+    /// The most keys that are looked at.
+    static let keyLimit = 1000
+
     /// The keys that a request may have.
     package static let keys = RequestKey.allCases.map(\.rawValue) + Reading.runKeys
 
     /// Reads the members of a request; null counts as not given.
     static func order(_ members: [JSON.Member], file: String) throws(Faults) -> Order {
+        // Looking for what each of a million keys may have meant takes long.
+        if members.count > keyLimit {
+            throw Faults(Fault(.badData, "there are \(members.count) keys; \(keyLimit) is the limit", at: file))
+        }
         var reading = Reading(file: file)
         for member in members where member.value != .null { reading.take(member.key, member.value) }
         try Faults.check(reading.faults)
@@ -44,16 +51,19 @@ private struct Reading {
     var faults: [Fault] = []
 
     /// Keys that an order has beside those of a request: the options that say how to carry it out.
-    static let runKeys = [
-        "size", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents", "trace", "threads",
-        "quiet", "progress", "dry_run",
-    ]
+    static let runKeys =
+        [
+            "size", "variations", "output", "overwrite", "codec", "crf", "pixel_format", "metadata", "keep_latents",
+            "ignore_space", "trace", "threads", "memory", "memory_mode", "quiet", "progress", "dry_run",
+        ] + OrderSetting.all.map(\.key)
 
     init(file: String) { self.file = file }
 
     mutating func take(_ key: String, _ value: JSON) {
         if let known = RequestKey(rawValue: key) {
             take(known, value)
+        } else if let setting = OrderSetting.byKey[key] {
+            if !setting.read(value, path, &order) { wrong(key, value, setting.expected) }
         } else if Reading.runKeys.contains(key) {
             takeRun(key, value)
         } else {
@@ -107,6 +117,7 @@ private struct Reading {
             set(
                 \.request.fp8DataType, name, value, "one of \(Choices.fp8DataType.joined(separator: ", "))",
                 Reading.choice(Choices.fp8DataType))
+        case .vaeTile: set(\.request.vaeTile, name, value, "an integer") { $0.int ?? $0.string.flatMap { Int($0) } }
         case .loras: takeLoRAs(value)
         case .teacache: takeFeature(\.request.teacache, name, amount: "threshold", value)
         case .teacacheThreshold: set(\.request.teacache.amount, name, value, "a number", \.double)
@@ -135,6 +146,7 @@ private struct Reading {
         case "dry_run": set(\.dryRun, key, value, "true or false", \.bool)
         case "codec":
             set(\.codec, key, value, "one of \(Choices.codecs.joined(separator: ", "))", Reading.choice(Choices.codecs))
+        case "variations": set(\.variations, key, value, "an integer", \.int)
         case "crf": set(\.crf, key, value, "an integer", \.int)
         case "pixel_format":
             set(
@@ -142,7 +154,13 @@ private struct Reading {
                 Reading.choice(Choices.pixelFormats))
         case "metadata": set(\.metadata, key, value, "true or false", \.bool)
         case "keep_latents": set(\.keepLatents, key, value, "true or false", \.bool)
+        case "ignore_space": set(\.ignoreSpace, key, value, "true or false", \.bool)
         case "threads": set(\.threads, key, value, "an integer", \.int)
+        case "memory": set(\.memory, key, value, "a size such as \"8G\" or \"75%\"", \.string)
+        case "memory_mode":
+            set(
+                \.memoryMode, key, value, "one of \(Choices.memoryModes.joined(separator: ", "))",
+                Reading.choice(Choices.memoryModes))
         default:
             let names = ProgressStyle.allCases.map(\.rawValue)
             set(\.progress, key, value, "one of \(names.joined(separator: ", "))") {
@@ -172,12 +190,16 @@ private struct Reading {
     }
 
     private mutating func takeSeed(_ value: JSON) {
+        if value.string == Seeds.random {
+            (order.seeds, order.drawsSeed) = ([Seeds.draw()], true)
+            return
+        }
         let seeds = (value.array ?? [value]).map { value -> UInt64? in
             guard case .number(let number) = value else { return nil }
             return UInt64(number.text)
         }
         guard !seeds.isEmpty, !seeds.contains(nil) else {
-            return wrong("seed", value, "an integer from 0 to \(UInt64.max), or a list of them")
+            return wrong("seed", value, "an integer from 0 to \(UInt64.max), a list of them, or random")
         }
         order.seeds = seeds.compactMap { $0 }
     }
@@ -245,7 +267,7 @@ private struct Reading {
 
     /// A path of the request, seen from its folder.
     private func path(_ value: JSON) -> String? {
-        value.string.map { $0.isEmpty ? $0 : Path.resolve($0, in: Path.folder(file)) }
+        value.string.map { $0.isEmpty || $0 == StandardInput.name ? $0 : Path.resolve($0, in: Path.folder(file)) }
     }
 
     private static func choice(_ allowed: [String]) -> (JSON) -> String? {

@@ -15,12 +15,17 @@ public struct Run: Sendable {
     let order: Order
     /// The kernels that are forced, if any.
     let level: KernelLevel?
+    /// The sizes of the start picture and of the end picture.
+    let pictures: [PictureSize?]
     let engine: Engine
+
+    /// The memory that the run may take now.
+    var limits: MemoryLimits { MemoryLimits.read(order.memory.flatMap(MemoryBudget.init)) }
 
     /// Looks whether every output can be written and whether the clips fit into memory.
     public func check() throws(Faults) {
         try Faults.check(outputs.faults())
-        try checkMemory(MemoryLimits.read())
+        try checkMemory(limits)
     }
 
     /// Looks whether the clips have a form that their outputs can hold.
@@ -37,10 +42,11 @@ public struct Run: Sendable {
     var beside: [String] { clips.flatMap(outputs.beside) }
 
     private var outputs: OutputCheck {
-        let inputs = [order.request.image, order.request.endImage, order.request.noise, order.latents]
+        let inputs =
+            [order.request.image, order.request.endImage, order.request.noise, order.latents]
         return OutputCheck(
             clips: clips, overwrite: order.overwrite ?? false, encoding: order.encoding,
-            metadata: order.metadata ?? true, keepsLatents: order.keepLatents ?? false,
+            keepsLatents: order.keepLatents ?? false, preview: order.preview,
             inputs: inputs.compactMap { $0 } + order.request.loras.map(\.path))
     }
 
@@ -68,21 +74,33 @@ public struct Run: Sendable {
         finished: ([String]) throws -> Void
     ) throws(Faults) {
         do {
-            let pictures = try (order.request.image.map(Engine.picture), order.request.endImage.map(Engine.picture))
+            let pictures = try (
+                order.request.image.map { try Engine.picture($0, maxPixels: order.maxPixels) },
+                order.request.endImage.map { try Engine.picture($0, maxPixels: order.maxPixels) }
+            )
             let recorded = try order.request.noise.map(Engine.recordedDraws)
             let latents = try order.latents.map(LatentsFile.read)
             try cancellation.check()
+            try checkSpace()
             let loaded = try load()
             var said = said
-            for clip in clips {
+            let clock = Clock()
+            let meter = Mutex(RunMeter(clips.map(\.plan), now: 0))
+            for (index, clip) in clips.enumerated() {
                 try cancellation.check()
+                meter.withLock { $0.begin(clip: index, now: clock.seconds) }
+                let progress: @Sendable (Int, Int) -> Void = { [observe = engine.observe] stage, done in
+                    for event in meter.withLock({ $0.events(stage, done, now: clock.seconds) }) { observe(event) }
+                }
                 let provenance = try provenance(clip, loaded.digest)
                 let noise: any NoiseSource =
                     if let recorded, let path = order.request.noise { RecordedNoise(recorded, from: path) } else {
                         TorchGenerator(seed: clip.plan.seed)
                     }
                 try finished(
-                    render(clip, after: said, provenance, loaded.renderer, latents, pictures, noise, cancellation))
+                    render(
+                        clip, after: said, provenance, loaded.renderer, latents, pictures, noise, progress, cancellation
+                    ))
                 said = clip.plan
             }
         } catch let unfinished as Unfinished {
@@ -103,7 +121,8 @@ public struct Run: Sendable {
     /// Renders one clip and returns its files.
     private func render(
         _ clip: Clip, after said: Plan, _ provenance: Provenance, _ renderer: any Renderer, _ latents: Tensor?,
-        _ pictures: (Picture?, Picture?), _ noise: any NoiseSource, _ cancellation: Cancellation
+        _ pictures: (Picture?, Picture?), _ noise: any NoiseSource,
+        _ progress: @escaping @Sendable (Int, Int) -> Void, _ cancellation: Cancellation
     ) throws -> [String] {
         let observe = engine.observe
         observe(.planned(clip))
@@ -111,23 +130,23 @@ public struct Run: Sendable {
         for warning in clip.plan.warnings where !said.warnings.contains(warning) { observe(.warning(warning)) }
         for note in clip.plan.notes where !said.notes.contains(note) { observe(.note(note)) }
         let clock = Clock()
-        let meter = Mutex(ProgressMeter(clip.plan.stages, now: 0))
         let trace = clip.trace.map { _ in Trace() }
         let sink = try Engine.sink(
             clip, encoding: order.encoding, provenance: order.metadata ?? true ? provenance : nil,
             overwrite: order.overwrite ?? false)
+        let companions = Companions(clip, provenance: provenance, overwrite: order.overwrite ?? false)
+        let fitted = order.fitted(pictures, to: clip.plan)
         var saved: String?
         do {
             let count = Mutex(0)
             let job = Job(
-                plan: clip.plan, image: pictures.0, endImage: pictures.1, noise: noise, trace: trace,
-                cancellation: cancellation,
-                progress: { stage, done in
-                    for event in meter.withLock({ $0.events(stage, done, now: clock.seconds) }) { observe(event) }
-                },
+                plan: clip.plan, image: fitted.0, endImage: fitted.1, noise: noise, trace: trace,
+                cancellation: cancellation, preview: order.previews(of: clip, observe: observe), progress: progress,
                 frames: { picture in
                     try cancellation.check()
-                    try sink.append(picture)
+                    let frame = clip.plan.cropped(picture)
+                    try sink.append(frame)
+                    companions.append(frame)
                     count.withLock { $0 += 1 }
                 })
             if let latents {
@@ -143,15 +162,18 @@ public struct Run: Sendable {
                 throw Fault(.software, "the model made \(written) frames, and the plan says \(clip.plan.frames)")
             }
             try sink.complete()
+            try companions.complete()
             if let trace, let path = clip.trace {
                 try Engine.write(trace, to: path, overwrite: order.overwrite ?? false)
             }
+            try companions.commit()
             let files = try sink.commit()
             if let saved, order.keepLatents != true { unlink(saved) }
             observe(.finished(clip, files: files, seconds: clock.seconds))
             return files
         } catch {
             sink.discard()
+            companions.discard()
             if let saved { throw Unfinished(cause: error, latents: saved) }
             throw error
         }
@@ -185,14 +207,18 @@ public struct Run: Sendable {
     func numbered(_ index: Int, of count: Int, engine: Engine) -> Run {
         var clips = clips
         for position in clips.indices { (clips[position].index, clips[position].count) = (index, count) }
-        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: engine)
+        return Run(
+            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
+            engine: engine)
     }
 
     /// The run with its outputs put in the place of existing ones, or not.
     func replacing(_ overwrite: Bool) -> Run {
         var order = order
         order.overwrite = overwrite
-        return Run(clips: clips, checkpoint: checkpoint, order: order, level: level, engine: engine)
+        return Run(
+            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
+            engine: engine)
     }
 }
 
@@ -201,19 +227,6 @@ struct LoadedCheckpoint {
     let renderer: any Renderer
     /// The checkpoint's digest, for the clips that it makes.
     let digest: String
-}
-
-extension ProgressMeter {
-    /// The events that a report of finished steps stands for.
-    mutating func events(_ stage: Int, _ done: Int, now: Double) -> [Event] {
-        var events: [Event] = []
-        if stage != current {
-            begin(stage, now: now)
-            if let named = named(stage) { events.append(named) }
-        }
-        if let progress = step(done, now: now) { events.append(.step(progress)) }
-        return events
-    }
 }
 
 /// Seconds since it was made, on the clock that never runs backwards.

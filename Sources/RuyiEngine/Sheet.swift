@@ -21,12 +21,26 @@ public struct Sheet: Sendable {
             guard !clips.isEmpty, (1...64).contains(count), (64...1024).contains(width) else {
                 throw Fault(.usage, "a sheet has clips, 1 to 64 frames of each, and frames of 64 to 1024 pixels' width")
             }
-            var rows: [[Picture]] = []
-            for clip in clips { rows.append(try Sheet.frames(of: clip, count, width: width)) }
-            picture = try Sheet.arrange(rows, clips.map(Sheet.caption), width: width)
+            var rows: [([Picture], String)] = []
+            for clip in clips { rows.append((try Sheet.frames(of: clip, count, width: width), Sheet.caption(clip))) }
+            try self.init(rows: rows, width: width)
         } catch {
             throw Faults(of: error)
         }
+    }
+
+    /// Puts frames, stretched to one width, into rows below their captions.
+    ///
+    /// Throws `.usage` for a picture too large.
+    init(rows: [(frames: [Picture], caption: String)], width: Int) throws(Fault) {
+        let frames = rows.map { row in row.frames.map { Sheet.reduced($0, width: width) } }
+        picture = try Sheet.arrange(frames, rows.map(\.caption), width: width)
+    }
+
+    /// A frame at a width, of a height in proportion, at most four times as much.
+    static func reduced(_ frame: Picture, width: Int) -> Picture {
+        let height = max(1, (frame.height * width + frame.width / 2) / frame.width)
+        return frame.resized(width: width, height: min(height, 4 * width), filter: .lanczos)
     }
 
     /// Writes the picture as PNG.
@@ -51,10 +65,7 @@ public struct Sheet: Sendable {
         var pictures: [Picture] = []
         var index = 0
         while let frame = try reader.next() {
-            if shown.contains(index) {
-                let height = max(1, (frame.height * width + frame.width / 2) / frame.width)
-                pictures.append(frame.resized(width: width, height: min(height, 4 * width), filter: .lanczos))
-            }
+            if shown.contains(index) { pictures.append(reduced(frame, width: width)) }
             index += 1
         }
         if pictures.isEmpty { throw Fault(.badData, "the clip has no frames", at: clip) }
@@ -63,14 +74,19 @@ public struct Sheet: Sendable {
 
     /// The file's name and the settings that the clip was made with.
     private static func caption(_ clip: String) -> String {
-        guard let request = (try? Provenance.find(clip))?.json["request"] else { return Path.name(clip) }
+        caption(Path.name(clip), try? Provenance.find(clip))
+    }
+
+    /// A name and the settings that a clip was made with.
+    static func caption(_ name: String, _ provenance: Provenance?) -> String {
+        guard let request = provenance?.json["request"] else { return name }
         func text(_ key: String) -> String? { request[key].map { $0.string ?? $0.text() } }
         let parts = [
             text("seed").map { "seed \($0)" }, text("steps").map { "\($0) steps" }, text("scheduler"),
             text("guidance").map { "guidance \($0)" }, text("camera").map { "camera \($0)" },
             text("motion").map { "motion \($0)" }, text("prompt"),
         ]
-        return ([Path.name(clip)] + parts.compactMap { $0 }).joined(separator: "  ")
+        return ([name] + parts.compactMap { $0 }).joined(separator: "  ")
     }
 
     private static func arrange(_ rows: [[Picture]], _ captions: [String], width: Int) throws(Fault) -> Picture {
@@ -102,7 +118,7 @@ public struct Sheet: Sendable {
 
 extension Picture {
     /// Puts a picture, which must lie inside, over a part of this one.
-    fileprivate mutating func paste(_ other: Picture, x left: Int, y top: Int) {
+    mutating func paste(_ other: Picture, x left: Int, y top: Int) {
         let bytes = other.width * 3
         for row in 0..<other.height {
             let place = ((top + row) * width + left) * 3

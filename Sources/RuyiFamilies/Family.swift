@@ -12,12 +12,18 @@ public protocol Family: Sendable {
     static var title: String { get }
     /// What a checkpoint folder of this family holds, in words, for the message about a folder that is none.
     static var layout: String { get }
+    /// The sizes and lengths that it renders, in words, for who chooses a model; nil for a family that does not say.
+    static var bounds: String? { get }
     /// The request keys that the family reads. Any other key with a value is refused with this list.
     static var keys: Set<RequestKey> { get }
     /// Whether a checkpoint folder is this family's, judged by its files.
     static func recognises(_ folder: ModelFolder) -> Bool
     /// Resolves a request into exact sizes, counts and settings, without reading any weight.
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
+    /// What the parts of a plan take on `threads` threads with kernels of `level`; no weight is read.
+    static func phases(
+        of plan: Plan, folder: ModelFolder, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> [Phase]
     /// Loads the checkpoint for plans of this folder. Weights are mapped, not copied.
     static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer
 }
@@ -25,6 +31,54 @@ public protocol Family: Sendable {
 extension Family {
     /// What a family that says nothing about its layout has.
     public static var layout: String { "a published checkpoint folder" }
+    /// What a family that does not say has.
+    public static var bounds: String? { nil }
+
+    /// One part that takes what the plan says.
+    public static func phases(
+        of plan: Plan, folder: ModelFolder, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> [Phase] {
+        [
+            Phase(
+                name: "rendering", bytes: plan.activationBytes, weightBytes: plan.weightBytes, givesFrames: true)
+        ]
+    }
+}
+
+/// What a part of a run takes.
+public struct Phase: Sendable, Equatable {
+    /// The name for people, in the form of a stage's.
+    public let name: String
+    /// The most bytes of tensors at one time, with everything that earlier parts left for it.
+    public let bytes: Int
+    /// Bytes of the weight files that it has in memory.
+    public let weightBytes: Int
+    /// Whether frames are finished in it.
+    public let givesFrames: Bool
+    /// The amount of each kind of work; empty where it is not known.
+    public let work: [Work: Double]
+
+    /// A part.
+    public init(
+        name: String, bytes: Int, weightBytes: Int, givesFrames: Bool = false, work: [Work: Double] = [:]
+    ) {
+        self.name = name
+        self.bytes = bytes
+        self.weightBytes = weightBytes
+        self.givesFrames = givesFrames
+        self.work = work
+    }
+}
+
+/// How a run saves memory.
+public enum MemoryMode: String, Sendable, CaseIterable {
+    /// All weights stay in memory, and the halves of the guidance are computed together.
+    case resident
+    /// Weights are given back after each block, and the halves of the guidance are computed one after the other; the
+    /// clip is the same.
+    case stream
+    /// As `stream`, and the VAE works in tiles, which changes the clip a little.
+    case tiled
 }
 
 /// A loaded checkpoint that renders jobs.
@@ -68,6 +122,8 @@ public struct Plan: Sendable {
     public var width = 0
     /// Height of the frames in pixels.
     public var height = 0
+    /// The part in the middle of the frames that is delivered; nil delivers whole frames.
+    public var cut: PictureSize?
     /// The number of frames.
     public var frames = 0
     /// Frames a second of the file.
@@ -90,8 +146,12 @@ public struct Plan: Sendable {
     public var settings: [RequestKey: String] = [:]
     /// Transformer tokens of one clip.
     public var tokens = 0
+    /// How the run saves memory.
+    public var memoryMode = MemoryMode.resident
     /// Estimated peak of anonymous memory in bytes, without the mapped weights.
     public var activationBytes = 0
+    /// Whether the clip ends with a picture that is given.
+    public var hasEndImage = false
     /// Bytes of mapped weight files.
     public var weightBytes = 0
     /// What was asked, what will be used and why, where the two differ; one line each.
@@ -100,6 +160,9 @@ public struct Plan: Sendable {
     public var warnings: [String] = []
     /// The parts of the run in order, each with its expected share of the work.
     public var stages: [Stage] = []
+
+    /// The size of the frames that are delivered.
+    public var delivered: PictureSize { cut ?? PictureSize(width: width, height: height) }
 
     /// An empty plan, to be filled in.
     public init() {}
@@ -141,13 +204,16 @@ public struct Job: Sendable {
     public let cancellation: Cancellation
     /// Called after each part of a step with the stage's index in `plan.stages` and the number of parts done.
     public let progress: @Sendable (_ stage: Int, _ done: Int) -> Void
+    /// Who wants to see the clip while it is denoised, if anybody does; the clip is the same.
+    public let preview: PreviewRequest?
     /// Takes the finished frames in order.
     public let frames: @Sendable (Picture) throws -> Void
 
     /// A job.
     public init(
         plan: Plan, image: Picture?, endImage: Picture?, noise: any NoiseSource, trace: Trace?,
-        cancellation: Cancellation, progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
+        cancellation: Cancellation, preview: PreviewRequest? = nil,
+        progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
         frames: @escaping @Sendable (Picture) throws -> Void
     ) {
         self.plan = plan
@@ -156,6 +222,7 @@ public struct Job: Sendable {
         self.noise = noise
         self.trace = trace
         self.cancellation = cancellation
+        self.preview = preview
         self.progress = progress
         self.frames = frames
     }

@@ -1,6 +1,6 @@
 /// The keys of a request, as they are spelled in its JSON form; the command-line option of the same name uses dashes.
 ///
-/// Keys after `fp8_data_type` belong to families or features that a request may name without this version having them; they
+/// Keys after `vae_tile` belong to families or features that a request may name without this version having them; they
 /// are known so that a request which carries them is refused by name instead of as a spelling mistake.
 public enum RequestKey: String, Sendable, CaseIterable {
     case family, model
@@ -15,6 +15,7 @@ public enum RequestKey: String, Sendable, CaseIterable {
     case enhanceAVideoSkipStartSteps = "enhance_a_video_skip_start_steps"
     case enhanceAVideoSkipEndSteps = "enhance_a_video_skip_end_steps"
     case fp8QuantMode = "fp8_quant_mode", fp8DataType = "fp8_data_type"
+    case vaeTile = "vae_tile"
     case variant, mode, transformer, conditioning = "i2v_condition", imageEmbedInterleave = "image_embed_interleave"
     case shift, timeShift = "time_shift", cfg, trueCFGScale = "true_cfg_scale", cfgRescale = "cfg_rescale"
     case sections, latentWindowSize = "latent_window_size", latentLength = "temp", videoSteps = "video_steps"
@@ -120,6 +121,10 @@ public struct Request: Sendable, Equatable {
     public var resolution: Int?
     /// The side of the square whose area the size table is scaled to (Ruyi).
     public var baseResolution: Int?
+    /// How a picture of another shape fills the frames, by the name of a `PictureFit`; nil leaves it to the family.
+    public var fit: String?
+    /// Whether frames of exactly the asked size are delivered, cut out of those that the model makes.
+    public var exactSize: Bool?
     /// The number of frames; excludes `seconds`.
     public var frames: Int?
     /// The length; excludes `frames`.
@@ -154,6 +159,8 @@ public struct Request: Sendable, Equatable {
     public var fp8QuantMode: String?
     /// The type that they are rounded to.
     public var fp8DataType: String?
+    /// Side of the VAE's tiles in pixels; 0 for none.
+    public var vaeTile: Int?
     /// Keys that were given a value which no field above holds.
     public var foreign: Set<RequestKey> = []
 
@@ -175,7 +182,7 @@ public struct Request: Sendable, Equatable {
             (.enhanceAVideoWeight, enhanceAVideo.amount != nil),
             (.enhanceAVideoSkipStartSteps, enhanceAVideo.skipStartSteps != nil),
             (.enhanceAVideoSkipEndSteps, enhanceAVideo.skipEndSteps != nil),
-            (.fp8QuantMode, fp8QuantMode != nil), (.fp8DataType, fp8DataType != nil),
+            (.fp8QuantMode, fp8QuantMode != nil), (.fp8DataType, fp8DataType != nil), (.vaeTile, vaeTile != nil),
         ]
         return foreign.union(fields.filter(\.1).map(\.0))
     }

@@ -21,16 +21,46 @@ public enum SafetensorsWriter {
         let ordered = tensors.enumerated().sorted {
             ($1.element.tensor.dtype.byteCount, $0.offset) < ($0.element.tensor.dtype.byteCount, $1.offset)
         }.map(\.element)
-        let header = try header(of: ordered, metadata: metadata, path: path)
+        let entries = ordered.map { (name: $0.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) }
+        let header = try header(of: entries, metadata: metadata, path: path)
         let file = try AtomicFile(path, overwrite: overwrite)
         try file.write(header)
         for (_, tensor) in ordered { try write(tensor, to: file) }
         try file.commit(overwrite: overwrite)
     }
 
+    /// Writes a file whose data are made while it is written, complete or not at all.
+    ///
+    /// The data are ordered as `write(_:metadata:to:overwrite:)` orders them.
+    ///
+    /// - Parameters:
+    ///   - entries: what the tensors will be.
+    ///   - body: hands the bytes of the tensor of this index in `entries` to the function, in pieces of any size.
+    /// - Throws: what `write(_:metadata:to:overwrite:)` and `body` throw.
+    package static func write(
+        _ entries: [(name: String, dtype: DType, shape: [Int])], metadata: [String: String], to path: String,
+        overwrite: Bool = false, body: (Int, ([UInt8]) throws -> Void) throws -> Void
+    ) throws {
+        let order = entries.indices.sorted {
+            (entries[$1].dtype.byteCount, $0) < (entries[$0].dtype.byteCount, $1)
+        }
+        let header = try header(of: order.map { entries[$0] }, metadata: metadata, path: path)
+        let file = try AtomicFile(path, overwrite: overwrite)
+        try file.write(header)
+        for index in order {
+            var left = Extent.product(entries[index].shape, times: entries[index].dtype.byteCount) ?? 0
+            try body(index) { bytes in
+                left -= bytes.count
+                try file.write(bytes)
+            }
+            precondition(left == 0, "the tensor \(entries[index].name) got \(-left) bytes too many")
+        }
+        try file.commit(overwrite: overwrite)
+    }
+
     /// The length and the header, padded with spaces to a multiple of 8 bytes.
     private static func header(
-        of tensors: [(name: String, tensor: Tensor)], metadata: [String: String], path: String
+        of tensors: [(name: String, dtype: DType, shape: [Int])], metadata: [String: String], path: String
     ) throws(Fault) -> [UInt8] {
         var members = [JSON.Member]()
         if !metadata.isEmpty {
@@ -39,15 +69,15 @@ public enum SafetensorsWriter {
         }
         var names: Set<String> = ["__metadata__"]
         var position = 0
-        for (name, tensor) in tensors {
+        for (name, dtype, shape) in tensors {
             let isReadable = !name.isEmpty && name.utf8.count <= SafetensorsHeader.nameLimit && !name.utf8.contains(0)
             guard isReadable, names.insert(name).inserted else {
                 throw Fault(.software, "\"\(name.prefix(120))\" cannot be the name of a tensor", at: path)
             }
-            let end = position + tensor.byteCount
+            let end = position + shape.reduce(dtype.byteCount, *)
             let entry: JSON = [
-                "dtype": .string(SafetensorsType(tensor.dtype).rawValue),
-                "shape": .array(tensor.shape.map(JSON.int)),
+                "dtype": .string(SafetensorsType(dtype).rawValue),
+                "shape": .array(shape.map(JSON.int)),
                 "data_offsets": [.int(position), .int(end)],
             ]
             members.append(JSON.Member(name, entry))

@@ -50,14 +50,16 @@ enum TemporaryName {
         }
     }
 
-    /// Removes a temporary file, or a temporary folder with the files in it.
-    private static func remove(_ path: String) {
+    /// Removes a temporary file, or a temporary folder with everything in it; no link is followed.
+    static func remove(_ path: String) {
         var status = stat()
         guard lstat(path, &status) == 0 else { return }
         switch status.st_mode & S_IFMT {
         case S_IFREG: unlink(path)
         case S_IFDIR:
-            for inner in ModelFolder.names(inFolder: path) { unlink(path + "/" + inner) }
+            for inner in ModelFolder.names(inFolder: path) {
+                if unlink(path + "/" + inner) != 0 { remove(path + "/" + inner) }
+            }
             rmdir(path)
         default: break
         }

@@ -59,6 +59,9 @@ public enum VideoContainer: String, Sendable, CaseIterable {
         }
     }
 
+    /// What gives back every sample as it was rendered, if anything here does.
+    public var losslessCodec: VideoCodec? { self == .mkv ? .ffv1 : codecs.first { $0.hasLosslessMode } }
+
     /// Whether text tags survive in the file.
     public var holdsTags: Bool { self != .gif && self != .webp }
 
@@ -95,6 +98,21 @@ public enum PixelFormat: String, Sendable, CaseIterable {
     }
 }
 
+/// The kinds of ProRes, each with the format of its samples.
+public enum ProResProfile: String, Sendable, CaseIterable {
+    /// 422 LT, for less space.
+    case lt
+    /// 422.
+    case standard
+    /// 422 HQ.
+    case hq
+    /// 4444, with whole chroma.
+    case p4444 = "4444"
+
+    /// How the profile's samples are stored.
+    public var pixelFormat: PixelFormat { self == .p4444 ? .yuv444p10 : .yuv422p10 }
+}
+
 /// How frames are compressed.
 public enum VideoCodec: String, Sendable, CaseIterable {
     /// H.264, which every player shows in its usual pixel format.
@@ -113,6 +131,20 @@ public enum VideoCodec: String, Sendable, CaseIterable {
     case gif
     /// WebP, lossy.
     case webp
+
+    /// Whether the codec can keep every sample.
+    public var hasLosslessMode: Bool { self != .prores && self != .gif }
+
+    /// What the encoder can store when it loses nothing: RGB, and the formats that stand for rounded RGB.
+    ///
+    /// x264 and x265 keep RGB as it is, and so do VP9, AV1, FFV1 and WebP.
+    public var losslessPixelFormats: [PixelFormat] {
+        switch self {
+        case .h264, .hevc, .vp9, .av1: [.rgb] + pixelFormats
+        case .ffv1, .webp: pixelFormats
+        case .prores, .gif: []
+        }
+    }
 
     /// What the encoder can store, its usual format first.
     public var pixelFormats: [PixelFormat] {
@@ -163,7 +195,12 @@ public enum VideoCodec: String, Sendable, CaseIterable {
         switch format {
         case .yuv420p, .yuv422p, .yuv444p: format.rawValue
         case .yuv420p10, .yuv422p10, .yuv444p10: format.rawValue + "le"
-        case .rgb: self == .webp ? "bgra" : "bgr0"
+        case .rgb:
+            switch self {
+            case .webp: "bgra"
+            case .hevc, .vp9, .av1: "gbrp"
+            case .h264, .prores, .ffv1, .gif: "bgr0"
+            }
         case .palette: "pal8"
         }
     }
@@ -186,6 +223,12 @@ public struct VideoOptions: Sendable {
     public var crf: Int?
     /// How samples are stored; nil takes the codec's usual format.
     public var pixelFormat: PixelFormat?
+    /// Whether every sample comes back as it was stored, and in RGB as it was rendered.
+    public var isLossless = false
+    /// The kind of ProRes; nil takes the one of the pixel format, 422 HQ or 4444.
+    public var proresProfile: ProResProfile?
+    /// How often a GIF or WebP plays, 0 for ever; nil is for ever.
+    public var loop: Int?
     /// H.264's and HEVC's trade of time for size, by x264's name.
     public var preset: String
     /// Encoder threads, on which the file's bytes depend, so they do not follow the machine.
@@ -207,19 +250,37 @@ public struct VideoOptions: Sendable {
     }
 
     /// The pixel format that is used.
-    public var storedFormat: PixelFormat { pixelFormat ?? codec.pixelFormats[0] }
+    public var storedFormat: PixelFormat {
+        let usual = isLossless ? codec.losslessPixelFormats.first : proresProfile?.pixelFormat
+        return pixelFormat ?? usual ?? codec.pixelFormats[0]
+    }
 
     /// The constant rate factor that is used; nil where the codec has none.
-    public var usedCRF: Int? { codec.crfRange == nil ? nil : crf ?? codec.defaultCRF }
+    public var usedCRF: Int? { codec.crfRange == nil || isLossless ? nil : crf ?? codec.defaultCRF }
+
+    /// The encoder's name in libav.
+    var encoder: String { codec == .h264 && storedFormat == .rgb ? "libx264rgb" : codec.encoder }
 
     /// The encoder's own options in libav's notation.
     var settings: String {
         let quality = "crf=\(crf ?? codec.defaultCRF)"
+        let profile = proresProfile ?? (storedFormat == .yuv444p10 ? .p4444 : .hq)
+        if isLossless {
+            return switch codec {
+            case .h264: "preset=\(preset):qp=0"
+            case .hevc: "preset=\(preset)"
+            case .vp9: "lossless=1:crf=0:b=0:deadline=good:cpu-used=2:row-mt=1"
+            case .av1: "crf=0:b=0:cpu-used=6:row-mt=1:aom-params=lossless=1"
+            case .webp: "lossless=1:compression_level=4"
+            case .ffv1: "level=3:slices=4:slicecrc=1"
+            case .prores, .gif: ""
+            }
+        }
         return switch codec {
         case .h264, .hevc: "preset=\(preset):\(quality)"
         case .vp9: "\(quality):b=0:deadline=good:cpu-used=2:row-mt=1"
         case .av1: "\(quality):b=0:cpu-used=6:row-mt=1"
-        case .prores: "profile=\(storedFormat == .yuv444p10 ? "4444" : "hq"):vendor=apl0"
+        case .prores: "profile=\(profile.rawValue):vendor=apl0"
         case .ffv1: "level=3:slices=4:slicecrc=1"
         case .gif: ""
         case .webp: "quality=90:compression_level=4"
@@ -241,10 +302,33 @@ public struct VideoOptions: Sendable {
                     "\(container.rawValue) holds \(list(container.codecs)); \(codec.rawValue) goes into \(list(others))"
             )
         }
-        guard codec.pixelFormats.contains(storedFormat) else {
+        if isLossless, !codec.hasLosslessMode {
+            throw Fault(
+                .usage, "\(codec.rawValue) always loses something",
+                hint: "lossless are \(list(VideoCodec.allCases.filter(\.hasLosslessMode)))")
+        }
+        let formats = isLossless ? codec.losslessPixelFormats : codec.pixelFormats
+        guard formats.contains(storedFormat) else {
             throw Fault(
                 .usage, "\(codec.rawValue) has no pixel format \(storedFormat.rawValue)",
-                hint: "it has \(list(codec.pixelFormats))")
+                hint: "it has \(list(formats))")
+        }
+        if let proresProfile {
+            guard codec == .prores else {
+                throw Fault(.usage, "\(codec.rawValue) has no ProRes profile", hint: "give --codec prores too")
+            }
+            guard storedFormat == proresProfile.pixelFormat else {
+                throw Fault(
+                    .usage, "ProRes \(proresProfile.rawValue) stores \(proresProfile.pixelFormat.rawValue)",
+                    hint: "leave out the pixel format \(storedFormat.rawValue)")
+            }
+        }
+        if loop != nil, container != .gif, container != .webp {
+            throw Fault(
+                .usage, "\(container.rawValue) files do not say how often they play", hint: "gif and webp files do")
+        }
+        if crf != nil, isLossless {
+            throw Fault(.usage, "without loss there is no crf", hint: "leave out one of the two")
         }
         guard let crf else { return }
         guard let range = codec.crfRange else {

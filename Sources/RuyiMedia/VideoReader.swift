@@ -42,7 +42,7 @@ public final class VideoReader {
     private let path: String
     private let handle: OpaquePointer
 
-    /// Opens a mp4, mov, mkv, webm, avi or gif file; `maxPixels` limits a single frame.
+    /// Opens a mp4, mov, mkv, webm or gif file of a codec that the program writes; `maxPixels` limits a single frame.
     public init(_ path: String, maxPixels: Int = PictureReader.defaultMaxPixels) throws(Fault) {
         try InputFile.with(path) { _ throws(Fault) in }
         var message = MessageBuffer()
@@ -87,16 +87,6 @@ public final class VideoReader {
             throw Fault(videoKind(status), "cannot read the video: \(message.text)", at: path)
         }
         return Picture(width: facts.width, height: facts.height, pixels: pixels)
-    }
-}
-
-/// The versions of the picture and video libraries that are loaded.
-public enum MediaLibraries {
-    /// One line for libav's parts.
-    public static var video: String {
-        var text = MessageBuffer()
-        text.fill { ruyi_av_versions($0, $1) }
-        return text.text
     }
 }
 

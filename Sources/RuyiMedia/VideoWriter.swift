@@ -33,7 +33,7 @@ public final class VideoWriter {
     /// Throws `.unavailable` if this libav cannot write such files, and says what it can write.
     public static func availability(container: VideoContainer, options: VideoOptions = VideoOptions()) throws(Fault) {
         try availability(
-            container: container, encoder: options.codec.encoder,
+            container: container, encoder: options.encoder,
             pixelFormat: options.codec.name(of: options.storedFormat))
     }
 
@@ -45,6 +45,11 @@ public final class VideoWriter {
         throw Fault(.unavailable, missing, hint: alternatives(container))
     }
 
+    /// Whether this libav can write a codec's usual pixel format into a container.
+    static func canEncode(_ codec: VideoCodec, in container: VideoContainer) -> Bool {
+        missing(container.muxer, codec.encoder, codec.name(of: codec.pixelFormats[0])) == nil
+    }
+
     /// What this libav lacks to write such files; nil when it has everything.
     private static func missing(_ muxer: String, _ encoder: String, _ pixelFormat: String) -> String? {
         var message = MessageBuffer()
@@ -54,13 +59,8 @@ public final class VideoWriter {
 
     /// What works here instead, for the hint of a fault.
     private static func alternatives(_ container: VideoContainer) -> String {
-        let here = container.codecs.filter { codec in
-            missing(container.muxer, codec.encoder, codec.name(of: codec.pixelFormats[0])) == nil
-        }
-        let others = VideoContainer.allCases.filter { other in
-            let codec = other.codecs[0]
-            return missing(other.muxer, codec.encoder, codec.name(of: codec.pixelFormats[0])) == nil
-        }
+        let here = container.codecs.filter { canEncode($0, in: container) }
+        let others = VideoContainer.allCases.filter { canEncode($0.codecs[0], in: $0) }
         let first =
             here.isEmpty
             ? "these containers work here: \(others.map(\.rawValue).joined(separator: ", "))"
@@ -132,7 +132,7 @@ public final class VideoWriter {
         let tags = options.tags.sorted { $0.key < $1.key }
         let codec = options.codec
         let fixed = [
-            path, container.muxer, codec.encoder, codec.name(of: options.storedFormat), options.settings,
+            path, container.muxer, options.encoder, codec.name(of: options.storedFormat), options.settings,
             codec.filter ?? "",
         ]
         return withCStrings(fixed + tags.map(\.key) + tags.map(\.value)) { strings in
@@ -144,7 +144,8 @@ public final class VideoWriter {
                         path: strings[0], container: strings[1], encoder: strings[2], pixel_format: strings[3],
                         settings: strings[4], filter: codec.filter == nil ? nil : strings[5], width: Int32(width),
                         height: Int32(height), rate_num: Int32(fps.numerator), rate_den: Int32(fps.denominator),
-                        threads: Int32(options.threads), tags: Int32(tags.count), keys: keys.baseAddress,
+                        threads: Int32(options.threads), lossless: options.isLossless ? 1 : 0,
+                        loop: Int32(options.loop ?? 0), tags: Int32(tags.count), keys: keys.baseAddress,
                         values: values.baseAddress)
                     return body(&plan)
                 }

@@ -17,21 +17,21 @@ struct DDIMScheduler: Scheduler {
         self.schedule = schedule
     }
 
+    func clean(modelOutput: Tensor, call: Int, latents: Tensor) -> Tensor {
+        schedule.clean(modelOutput, latents, level: levels[call])
+    }
+
     func step(modelOutput: Tensor, call: Int, latents: Tensor, noise: Tensor?) -> Tensor {
         let alpha = schedule.alphasCumprod[levels[call]]
         let previous = levels[call] - stride
         let alphaPrevious = previous >= 0 ? schedule.alphasCumprod[previous] : schedule.finalAlphaCumprod
         let (signal, sigma) = (alpha.squareRoot(), (1 - alpha).squareRoot())
-        let clean: Tensor  // x₀
-        let direction: Tensor  // ε
-        switch schedule.prediction {
-        case .velocity:
-            clean = combination((signal, latents), (-sigma, modelOutput))
-            direction = combination((signal, modelOutput), (sigma, latents))
-        case .noise:
-            clean = combination((1 / signal, latents), (-sigma / signal, modelOutput))
-            direction = modelOutput
-        }
+        let clean = clean(modelOutput: modelOutput, call: call, latents: latents)
+        let direction =  // ε
+            switch schedule.prediction {
+            case .velocity: combination((signal, modelOutput), (sigma, latents))
+            case .noise: modelOutput
+            }
         return combination((alphaPrevious.squareRoot(), clean), ((1 - alphaPrevious).squareRoot(), direction))
     }
 }

@@ -30,13 +30,17 @@ struct DPMSolverScheduler: Scheduler {
 
     var sigmas: [Float]? { sigmaTable }
 
+    func clean(modelOutput: Tensor, call: Int, latents: Tensor) -> Tensor {
+        let here = Level(sigmaTable[call])
+        return switch prediction {
+        case .velocity: combination((here.alpha, latents), (-here.sigma, modelOutput))
+        case .noise: combination((1 / here.alpha, latents), (-here.sigma / here.alpha, modelOutput))
+        }
+    }
+
     mutating func step(modelOutput: Tensor, call: Int, latents: Tensor, noise: Tensor?) -> Tensor {
         let (here, next) = (Level(sigmaTable[call]), Level(sigmaTable[call + 1]))
-        let clean: Tensor  // x₀
-        switch prediction {
-        case .velocity: clean = combination((here.alpha, latents), (-here.sigma, modelOutput))
-        case .noise: clean = combination((1 / here.alpha, latents), (-here.sigma / here.alpha, modelOutput))
-        }
+        let clean = clean(modelOutput: modelOutput, call: call, latents: latents)
         let before = call == 0 ? nil : previous
         previous = clean
         // lambda is infinite behind the last step, where exp(-h) is 0.

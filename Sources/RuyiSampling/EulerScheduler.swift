@@ -26,13 +26,19 @@ struct EulerTables: Sendable {
     /// `dx/dσ = (x − x₀)/σ`.
     func derivative(_ output: Tensor, _ latents: Tensor, call: Int) -> Tensor {
         let sigma = sigmas[call]
+        return switch prediction {
+        case .velocity: combination((1 / sigma, latents), (-1 / sigma, clean(output, latents, call: call)))
+        case .noise: output
+        }
+    }
+
+    /// `x₀`.
+    func clean(_ output: Tensor, _ latents: Tensor, call: Int) -> Tensor {
+        let sigma = sigmas[call]
         let variance = sigma * sigma + 1
-        switch prediction {
-        case .velocity:
-            let clean = combination((-sigma / variance.squareRoot(), output), (1 / variance, latents))
-            return combination((1 / sigma, latents), (-1 / sigma, clean))
-        case .noise:
-            return output
+        return switch prediction {
+        case .velocity: combination((-sigma / variance.squareRoot(), output), (1 / variance, latents))
+        case .noise: combination((1, latents), (-sigma, output))
         }
     }
 }
@@ -51,6 +57,9 @@ struct EulerScheduler: Scheduler {
     var sigmas: [Float]? { tables.sigmas }
     var initNoiseSigma: Float { tables.initNoiseSigma }
     func scaleModelInput(_ latents: Tensor, call: Int) -> Tensor { tables.scale(latents, call: call) }
+    func clean(modelOutput: Tensor, call: Int, latents: Tensor) -> Tensor {
+        tables.clean(modelOutput, latents, call: call)
+    }
 
     func step(modelOutput: Tensor, call: Int, latents: Tensor, noise: Tensor?) -> Tensor {
         let change = tables.sigmas[call + 1] - tables.sigmas[call]
@@ -75,6 +84,9 @@ struct EulerAncestralScheduler: Scheduler {
     var initNoiseSigma: Float { tables.initNoiseSigma }
     var needsNoise: Bool { true }
     func scaleModelInput(_ latents: Tensor, call: Int) -> Tensor { tables.scale(latents, call: call) }
+    func clean(modelOutput: Tensor, call: Int, latents: Tensor) -> Tensor {
+        tables.clean(modelOutput, latents, call: call)
+    }
 
     func step(modelOutput: Tensor, call: Int, latents: Tensor, noise: Tensor?) -> Tensor {
         guard let noise else { preconditionFailure("Euler A needs noise at every step") }

@@ -1,4 +1,5 @@
 import RuyiFault
+import RuyiTensor
 
 /// How much noise each training level has, and the levels that a run of few steps visits.
 ///
@@ -38,6 +39,17 @@ public struct NoiseSchedule: Sendable {
 
     /// `σₜ = √((1 − ᾱₜ)/ᾱₜ)`, the noise level in units of the picture; one value a training level.
     public var sigmas: [Float] { alphasCumprod.map { ((1 - $0) / $0).squareRoot() } }
+
+    /// The latents without noise that a model output at a training level stands for: `√ᾱ·x − √(1 − ᾱ)·v`, or
+    /// `(x − √(1 − ᾱ)·ε)/√ᾱ`.
+    func clean(_ output: Tensor, _ latents: Tensor, level: Int) -> Tensor {
+        let alpha = alphasCumprod[level]
+        let (signal, sigma) = (alpha.squareRoot(), (1 - alpha).squareRoot())
+        return switch prediction {
+        case .velocity: combination((signal, latents), (-sigma, output))
+        case .noise: combination((1 / signal, latents), (-sigma / signal, output))
+        }
+    }
 
     /// The distance between two calls' levels in a run of `steps` steps.
     func stride(steps: Int) -> Int { configuration.trainingTimestepCount / steps }

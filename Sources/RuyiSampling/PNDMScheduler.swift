@@ -25,6 +25,10 @@ struct PNDMScheduler: Scheduler {
         self.schedule = schedule
     }
 
+    func clean(modelOutput: Tensor, call: Int, latents: Tensor) -> Tensor {
+        schedule.clean(modelOutput, latents, level: levels[call])
+    }
+
     mutating func step(modelOutput: Tensor, call: Int, latents: Tensor, noise: Tensor?) -> Tensor {
         var from = levels[call]
         var to = from - stride

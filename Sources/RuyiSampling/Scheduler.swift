@@ -22,6 +22,8 @@ public protocol Scheduler: Sendable {
     /// `modelOutput` is the guided output for `scaleModelInput(latents, call)`, and `noise`
     /// is given if and only if `needsNoise`.
     mutating func step(modelOutput: Tensor, call: Int, latents: Tensor, noise: Tensor?) -> Tensor
+    /// The latents `x₀` without noise that the guided output of a call stands for.
+    func clean(modelOutput: Tensor, call: Int, latents: Tensor) -> Tensor
 }
 
 extension Scheduler {

@@ -10,6 +10,9 @@ public protocol Backend: AnyObject, Sendable {
     /// The flag that makes operations end early; their results are then meaningless.
     var cancellation: Cancellation { get }
 
+    /// Whether nothing is computed and memory only counted.
+    var isMeasuring: Bool { get }
+
     /// New memory with undefined contents.
     func empty(_ shape: [Int]) -> Tensor
     /// A contiguous `f32` copy of a tensor of any type, strides and origin.

@@ -5,8 +5,8 @@ import Synchronization
 ///
 /// The system clears every page that it hands out, so that memory is worth keeping. Small blocks are kept by their size;
 /// large ones are joined with free neighbours and cut to what is asked for. What is kept never raises the footprint
-/// above the peak of what was in use at one time: before the pool maps memory beyond that peak it gives unused memory
-/// back.
+/// above the peak of what was in use at one time since `trim`: before the pool maps memory beyond that peak it gives
+/// unused memory back.
 public final class MemoryPool: Sendable {
     /// Unused memory of large blocks.
     private struct Span {
@@ -25,10 +25,14 @@ public final class MemoryPool: Sendable {
         var freeBytes = 0
         var usedBytes = 0
         var peakBytes = 0
+        /// The peak since the last `trim`.
+        var ceiling = 0
     }
 
     private let state: Mutex<State>
     private let exhausted: @Sendable (Int) -> Never
+    /// Whether memory is counted and never mapped.
+    let isMeasuring: Bool
 
     /// Makes an empty pool.
     ///
@@ -36,6 +40,14 @@ public final class MemoryPool: Sendable {
     public init(exhausted: @escaping @Sendable (Int) -> Never) {
         state = Mutex(State())
         self.exhausted = exhausted
+        isMeasuring = false
+    }
+
+    /// Makes a pool that counts what it is asked for and maps nothing: its blocks must not be touched.
+    init(measuring: Void) {
+        state = Mutex(State())
+        exhausted = { fatalError("\($0) bytes were to be mapped by a pool that only counts") }
+        isMeasuring = true
     }
 
     deinit { trim() }
@@ -47,9 +59,21 @@ public final class MemoryPool: Sendable {
     /// The largest number of bytes that were in use at one time.
     public var peakBytes: Int { state.withLock { $0.peakBytes } }
 
-    /// Gives every unused block back to the system.
+    /// The largest number of bytes that were in use at one time since the last call, in a pool that only counts.
+    package func takePeak() -> Int {
+        state.withLock { state in
+            defer { state.ceiling = state.usedBytes }
+            return state.ceiling
+        }
+    }
+
+    /// Gives every unused block back to the system, and begins a new peak for what is kept from here on.
     public func trim() {
-        state.withLock { release(&$0, downTo: 0) }
+        if isMeasuring { return }
+        state.withLock { state in
+            release(&state, downTo: 0)
+            state.ceiling = state.usedBytes
+        }
     }
 
     /// A block of at least `byteCount` bytes, aligned to a page; the contents are undefined.
@@ -57,13 +81,15 @@ public final class MemoryPool: Sendable {
         let size = MemoryPool.roundedSize(byteCount)
         let block: UnsafeMutableRawPointer? = state.withLock { state in
             state.usedBytes += size
-            state.peakBytes = max(state.peakBytes, state.usedBytes)
+            state.ceiling = max(state.ceiling, state.usedBytes)
+            state.peakBytes = max(state.peakBytes, state.ceiling)
+            if isMeasuring { return MemoryPool.nowhere }
             let kept = size < MemoryPool.largeSize ? state.blocks[size]?.popLast()?.block : cut(&state, size)
             if let reused = kept {
                 state.freeBytes -= size
                 return reused
             }
-            release(&state, downTo: state.peakBytes - state.usedBytes)
+            release(&state, downTo: state.ceiling - state.usedBytes)
             return MemoryPool.map(size)
         }
         guard let block else { exhausted(size) }
@@ -75,6 +101,7 @@ public final class MemoryPool: Sendable {
         let size = MemoryPool.roundedSize(byteCount)
         state.withLock { state in
             state.usedBytes -= size
+            if isMeasuring { return }
             state.freeBytes += size
             state.time += 1
             if size < MemoryPool.largeSize {
@@ -136,6 +163,8 @@ public final class MemoryPool: Sendable {
         }
     }
 
+    /// The address of blocks that are only counted.
+    nonisolated(unsafe) private static let nowhere = UnsafeMutableRawPointer(bitPattern: hugePage)
     private static let hugePage = 2 << 20
     /// From this size on blocks are made of huge pages, and are cut and joined.
     private static let largeSize = 8 * hugePage

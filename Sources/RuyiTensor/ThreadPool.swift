@@ -23,17 +23,21 @@ public final class ThreadPool: @unchecked Sendable {
     private let next = Atomic<Int>(0)
     private let taskCount = Atomic<Int>(0)
 
-    /// Starts `threadCount − 1` workers.
+    /// Whether tasks are left undone, for a backend that only counts memory.
+    private let isIdle: Bool
+
+    /// Starts `threadCount − 1` workers, or none if the pool is to be idle.
     ///
-    /// A cancelled run skips the tasks that have not begun.
-    public init(threadCount: Int, cancellation: Cancellation) {
+    /// A cancelled run skips the tasks that have not begun, an idle pool all of them.
+    public init(threadCount: Int, cancellation: Cancellation, isIdle: Bool = false) {
         precondition(threadCount > 0, "a pool needs at least one thread")
         self.threadCount = threadCount
         self.cancellation = cancellation
+        self.isIdle = isIdle
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(wake, nil)
         pthread_cond_init(idle, nil)
-        for _ in 1..<threadCount {
+        for _ in 1..<(isIdle ? 1 : threadCount) {
             var thread = pthread_t()
             var attributes = pthread_attr_t()
             pthread_attr_init(&attributes)
@@ -68,7 +72,7 @@ public final class ThreadPool: @unchecked Sendable {
     ///
     /// Callers on several threads take turns. Must not be called from inside a task.
     public func parallel(_ count: Int, _ body: @Sendable (Int) -> Void) {
-        guard count > 0 else { return }
+        guard count > 0, !isIdle else { return }
         if count == 1 || threads.isEmpty {
             for index in 0..<count where !cancellation.isCancelled { body(index) }
             return

@@ -10,11 +10,12 @@ struct BatchCommand: OrderCommand {
         discussion: """
             <source> is a folder of pictures, each with its prompt in a .txt file beside it; or a list: .jsonl with an \
             object a line, .csv or .tsv with a header (keys as in a request file, and 'id', which names the clip), or .txt \
-            with a picture a line and after a tab its prompt. What the list says of a picture wins over the options.
+            with a picture a line and after a tab its prompt; or '-' for such lines on standard input. What the list says of a picture wins over the options.
 
               ruyi batch stills -o clips -m Ruyi-Mini-7B --camera left
               ruyi batch shots.jsonl -o clips -m Ruyi-Mini-7B --seed 1,2,3
               ruyi batch shots.csv -o clips -m Ruyi-Mini-7B --shard 2/8
+              find . -name '*.png' | ruyi batch - -o clips -m Ruyi-Mini-7B
 
             The whole list is checked before the first clip. A clip that fails is told of and the others are rendered. \
             .ruyi-batch.jsonl in the folder notes what is done, so the same command goes on after any stop, and tries \
@@ -26,22 +27,7 @@ struct BatchCommand: OrderCommand {
 
     @Argument(help: ArgumentHelp("A folder of pictures, or a list of them.", valueName: "source"), completion: .file())
     var source: String
-    @Option(
-        help: ArgumentHelp(
-            "The clips' names in the folder; {name} is the id or the picture's name, {index} its place in the source. "
-                + "A suffix is needed as with 'ruyi render --output'. (default: {name}-{seed}.mp4)",
-            valueName: "pattern")) var name: String?
-    @Flag(help: "Search the folders in the folder too; the clips lie in folders of the same names.")
-    var recursive = false
-    @Flag(
-        inversion: .prefixedNo,
-        help: "Leave what an earlier run has finished; without, render it again and replace it.") var resume = true
-    @Flag(help: "Tell finished clips by their digest, not by their size alone.") var verify = false
-    @Option(
-        help: ArgumentHelp(
-            "Only the I-th of N shares; N machines with one share each render every clip once. (default: 1/1)",
-            valueName: "I/N")) var shard: ShardName?
-    @Flag(help: "Let a list name files outside its own folder.") var allowOutside = false
+    @OptionGroup(title: "Batch") var batch: BatchOptions
     @OptionGroup(title: "Input") var input: InputOptions
     @OptionGroup(title: "Output") var output: OutputOptions
     @OptionGroup(title: "Length and size") var form: FormOptions
@@ -52,7 +38,7 @@ struct BatchCommand: OrderCommand {
     @OptionGroup(title: "Settings") var settings: SettingsOptions
 
     var picture: String? { nil }
-    var outputName: String? { name }
+    var outputName: String? { batch.name }
     var takesPicture: Bool { false }
 
     /// What the options ask for, with the settings of every source as the clips' defaults.
@@ -67,22 +53,8 @@ struct BatchCommand: OrderCommand {
         var order = BatchOrder(source: source, folder: folder, defaults: defaults)
         // What a preset or a configuration file says of outputs names the clips, in this folder.
         let pattern = layers.lower.output?.split(separator: "/").last.map(String.init)
-        if let pattern = name ?? pattern { order.pattern = pattern }
-        order.isRecursive = recursive
-        order.resumes = resume
-        order.verifies = verify
-        order.allowsOutside = allowOutside
-        order.shard = shard?.shard ?? Shard()
+        if let pattern = batch.name ?? pattern { order.pattern = pattern }
+        batch.fill(&order)
         return order
-    }
-}
-
-/// `2/8`.
-struct ShardName: ExpressibleByArgument {
-    let shard: Shard
-
-    init?(argument: String) {
-        guard let shard = Shard(argument) else { return nil }
-        self.shard = shard
     }
 }

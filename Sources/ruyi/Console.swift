@@ -8,6 +8,7 @@ import Synchronization
 final class Console: Sendable {
     /// Whether standard error is a terminal.
     let isTerminal = isatty(STDERR_FILENO) == 1
+    private let paints = Color.isWanted(STDERR_FILENO)
     private let live = Mutex("")
 
     init() {}
@@ -17,6 +18,11 @@ final class Console: Sendable {
         live.withLock { bar in
             Console.write((bar.isEmpty ? "" : Console.erase) + text + "\n" + bar)
         }
+    }
+
+    /// Writes a line that stays, with a coloured word in front that says what kind it is: `ruyi: error: ...`.
+    func line(_ kind: String, _ color: Color, _ text: String) {
+        line("ruyi: \(Color.paint(kind + ":", paints ? color : nil)) \(text)")
     }
 
     /// Draws the live line, or takes it away when the text is empty.

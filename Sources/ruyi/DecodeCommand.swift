@@ -42,6 +42,7 @@ struct DecodeCommand: ParsableCommand {
     var fps: Int?
 
     @OptionGroup var running: RunningOptions
+    @OptionGroup var results: ResultOptions
 
     /// The order that the latents hold, as far as the command line does not say otherwise.
     func order() throws(Faults) -> Order {

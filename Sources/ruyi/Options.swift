@@ -32,6 +32,8 @@ struct InputOptions: ParsableArguments {
         help: ArgumentHelp("What to keep out. (default: the model's)", valueName: "text"))
     var negativePrompt: String?
 
+    @OptionGroup var sources: SourceOptions
+
     @Option(
         help: ArgumentHelp(
             "A JSON file with any of these options as keys, dashes written as underscores. Its paths are relative to the "
@@ -49,8 +51,9 @@ struct OutputOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
         help: ArgumentHelp(
-            "The video; its suffix (mp4, mov, mkv, webm, gif, webp) picks the container. A name such as out/%05d.png writes "
-                + "one picture a frame, counted from 0. {seed} and {name} stand for the seed and the picture's name. "
+            "The video; its suffix (mp4, mov, mkv, webm, gif, webp) picks the container, and - is standard output. A "
+                + "name such as out/%05d.png writes one picture a frame, counted from 0. {seed}, {name}, {index}, {model} "
+                + "and {date} stand for the seed, the picture's name, the clip's number, the model and the day. "
                 + "(default: <image>-<seed>.mp4 in the current folder)", valueName: "file"), completion: .file())
     var output: String?
 
@@ -61,8 +64,13 @@ struct OutputOptions: ParsableArguments {
     @Flag(help: "Keep the final latents beside the video, for 'ruyi decode'. (default: until it is written)")
     var keepLatents = false
 
+    @Flag(help: "Render although the disk seems too small for the video. (default: refuse)")
+    var ignoreSpace = false
+
     @Option(
-        help: ArgumentHelp("Also write every recorded stage of the computation, as safetensors.", valueName: "file"),
+        help: ArgumentHelp(
+            "Also write every recorded stage of the computation, as safetensors.", valueName: "file",
+            visibility: .hidden),
         completion: .file(extensions: ["safetensors"]))
     var trace: String?
 }
@@ -93,12 +101,15 @@ struct EncodingOptions: ParsableArguments {
                 + "(default: --metadata)"))
     var metadata: Bool?
 
+    @OptionGroup var delivery: DeliveryOptions
+
     /// Puts what was given into an order.
     func fill(_ order: inout Order) {
         order.codec = codec?.name
         order.crf = crf
         order.pixelFormat = pixelFormat?.name
         order.metadata = metadata
+        delivery.fill(&order)
     }
 }
 
@@ -107,6 +118,8 @@ struct FormOptions: ParsableArguments {
         help: ArgumentHelp(
             "Width and height in pixels, or 360p, 480p, 540p, 720p. (default: from the picture's shape)",
             valueName: "WxH|360p|...")) var size: Size?
+
+    @OptionGroup var placing: PlacingOptions
 
     @Option(
         help: ArgumentHelp(
@@ -140,14 +153,20 @@ struct SamplingOptions: ParsableArguments {
     @Option(
         name: .shortAndLong,
         help: ArgumentHelp(
-            "The seed, 0 to 18446744073709551615. A list such as 1,2,3 renders each with the model loaded once. "
-                + "(default: 42)", valueName: "n[,n...]")) var seed: SeedList?
+            "The seed, 0 to 18446744073709551615, or random. A list such as 1,2,3 renders each with the model loaded "
+                + "once. (default: 42)", valueName: "n[,n...]")) var seed: SeedList?
+
+    @Option(
+        help: ArgumentHelp("Clips of each picture, 1 to 10000, with seeds counted up. (default: 1)", valueName: "n"))
+    var variations: Int?
 
     @Option(
         help: ArgumentHelp(
             "Take the random draws (noise.000, noise.001, ...) from this safetensors file instead of the seed.",
-            valueName: "file"), completion: .file(extensions: ["safetensors"]))
+            valueName: "file", visibility: .hidden), completion: .file(extensions: ["safetensors"]))
     var noise: String?
+
+    @OptionGroup var preview: PreviewOptions
 }
 
 struct MotionOptions: ParsableArguments {
@@ -156,6 +175,12 @@ struct MotionOptions: ParsableArguments {
 }
 
 struct FeatureOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "The arithmetic of the transformer's large layers; int8 is faster and takes a copy of their weights in "
+                + "memory, and the video differs a little. (default: float32)", valueName: "kind"))
+    var precision: PrecisionName?
+
     @Option(
         help: ArgumentHelp(
             "Add a LoRA to the transformer, at a strength of -100 to 100 (1 if not said); may be repeated.",
@@ -167,13 +192,17 @@ struct FeatureOptions: ParsableArguments {
         help: "Reuse steps that would change little: faster, and the video differs. (default: off)")
     var teacache: Bool?
 
-    @Option(help: ArgumentHelp("The change up to which TeaCache reuses, 0 to 10. (default: 0.1)", valueName: "x"))
+    @Option(
+        help: ArgumentHelp(
+            "The change up to which TeaCache reuses, 0 to 10. (default: 0.1)", valueName: "x", visibility: .hidden))
     var teacacheThreshold: Double?
 
-    @Option(help: ArgumentHelp("First steps without TeaCache, from 1. (default: 3)", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("First steps without TeaCache, from 1. (default: 3)", valueName: "n", visibility: .hidden))
     var teacacheSkipStartSteps: Int?
 
-    @Option(help: ArgumentHelp("Last steps without TeaCache, from 1. (default: 1)", valueName: "n"))
+    @Option(
+        help: ArgumentHelp("Last steps without TeaCache, from 1. (default: 1)", valueName: "n", visibility: .hidden))
     var teacacheSkipEndSteps: Int?
 
     @Flag(
@@ -183,17 +212,17 @@ struct FeatureOptions: ParsableArguments {
 
     @Option(
         name: .customLong("enhance-a-video-weight"),
-        help: ArgumentHelp("How strongly, 0 to 100; best below 10. (default: 1)", valueName: "x"))
+        help: ArgumentHelp("How strongly, 0 to 100; best below 10. (default: 1)", valueName: "x", visibility: .hidden))
     var enhanceAVideoWeight: Double?
 
     @Option(
         name: .customLong("enhance-a-video-skip-start-steps"),
-        help: ArgumentHelp("First steps without Enhance-A-Video. (default: 0)", valueName: "n"))
+        help: ArgumentHelp("First steps without Enhance-A-Video. (default: 0)", valueName: "n", visibility: .hidden))
     var enhanceAVideoSkipStartSteps: Int?
 
     @Option(
         name: .customLong("enhance-a-video-skip-end-steps"),
-        help: ArgumentHelp("Last steps without Enhance-A-Video. (default: 0)", valueName: "n"))
+        help: ArgumentHelp("Last steps without Enhance-A-Video. (default: 0)", valueName: "n", visibility: .hidden))
     var enhanceAVideoSkipEndSteps: Int?
 
     @Option(
@@ -205,11 +234,13 @@ struct FeatureOptions: ParsableArguments {
 
     @Option(
         name: .customLong("fp8-data-type"),
-        help: ArgumentHelp("The type to round to; auto is fp8_e4m3fn. (default: auto)", valueName: "type"))
+        help: ArgumentHelp(
+            "The type to round to; auto is fp8_e4m3fn. (default: auto)", valueName: "type", visibility: .hidden))
     var fp8DataType: FP8DataType?
 
     /// Puts the options into a request; one of a feature's settings switches it on.
     func fill(_ request: inout Request) {
+        request.precision = precision?.name
         request.loras = lora
         request.teacache.amount = teacacheThreshold
         request.teacache.skipStartSteps = teacacheSkipStartSteps
@@ -231,11 +262,7 @@ struct RunningOptions: ParsableArguments {
         ))
     var threads: Int?
 
-    @Option(
-        help: ArgumentHelp(
-            "The arithmetic of the transformer's large layers; int8 is faster and takes a copy of their weights in "
-                + "memory, and the video differs a little. (default: float32)", valueName: "kind"))
-    var precision: PrecisionName?
+    @OptionGroup var memory: MemoryOptions
 
     @Flag(name: .shortAndLong, inversion: .prefixedNo, help: "Say nothing but errors.") var quiet: Bool?
 
@@ -248,8 +275,8 @@ struct RunningOptions: ParsableArguments {
 
     /// Puts what was given into an order.
     func fill(_ order: inout Order) {
-        order.request.precision = precision?.name
         order.threads = threads
+        memory.fill(&order)
         order.quiet = quiet
         order.progress = progress
         order.dryRun = dryRun ? true : nil
@@ -269,11 +296,17 @@ struct Size: ExpressibleByArgument {
     static var allValueStrings: [String] { ["WIDTHxHEIGHT"] + Choices.resolutions }
 }
 
-/// One seed or several.
+/// One seed or several, or one that is drawn.
 struct SeedList: ExpressibleByArgument {
     let seeds: [UInt64]
+    let isDrawn: Bool
 
     init?(argument: String) {
+        isDrawn = argument == Seeds.random
+        if isDrawn {
+            seeds = [Seeds.draw()]
+            return
+        }
         let parts = argument.split(separator: ",", omittingEmptySubsequences: false)
         let numbers = parts.compactMap { part in
             part.allSatisfy { ("0"..."9").contains($0) } ? UInt64(part) : nil

@@ -5,9 +5,12 @@ import RuyiEngine
 /// One run of the program, from arguments to exit code.
 struct Program {
     static let version = Engine.version
+    /// The day of this version, for the manual.
+    static let date = "2026-11-21"
 
     private let signals = Signals()
     private let console = Console()
+    private let status = RunStatus()
 
     /// Does what the arguments say and returns the exit code.
     func run(_ arguments: [String]) -> Int32 {
@@ -15,23 +18,24 @@ struct Program {
         signals.listen()
         Engine.guardMappedFiles()
         // The default command's help is the program's help.
-        let asksForHelp = arguments == ["--help"] || arguments == ["-h"] || arguments == ["help"]
+        let asksForHelp = [["--help"], ["-h"], ["help"], ["--help-hidden"]].contains(arguments)
         let parsed: any ParsableCommand
         do {
-            parsed = try Ruyi.parseAsRoot(asksForHelp ? ["render", "--help"] : arguments)
+            parsed = try Ruyi.parseAsRoot(
+                asksForHelp ? ["render", arguments == ["--help-hidden"] ? "--help-hidden" : "--help"] : arguments)
         } catch {
-            let command = Ruyi.configuration.subcommands.compactMap { $0.configuration.commandName }.first {
-                $0 == arguments.first
-            }
-            return answer(error, command.map { "ruyi " + $0 } ?? "ruyi")
+            return answer(error, arguments)
         }
         switch parsed {
-        case let render as Render: return self.render(render)
-        case let batch as BatchCommand: return self.batch(batch)
+        case let render as Render:
+            if let fault = CommandLineCheck.unknownCommand(arguments) { return refuse(Faults(fault)) }
+            return self.render(render)
+        case let batch as BatchCommand: return self.batch(batch, arguments)
         case let plan as PlanCommand: return self.plan(plan)
         case let decode as DecodeCommand: return self.decode(decode)
         case let bench as BenchCommand: return self.bench(bench)
         case let command as any PrintingCommand: return self.answer(command)
+        case let command as any LongCommand: return carryOut(command)
         default: return help(parsed)
         }
     }
@@ -42,66 +46,107 @@ struct Program {
         do {
             try command.run()
         } catch {
-            return answer(error, "ruyi")
+            return answer(error, [])
         }
-        return answer(CleanExit.helpRequest(Render.self), "ruyi")
+        return answer(CleanExit.helpRequest(Render.self), [])
     }
 
     /// Prints the help or version that was asked for, or says what is wrong with the arguments.
-    private func answer(_ error: any Error, _ command: String) -> Int32 {
-        let text = Ruyi.fullMessage(for: error)
-        guard Ruyi.exitCode(for: error) != .success else { return print(text) }
-        let fault = Program.usageFault(Ruyi.message(for: error), command)
-        return fail(Faults(fault), Reporter(console, style: .plain, isQuiet: false))
-    }
-
-    /// The parser's message in the program's own form: what is wrong, and the way out as a hint.
-    private static func usageFault(_ message: String, _ command: String) -> Fault {
-        for (end, form) in [(". Did you mean ", "did you mean %"), (". Please provide one of ", "use one of %")] {
-            guard let range = message.firstRange(of: end) else { continue }
-            let rest = message[range.upperBound...]
-            // Allowed values come as a sentence or as a list with dashes.
-            let values = rest.split(separator: "\n").filter { $0.hasPrefix("  - ") }.map { $0.dropFirst(4) }
-            let sentence = rest.split(separator: "'", omittingEmptySubsequences: false).enumerated().filter {
-                !$0.offset.isMultiple(of: 2)
-            }.map(\.element)
-            let listed =
-                form.hasPrefix("did") ? String(rest) : (values.isEmpty ? sentence : values).joined(separator: ", ")
-            return Fault(.usage, lowered(message[..<range.lowerBound]), hint: form.dropLast() + listed)
+    private func answer(_ error: any Error, _ arguments: [String]) -> Int32 {
+        guard Ruyi.exitCode(for: error) != .success else {
+            let text = Ruyi.fullMessage(for: error)
+            if text == Ruyi.configuration.version { return print(Program.versions) }
+            return print(text.contains("USAGE: " + (Render.configuration.usage ?? "")) ? text + Program.commands : text)
         }
-        return Fault(.usage, lowered(message[...]), hint: "'\(command) --help' lists the options")
+        return refuse(CommandLineCheck.faults(Ruyi.message(for: error), arguments))
     }
 
-    private static func lowered(_ text: Substring) -> String {
-        let line = text.split(whereSeparator: \.isNewline).joined(separator: " ")
-        return line.prefix(1).lowercased() + line.dropFirst()
+    /// Says what is wrong with the command line.
+    private func refuse(_ faults: Faults) -> Int32 { fail(faults, Reporter(console, style: .plain, isQuiet: false)) }
+
+    /// The version, and below it what is loaded with the program.
+    private static var versions: String {
+        let parts = Engine.parts
+        let width = parts.map(\.name.count).max() ?? 0
+        let lines = parts.map { name, version in name + String(repeating: " ", count: width + 2 - name.count) + version
+        }
+        return ([Ruyi.configuration.version] + lines).joined(separator: "\n")
+    }
+
+    /// The commands, for the end of the program's help.
+    private static var commands: String {
+        let all = Ruyi.configuration.subcommands.filter { $0.configuration.shouldDisplay }
+        let width = all.map { $0._commandName.count }.max() ?? 0
+        let lines = all.map { command in
+            let name = command._commandName
+            let text = TextLines.wrapped(command.configuration.abstract, 80 - width - 4)
+            let indent = "\n" + String(repeating: " ", count: width + 4)
+            let head = "  " + name + String(repeating: " ", count: width + 2 - name.count)
+            return head + text.joined(separator: indent)
+        }
+        let more = """
+
+              'ruyi <command> --help' says more of a command, 'ruyi --help-hidden' shows the
+              options for experts too, and 'man ruyi' or 'ruyi man' holds everything.
+            """
+        return "\nCOMMANDS:\n" + lines.joined(separator: "\n") + "\n" + more
     }
 
     private func render(_ command: Render) -> Int32 {
-        settled(command) { layers, reporter in try render(layers.order, reporter) }
+        settled(command) { layers, reporter in try render(layers.order, reporter, json: command.results.json) }
     }
 
     private func decode(_ command: DecodeCommand) -> Int32 {
         reported(command.running) { reporter in
             let order = try command.order()
             reporter = self.reporter(order)
-            return try render(order, reporter)
+            return try render(order, reporter, json: command.results.json)
         }
     }
 
     /// Renders an order's clips, or prints what they would be.
-    private func render(_ order: Order, _ reporter: Reporter) throws -> Int32 {
-        let run = try engine(reporter).prepare(order)
-        if order.dryRun == true {
-            try Program.write(run.clips.map(\.json))
-            return 0
+    private func render(_ order: Order, _ reporter: Reporter, json: Bool) throws -> Int32 {
+        let last = LastClip()
+        let engine = Engine(exhausted: exhausted(reporter)) { event in
+            reporter.receive(event)
+            if json, case .finished(let clip, let files, let seconds) = event {
+                last.line = ResultLine.clip(clip, files: files, seconds: seconds)
+            }
         }
-        try run.render(cancellation: signals.cancellation, finished: Program.write)
+        let start = ContinuousClock.now
+        var finished = 0
+        func summarise(_ faults: Faults?) throws {
+            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            if json { try Program.write([ResultLine.summary(clips: finished, seconds: seconds, faults: faults)]) }
+        }
+        do {
+            let run = try engine.prepare(order)
+            if order.dryRun == true {
+                try Program.write(run.clips.map(\.json))
+                return 0
+            }
+            try run.render(cancellation: signals.cancellation) { files in
+                finished += 1
+                try Program.write(json ? [last.line] : files)
+            }
+        } catch {
+            let faults = stopped(Faults(of: error))
+            // The reader may be gone, which is what went wrong then.
+            try? summarise(faults)
+            throw faults
+        }
+        try summarise(nil)
         return 0
     }
 
     private func plan(_ command: PlanCommand) -> Int32 {
-        settled(command.render) { layers, reporter in
+        if let batch = command.batchCommand { return plan(batch, isJSON: command.render.results.json) }
+        return settled(command.render) { layers, reporter in
+            if command.batch.isGiven {
+                throw Fault(
+                    .usage, "an option of 'ruyi batch' is given, and the source is no folder and no list",
+                    at: command.render.picture, hint: "'ruyi plan --help' lists the options")
+            }
             let reports = try engine(reporter).prepare(layers.order).reports()
             for report in reports {
                 let width = report.rows.map(\.name.count).max() ?? 0
@@ -109,24 +154,35 @@ struct Program {
                     Fault.printable(name + String(repeating: " ", count: width + 2 - name.count) + value)
                 }
                 try Program.write(
-                    command.json ? [report.json] : lines + (report.clip.index + 1 < reports.count ? [""] : []))
+                    command.render.results.json
+                        ? [report.json] : lines + (report.clip.index + 1 < reports.count ? [""] : []))
             }
             if let refusal = reports.lazy.compactMap(\.refusal).first { throw refusal }
             return 0
         }
     }
 
-    private func batch(_ command: BatchCommand) -> Int32 {
+    private func plan(_ command: BatchCommand, isJSON: Bool) -> Int32 {
+        settled(command) { layers, reporter in
+            let plan = try Batch(try command.order(layers), engine: engine(reporter)).plan()
+            try Program.write(isJSON ? plan.reports.map(\.json) + [plan.json] : plan.lines)
+            for failure in plan.failures { reporter.report(failure) }
+            return plan.failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
+        }
+    }
+
+    private func batch(_ command: BatchCommand, _ arguments: [String]) -> Int32 {
         settled(command) { layers, reporter in
             let batch = try Batch(try command.order(layers), engine: engine(reporter))
             if layers.order.dryRun == true {
-                let (clips, failures, finished) = try batch.preview()
-                try Program.write(clips.map(\.json))
-                for failure in failures { reporter.report(failure) }
-                if finished > 0 {
-                    reporter.note("\(finished) of \(finished + clips.count + failures.count) are done already")
+                let plan = try batch.plan()
+                try Program.write(plan.reports.map(\.clip.json))
+                for failure in plan.failures { reporter.report(failure) }
+                if plan.finished > 0 {
+                    let count = plan.finished + plan.reports.count + plan.failures.count + plan.left
+                    reporter.note("\(plan.finished) of \(count) are done already")
                 }
-                return failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
+                return plan.failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
             }
             let summary = try batch.render(cancellation: signals.cancellation) { event in
                 switch event {
@@ -135,7 +191,8 @@ struct Program {
                 case .skipped: break
                 }
             }
-            reporter.report(summary)
+            let seed = layers.order.drawsSeed ? layers.order.seeds.first : nil
+            reporter.report(summary, again: summary.failed.isEmpty ? nil : Rerun.command(arguments, seed: seed))
             return summary.failed.isEmpty ? 0 : Fault.Kind.partial.rawValue
         }
     }
@@ -150,6 +207,9 @@ struct Program {
             if command.settings.printConfig {
                 try Program.write(layers.report)
                 return 0
+            }
+            if layers.order.drawsSeed, let seed = layers.order.seeds.first {
+                reporter.note("the seed \(seed) was drawn; --seed \(seed) stands for it")
             }
             return try body(layers, reporter)
         }
@@ -167,7 +227,11 @@ struct Program {
 
     /// The reporter that an order asks for.
     private func reporter(_ order: Order) -> Reporter {
-        Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
+        let reporter = Reporter(
+            console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false,
+            drawsPreviews: order.previewTerminal ?? false, status: status)
+        signals.answerStatus(reporter.reportStatus)
+        return reporter
     }
 
     private func engine(_ reporter: Reporter) -> Engine {
@@ -206,6 +270,19 @@ struct Program {
         }
     }
 
+    /// Does what a command that takes its time is for.
+    private func carryOut(_ command: any LongCommand) -> Int32 {
+        let reporter = Reporter(console, style: command.reporting.progress, isQuiet: command.reporting.quiet)
+        do {
+            let faults = try command.carryOut(
+                Errand(reporter: reporter, cancellation: signals.cancellation, print: { try Program.write([$0]) }))
+            guard let faults else { return 0 }
+            return fail(faults, reporter)
+        } catch {
+            return fail(Faults(of: error), reporter)
+        }
+    }
+
     /// What ends the process when the system has no more memory.
     private func exhausted(_ reporter: Reporter) -> @Sendable (Int) -> Never {
         { count in
@@ -221,14 +298,19 @@ struct Program {
 
     /// Reports faults and returns their exit code; after a signal that is the signal's.
     private func fail(_ faults: Faults, _ reporter: Reporter) -> Int32 {
-        if faults.kind == .interrupted, let signal = signals.received {
-            let kind = signal == SIGINT ? Fault.Kind.interrupted : .terminated
-            let what = signal == SIGINT ? "interrupted" : "terminated"
-            reporter.report(Faults(Fault(kind, what, hint: faults.list.first?.hint)))
-            return Signals.exitCode(signal)
-        }
+        let faults = stopped(faults)
         reporter.report(faults)
         return faults.kind.rawValue
+    }
+
+    /// A stop with the name and the exit code of the signal that asked for it; other faults as they are.
+    private func stopped(_ faults: Faults) -> Faults {
+        guard faults.kind == .interrupted, let signal = signals.received else { return faults }
+        let isKeyboard = signal == SIGINT
+        return Faults(
+            Fault(
+                isKeyboard ? .interrupted : .terminated, isKeyboard ? "interrupted" : "terminated",
+                hint: faults.list.first?.hint))
     }
 
     /// Prints a result on standard output.

@@ -2,7 +2,7 @@ import Glibc
 import RuyiEngine
 import Synchronization
 
-/// One bar for a whole clip, drawn at most ten times a second and about once a second while nothing happens.
+/// One bar for a whole run, drawn at most ten times a second and about once a second while nothing happens.
 final class ProgressBar: Sendable {
     private struct State {
         var progress: Progress?
@@ -20,20 +20,24 @@ final class ProgressBar: Sendable {
     func receive(_ event: Event) {
         switch event {
         case .planned: end()
-        case .step(let progress):
-            let (isDue, begins) = state.withLock { state in
-                let now = ContinuousClock.now
-                let isDue = state.drawn.map { now - $0 >= .milliseconds(100) } ?? true
-                let begins = !state.hasTicker
-                state.progress = progress
-                state.received = now
-                state.hasTicker = true
-                return (isDue, begins)
-            }
-            if isDue { draw() }
-            if begins { tick() }
-        case .note, .warning, .stage, .finished: break
+        case .transfer(let transfer): show(transfer.progress)
+        case .step(let progress): show(progress)
+        case .note, .warning, .stage, .preview, .finished: break
         }
+    }
+
+    private func show(_ progress: Progress) {
+        let (isDue, begins) = state.withLock { state in
+            let now = ContinuousClock.now
+            let isDue = state.drawn.map { now - $0 >= .milliseconds(100) } ?? true
+            let begins = !state.hasTicker
+            state.progress = progress
+            state.received = now
+            state.hasTicker = true
+            return (isDue, begins)
+        }
+        if isDue { draw() }
+        if begins { tick() }
     }
 
     /// Takes the bar away.
@@ -74,16 +78,17 @@ final class ProgressBar: Sendable {
 
     /// The bar: stage, steps, bar, percentage, elapsed and left, with what does not fit left out from the middle.
     static func text(_ progress: Progress, waited: Double, columns: Int) -> String {
-        let percent = "\(Int(progress.fraction * 100))%"
+        let percent = "\(Int(progress.runFraction * 100))%"
         let steps = progress.total > 1 ? " \(progress.done)/\(progress.total)" : ""
-        let elapsed = TimeText.short(progress.elapsed + waited)
-        let left = progress.remaining.map { ", " + TimeText.short(max(0, $0 - waited)) + " left" } ?? ""
-        let head = progress.stage + steps
+        let elapsed = TimeText.short(progress.runElapsed + waited)
+        let left = progress.runRemaining.map { ", " + TimeText.short(max(0, $0 - waited)) + " left" } ?? ""
+        let clip = progress.clips > 1 ? "clip \(progress.clip + 1)/\(progress.clips) " : ""
+        let head = clip + progress.stage + steps
         let tail = " \(percent) \(elapsed)\(left)"
         let room = columns - 1 - head.count - tail.count - 3
         if room < 8 { return String((head + tail).prefix(max(columns - 1, 0))) }
         let width = min(room, 40)
-        let filled = Int((progress.fraction * Double(width)).rounded(.down))
+        let filled = Int((progress.runFraction * Double(width)).rounded(.down))
         let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
         return "\(head) [\(bar)]\(tail)"
     }

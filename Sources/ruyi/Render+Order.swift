@@ -24,11 +24,17 @@ extension OrderCommand {
         order.request.camera = motion.camera?.name
         order.request.motion = motion.motion?.level
         features.fill(&order.request)
+        input.sources.fill(&order)
+        form.placing.fill(&order)
+        sampling.preview.fill(&order)
         order.seeds = sampling.seed?.seeds ?? []
+        order.drawsSeed = sampling.seed?.isDrawn ?? false
+        order.variations = sampling.variations
         order.output = outputName
         order.overwrite = output.overwrite
         output.encoding.fill(&order)
         order.keepLatents = output.keepLatents ? true : nil
+        order.ignoreSpace = output.ignoreSpace ? true : nil
         order.trace = output.trace
         running.fill(&order)
         return order

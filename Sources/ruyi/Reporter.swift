@@ -12,10 +12,20 @@ final class Reporter: Sendable {
     private let logger: Logger
     private let bar: ProgressBar?
     private let pace: Pace
+    private let status: RunStatus
+    /// How previews are drawn, if they are.
+    private let previewWay: TerminalPicture.Way?
 
     /// Reports through `console`; a bar is drawn on terminals only.
-    init(_ console: Console, style: ProgressStyle, isQuiet: Bool) {
+    ///
+    /// What `status` knows of the run is kept up to date.
+    init(
+        _ console: Console, style: ProgressStyle, isQuiet: Bool, drawsPreviews: Bool = false,
+        status: RunStatus = RunStatus()
+    ) {
         self.console = console
+        self.status = status
+        previewWay = drawsPreviews ? TerminalPicture.standardError : nil
         self.isQuiet = isQuiet
         let form: Form =
             switch style {
@@ -27,7 +37,7 @@ final class Reporter: Sendable {
             }
         self.form = form
         bar = form == .bar ? ProgressBar(console) : nil
-        pace = form == .json ? Pace(shortest: 0.1, longest: 1) : Pace(shortest: 2, longest: 10)
+        pace = form == .json ? Pace(shortest: 0.1, longest: 1, isStrict: true) : Pace(shortest: 2, longest: 10)
         var logger = Logger(label: "ruyi") { _ in ConsoleLogHandler(console: console) }
         logger.logLevel = isQuiet ? .error : .info
         self.logger = logger
@@ -35,8 +45,12 @@ final class Reporter: Sendable {
 
     /// Receives an event of the engine.
     func receive(_ event: Event) {
-        if case .planned = event { pace.reset() }
+        status.receive(event)
+        if case .planned = event, form != .json { pace.reset() }
         if case .step(let progress) = event, form == .plain || form == .json, !pace.isDue(progress) { return }
+        if case .transfer(let transfer) = event, form == .plain || form == .json, !pace.isDue(transfer.progress) {
+            return
+        }
         if form == .json {
             console.line(event.json)
             return
@@ -45,7 +59,11 @@ final class Reporter: Sendable {
         case .note(let text): logger.notice("\(text)")
         case .warning(let text): logger.warning("\(text)")
         case .planned(let clip) where form != .none: logger.info("plan: \(clip.summary)")
+        case .preview(let preview):
+            guard let way = previewWay else { break }
+            console.line(TerminalPicture.text(preview.png, way))
         case .step(let progress) where form == .plain: logger.info("\(Reporter.line(progress))")
+        case .transfer(let transfer) where form == .plain: logger.info("\(Reporter.line(transfer.progress))")
         case .finished(let clip, _, let seconds) where form != .none:
             bar?.end()
             let frames = "\(clip.plan.frames) frame\(clip.plan.frames == 1 ? "" : "s")"
@@ -56,29 +74,35 @@ final class Reporter: Sendable {
     }
 
     private static func line(_ progress: Progress) -> String {
-        let left = progress.remaining.map { ", " + TimeText.short($0) + " left" } ?? ""
-        let percent = Int(progress.fraction * 100)
-        return
-            "\(progress.stage) \(progress.done)/\(progress.total), \(percent)%, \(TimeText.short(progress.elapsed))\(left)"
+        let left = progress.runRemaining.map { ", " + TimeText.short($0) + " left" } ?? ""
+        let percent = Int(progress.runFraction * 100)
+        let clip = progress.clips > 1 ? "clip \(progress.clip + 1)/\(progress.clips) " : ""
+        let elapsed = TimeText.short(progress.runElapsed)
+        return "\(clip)\(progress.stage) \(progress.done)/\(progress.total), \(percent)%, \(elapsed)\(left)"
     }
 
     /// Says something worth knowing.
     func note(_ text: String) { receive(.note(text)) }
 
-    /// Reports what a batch has done.
-    func report(_ summary: BatchSummary) {
-        if form == .json { return console.line(summary.json) }
+    /// Reports what a batch has done, and how its failed clips are rendered again.
+    func report(_ summary: BatchSummary, again: String?) {
+        if form == .json { return console.line(summary.json(again: again)) }
         guard form != .none else { return }
         let failures = summary.failed.sorted { $0.key.rawValue < $1.key.rawValue }.map { kind, count in
             "\(count) failed (exit code \(kind.rawValue))"
         }
         var parts = ["\(summary.finished) done", "\(summary.skipped) done before"] + failures
+        if summary.left > 0 { parts.append("\(summary.left) left for another run") }
         parts.append("\(summary.frames) frames in \(TimeText.short(summary.seconds))")
-        if summary.seconds > 0, summary.frames > 0 {
-            parts.append("\(Decimals.text(Double(summary.frames) * 60 / summary.seconds, 1)) frames a minute")
-        }
+        if let rate = summary.framesPerMinute { parts.append("\(Decimals.text(rate, 1)) frames a minute") }
+        if let peak = summary.peakMemoryText { parts.append("memory at most \(peak)") }
         logger.info("batch: \(parts.joined(separator: ", "))")
-        if !failures.isEmpty { logger.info("the same command tries the failed clips again") }
+        if let again { logger.info("the failed clips again: \(again)") }
+    }
+
+    /// Says how far the run is, to somebody who asks.
+    func reportStatus() {
+        if form == .json { console.line(status.json) } else { console.line("status", .cyan, status.text) }
     }
 
     /// Reports what went wrong.
@@ -88,8 +112,8 @@ final class Reporter: Sendable {
             if form == .json {
                 console.line(fault.json)
             } else {
-                console.line("ruyi: error: \(fault)")
-                if let hint = fault.hint { console.line("ruyi: hint: \(hint)") }
+                console.line("error", .red, fault.description)
+                if let hint = fault.hint { console.line("hint", .cyan, hint) }
             }
         }
     }
@@ -109,13 +133,12 @@ struct ConsoleLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let kind =
-            switch event.level {
-            case .critical, .error: "error: "
-            case .warning: "warning: "
-            case .notice: "note: "
-            case .info, .debug, .trace: ""
-            }
-        console.line(Fault.printable("ruyi: \(kind)\(event.message)"))
+        let text = Fault.printable("\(event.message)")
+        switch event.level {
+        case .critical, .error: console.line("error", .red, text)
+        case .warning: console.line("warning", .yellow, text)
+        case .notice: console.line("note", .cyan, text)
+        case .info, .debug, .trace: console.line("ruyi: " + text)
+        }
     }
 }

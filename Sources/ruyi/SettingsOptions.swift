@@ -54,6 +54,14 @@ extension OrderCommand {
         reader.from = input.from
         reader.takesPicture = takesPicture
         reader.commandLine = try commandLine()
+        if reader.commandLine.previewTerminal == true, !settings.printConfig, TerminalPicture.standardError == nil {
+            throw Faults(
+                Fault(
+                    .usage, "standard error is no terminal that is known to show pictures", at: "--preview-terminal",
+                    hint:
+                        "kitty, Ghostty, WezTerm and iTerm2 do, outside tmux and screen; --preview FILE works anywhere"
+                ))
+        }
         return try reader.read()
     }
 }

@@ -5,13 +5,14 @@ import Synchronization
 /// The end of the pipe into which the handler writes; -1 before the pipe exists.
 nonisolated(unsafe) private var wakeDescriptor: Int32 = -1
 
-/// Turns signals into a request to stop, and a second one into the end.
+/// Turns signals into a request to stop, a second one into the end, and SIGUSR1 into a report.
 ///
 /// The handler only writes the signal's number into a pipe; a thread reads it and does the rest.
 final class Signals: Sendable {
     /// Set by the first signal.
     let cancellation = Cancellation()
     private let first = Atomic<Int32>(0)
+    private let status = Mutex<(@Sendable () -> Void)?>(nil)
 
     /// The signal that asked for the stop, if any did.
     var received: Int32? {
@@ -45,9 +46,10 @@ final class Signals: Sendable {
         // A caller may have started the program from a thread that blocks signals, and the mask is inherited.
         var heard = sigset_t()
         sigemptyset(&heard)
-        for number in [SIGINT, SIGTERM, SIGHUP] { sigaddset(&heard, number) }
+        let numbers = [SIGINT, SIGTERM, SIGHUP, SIGUSR1]
+        for number in numbers { sigaddset(&heard, number) }
         pthread_sigmask(SIG_UNBLOCK, &heard, nil)
-        for number in [SIGINT, SIGTERM, SIGHUP] {
+        for number in numbers {
             var before = sigaction()
             sigaction(number, nil, &before)
             // `nohup` means that the end of the terminal is not the end of the run.
@@ -55,6 +57,9 @@ final class Signals: Sendable {
             sigaction(number, &action, nil)
         }
     }
+
+    /// Calls `report` whenever somebody asks with SIGUSR1 how far the run is, from a thread of its own.
+    func answerStatus(_ report: @escaping @Sendable () -> Void) { status.withLock { $0 = report } }
 
     private static func isIgnored(_ action: sigaction) -> Bool {
         unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
@@ -75,6 +80,10 @@ final class Signals: Sendable {
     }
 
     fileprivate func arrived(_ signal: Int32) {
+        if signal == SIGUSR1 {
+            status.withLock { $0 }?()
+            return
+        }
         let (isFirst, _) = first.compareExchange(expected: 0, desired: signal, ordering: .relaxed)
         if isFirst {
             cancellation.cancel()

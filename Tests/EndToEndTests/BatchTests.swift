@@ -215,6 +215,9 @@ struct BatchTests {
         BadList("jsonl", "{\"image\": \"in/a.png\", \"image\": \"in/b.png\"}", "list.jsonl:1"),
         BadList("jsonl", "{\"image\": \"in/a.png\", \"steps\": 0}", "steps is 0", ":1"),
         BadList("jsonl", "{\"image\": \"in/a.png\", \"frames\": 8, \"seconds\": 1}", "exclude", ":1"),
+        BadList("jsonl", "{\"image\": \"in/a.png\", \"seed\": \"random\"}", "seeds are fixed", ":1"),
+        BadList("jsonl", "{\"image\": \"in/a.png\", \"variations\": 100000}", "variations is 100000", ":1"),
+        BadList("jsonl", "{\"image\": \"in/a.png\", \"variations\": 2, \"seed\": [1, 2]}", "either", ":1"),
         BadList("jsonl", "{\"image\": \"in/a.png\", \"threads\": 2}", "'threads' is a setting of the whole batch"),
         BadList("jsonl", "{\"image\": \"in/a.png\", \"overwrite\": true}", "'overwrite'"),
         BadList("jsonl", "{\"image\": \"in/a.png\", \"id\": \"../x\"}", "'id'", ":1"),
@@ -544,7 +547,9 @@ struct BatchTests {
     func help() throws {
         let text = try Executable.run(["batch", "--help"]).output
         for word in [
-            "<source>", "--name", "--recursive", "--resume/--no-resume", "--verify", "--shard", "--allow-outside",
+            "<source>", "--name", "--recursive", "--include", "--exclude", "--limit", "--on-error", "--retry",
+            "--only-failed",
+            "--variations", "--resume/--no-resume", "--verify", "--shard", "--allow-outside",
             "--output", "--seed", "--preset", ".jsonl", "75",
         ] {
             #expect(text.contains(word), "\(word)")

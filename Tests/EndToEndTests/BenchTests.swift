@@ -108,7 +108,7 @@ struct BenchTests {
 
     @Test("the program's help names the subcommand, and the subcommand has its own")
     func help() throws {
-        #expect(try Executable.run(["--help"]).output.contains("'ruyi bench'"))
+        #expect(try Executable.run(["--help"]).output.contains("\n  bench "))
         let texts = try [["bench", "--help"], ["help", "bench"]].map { try Executable.run($0).output }
         #expect(texts[0] == texts[1])
         for option in ["--filter", "--all", "--threads", "--repeat", "--model", "--json", "--list", "--interactive"] {

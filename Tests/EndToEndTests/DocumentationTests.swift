@@ -8,7 +8,7 @@ struct DocumentationTests {
     /// The shell commands of a page, one text for each block of them.
     static func blocks(_ page: String) throws -> [String] {
         let text = try String(
-            contentsOf: Executable.root.appendingPathComponent("Documentation/\(page)"), encoding: .utf8)
+            contentsOf: Executable.root.appendingPathComponent(page), encoding: .utf8)
         let parts = text.components(separatedBy: "```")
         return parts.enumerated().filter { !$0.offset.isMultiple(of: 2) && $0.element.hasPrefix("sh\n") }
             .map { String($0.element.dropFirst(3)) }
@@ -37,8 +37,8 @@ struct DocumentationTests {
             done
             """, to: "bin/sbatch")
         chmod(scratch("bin/sbatch"), 0o755)
-        let blocks = try DocumentationTests.blocks("Batch.md")
-        #expect(blocks.count == 10)
+        let blocks = try DocumentationTests.blocks("Documentation/Batch.md")
+        #expect(blocks.count == 13)
         for block in blocks {
             // Small clips: the environment is weaker than what the page says.
             let outcome = try Executable.start(
@@ -48,12 +48,97 @@ struct DocumentationTests {
             #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
         }
         let clips = ["clips/harbour-42.mp4", "clips/market-42.mp4"]
-        let seeds = ["harbour", "market"].flatMap { name in (1...3).map { "seeds/\(name)-\($0).mp4" } }
+        let seeds = ["harbour", "market"].flatMap { name in (1...4).map { "seeds/\(name)-\($0).mp4" } }
         let shots = ["harbour-1.mp4", "harbour-2.mp4", "market-slow-42.mp4", "fast/market-fast.mov"].map {
             "shots/" + $0
         }
-        let rest = ["frames/market/00007.png", "farm/market-42.mp4", "array/harbour-42.mp4", "night/market-42.mp4"]
+        let rest = [
+            "frames/market/00007.png", "farm/market-42.mp4", "found/market-42.mp4", "array/harbour-42.mp4",
+            "night/market-42.mp4",
+        ]
         for file in clips + seeds + shots + rest { #expect(scratch.files.contains(file), "\(file)") }
-        #expect(!scratch.files.contains("table"))
+        #expect(!scratch.files.contains("table") && !scratch.files.contains("seeds/market-5.mp4"))
+    }
+
+    @Test("every command of the page about memory works as it stands there")
+    func memory() throws {
+        let scratch = try Scratch()
+        try scratch.folder("bin")
+        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch("lake.jpg"),
+            withDestinationPath: Executable.root.appendingPathComponent("Tests/Pictures/lake.jpg").path)
+        let blocks = try DocumentationTests.blocks("Documentation/Memory.md")
+        #expect(blocks.count == 3)
+        for block in blocks {
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+        for file in ["stream.mp4", "tiled.mp4"] { #expect(scratch.files.contains(file), "\(file)") }
+    }
+
+    @Test("every command of the page about formats works as it stands there")
+    func formats() throws {
+        let scratch = try Scratch()
+        try scratch.folder("bin")
+        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch("model"), withDestinationPath: Golden(name: "i2v-bucket")("model"))
+        try PictureWriter.write(
+            Picture(width: 24, height: 16, pixels: (0..<24 * 16 * 3).map { UInt8($0 % 251) }), to: scratch("photo.png"))
+        for block in try DocumentationTests.blocks("Documentation/Formats.md") {
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
+                environment: ["RUYI_SIZE": "64x64", "RUYI_FRAMES": "8", "RUYI_STEPS": "1"]
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+        for file in ["clip.webm", "exact.mkv", "piped.mp4", "preview.png", "kept.mkv", "sheet.png"] {
+            #expect(scratch.files.contains(file), "\(file)")
+        }
+    }
+
+    @Test("every command of the README and of the page about troubles works as it stands there")
+    func troubles() throws {
+        let scratch = try Scratch()
+        try scratch.folder("bin")
+        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
+        try FileManager.default.copyItem(atPath: BundledModelTests.photograph, toPath: scratch("photo.jpg"))
+        let blocks = try ["README.md", "Documentation/Troubleshooting.md"].flatMap(DocumentationTests.blocks)
+        #expect(blocks.count == 5)
+        for block in blocks {
+            // Small clips: the environment is weaker than what the page says.
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
+                environment: ["RUYI_SIZE": "96x96", "RUYI_FRAMES": "8", "RUYI_STEPS": "1"]
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+        for file in ["photo-42.mp4", "photo-2.webm", "int8.mp4", "other.mp4", "again.mov"] { #expect(scratch.files.contains(file), "\(file)") }
+    }
+
+    /// Blocks marked `sh pull` need the hub: the same commands run against a server of this machine in `RuyiHubTests`.
+    @Test("every command of the page about models works as it stands there, but for those that need the hub")
+    func models() throws {
+        let scratch = try Scratch()
+        try scratch.folder("bin")
+        try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
+        try FileManager.default.copyItem(atPath: BundledModelTests.photograph, toPath: scratch("photo.jpg"))
+        let blocks = try DocumentationTests.blocks("Documentation/Models.md")
+        #expect(blocks.count == 3)
+        for block in blocks {
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
+                environment: [
+                    "RUYI_HOME": scratch.path, "RUYI_MODELS": "", "HF_HOME": scratch.path, "HF_HUB_CACHE": "",
+                ]
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+        for file in ["nano-fp32/vae/config.json", "nano-fp8.mp4", "parts.safetensors.index.json"] {
+            #expect(scratch.files.contains(file), "\(file)")
+        }
     }
 }

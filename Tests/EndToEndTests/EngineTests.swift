@@ -264,6 +264,21 @@ struct EngineTests {
         #expect(kind == .interrupted && Date().timeIntervalSince(started) < 2)
     }
 
+    @Test("several clips are one run: its share grows steadily over all of them")
+    func wholeRun() throws {
+        try render(order { $0.seeds = [1, 2, 3] })
+        let steps = recorder.steps
+        #expect(steps.map(\.clip) == [0, 1, 2].flatMap { [Int](repeating: $0, count: steps.count / 3) })
+        #expect(steps.allSatisfy { $0.clips == 3 })
+        let shares = steps.map(\.runFraction)
+        #expect(zip(shares, shares.dropFirst()).allSatisfy { $0 <= $1 })
+        for clip in 0..<3 {
+            let last = try #require(steps.last { $0.clip == clip })
+            #expect(last.fraction == 1 && abs(last.runFraction - Double(clip + 1) / 3) < 1e-9)
+        }
+        #expect(zip(steps, steps.dropFirst()).allSatisfy { $0.runElapsed <= $1.runElapsed })
+    }
+
     @Test("what an observer hears is in order and ends at all of the work")
     func events() throws {
         try render(order { $0.request.seconds = 0.25 })
@@ -274,6 +289,8 @@ struct EngineTests {
             case .warning: "warning"
             case .stage(let name, _, _): name
             case .step: "step"
+            case .preview: "preview"
+            case .transfer: "transfer"
             case .finished: "finished"
             }
         }

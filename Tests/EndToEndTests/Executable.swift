@@ -17,8 +17,10 @@ enum Executable {
     /// The root of the package.
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
-    /// The release build.
-    static let path = root.appendingPathComponent(".build/release/ruyi").path
+    /// The release build, or the one that the environment names.
+    static let path =
+        ProcessInfo.processInfo.environment["RUYI_EXECUTABLE"]
+        ?? root.appendingPathComponent(".build/release/ruyi").path
 
     /// Runs the program to its end.
     static func run(_ arguments: [String], in folder: String = "/", environment: [String: String] = [:]) throws

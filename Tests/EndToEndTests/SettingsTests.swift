@@ -50,6 +50,7 @@ struct SettingsTests {
         SettingCase("fps", "10", "11", "12", "13", "14"), SettingCase("steps", "1", "2", "3", "4", "5"),
         SettingCase("scheduler", "\"DDIM\"", "\"Euler\"", "\"Euler A\"", "\"DPM++\"", "\"PNDM\""),
         SettingCase("guidance", "1", "2.5", "3", "4", "5"), SettingCase("seed", "1", "[2, 3]", "4,5", "6", "[7, 8]"),
+        SettingCase("variations", "1", "2", "3", "4", "10000"),
         SettingCase("noise", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
         SettingCase("camera", "\"auto\"", "\"left\"", "\"right\"", "\"up\"", "\"down\""),
         SettingCase("motion", "1", "2", "3", "\"4\"", "\"auto\""),
@@ -73,10 +74,31 @@ struct SettingsTests {
         SettingCase("pixel_format", "\"yuv420p\"", "\"rgb\"", "\"yuv444p10\"", "\"yuv422p\"", "\"palette\""),
         SettingCase("metadata", "true", "false", "true", "false", "true"),
         SettingCase("keep_latents", "true", "false", "true", "false", "true"),
+        SettingCase("ignore_space", "true", "false", "true", "false", "true"),
         SettingCase("trace", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("memory", "\"1G\"", "\"50%\"", "\"512M\"", "\"2GiB\"", "\"90%\""),
+        SettingCase("memory_mode", "\"auto\"", "\"resident\"", "\"stream\"", "\"tiled\"", "\"auto\""),
+        SettingCase("vae_tile", "0", "64", "128", "256", "512"),
         SettingCase("threads", "1", "2", "3", "4", "5"), SettingCase("quiet", "true", "false", "true", "false", "true"),
         SettingCase("progress", "\"bar\"", "\"plain\"", "\"json\"", "\"none\"", "\"auto\""),
         SettingCase("dry_run", "true", "false", "true", "false", "true"),
+        SettingCase("prompt_file", "\"/a\"", "\"/b\"", "\"/c\"", "\"-\"", "\"/e\""),
+        SettingCase("negative_prompt_file", "\"/a\"", "\"/b\"", "\"/c\"", "\"-\"", "\"/e\""),
+        SettingCase("fit", "\"family\"", "\"crop\"", "\"pad\"", "\"stretch\"", "\"crop\""),
+        SettingCase("pad_color", "\"black\"", "\"white\"", "\"#102030\"", "\"grey\"", "\"#ffffff\""),
+        SettingCase("exact_size", "true", "false", "true", "false", "true"),
+        SettingCase("strict_size", "true", "false", "true", "false", "true"),
+        SettingCase("max_pixels", "1", "2", "3", "4", "5"),
+        SettingCase("container", "\"mp4\"", "\"mov\"", "\"mkv\"", "\"webm\"", "\"mp4\""),
+        SettingCase("lossless", "true", "false", "true", "false", "true"),
+        SettingCase("prores_profile", "\"lt\"", "\"standard\"", "\"hq\"", "\"4444\"", "\"lt\""),
+        SettingCase("loop", "0", "1", "2", "3", "4"),
+        SettingCase("sidecar", "true", "false", "true", "false", "true"),
+        SettingCase("thumbnail", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("sheet", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("preview", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
+        SettingCase("preview_every", "1", "2", "3", "4", "5"),
+        SettingCase("preview_terminal", "true", "false", "true", "false", "true"),
     ]
 
     /// The text of an environment variable for a JSON value.
@@ -92,7 +114,7 @@ struct SettingsTests {
     /// One of them is a value of any setting.
     private static let probes = [
         "1", "\"x\"", "true", "\"360p\"", "\"auto\"", "[1]", "\"bar\"", "\"float32\"", "360", "\"ffv1\"", "\"rgb\"",
-        "\"lite\"", "[\"x\"]",
+        "\"lite\"", "[\"x\"]", "\"pad\"", "\"black\"", "\"mkv\"", "\"hq\"",
     ]
 
     @Test("every setting is in the table, and is written as it is read")
@@ -140,6 +162,49 @@ struct SettingsTests {
                 let line = settings.report.first { $0.hasPrefix(member.key + " ") }
                 #expect(line?.contains("  " + sources[strongest]) == true, "\(line ?? member.key)")
                 #expect(line?.contains(member.value.text()) == true)
+            }
+        }
+    }
+
+    /// The options that choose sources and forms, and are no settings.
+    static let noSettings: Set<String> = [
+        "--request", "--from", "--preset", "--config", "--no-config", "--print-config", "--json", "--help", "--version",
+    ]
+
+    @Test("of configuration file, environment variable and flag of an option the stronger one wins, for every option")
+    func flags() throws {
+        let options = try DeclaredOption.all().filter { $0.command == ["render"] }
+        let all = Set(options.flatMap(\.names))
+        for option in options {
+            let flag = try #require(option.names.last { $0.hasPrefix("--") })
+            if SettingsTests.noSettings.contains(flag) { continue }
+            if flag.hasPrefix("--no-"), all.contains("--" + flag.dropFirst(5)) { continue }
+            let key = flag == "--lora" ? "loras" : flag.dropFirst(2).replacingOccurrences(of: "-", with: "_")
+            let item = try #require(
+                SettingsTests.cases.first { $0.key == key }, "\(flag) is a setting without a case, or none")
+            let isList = item.values[4].hasPrefix("[")
+            let value = isList ? item.values[4].filter { !"[]\" ".contains($0) } : SettingsTests.text(item.values[4])
+            let isSwitch = ["true", "false"].contains(value)
+            let file = try scratch.write("{\"\(key)\": \(item.values[1])}", to: "flags.json")
+            let variable = "RUYI_" + key.uppercased()
+            let sources: [(arguments: [String], environment: [String: String], value: String, source: String)] = [
+                ([], [:], item.values[1], file),
+                ([], [variable: SettingsTests.text(item.values[2])], item.values[2], variable),
+                (
+                    isSwitch ? [flag] : [flag, value], [variable: SettingsTests.text(item.values[2])],
+                    isSwitch ? "true" : item.values[4], "command line"
+                ),
+            ]
+            for source in sources {
+                let outcome = try Executable.run(
+                    ["--print-config", "--config", file] + source.arguments, in: scratch.path,
+                    environment: source.environment)
+                #expect(outcome.code == 0, "\(flag) \(outcome.errors)")
+                for member in try SettingsTests.order(key, source.value).members {
+                    let line = outcome.lines.first { $0.hasPrefix(member.key + " ") } ?? ""
+                    #expect(
+                        line.contains(" \(member.value.text()) ") && line.hasSuffix("  " + source.source), "\(line)")
+                }
             }
         }
     }
@@ -241,7 +306,8 @@ struct SettingsTests {
         #expect(smoke.seeds == [42])
         plain.presets = ["archive"]
         #expect(try plain.read().order.output == "{name}-{seed}.mkv")
-        #expect(try plain.read().order.crf == 1)
+        let archive = try plain.read().order
+        #expect(archive.codec == "ffv1" && archive.keepLatents == true && archive.crf == nil)
     }
 
     static let bad: [BadConfiguration] = [

@@ -40,6 +40,79 @@ struct CodecTests {
         #expect(facts.range == "tv" || pair.codec == .prores, "\(facts)")
     }
 
+    @Test("every form that is offered is read back: frames, rate, size, colours and text", arguments: Pair.readable)
+    func demuxed(_ pair: Pair) throws {
+        let scratch = try Scratch()
+        let frames = try movingPhoto(3, width: 64, height: 48)
+        let text = "{\"prompt\": \"ein Löwe\"}" + String(repeating: " long", count: 200)
+        var forms = pair.codec.pixelFormats.map { VideoOptions(codec: pair.codec, pixelFormat: $0) }
+        forms += pair.codec.losslessPixelFormats.prefix(1).map { format in
+            var options = VideoOptions(codec: pair.codec, pixelFormat: format)
+            options.isLossless = true
+            return options
+        }
+        for var options in forms {
+            if pair.container.holdsTags { options.tags = ["comment": text] }
+            try write(frames, to: scratch.path("v"), pair.container, fps: 25, options: options)
+            let reader = try VideoReader(scratch.path("v"))
+            let facts = reader.facts
+            let what = "\(options.storedFormat) \(facts)"
+            #expect(facts.frameCount == 3 && facts.width == 64 && facts.height == 48, "\(what)")
+            #expect(facts.fps == 25 || pair.codec == .gif, "\(what)")
+            #expect(facts.codec == pair.codec.rawValue, "\(what)")
+            let tags = facts.tags.filter { $0.key.lowercased() == "comment" }.map(\.value)
+            #expect(tags == (pair.container.holdsTags ? [text] : []), "\(what)")
+            if ![.rgb, .palette].contains(options.storedFormat) {
+                #expect([facts.primaries, facts.transfer, facts.matrix] == ["bt709", "bt709", "bt709"], "\(what)")
+            }
+            let decoded = try allFrames(reader)
+            #expect(decoded.count == 3, "\(what)")
+            if options.isLossless { #expect(decoded == frames, "\(what)") }
+        }
+    }
+
+    @Test("a lossless WebP is larger, and each kind of ProRes is what it says")
+    func kinds() throws {
+        let scratch = try Scratch()
+        let frames = try movingPhoto(3, width: 64, height: 48)
+        var options = VideoOptions(codec: .webp)
+        let lossy = try write(frames, to: scratch.path("a"), .webp, options: options)
+        options.isLossless = true
+        let exact = try write(frames, to: scratch.path("b"), .webp, options: options)
+        #expect(position("VP8L", exact) != nil && position("VP8L", lossy) == nil)
+        let marks = [ProResProfile.lt: "apcs", .standard: "apcn", .hq: "apch", .p4444: "ap4h"]
+        for profile in ProResProfile.allCases {
+            var options = VideoOptions(codec: .prores)
+            options.proresProfile = profile
+            let bytes = try write(frames, to: scratch.path("v"), .mov, options: options)
+            #expect(position(try #require(marks[profile]), bytes) != nil, "\(profile)")
+        }
+    }
+
+    @Test("a GIF and a WebP play as often as they are told to")
+    func loops() throws {
+        let scratch = try Scratch()
+        let frames = noise(2, width: 16, height: 16)
+        for (loop, gif, webp) in [(nil, 0, 0), (0, 0, 0), (1, nil, 1), (2, 1, 2), (65_535, 65_534, 65_535)]
+            as [(Int?, Int?, Int)]
+        {
+            for (container, codec) in [(VideoContainer.gif, VideoCodec.gif), (.webp, .webp)] {
+                var options = VideoOptions(codec: codec)
+                options.loop = loop
+                let bytes = try write(frames, to: scratch.path("v"), container, fps: 25, options: options)
+                if codec == .gif {
+                    let place = position("NETSCAPE2.0", bytes)
+                    #expect(
+                        place.map { Int(bytes[$0 + 13]) | Int(bytes[$0 + 14]) << 8 } == gif,
+                        "\(String(describing: loop))")
+                } else {
+                    let place = try #require(position("ANIM", bytes))
+                    #expect(Int(bytes[place + 12]) | Int(bytes[place + 13]) << 8 == webp)
+                }
+            }
+        }
+    }
+
     @Test("two writes give identical bytes", arguments: Pair.all)
     func reproducible(_ pair: Pair) throws {
         let scratch = try Scratch()

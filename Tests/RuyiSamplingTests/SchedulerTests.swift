@@ -36,6 +36,25 @@ struct SchedulerGoldens {
         }
     }
 
+    @Test("the latents without noise are told from the velocity at every call", arguments: samplerNames)
+    func clean(sampler: Sampler, name: String) throws {
+        let scheduler = try sampler.scheduler(steps: 6, configuration: published)
+        let schedule = try NoiseSchedule(published)
+        let (wanted, noise): ([Float], [Float]) = ([0.5, -1.25, 2, 0], [-0.3, 1, 0.25, 2])
+        for (call, time) in scheduler.timesteps.enumerated() {
+            let alpha = schedule.alphasCumprod[Int(time)]
+            let (signal, sigma) = (alpha.squareRoot(), (1 - alpha).squareRoot())
+            let velocity = zip(wanted, noise).map { signal * $1 - sigma * $0 }
+            // Euler's latents are those of the others divided by the signal's part.
+            let part = [.euler, .eulerAncestral].contains(sampler) ? signal : 1
+            let latents = zip(wanted, noise).map { (signal * $0 + sigma * $1) / part }
+            let found = scheduler.clean(
+                modelOutput: Tensor(velocity, [4]), call: call, latents: Tensor(latents, [4])
+            ).floats()
+            #expect(zip(found, wanted).allSatisfy { abs($0 - $1) < 1e-4 }, "\(name) \(call): \(found)")
+        }
+    }
+
     @Test("a run of six steps gives the reference's latents after every call", arguments: samplerNames)
     func rollOut(sampler: Sampler, name: String) throws {
         var scheduler = try sampler.scheduler(steps: 6, configuration: published)

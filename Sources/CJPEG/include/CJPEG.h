@@ -18,4 +18,7 @@ int ruyi_jpeg_decode(
 // The version of the interface that this was compiled against.
 int ruyi_jpeg_version(void);
 
+// The name of the library's file that is loaded, such as libjpeg.so.62.3.0; empty when that is not known.
+void ruyi_jpeg_library_file(char *text, size_t room);
+
 #endif

@@ -31,6 +31,8 @@ typedef struct {
     int width, height;
     int rate_num, rate_den;  // frames a second
     int threads;
+    int lossless;  // for libraries that are told in their own options
+    int loop;      // how often a GIF or WebP plays, 0 for ever
     int tags;
     const char *const *keys;
     const char *const *values;

@@ -14,6 +14,8 @@ public struct Batch: Sendable {
     private let order: BatchOrder
     private let engine: Engine
     private let tasks: [BatchTask]
+    /// The pictures of the batch, which no clip may replace.
+    private let inputs: Set<String>
 
     /// Reads the source and plans every clip of the share, without reading any weight or touching the folder.
     ///
@@ -37,57 +39,73 @@ public struct Batch: Sendable {
         }
         try Faults.check(faults)
         let source = BatchSource(
-            path: order.source, isRecursive: order.isRecursive, allowsOutside: order.allowsOutside)
+            path: order.source, isRecursive: order.isRecursive, allowsOutside: order.allowsOutside,
+            filter: NameFilter(includes: order.includes, excludes: order.excludes))
         let names = BatchNames(folder: order.folder, pattern: order.pattern, fallback: "clip")
         let all = try names.tasks(try source.items(), defaults: order.defaults)
-        tasks = try Batch.planned(
-            all.filter { order.shard.holds($0.output) }, engine,
-            inputs: Set(all.compactMap(\.order.request.image).compactMap(Path.real)))
+        inputs = Set(all.compactMap(\.order.request.image).compactMap(Path.real))
+        tasks = try Batch.planned(all.filter { order.shard.holds($0.output) }, engine, inputs: inputs)
     }
 
     /// Settles every clip, and fails those whose picture or size is no good.
     private static func planned(
         _ tasks: [BatchTask], _ engine: Engine, inputs: Set<String>
     ) throws(Faults) -> [BatchTask] {
-        let quiet = Engine(
-            families: engine.families, catalog: engine.catalog, exhausted: engine.exhausted, observer: { _ in })
-        let limits = MemoryLimits.read()
         var wrong: [Fault] = []
         var planned = tasks
         for (index, task) in tasks.enumerated() {
             do throws(Faults) {
-                let run = try quiet.prepare(task.order).numbered(index, of: tasks.count, engine: engine)
-                try run.checkForm()
-                try run.checkMemory(limits)
-                let paths = run.clips.flatMap { $0.output.files($0.plan.frames) }
-                if let path = paths.first(where: { Path.real($0).map(inputs.contains) == true }) {
-                    throw Faults(Fault(.usage, "the clip would replace a picture of the batch", at: path))
-                }
-                planned[index].run = .success(run)
+                planned[index].run = .success(try run(task, engine, index, of: tasks.count, inputs))
             } catch {
-                let faults = error.located(task.place)
-                planned[index].run = .failure(faults)
-                wrong += faults.list.filter { [.usage, .unavailable, .configuration].contains($0.kind) }
+                planned[index].run = .failure(error)
+                wrong += error.list.filter { [.usage, .unavailable, .configuration].contains($0.kind) }
             }
         }
         try BatchSource.check(wrong, "the batch")
         return planned
     }
 
-    /// What `render` would do: the clips that are not finished, the failures that are certain, and the number finished.
-    public func preview() throws(Faults) -> (clips: [Clip], failures: [Faults], finished: Int) {
+    /// Settles one clip.
+    private static func run(
+        _ task: BatchTask, _ engine: Engine, _ index: Int, of count: Int, _ inputs: Set<String>
+    ) throws(Faults) -> Run {
+        let quiet = Engine(
+            families: engine.families, catalog: engine.catalog, exhausted: engine.exhausted, observer: { _ in })
+        do {
+            let run = try quiet.prepare(task.order).numbered(index, of: count, engine: engine)
+            try run.checkForm()
+            try run.checkMemory(run.limits)
+            let paths = run.clips.flatMap { $0.output.files($0.plan.frames) }
+            if let path = paths.first(where: { Path.real($0).map(inputs.contains) == true }) {
+                throw Faults(Fault(.usage, "the clip would replace a picture of the batch", at: path))
+            }
+            return run
+        } catch {
+            throw Faults(of: error).located(task.place)
+        }
+    }
+
+    /// What `render` would do, without doing it.
+    public func plan() throws(Faults) -> BatchPlan {
         do {
             var tasks = tasks
-            let states = try states(&tasks, Journal.records(order.folder))
-            var clips: [Clip] = []
-            var failures: [Faults] = []
-            for (task, state) in zip(tasks, states) where state != .finished {
-                switch task.run {
-                case .success(let run): clips += run.clips
-                case .failure(let faults): failures.append(faults)
+            let records = try Journal.records(order.folder)
+            let states = try states(&tasks, records)
+            var plan = BatchPlan()
+            for (task, state) in zip(tasks, states) {
+                if state == .finished {
+                    plan.finished += 1
+                } else if !isWanted(task, records) || plan.reports.count + plan.failures.count == order.limit {
+                    plan.left += 1
+                } else {
+                    switch task.run {
+                    case .success(let run):
+                        plan.reports += run.clips.map { PlanReport($0, of: run, limits: run.limits) }
+                    case .failure(let faults): plan.failures.append(faults)
+                    }
                 }
             }
-            return (clips, failures, states.count { $0 == .finished })
+            return plan
         } catch {
             throw Faults(of: error)
         }
@@ -105,21 +123,26 @@ public struct Batch: Sendable {
             let journal = try Journal(order.folder, shard: order.shard)
             var tasks = tasks
             let states = try states(&tasks, journal.records)
+            let wanted = tasks.map { isWanted($0, journal.records) }
             if zip(tasks, states).contains(where: { $0.order.request.model == nil && $1 != .finished }) {
                 engine.observe(.note(ModelCatalog.bundledNote))
             }
             var rendering = Rendering(journal: journal, cancellation: cancellation)
             let clock = Clock()
-            for (task, state) in zip(tasks, states) {
+            var tried = 0
+            for (index, state) in states.enumerated() {
                 try cancellation.check()
-                switch (state, task.run) {
-                case (.finished, _):
+                if state == .finished {
                     rendering.summary.skipped += 1
-                    try report(.skipped(task.output))
-                case (_, .failure(let faults)): try report(rendering.failed(task, key: nil, faults))
-                case (_, .success(let run)):
-                    try report(
-                        rendering.render(task, run, replaces: state == .replaced || order.defaults.overwrite == true))
+                    try report(.skipped(tasks[index].output))
+                } else if !wanted[index] || tried == order.limit
+                    || order.stopsOnError && !rendering.summary.failed.isEmpty
+                {
+                    rendering.summary.left += 1
+                } else {
+                    tried += 1
+                    let replaces = state == .replaced || order.defaults.overwrite == true
+                    try report(render(&tasks[index], index, replaces, &rendering))
                 }
             }
             rendering.summary.seconds = clock.seconds
@@ -127,6 +150,40 @@ public struct Batch: Sendable {
         } catch {
             throw cancellation.isCancelled ? .stopped : Faults(of: error)
         }
+    }
+
+    /// Renders a clip, and tries again after a failure that may pass by itself.
+    private func render(
+        _ task: inout BatchTask, _ index: Int, _ replaces: Bool, _ rendering: inout Rendering
+    ) throws -> BatchEvent {
+        var retry = 0
+        while true {
+            let event =
+                switch task.run {
+                case .success(let run): try rendering.render(task, run, replaces: replaces)
+                case .failure(let faults): try rendering.failed(task, key: nil, faults)
+                }
+            guard case .failed(let faults) = event else { return event }
+            guard retry < order.retries, faults.kind.mayPass else {
+                rendering.summary.failed[faults.kind, default: 0] += 1
+                return event
+            }
+            retry += 1
+            let seconds = Double(min(1 << (retry - 1), 60))
+            engine.observe(
+                .warning("\(faults.list[0]); tried again in \(Int(seconds)) s (\(retry) of \(order.retries))"))
+            try rendering.cancellation.wait(seconds)
+            do throws(Faults) {
+                task.run = .success(try Batch.run(task, engine, index, of: tasks.count, inputs))
+            } catch {
+                task.run = .failure(error)
+            }
+        }
+    }
+
+    /// Whether a clip that is not finished is to be rendered.
+    private func isWanted(_ task: BatchTask, _ records: [String: Journal.Record]) -> Bool {
+        !order.onlyFailed || records[task.output]?.isFailed == true
     }
 
     private func makeFolder() throws(Fault) {
@@ -199,6 +256,22 @@ public enum BatchEvent: Sendable {
     case skipped(String)
 }
 
+extension Fault.Kind {
+    /// Whether another attempt may succeed with nothing changed: memory, the disk and locks are shared with others.
+    fileprivate var mayPass: Bool { [.resources, .io, .locked].contains(self) }
+}
+
+extension Cancellation {
+    /// Waits for so many seconds, or throws when it is told to stop.
+    fileprivate func wait(_ seconds: Double) throws {
+        let clock = Clock()
+        while clock.seconds < seconds {
+            try check()
+            usleep(20_000)
+        }
+    }
+}
+
 /// What a batch has done.
 public struct BatchSummary: Sendable, Equatable {
     /// Clips that were rendered.
@@ -207,19 +280,32 @@ public struct BatchSummary: Sendable, Equatable {
     public internal(set) var skipped = 0
     /// Clips that came to nothing, by the kind of what went wrong.
     public internal(set) var failed: [Fault.Kind: Int] = [:]
+    /// Clips that this run was not to render.
+    public internal(set) var left = 0
     /// Frames that were rendered.
     public internal(set) var frames = 0
     /// The time it took.
     public internal(set) var seconds = 0.0
+    /// The most memory that was resident while a clip was rendered, in bytes; nil where none was, or nobody says.
+    public internal(set) var peakMemory: Int?
 
-    /// The summary as a JSON object on one line, in the form of the events.
-    public var json: String {
+    /// The rate at which frames came out; nil when there were none.
+    public var framesPerMinute: Double? { frames > 0 && seconds > 0 ? Double(frames) * 60 / seconds : nil }
+
+    /// The most memory in words.
+    public var peakMemoryText: String? { peakMemory.map(Bytes.text) }
+
+    /// The summary as a JSON object on one line, in the form of the events, with the command that renders the failed
+    /// clips again.
+    public func json(again: String?) -> String {
         var failures: [String: JSON] = [:]
         for (kind, count) in failed { failures[String(kind.rawValue)] = .int(count) }
         let fields: [String: JSON] = [
             "schema": 1, "event": "summary", "done": .int(finished), "skipped": .int(skipped),
             "failed": .int(failed.values.reduce(0, +)), "failed_by_exit_code": .sorted(failures),
-            "frames": .int(frames), "seconds": .double((seconds * 1000).rounded() / 1000),
+            "left": .int(left), "frames": .int(frames), "seconds": .double((seconds * 1000).rounded() / 1000),
+            "frames_per_minute": framesPerMinute.map { .double(($0 * 10).rounded() / 10) } ?? .null,
+            "peak_memory_bytes": peakMemory.map(JSON.int) ?? .null, "again": .text(again),
         ]
         return JSON.sorted(fields).text()
     }
@@ -247,6 +333,7 @@ private struct Rendering {
         let first = run.clips.first.map { $0.output.path(0) } ?? task.output
         if replaces { Temporaries.removeLeftovers(of: first) }
         try journal.start(task.output, key: key)
+        ResidentMemory.restartPeak()
         let clock = Clock()
         var isUnloadable = false
         var files: [String] = []
@@ -270,7 +357,9 @@ private struct Rendering {
             return try failed(task, key: key, Faults(of: error).located(task.place))
         }
         said = run.clips.last?.plan ?? said
-        try journal.done(task.output, key: key, files: ClipFiles(paths: files), seconds: clock.seconds)
+        let peak = ResidentMemory.peak
+        try journal.done(task.output, key: key, files: ClipFiles(paths: files), seconds: clock.seconds, peak: peak)
+        if let peak { summary.peakMemory = max(peak, summary.peakMemory ?? 0) }
         summary.finished += 1
         summary.frames += run.clips.map(\.plan.frames).reduce(0, +)
         return .finished(files)
@@ -279,7 +368,6 @@ private struct Rendering {
     /// Notes a failure.
     mutating func failed(_ task: BatchTask, key: String?, _ faults: Faults) throws -> BatchEvent {
         if let fault = faults.list.first { try journal.failed(task.output, key: key, fault: fault) }
-        summary.failed[faults.kind, default: 0] += 1
         return .failed(faults)
     }
 

@@ -3,7 +3,7 @@ import RuyiFault
 import RuyiFiles
 
 /// One entry of a batch's source: a picture and what it changes of the batch's settings.
-struct BatchItem {
+package struct BatchItem {
     /// Where it stands, for messages: `list.csv:3`, or the picture of a folder.
     let place: String
     /// What it says.
@@ -14,7 +14,10 @@ struct BatchItem {
     var output: String?
 
     /// Keys that make no sense for a single clip of a batch.
-    private static let foreign = ["threads", "quiet", "progress", "dry_run", "trace", "overwrite"]
+    private static let foreign = [
+        "threads", "quiet", "progress", "dry_run", "trace", "overwrite", "preview", "preview_every", "preview_terminal",
+        "thumbnail", "sheet", "prompt_file", "negative_prompt_file", "max_pixels",
+    ]
 
     init(place: String, order: Order = Order(), name: String? = nil) {
         self.place = place
@@ -36,6 +39,11 @@ struct BatchItem {
             case "output":
                 output = member.value.string
                 if output == nil { faults.append(Fault(.badData, "the value of 'output' must be a name", at: place)) }
+            case "seed" where member.value.string == Seeds.random:
+                faults.append(
+                    Fault(
+                        .badData, "a list's seeds are fixed, so that the batch can go on where it was stopped",
+                        at: place, hint: "--seed random draws one for all clips"))
             case "image", "end_image", "noise", "model":
                 guard let path = member.value.string, !path.isEmpty else { continue }
                 if let fault = confinement.fault(path, key: member.key, place: place) { faults.append(fault) }

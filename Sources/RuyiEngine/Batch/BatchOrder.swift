@@ -12,6 +12,10 @@ public struct BatchOrder: Sendable {
     public var pattern = "{name}-{seed}.mp4"
     /// Whether the folders in a folder are searched too.
     public var isRecursive = false
+    /// Patterns of which one must fit a picture of a folder; without any, all do.
+    public var includes: [String] = []
+    /// Patterns of which none may fit a picture of a folder.
+    public var excludes: [String] = []
     /// Whether clips that an earlier run has finished are left as they are.
     public var resumes = true
     /// Whether finished clips are told by their bytes, not by their size alone.
@@ -20,12 +24,26 @@ public struct BatchOrder: Sendable {
     public var allowsOutside = false
     /// The share of the clips that is rendered.
     public var shard = Shard()
+    /// Whether only clips whose last attempt failed are rendered.
+    public var onlyFailed = false
+    /// Whether a clip that fails ends the batch.
+    public var stopsOnError = false
+    /// How often a clip is tried again that has failed for want of memory, of the disk or of a lock.
+    public var retries = 0
+    /// How many clips are rendered at most.
+    public var limit: Int?
 
     /// An order with everything else left to the defaults.
     public init(source: String, folder: String, defaults: Order) {
         self.source = source
         self.folder = folder
         self.defaults = defaults
+    }
+
+    /// Whether a path is what a batch is made of: a folder, a list, or `-` for a list on standard input.
+    public static func isSource(_ path: String) -> Bool {
+        path == BatchSource.standardInput || Path.kind(path) == .folder
+            || BatchSource.listSuffixes.contains(Path.suffix(path))
     }
 }
 

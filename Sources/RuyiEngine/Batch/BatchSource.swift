@@ -3,22 +3,33 @@ import RuyiFault
 import RuyiFiles
 
 /// The pictures of a batch: a folder of them, or a list in one of four forms.
-struct BatchSource {
+package struct BatchSource {
     /// Larger lists are no lists.
     static let byteLimit = 64 << 20
     /// The largest number of entries.
     static let entryLimit = 100_000
     /// How many bad lines are told of; more are only counted.
     static let faultLimit = 20
+    /// The path that stands for a list on standard input.
+    static let standardInput = "-"
+    /// The suffixes of lists.
+    static let listSuffixes = ["jsonl", "csv", "tsv", "txt"]
 
     let path: String
     let isRecursive: Bool
     let allowsOutside: Bool
+    let filter: NameFilter
+
+    /// A source that has not been looked at.
+    package init(path: String, isRecursive: Bool, allowsOutside: Bool, filter: NameFilter = .all) {
+        (self.path, self.isRecursive, self.allowsOutside) = (path, isRecursive, allowsOutside)
+        self.filter = filter
+    }
 
     /// Every entry; everything wrong with them is reported together.
-    func items() throws(Faults) -> [BatchItem] {
+    package func items() throws(Faults) -> [BatchItem] {
         let items: [BatchItem]
-        switch Path.kind(path) {
+        switch path == BatchSource.standardInput ? .file : Path.kind(path) {
         case .folder: items = try folder()
         case .file: items = try list()
         case .nothing: throw Faults(Fault(.cannotOpen, "the batch's source does not exist", at: path))
@@ -29,7 +40,9 @@ struct BatchSource {
             throw Faults(
                 Fault(
                     .badData, "there is no picture in the batch's source", at: path,
-                    hint: isRecursive ? nil : "--recursive searches the folders in a folder too"))
+                    hint: filter.isEmpty
+                        ? isRecursive ? nil : "--recursive searches the folders in a folder too"
+                        : "--include and --exclude leave none over"))
         }
         return items
     }
@@ -44,25 +57,53 @@ struct BatchSource {
     // MARK: Lists
 
     private func list() throws(Faults) -> [BatchItem] {
+        if !filter.isEmpty {
+            throw Faults(
+                Fault(
+                    .usage, "--include and --exclude choose pictures of a folder, and the source is a list", at: path))
+        }
+        if path == BatchSource.standardInput { return try inputList() }
         let suffix = Path.suffix(path)
         let text: String
         do {
-            guard ["jsonl", "csv", "tsv", "txt"].contains(suffix) else {
+            guard BatchSource.listSuffixes.contains(suffix) else {
                 throw Fault(
                     .usage, "the batch's source is not a list of pictures", at: path,
-                    hint: "known are a folder, .jsonl, .csv and .tsv with a header, and .txt with a picture a line")
+                    hint:
+                        "known are a folder, .jsonl, .csv and .tsv with a header, .txt with a picture a line, and - for "
+                        + "a list on standard input")
             }
             text = try FileBytes.text(path, limit: BatchSource.byteLimit)
         } catch {
             throw Faults(of: error)
         }
-        let confinement = Confinement(folder: Path.folder(path), allowsOutside: allowsOutside)
-        let entries: [(place: String, members: () throws(Faults) -> [JSON.Member])]
+        let entries: Entries
         switch suffix {
         case "csv", "tsv": entries = try table(text, separator: suffix == "csv" ? "," : "\t")
         case "jsonl": entries = try lines(text, object)
         default: entries = try lines(text, plain)
         }
+        return try items(entries, in: Path.folder(path))
+    }
+
+    /// The list on standard input: objects when it begins with a brace, otherwise a picture a line; its paths are seen
+    /// from the current folder.
+    private func inputList() throws(Faults) -> [BatchItem] {
+        let bytes: [UInt8]
+        do { bytes = try StandardInput.read(limit: BatchSource.byteLimit) } catch { throw Faults(error) }
+        let place = "standard input"
+        guard let text = String(validating: bytes, as: UTF8.self) else {
+            throw Faults(Fault(.badData, "the list is not UTF-8 text", at: place))
+        }
+        let source = BatchSource(path: place, isRecursive: false, allowsOutside: allowsOutside, filter: filter)
+        let isObjects = text.unicodeScalars.first { !$0.properties.isWhitespace } == "{"
+        let entries = isObjects ? try source.lines(text, source.object) : try source.lines(text, source.plain)
+        return try source.items(entries, in: ".")
+    }
+
+    /// Reads entries whose paths lie in a folder.
+    private func items(_ entries: Entries, in folder: String) throws(Faults) -> [BatchItem] {
+        let confinement = Confinement(folder: folder, allowsOutside: allowsOutside)
         var items: [BatchItem] = []
         var faults: [Fault] = []
         for entry in entries {
@@ -127,6 +168,10 @@ struct BatchSource {
         let table: Table
         do { table = try Table(text, separator: separator, file: path) } catch { throw Faults(error) }
         guard let header = table.rows.first else { return [] }
+        guard header.cells.count <= RequestReader.keyLimit else {
+            let what = "the list has \(header.cells.count) columns; \(RequestReader.keyLimit) is the limit"
+            throw Faults(Fault(.badData, what, at: "\(path):1"))
+        }
         try Faults.check(
             header.cells.enumerated().compactMap { index, key in
                 if key.isEmpty { return Fault(.badData, "column \(index + 1) has no key", at: "\(path):1") }
@@ -182,6 +227,7 @@ struct BatchSource {
                 }
                 let relative = inner.isEmpty ? name : inner + "/" + name
                 if BatchSource.pictureSuffixes.contains(Path.suffix(name)) {
+                    guard filter.holds(relative) else { continue }
                     if Path.kind(Path.resolve(relative, in: path)) != .folder { found.append(relative) }
                 } else if isRecursive, Path.isPlainFolder(Path.resolve(relative, in: path)) {
                     waiting.append(relative)
@@ -195,6 +241,13 @@ struct BatchSource {
         var items: [BatchItem] = []
         for relative in found {
             let image = Path.resolve(relative, in: path)
+            if (try? RelativePath.components(relative, in: path)) == nil {
+                faults.append(
+                    Fault(
+                        .badData, "the name holds what no name of a clip may", at: image,
+                        hint: "rename it, or leave it out with --exclude"))
+                continue
+            }
             if let fault = confinement.fault(relative, key: "image", place: image) {
                 faults.append(fault)
                 continue

@@ -21,6 +21,8 @@ struct BatchNames {
     /// The name of clips that have no picture.
     let fallback: String
 
+    /// The largest number of clips.
+    static let clipLimit = 100_000
     /// The longest name of a file; what is added to it while it is written has to fit too.
     private static let nameLimit = 200
 
@@ -31,7 +33,12 @@ struct BatchNames {
         var owners: [String: String] = [:]
         for (index, item) in items.enumerated() {
             var order = item.order.over(defaults)
-            let seeds = order.seeds.isEmpty ? [order.request.seed ?? 42] : order.seeds
+            let seeds = order.clipSeeds
+            guard tasks.count + faults.count + seeds.count <= BatchNames.clipLimit else {
+                throw Faults(
+                    Fault(.usage, "the batch has more than \(BatchNames.clipLimit) clips", at: item.place))
+            }
+            order.variations = nil
             let name = item.name ?? order.request.image.map(Path.stem) ?? fallback
             for seed in seeds {
                 order.seeds = [seed]
@@ -73,6 +80,9 @@ struct BatchNames {
                     part.hasPrefix(".")
                     ? "begins with a dot"
                     : part.utf8.count > BatchNames.nameLimit ? "has more than \(BatchNames.nameLimit) bytes" : nil
+                if part.contains("{model}") || part.contains("{date}") {
+                    throw Fault(.usage, "a batch has no {model} and no {date} in the names of its clips", at: place)
+                }
                 if let what { throw Fault(.usage, "the clip's name '\(part.prefix(80))' \(what)", at: place) }
             }
             _ = try Output(output)

@@ -16,9 +16,11 @@ struct ClipKeys {
     mutating func key(_ run: Run) throws(Fault) -> String {
         let left: Set<String> = [
             "model", "image", "end_image", "noise", "loras", "output", "overwrite", "keep_latents", "trace", "threads",
-            "quiet", "progress", "dry_run",
+            "quiet", "progress", "dry_run", "ignore_space",
         ]
-        var fields = run.order.members.filter { !left.contains($0.key) }
+        var fields = run.order.members.filter {
+            !left.contains($0.key) && OrderSetting.byKey[$0.key]?.isAside != true
+        }
         for (key, path) in [
             ("image", run.order.request.image), ("end_image", run.order.request.endImage),
             ("noise", run.order.request.noise),

@@ -5,9 +5,9 @@ import RuyiFiles
 ///
 /// One JSON object a line is added and never changed: `start` before a clip is begun, `done` when its files have their
 /// names, `failed` when it came to nothing. The last line about a clip counts.
-final class Journal: Sendable {
+package final class Journal: Sendable {
     /// What is known about a clip.
-    enum Record: Sendable, Equatable {
+    package enum Record: Sendable, Equatable {
         /// It was begun; unless the run still goes on, it was cut off.
         case start(key: String)
         /// It was finished with so many bytes, and this digest of them.
@@ -17,6 +17,7 @@ final class Journal: Sendable {
 
         var isStart: Bool { if case .start = self { true } else { false } }
         var isDone: Bool { if case .done = self { true } else { false } }
+        var isFailed: Bool { if case .failed = self { true } else { false } }
     }
 
     /// The name that every journal's begins with.
@@ -25,7 +26,7 @@ final class Journal: Sendable {
     static let byteLimit = 256 << 20
 
     /// The last records by the clips' names, those of other shares included.
-    let records: [String: Record]
+    package let records: [String: Record]
     private let own: LineLog
     /// Held by everyone who works in the folder: alone by a whole batch, shared by the shares of one.
     private let common: LineLog?
@@ -33,7 +34,7 @@ final class Journal: Sendable {
     /// Opens the journal of a share in a folder, and reads those of all shares.
     ///
     /// Throws `.locked` when another run is at work on the share, `.badData` with the line that is no record.
-    init(_ folder: String, shard: Shard) throws(Fault) {
+    package init(_ folder: String, shard: Shard) throws(Fault) {
         let main = Path.resolve("\(Journal.stem).jsonl", in: folder)
         let name = shard.count == 1 ? main : Path.resolve(Journal.name(shard), in: folder)
         common = shard.count == 1 ? nil : try LineLog(main, hold: .shared)
@@ -49,7 +50,7 @@ final class Journal: Sendable {
     }
 
     /// What the journals of a folder say, without holding or changing any.
-    static func records(_ folder: String) throws(Fault) -> [String: Record] { try others(folder, except: nil) }
+    package static func records(_ folder: String) throws(Fault) -> [String: Record] { try others(folder, except: nil) }
 
     private static func name(_ shard: Shard) -> String { "\(stem).\(shard.number)-of-\(shard.count).jsonl" }
 
@@ -103,13 +104,14 @@ final class Journal: Sendable {
     /// Notes that a clip is begun.
     func start(_ output: String, key: String) throws(Fault) { try add("start", output, ["key": .string(key)]) }
 
-    /// Notes that a clip's files have their names.
-    func done(_ output: String, key: String, files: ClipFiles, seconds: Double) throws(Fault) {
+    /// Notes that a clip's files have their names, and what it took.
+    func done(_ output: String, key: String, files: ClipFiles, seconds: Double, peak: Int?) throws(Fault) {
         try add(
             "done", output,
             [
                 "key": .string(key), "files": .int(files.count), "bytes": .int(files.bytes),
                 "sha256": .string(try files.digest()), "seconds": .double((seconds * 1000).rounded() / 1000),
+                "peak_memory_bytes": peak.map(JSON.int) ?? .null,
             ])
     }
 

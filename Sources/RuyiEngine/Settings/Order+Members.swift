@@ -35,13 +35,17 @@ extension Order {
             ]
         }
         fields += [("fp8_quant_mode", text(request.fp8QuantMode)), ("fp8_data_type", text(request.fp8DataType))]
+        fields.append(("vae_tile", int(request.vaeTile)))
         fields += [
-            ("output", text(output)), ("overwrite", bool(overwrite)), ("crf", int(crf)),
+            ("variations", int(variations)), ("output", text(output)), ("overwrite", bool(overwrite)),
+            ("crf", int(crf)),
             ("codec", text(codec)), ("pixel_format", text(pixelFormat)), ("metadata", bool(metadata)),
-            ("keep_latents", bool(keepLatents)), ("trace", text(trace)),
-            ("threads", int(threads)), ("quiet", bool(quiet)), ("progress", text(progress?.rawValue)),
+            ("keep_latents", bool(keepLatents)), ("ignore_space", bool(ignoreSpace)), ("trace", text(trace)),
+            ("threads", int(threads)), ("memory", text(memory)), ("memory_mode", text(memoryMode)),
+            ("quiet", bool(quiet)), ("progress", text(progress?.rawValue)),
             ("dry_run", bool(dryRun)),
         ]
+        fields += OrderSetting.all.map { ($0.key, $0.write(self)) }
         return fields.compactMap { key, value in value.map { JSON.Member(key, $0) } }
     }
 }

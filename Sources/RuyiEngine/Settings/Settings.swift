@@ -55,7 +55,9 @@ public struct Settings: Sendable {
 
     /// The source of a setting that has a value: the strongest layer that gives it.
     private func source(of key: String) -> String {
-        layers.last { $0.order.members.contains { $0.key == key } }?.source ?? "built in"
+        let layer = layers.last { $0.order.members.contains { $0.key == key } }
+        let isBound = key == "steps" && layer?.order.takesFewerSteps == true
+        return layer.map { $0.source + (isBound ? ", or the model's own if fewer" : "") } ?? "built in"
     }
 
     /// What the program does by itself, whatever the model, with an output of the form that is asked for.
@@ -64,6 +66,7 @@ public struct Settings: Sendable {
         var order = Order()
         order.request.model = ModelCatalog.bundled
         order.seeds = [42]
+        order.variations = 1
         order.output = "{name}-{seed}.mp4"
         order.overwrite = false
         if let options = try? VideoForm(given.output ?? "clip.mp4", given.encoding).options {
@@ -73,7 +76,10 @@ public struct Settings: Sendable {
         }
         order.metadata = true
         order.keepLatents = false
+        order.ignoreSpace = false
         order.threads = ThreadCount.standard()
+        order.memory = "90%"
+        order.memoryMode = "auto"
         order.quiet = false
         order.progress = .auto
         order.dryRun = false

@@ -61,7 +61,7 @@ public struct SettingsReader: Sendable {
     }
 
     /// The configuration files that there are, the weakest first.
-    private func configFiles() throws(Faults) -> [String] {
+    func configFiles() throws(Faults) -> [String] {
         if let config { return [config] }
         guard findsConfig else { return [] }
         let home =
@@ -76,7 +76,7 @@ public struct SettingsReader: Sendable {
         var members: [JSON.Member] = []
         var faults: [Fault] = []
         for key in RequestReader.keys {
-            let name = SettingsReader.variableName(key)
+            let name = EnvironmentVariable.name(ofSetting: key)
             guard let text = variable(name), !text.isEmpty else { continue }
             do {
                 members.append(try RequestReader.member(key, text: text, file: name))
@@ -86,12 +86,9 @@ public struct SettingsReader: Sendable {
         }
         try Faults.check(faults.map(SettingsReader.configuration))
         let order = try SettingsReader.checked(members, file: "environment")
-        let names = members.map { SettingsReader.variableName($0.key) }
+        let names = members.map { EnvironmentVariable.name(ofSetting: $0.key) }
         return Settings.Layer(source: names.count == 1 ? names[0] : "environment", order: order)
     }
-
-    /// The environment variable of a key.
-    private static func variableName(_ key: String) -> String { "RUYI_" + key.uppercased() }
 
     /// The presets that are asked for: by the command line, else by the environment, else by a configuration file.
     private func chosenPresets(_ files: [ConfigFile]) throws(Faults) -> [Settings.Layer] {
@@ -113,7 +110,8 @@ public struct SettingsReader: Sendable {
                         at: place ?? "--preset", hint: "there are \(all)"))
             }
             let source = "preset \(name)"
-            let order = try SettingsReader.checked(preset.members, file: file.isEmpty ? source : "\(file), \(source)")
+            var order = try SettingsReader.checked(preset.members, file: file.isEmpty ? source : "\(file), \(source)")
+            order.takesFewerSteps = preset.takesFewerSteps
             layers.append(Settings.Layer(source: source, order: order))
         }
         return layers

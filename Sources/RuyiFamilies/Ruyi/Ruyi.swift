@@ -11,11 +11,16 @@ public enum Ruyi: Family {
     public static let name = "ruyi"
     public static let title = "Ruyi-Mini-7B"
     public static let layout = "transformer/, vae/, image_encoder/, scheduler/ and embeddings.safetensors"
+    public static let bounds: String? = """
+        sides in multiples of 16, best from 384 to 896 pixels; 1 frame, or whole chunks of frames (8 in the published \
+        model), best up to 120
+        """
     public static let keys: Set<RequestKey> = [
         .family, .model, .image, .endImage, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution,
         .frames, .seconds, .fps, .steps, .scheduler, .guidance, .seed, .noise, .camera, .motion, .precision, .loras,
         .teacache, .teacacheThreshold, .teacacheSkipStartSteps, .teacacheSkipEndSteps, .enhanceAVideo,
         .enhanceAVideoWeight, .enhanceAVideoSkipStartSteps, .enhanceAVideoSkipEndSteps, .fp8QuantMode, .fp8DataType,
+        .vaeTile,
     ]
 
     /// The camera moves that control embeddings are made for.
@@ -40,6 +45,12 @@ public enum Ruyi: Family {
         _ request: Request, folder: ModelFolder, image: PictureSize?
     ) throws(Fault) -> Plan {
         try RuyiPlanner(request: request, configuration: RuyiConfiguration(folder), folder: folder).plan(image: image)
+    }
+
+    public static func phases(
+        of plan: Plan, folder: ModelFolder, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> [Phase] {
+        try RuyiDryRun(folder, threads: threads, level: level).phases(plan)
     }
 
     public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {

@@ -99,9 +99,9 @@ package struct RuyiVAEConfiguration: Sendable, Equatable {
     let hasAttention: Bool
     let attention: AttentionKind
     let attentionHeads: Int
-    let tilesEncoder: Bool
-    let tilesDecoder: Bool
-    let tileSize: Int
+    private(set) var tilesEncoder: Bool
+    private(set) var tilesDecoder: Bool
+    private(set) var tileSize: Int
     let tileOverlap: Double
 
     /// Pixels of a latent along each side.
@@ -160,6 +160,25 @@ package struct RuyiVAEConfiguration: Sendable, Equatable {
             throw file.fault("mini_batch_encoder", expected: "chunks of at most 1024")
         }
         try RuyiVAEConfiguration.check(file)
+    }
+
+    /// The same with tiles of so many pixels for encoder and decoder, or with none for 0; nil leaves everything as it is.
+    func tiled(_ size: Int?) -> RuyiVAEConfiguration {
+        guard let size else { return self }
+        var copy = self
+        (copy.tilesEncoder, copy.tilesDecoder) = (size > 0, size > 0)
+        if size > 0 { copy.tileSize = size }
+        return copy
+    }
+
+    /// Whether tiles of a size can be joined: they must lie on whole latents on both sides.
+    func canTile(_ size: Int) -> Bool {
+        let latent = size / spatialFactor
+        let encodeFits =
+            Int(Double(size) * (1 - tileOverlap)) == spatialFactor * (latent - Int(Double(latent) * tileOverlap))
+        let decodeFits =
+            Int(Double(latent) * (1 - tileOverlap)) * spatialFactor == size - Int(Double(size) * tileOverlap)
+        return size % spatialFactor == 0 && encodeFits && decodeFits && Int(Double(latent) * (1 - tileOverlap)) > 0
     }
 
     /// Tiles must lie on whole latents on both sides, or they cannot be joined.
@@ -241,7 +260,7 @@ package struct RuyiVAEConfiguration: Sendable, Equatable {
 /// Everything that a Ruyi folder's configuration files say.
 struct RuyiConfiguration: Sendable {
     let transformer: RuyiTransformerConfiguration
-    let vae: RuyiVAEConfiguration
+    private(set) var vae: RuyiVAEConfiguration
     let clip: CLIPVision.Configuration
     let processor: CLIPImageProcessor
 
@@ -263,4 +282,16 @@ struct RuyiConfiguration: Sendable {
                 at: folder.path + "/image_encoder/preprocessor_config.json")
         }
     }
+
+    /// The same with the VAE's tiles that a plan asks for.
+    func tiled(_ plan: Plan) -> RuyiConfiguration {
+        var copy = self
+        copy.vae = vae.tiled(plan.vaeTile)
+        return copy
+    }
+}
+
+extension Plan {
+    /// Side of the VAE's tiles in pixels, 0 for none; nil for the checkpoint's own.
+    var vaeTile: Int? { settings[.vaeTile].flatMap { Int($0) } }
 }

@@ -1,7 +1,7 @@
 import RuyiEncoders
 import RuyiTensor
 
-/// What a run costs: tokens, floating-point operations for the progress bar, and the peak of activation memory.
+/// What a run costs: tokens, and floating-point operations for the progress bar.
 struct RuyiCost {
     private let configuration: RuyiConfiguration
     private let plan: Plan
@@ -11,7 +11,7 @@ struct RuyiCost {
     private let rounding: RuyiRounding
 
     init(_ configuration: RuyiConfiguration, _ plan: Plan, rounding: RuyiRounding = RuyiRounding()) {
-        self.configuration = configuration
+        self.configuration = configuration.tiled(plan)
         self.plan = plan
         self.rounding = rounding
         latentFrames = RuyiCost.latentFrames(plan.frames, configuration.vae)
@@ -69,13 +69,6 @@ struct RuyiCost {
         configuration.vae.encoderSteps(frames: plan.frames, width: plan.width, height: plan.height)
     }
 
-    // MARK: Memory
-
-    /// The largest sum of activations that live at one time, in bytes.
-    var peakBytes: Int {
-        max(transformerBytes, encoderBytes, decoderBytes) + fixedBytes + quantizedBytes + rounding.byteCount
-    }
-
     /// The large linear layers of all blocks in 8 bits, which are kept through the run.
     var quantizedBytes: Int {
         guard plan.isQuantized else { return 0 }
@@ -90,45 +83,5 @@ struct RuyiCost {
             + layer(inner, width) + layer(width, inner)
         let skips = transformer.layerCount - transformer.layerCount / 2 - 1
         return transformer.layerCount * block + skips * layer(width, 2 * width)
-    }
-
-    /// The video's frames before encoding, latents, and scratch of the threads.
-    private var fixedBytes: Int { 4 * (3 * pixels * plan.frames + 16 * latentFrames * pixels / 64 * 6) + (96 << 20) }
-
-    /// Skips of the first half, and the streams of one block.
-    private var transformerBytes: Int {
-        let transformer = configuration.transformer
-        let rows = guidanceBatch * tokens
-        let stream = 4 * rows * transformer.hiddenSize
-        let inner = 4 * min(rows, 4032) * (2 * transformer.innerWidth + transformer.hiddenSize)
-        let blocks = stream * (transformer.layerCount / 2 - 1) + max(7 * stream, 4 * stream + inner)
-        // TeaCache keeps the patch tokens and the first block's input; a layer with updates has its weight, old and new.
-        let largest = 4 * transformer.hiddenSize * (transformer.pooledWidth + 1536 + transformer.hiddenSize)
-        let updated = 2 * 4 * max(largest, transformer.innerWidth * transformer.hiddenSize)
-        return blocks + (plan.teacache == nil ? 0 : 2 * stream) + (plan.loras.isEmpty ? 0 : updated)
-    }
-
-    /// Four tensors of a chunk at full resolution.
-    private var encoderBytes: Int {
-        let vae = configuration.vae
-        let side = vae.tilesEncoder ? min(pixels, vae.tileSize * vae.tileSize) : pixels
-        return 4 * 4 * min(plan.frames, vae.encoderChunk) * side * vae.widths[0] + convolutionWeightBytes
-    }
-
-    /// What the decoder's convolutions remember, two frames each, and the tensors of the frames in work.
-    private var decoderBytes: Int {
-        let vae = configuration.vae
-        let side = vae.tilesDecoder ? min(pixels, vae.tileSize * vae.tileSize) : pixels
-        let isStreaming = vae.chunking == .cache && vae.normalizesPerFrame && vae.attention == .spatial
-        let frames = isStreaming ? 1 : min(plan.frames, vae.encoderChunk)
-        let (narrow, middle, wide) = (vae.widths[0], vae.widths[1], vae.widths[2])
-        let memories = 2 * (middle + 5 * narrow + narrow + middle) + 2 * (wide + 6 * middle + wide) / 4
-        let work = frames * (3 * middle + 2 * narrow)
-        return 4 * side * ((isStreaming ? memories : 0) + work) + convolutionWeightBytes
-    }
-
-    /// One layer's weights, unpacked for the time of its convolution.
-    private var convolutionWeightBytes: Int {
-        4 * 27 * (configuration.vae.widths.last ?? 0) * (configuration.vae.widths.last ?? 0)
     }
 }

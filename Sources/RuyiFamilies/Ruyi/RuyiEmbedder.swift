@@ -10,6 +10,13 @@ struct RuyiConditioning: Sendable {
     let picture: Tensor
     /// The part of the conditioning vector that does not depend on time, `[B, D]`.
     let extra: Tensor
+
+    /// Some items of the batch.
+    func items(_ range: Range<Int>) -> RuyiConditioning {
+        guard range.count < extra.shape[0] else { return self }
+        func part(_ x: Tensor) -> Tensor { x.backend.copy(x.sliced(0, range)) }
+        return RuyiConditioning(text: part(text), picture: part(picture), extra: part(extra))
+    }
 }
 
 /// One guidance half's control embeddings (specification section 3).

@@ -17,11 +17,13 @@ struct RuyiPlanner {
         var plan = Plan()
         plan.family = Ruyi.name
         plan.fps = request.fps ?? 24
+        plan.hasEndImage = request.endImage != nil
         try size(&plan, image)
         try length(&plan)
         try sampling(&plan)
         try controls(&plan)
         try features(&plan)
+        try tiles(&plan)
         plan.weightBytes = try RuyiRenderer.weightBytes(folder)
         let weights = try folder.weights("transformer", stem: "diffusion_pytorch_model")
         try loras(&plan, weights)
@@ -29,7 +31,6 @@ struct RuyiPlanner {
             weights, plan.fp8QuantMode, to: plan.fp8DataType.dtype, width: configuration.transformer.hiddenSize)
         let cost = RuyiCost(configuration, plan, rounding: rounding)
         plan.tokens = cost.tokens
-        plan.activationBytes = cost.peakBytes
         plan.stages = cost.stages(modelCalls: try modelCalls(plan))
         return plan
     }
@@ -41,16 +42,22 @@ struct RuyiPlanner {
         if let width = request.width, let height = request.height {
             asked = PictureSize(width: width, height: height)
             (plan.width, plan.height) = (width / 16 * 16, height / 16 * 16)
-            if plan.width != width || plan.height != height {
+            if request.exactSize == true {
+                cut(&plan, to: asked, "\(width)x\(height)")
+            } else if plan.width != width || plan.height != height {
                 plan.notes.append(
                     "size \(width)x\(height) -> \(plan.width)x\(plan.height): sides are multiples of 16, cut down")
             }
         } else if let short = request.resolution {
             asked = RuyiSizes.named(short, for: image)
             (plan.width, plan.height) = (asked.width, asked.height)
-            plan.notes.append(
-                "size \(short)p -> \(plan.width)x\(plan.height): the picture's proportions, sides raised to multiples of 16"
-            )
+            if request.exactSize ?? true {
+                cut(&plan, to: RuyiSizes.exactly(short, for: image), "\(short)p")
+            } else {
+                plan.notes.append(
+                    "size \(short)p -> \(plan.width)x\(plan.height): the picture's proportions, sides raised to multiples of 16"
+                )
+            }
         } else {
             let base = request.baseResolution ?? RuyiSizes.defaultBase
             let (size, ratio) = RuyiSizes.bucket(for: image, base: base)
@@ -66,12 +73,22 @@ struct RuyiPlanner {
                 hint: "Ruyi works best between 384 and 896 pixels a side")
         }
         let stretch = Double(plan.width * image.height) / Double(plan.height * image.width)
-        if max(stretch, 1 / stretch) > 1.1 {
+        if max(stretch, 1 / stretch) > 1.1, request.fit ?? PictureFit.family.rawValue == PictureFit.family.rawValue {
             let percent = Int(((max(stretch, 1 / stretch) - 1) * 100).rounded())
             plan.warnings.append(
-                "the picture is stretched by \(percent) % to fill \(plan.width)x\(plan.height); crop it to that shape to keep its proportions"
+                "the picture is stretched by \(percent) % to fill \(plan.width)x\(plan.height); --fit crop or --fit pad keeps its proportions"
             )
         }
+    }
+
+    /// Renders frames large enough for a size, of which their middle is delivered.
+    private func cut(_ plan: inout Plan, to size: PictureSize, _ asked: String) {
+        (plan.width, plan.height) = ((size.width + 15) / 16 * 16, (size.height + 15) / 16 * 16)
+        let whole = PictureSize(width: plan.width, height: plan.height)
+        plan.cut = size == whole ? nil : size
+        guard plan.cut != nil || asked != "\(size.width)x\(size.height)" else { return }
+        let cut = plan.cut == nil ? "" : ", cut out of \(whole.width)x\(whole.height)"
+        plan.notes.append("size \(asked) -> \(size.width)x\(size.height)\(cut): sides are rendered in multiples of 16")
     }
 
     // MARK: Length
@@ -172,6 +189,23 @@ struct RuyiPlanner {
         }
         if plan.fp8QuantMode == .extreme, plan.fp8DataType == .e5m2 {
             plan.warnings.append("the model's authors advise against fp8_e5m2 with the mode extreme")
+        }
+    }
+
+    /// The VAE's tiles, where other ones are asked for than the checkpoint's own.
+    private func tiles(_ plan: inout Plan) throws(Fault) {
+        guard let size = request.vaeTile else { return }
+        plan.settings[.vaeTile] = String(size)
+        guard size > 0 else { return }
+        guard (64...4096).contains(size), configuration.vae.canTile(size) else {
+            throw Fault(
+                .usage, "the VAE cannot work in tiles of \(size) pixels", at: "--vae-tile",
+                hint: "give a multiple of 32 from 64 to 4096, such as 256, or 0 for none")
+        }
+        if max(plan.width, plan.height) > size {
+            plan.notes.append(
+                "the VAE works in tiles of \(size)x\(size) pixels to save memory: the clip differs a little from one "
+                    + "without tiles")
         }
     }
 

@@ -64,19 +64,34 @@ final class RuyiRenderer: Renderer {
             + folder.weights("", stem: "embeddings").byteCount
     }
 
+    /// Bytes of weights that parts of a run have in memory.
+    var weightSizes: RuyiWeightSizes {
+        RuyiWeightSizes(transformer: files.transformer, vae: files.vae, vision: files.vision)
+    }
+
     func latents(_ job: Job) throws -> Tensor {
         guard let image = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
         let start = image.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
         let end = job.endImage?.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
-        let features = try pictureFeatures(start, job)
+        return try latents(
+            RuyiPictures(
+                clip: configuration.processor(start), start: RuyiRenderer.pixels(start),
+                end: end.map(RuyiRenderer.pixels)),
+            try Sampler(named: job.plan.scheduler).scheduler(steps: job.plan.steps, configuration: schedule), job)
+    }
+
+    /// Denoises one clip of pictures that are ready for the model.
+    func latents(_ pictures: RuyiPictures, _ scheduler: any Scheduler, _ job: Job) throws -> Tensor {
+        let features = try pictureFeatures(pictures, job)
         let shape = latentShape(job.plan)
-        var scheduler = try Sampler(named: job.plan.scheduler).scheduler(steps: job.plan.steps, configuration: schedule)
+        var scheduler = scheduler
         let noise = try draw(job, shape, 0)
-        let condition = try inpaintingCondition(start, end, job)
+        let condition = try inpaintingCondition(pictures, job)
+        let preview = try job.preview.map { _ in try fittedPreview(job) }
         let initial = backend.scale(noise, by: scheduler.initNoiseSigma, plus: 0, clampedTo: nil)
         job.trace?.record("init_noise_sigma", Tensor([scheduler.initNoiseSigma], [1]))
         job.trace?.record("latents.initial", initial)
-        let latents = try denoise(initial, condition: condition, features: features, &scheduler, job)
+        let latents = try denoise(initial, condition: condition, features: features, &scheduler, preview, job)
         job.trace?.record("latents.final", latents)
         files.transformer.release()
         backend.memory.trim()
@@ -98,11 +113,10 @@ final class RuyiRenderer: Renderer {
 
     // MARK: Conditioning
 
-    private func pictureFeatures(_ start: Picture, _ job: Job) throws -> Tensor {
+    private func pictureFeatures(_ pictures: RuyiPictures, _ job: Job) throws -> Tensor {
         job.progress(0, 0)
-        let pixels = configuration.processor(start)
-        job.trace?.record("image.clip_pixels", pixels)
-        let features = try vision(backend.copy(pixels), cancellation: job.cancellation)
+        job.trace?.record("image.clip_pixels", pictures.clip)
+        let features = try vision(backend.copy(pictures.clip), cancellation: job.cancellation)
         job.trace?.record("image.embeds", features)
         files.vision.release()
         backend.memory.trim()
@@ -111,11 +125,11 @@ final class RuyiRenderer: Renderer {
     }
 
     /// The latents of the mask and of the known frames, `[1, 2 C, f, h, w]` (specification section 4.2).
-    private func inpaintingCondition(_ start: Picture, _ end: Picture?, _ job: Job) throws -> Tensor {
+    private func inpaintingCondition(_ pictures: RuyiPictures, _ job: Job) throws -> Tensor {
         let frames = job.plan.frames
-        let known = Set([0] + (end == nil ? [] : [frames - 1]))
-        let startFrame = backend.copy(RuyiRenderer.pixels(start))  // [1, 3, H, W]
-        let endFrame = end.map { backend.copy(RuyiRenderer.pixels($0)) }
+        let known = Set([0] + (pictures.end == nil ? [] : [frames - 1]))
+        let startFrame = backend.copy(pictures.start)  // [1, 3, H, W]
+        let endFrame = pictures.end.map(backend.copy)
         let blank = backend.scale(startFrame, by: 0, plus: -1, clampedTo: nil)
         // Where only one frame is rendered and an end picture is given, the last frame is also the first.
         let masked = (0..<frames).map { frame -> Tensor in
@@ -146,7 +160,8 @@ final class RuyiRenderer: Renderer {
             job.progress(1, done)
             done += 1
         }
-        let (mean, logVariance) = try vae.encode(video, run)
+        let (mean, logVariance) = try vae.tiled(job.plan.vaeTile).encode(video, run)
+        if index == 2 { job.releaseWeights(files.vae) }
         try job.cancellation.check()
         job.progress(1, index * steps)
         let noise = try draw(job, latentShape(job.plan), index)
@@ -157,6 +172,28 @@ final class RuyiRenderer: Renderer {
         backend.memory.trim()
         let sample = RuyiPosterior.sample(mean: means, logVariance: logVariances, noise: noise)
         return backend.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+    }
+
+    /// The map from latents to colours, fitted to still clips of the start picture, small, and of its complement.
+    private func fittedPreview(_ job: Job) throws -> RuyiPreview {
+        guard let image = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
+        let start = image.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
+        let (factor, vae) = (configuration.vae.spatialFactor, configuration.vae)
+        let scale = min(1, RuyiPreview.sampleSide / Double(max(start.width, start.height)))
+        func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
+        let still = start.resized(width: small(start.width), height: small(start.height), filter: .bicubic)
+        let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
+        let samples = try [still, still.complement].map { picture in
+            let frame = backend.copy(RuyiRenderer.pixels(picture))
+            let clip = (0..<min(job.plan.frames, vae.encoderChunk)).map { _ in frame }
+            let mean = try self.vae.encode(backend.concatenate(clip, axis: 0), run).mean
+            let latents = backend.scale(mean, by: vae.scalingFactor, plus: 0, clampedTo: nil)
+            let colours = picture.resized(
+                width: picture.width / factor, height: picture.height / factor, filter: .bilinear)
+            return (latents, colours)
+        }
+        backend.memory.trim()
+        return RuyiPreview(samples)
     }
 
     /// `[T, C, H, W]` as `[1, C, T, H, W]`.
@@ -177,7 +214,8 @@ final class RuyiRenderer: Renderer {
     // MARK: Denoising
 
     private func denoise(
-        _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler, _ job: Job
+        _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler,
+        _ preview: RuyiPreview?, _ job: Job
     ) throws -> Tensor {
         let transformer = try transformer(job)
         let stage = RuyiRenderer.denoising(job.plan)
@@ -204,35 +242,55 @@ final class RuyiRenderer: Renderer {
 
         var latents = initial
         let calls = scheduler.timesteps.count
-        var cache = job.plan.teacache.map {
-            TeaCache($0, steps: job.plan.steps, coefficients: RuyiLimits.teacacheCoefficients)
+        // Stages are recorded and TeaCache decides for all items together.
+        let isSequential =
+            job.plan.memoryMode != .resident && job.trace == nil && job.plan.teacache == nil
+            && job.plan.enhanceAVideo == nil
+        var caches = halves.map { _ in
+            job.plan.teacache.map {
+                TeaCache($0, steps: job.plan.steps, coefficients: RuyiLimits.teacacheCoefficients)
+            }
         }
         // The picture's features are off for the first 60 % of the calls.
         let firstSeeing = Int((Double(calls) * (1 - 0.40)).rounded(.up))
         for call in 0..<calls {
             let input = backend.copy(scheduler.scaleModelInput(latents, call: call))
             let whole = backend.concatenate([input, condition], axis: 1)
-            let batch = backend.concatenate(halves.map { _ in whole }, axis: 0)
             let conditioning = RuyiConditioning(text: text, picture: call < firstSeeing ? blind : seeing, extra: extra)
             let trace = stepTrace(call, firstSeeing: firstSeeing, job)
             let step = "step." + RuyiRenderer.digits(call)
             if call == 0 { job.trace?.record("\(step).input", backend.concatenate(halves.map { _ in input }, axis: 0)) }
             trace?.record("text.context", text)
             trace?.record("clip.context", conditioning.picture)
-            let output = try transformer(
-                batch, time: scheduler.timesteps[call], conditioning: conditioning, rotary: rotary,
-                enhancement: enhancement(job.plan, call), cache: &cache, cancellation: job.cancellation, trace: trace
-            ) { job.progress(stage, call * transformer.blockCount + $0 + 1) }
+            // The items of the guidance together, or one after the other, which halves what is kept of them.
+            let groups = isSequential ? halves.indices.map { $0..<$0 + 1 } : [halves.indices]
+            let outputs = try groups.map { items in
+                try transformer(
+                    backend.concatenate(items.map { _ in whole }, axis: 0), time: scheduler.timesteps[call],
+                    conditioning: conditioning.items(items), rotary: rotary, enhancement: enhancement(job.plan, call),
+                    cache: &caches[items.lowerBound], cancellation: job.cancellation, trace: trace
+                ) { block in
+                    let done = items.lowerBound * transformer.blockCount + (block + 1) * items.count
+                    job.releaseWeights(files.transformer)
+                    job.progress(stage, call * transformer.blockCount + done / halves.count)
+                }
+            }
+            let output = outputs.count == 1 ? outputs[0] : backend.concatenate(outputs, axis: 0)
             try job.cancellation.check()
             job.trace?.record("\(step).t", Tensor([scheduler.timesteps[call]], [1]))
             job.trace?.record("\(step).model_output", output)
             let guided = guide(output, isGuided ? Float(job.plan.guidance) : nil)
             job.trace?.record("\(step).guided", guided)
+            if let request = job.preview, let preview, request.isDue(after: call + 1, of: calls) {
+                let clean = scheduler.clean(modelOutput: guided, call: call, latents: latents)
+                let frames = preview.pictures(clean, limit: RuyiPreview.frameLimit)
+                request.show(Preview(step: call + 1, steps: calls, frames: frames))
+            }
             let noise = scheduler.needsNoise ? try draw(job, latents.shape, 3 + call) : nil
             latents = scheduler.step(modelOutput: guided, call: call, latents: latents, noise: noise)
             job.trace?.record("\(step).latents", latents)
         }
-        if let cache { job.trace?.record("teacache.log", cache.log) }
+        if let cache = caches[0] { job.trace?.record("teacache.log", cache.log) }
         return backend.copy(latents)
     }
 
@@ -325,6 +383,11 @@ final class RuyiRenderer: Renderer {
     // MARK: Decoding
 
     func decode(_ latents: Tensor, _ job: Job) throws {
+        try decode(latents, job) { try job.frames(RuyiRenderer.picture($0)) }
+    }
+
+    /// Decodes latents and hands each frame to `give`, `[3, H, W]` in 0...1.
+    func decode(_ latents: Tensor, _ job: Job, _ give: (Tensor) throws -> Void) throws {
         let expected = latentShape(job.plan)
         guard latents.shape == expected, latents.dtype == .f32 else {
             throw Fault(
@@ -336,8 +399,16 @@ final class RuyiRenderer: Renderer {
         let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
         let input = backend.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]
-        let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
         let isSmoothed = configuration.vae.chunking != .cache && job.plan.frames > configuration.vae.encoderChunk
+        // Until frames come out, passes and their tiles are what is counted; the second pass follows an encoding.
+        func pass(_ range: ClosedRange<Double>) -> RuyiVAERun {
+            RuyiVAERun(trace: nil) { share in
+                let whole = range.lowerBound + (range.upperBound - range.lowerBound) * share
+                job.progress(stage, min(job.plan.frames - 1, Int(Double(job.plan.frames) * whole)))
+            } step: {
+                try job.cancellation.check()
+            }
+        }
         var kept: [Tensor] = []
         var done = 0
         func deliver(_ frames: Tensor) throws {  // [T, 3, H, W], in −1...1
@@ -345,26 +416,31 @@ final class RuyiRenderer: Renderer {
             if job.trace != nil { kept.append(unit) }
             for index in 0..<unit.shape[0] {
                 try job.cancellation.check()
-                try job.frames(RuyiRenderer.picture(unit.selected(0, index)))
+                try give(unit.selected(0, index))
                 done += 1
                 job.progress(stage, done)
             }
         }
         var raw: [Tensor] = []
-        try vae.decode(input, run) { frames in
+        let first = pass(0...(isSmoothed ? 0.4 : 1))
+        var decoded = 0
+        let vae = vae.tiled(job.plan.vaeTile)
+        try vae.decode(input, first) { frames in
             try job.cancellation.check()
+            decoded += frames.shape[0]
+            if isSmoothed { first.advance(Double(decoded) / Double(job.plan.frames)) }
             if isSmoothed || job.trace != nil { raw.append(frames) }
             if !isSmoothed { try deliver(frames) }
         }
         if let trace = job.trace { trace.record("vae.decode.out", channelsFirst(backend.concatenate(raw, axis: 0))) }
-        if isSmoothed { try deliver(try smoothed(backend.concatenate(raw, axis: 0), run, job)) }
+        if isSmoothed { try deliver(try smoothed(backend.concatenate(raw, axis: 0), vae, pass(0.6...1), job)) }
         if let trace = job.trace {
             trace.record("video", backend.copy(backend.concatenate(kept, axis: 0).permuted([0, 2, 3, 1])))
         }
     }
 
     /// The video averaged with a second pass through the VAE whose chunks lie half a chunk later (specification 6.6).
-    private func smoothed(_ decoded: Tensor, _ run: RuyiVAERun, _ job: Job) throws -> Tensor {
+    private func smoothed(_ decoded: Tensor, _ vae: RuyiVAE, _ run: RuyiVAERun, _ job: Job) throws -> Tensor {
         let chunk = configuration.vae.encoderChunk
         let (before, after) = (chunk / 2, chunk - chunk / 2)
         let video = backend.scale(decoded, by: 1, plus: 0, clampedTo: -1...1)
@@ -374,7 +450,13 @@ final class RuyiRenderer: Renderer {
         job.trace?.record("smooth.vae.mean", channelsFirst(mean))
         job.trace?.record("smooth.vae.logvar", channelsFirst(logVariance))
         var frames: [Tensor] = []
-        try vae.decode(mean, run) { frames.append($0) }
+        run.advance(0)
+        var done = 0
+        try vae.decode(mean, run) { part in
+            frames.append(part)
+            done += part.shape[0]
+            run.advance(Double(done) / Double(middle.shape[0]))
+        }
         let again = backend.concatenate(frames, axis: 0)
         job.trace?.record("smooth.decode.out", channelsFirst(again))
         let average = backend.combine(middle, 0.5, again, 0.5)
@@ -398,6 +480,23 @@ final class RuyiRenderer: Renderer {
 
     /// NaN, which only broken weights give, becomes black.
     private static func byte(_ value: Float) -> UInt8 { value.isNaN ? 0 : UInt8(min(max(value * 255, 0), 255)) }
+}
+
+/// The pictures of a clip as the model takes them.
+struct RuyiPictures {
+    /// For the image encoder, `[1, 3, S, S]`.
+    let clip: Tensor
+    /// The first frame, `[1, 3, H, W]` in −1...1.
+    let start: Tensor
+    /// The last one.
+    let end: Tensor?
+}
+
+extension Job {
+    /// Gives the pages of weights back where the plan says so.
+    fileprivate func releaseWeights(_ file: any WeightFile) {
+        if plan.memoryMode != .resident { file.release() }
+    }
 }
 
 /// What a plan changes about the transformer's weights.

@@ -23,6 +23,13 @@ package enum RuyiSizes {
         return (PictureSize(width: scaled(best.width), height: scaled(best.height)), best.ratio)
     }
 
+    /// The size whose short side is `short`, with the picture's proportions, the long side rounded to an even number.
+    package static func exactly(_ short: Int, for picture: PictureSize) -> PictureSize {
+        let ratio = min(max(Double(picture.width) / Double(picture.height), 0.25), 4)
+        let long = Int((Double(short) * max(ratio, 1 / ratio) / 2).rounded()) * 2
+        return ratio >= 1 ? PictureSize(width: long, height: short) : PictureSize(width: short, height: long)
+    }
+
     /// The size whose short side is `short`, with the picture's proportions, sides rounded up to multiples of 16.
     package static func named(_ short: Int, for picture: PictureSize) -> PictureSize {
         let ratio = min(max(Double(picture.width) / Double(picture.height), 0.25), 4)

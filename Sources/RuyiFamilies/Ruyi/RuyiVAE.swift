@@ -7,7 +7,7 @@ import RuyiTensor
 ///
 /// Videos are `[T, 3, H, W]` in −1...1, latents `[t, C, h, w]`.
 package struct RuyiVAE: Sendable {
-    let configuration: RuyiVAEConfiguration
+    private(set) var configuration: RuyiVAEConfiguration
     private let encoder: RuyiVAEEncoder
     private let decoder: RuyiVAEDecoder
     private let quantConv, postQuantConv: CausalConv3D
@@ -19,6 +19,13 @@ package struct RuyiVAE: Sendable {
         decoder = RuyiVAEDecoder(scope / "decoder", configuration)
         quantConv = CausalConv3D(scope / "quant_conv", 2 * latent, 2 * latent, kernel: 1)
         postQuantConv = CausalConv3D(scope / "post_quant_conv", latent, latent, kernel: 1)
+    }
+
+    /// The same weights, worked through in tiles of another size.
+    func tiled(_ size: Int?) -> RuyiVAE {
+        var copy = self
+        copy.configuration = configuration.tiled(size)
+        return copy
     }
 
     /// The posterior of a video: mean and log variance, clamped to −30...20, each `[t, C, h, w]`.
@@ -104,11 +111,20 @@ package struct RuyiVAE: Sendable {
         let step = max(1, Int(Double(size) * (1 - configuration.tileOverlap)))
         let blend = Int(Double(latentSize) * configuration.tileOverlap)
         let backend = video.backend
+        var first: Tensor?
         let rows = try stride(from: 0, to: video.shape[2], by: step).map { y in
-            try stride(from: 0, to: video.shape[3], by: step).map { x in
+            try stride(from: 0, to: video.shape[3], by: step).map { x -> Tensor in
                 let tile = video.sliced(2, y..<min(y + size, video.shape[2])).sliced(
                     3, x..<min(x + size, video.shape[3]))
-                return try encodeWhole(backend.copy(tile), run)
+                // Where memory is counted only, the largest tile, which comes first, stands for all.
+                if backend.isMeasuring, let first {
+                    let factor = configuration.spatialFactor
+                    return backend.empty(
+                        [first.shape[0], first.shape[1], tile.shape[2] / factor, tile.shape[3] / factor])
+                }
+                let encoded = try encodeWhole(backend.copy(tile), run)
+                first = encoded
+                return encoded
             }
         }
         return RuyiTiles.join(rows, blend: blend, keep: latentSize - blend)
@@ -120,10 +136,24 @@ package struct RuyiVAE: Sendable {
         let blend = Int(Double(size) * configuration.tileOverlap)
         let backend = latents.backend
         let (height, width) = (latents.shape[2], latents.shape[3])
+        let total = ((height + step - 1) / step) * ((width + step - 1) / step) + 1
+        var done = 0
+        var count: Int?
         func decode(_ rows: Range<Int>, _ columns: Range<Int>) throws -> Tensor {
+            defer {
+                done += 1
+                run.advance(Double(done) / Double(total))
+            }
+            // Where memory is counted only, the largest tile, which comes first, stands for all.
+            if backend.isMeasuring, let count {
+                let factor = configuration.spatialFactor
+                return backend.empty([count, 3, rows.count * factor, columns.count * factor])
+            }
             var frames: [Tensor] = []
             try decodeChunks(backend.copy(latents.sliced(2, rows).sliced(3, columns)), run) { frames.append($0) }
-            return backend.concatenate(frames, axis: 0)
+            let joined = backend.concatenate(frames, axis: 0)
+            count = joined.shape[0]
+            return joined
         }
         let rows = try stride(from: 0, to: height, by: step).map { y in
             try stride(from: 0, to: width, by: step).map { x in
@@ -142,9 +172,14 @@ package struct RuyiVAERun {
     let trace: RuyiVAETrace?
     /// Called before each chunk; throws when the run has been cancelled.
     let step: () throws -> Void
+    /// Called after each tile that is decoded with the share of them that is done.
+    let advance: (Double) -> Void
 
-    package init(trace: RuyiVAETrace?, step: @escaping () throws -> Void) {
+    package init(
+        trace: RuyiVAETrace?, advance: @escaping (Double) -> Void = { _ in }, step: @escaping () throws -> Void
+    ) {
         self.trace = trace
+        self.advance = advance
         self.step = step
     }
 }

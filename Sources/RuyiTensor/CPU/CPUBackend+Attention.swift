@@ -23,6 +23,7 @@ extension CPUBackend {
             "k \(k.shape) has no heads of \(size) that \(heads) heads of queries can share")
         check(options, batch: q.shape[0], queries: q.shape[1], keys: k.shape[1], size: size)
         let result = empty(q.shape)
+        note(.attention(size: size), 4 * Double(q.count) * Double(k.shape[1]))
         // Copies live until the last task has read them.
         let (q, k, v) = (dense(q), dense(k), dense(v))
         let work = AttentionWork(
@@ -69,7 +70,9 @@ extension CPUBackend {
         precondition(slopes.count == heads, "\(slopes.count) slopes for \(heads) heads")
         // The last sliver of queries reads up to its width.
         let table = empty([keys + queries + kernels.nr])
-        for index in 0..<table.count { table.floatPointer[index] = distance(Float(abs(index + 1 - keys))) }
+        for index in 0..<(memory.isMeasuring ? 0 : table.count) {
+            table.floatPointer[index] = distance(Float(abs(index + 1 - keys)))
+        }
         return .distances(table, slopes: slopes)
     }
 
@@ -83,23 +86,19 @@ extension CPUBackend {
             let shared = Shared(packed)
             for first in stride(from: 0, to: pairs, by: group) {
                 let count = min(group, pairs - first)
-                pool.parallel(count * packings) { task in
+                parallel(count * packings, scratch: work.stagingCount) { task, staging in
                     let (index, block) = task.quotientAndRemainder(dividingBy: packings)
                     let start = block * work.keyBlock
-                    withScratch(work.stagingCount) { staging in
-                        work.pack(
-                            pair: first + index, start..<min(start + work.keyBlock, work.keys),
-                            into: shared.pointer + 2 * index * work.packedCount, staging: staging)
-                    }
+                    work.pack(
+                        pair: first + index, start..<min(start + work.keyBlock, work.keys),
+                        into: shared.pointer + 2 * index * work.packedCount, staging: staging)
                 }
-                pool.parallel(count * sharing * blocks) { task in
+                parallel(count * sharing * blocks, scratch: work.scratchCount) { task, scratch in
                     let (pair, block) = task.quotientAndRemainder(dividingBy: blocks)
                     let start = block * queriesPerTask
-                    withScratch(work.scratchCount) { scratch in
-                        work.attend(
-                            pair: first * sharing + pair, start..<min(start + queriesPerTask, work.queries),
-                            packed: shared.pointer + 2 * (pair / sharing) * work.packedCount, scratch: scratch)
-                    }
+                    work.attend(
+                        pair: first * sharing + pair, start..<min(start + queriesPerTask, work.queries),
+                        packed: shared.pointer + 2 * (pair / sharing) * work.packedCount, scratch: scratch)
                 }
             }
         }

@@ -29,6 +29,11 @@ extension CPUBackend {
             "\(timeline.count) frames \(first.shape) are smaller than the kernel \(weight.shape)")
         let count = (timeline.count - work.kernelTime) / stride.time + 1
         let result = empty([count, work.outputs, work.outputHeight, work.outputWidth])
+        note(
+            .convolution(
+                inputs: work.channels, outputs: work.outputs, frames: work.kernelTime, side: work.kernelWidth,
+                stride: stride.width),
+            2 * Double(result.count) * Double(work.depth))
         if let residual {
             precondition(residual.shape == result.shape, "residual \(residual.shape) is not \(result.shape)")
         }
@@ -43,20 +48,16 @@ extension CPUBackend {
         withScratch(work.packedCount) { packed in
             let shared = Shared(packed)
             let usable = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
-            pool.parallel(work.outputSlivers) { sliver in
-                withScratch(2 * work.depth * kernels.mr) {
-                    work.pack(usable, sliver, scratch: $0, into: shared.pointer)
-                }
+            parallel(work.outputSlivers, scratch: 2 * work.depth * kernels.mr) { sliver, scratch in
+                work.pack(usable, sliver, scratch: scratch, into: shared.pointer)
             }
-            pool.parallel(count * blocks) { task in
+            parallel(count * blocks, scratch: work.scratchCount) { task, scratch in
                 let frame = task / blocks
                 let sources = (0..<work.kernelTime).map { frames[frame * stride.time + $0]?.floatPointer }
                 let origin = frame * work.outputs * work.area
-                withScratch(work.scratchCount) { scratch in
-                    work.convolve(
-                        sources, block: task % blocks, weights: shared.pointer, scratch: scratch, bias: biases,
-                        residual: addend.map { $0.floatPointer + origin }, into: result.floatPointer + origin)
-                }
+                work.convolve(
+                    sources, block: task % blocks, weights: shared.pointer, scratch: scratch, bias: biases,
+                    residual: addend.map { $0.floatPointer + origin }, into: result.floatPointer + origin)
             }
         }
         return result

@@ -22,9 +22,10 @@ extension CPUBackend {
             base, count in memory.free(base, count)
         }
         let result = QuantizedWeight(outputs: outputs, inputs: inputs, storage: storage, layout: layout)
+        note(.passing, Double(4 * weight.count))
         let source = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
         guard let element = source.dtype.element else { return nil }
-        pool.parallel(layout.panels) { panel in
+        parallel(layout.panels, scratch: inputs) { panel, row in
             let target = result.panels + panel * layout.panelWords
             let first = panel * nr
             let count = min(nr, outputs - first)
@@ -33,14 +34,12 @@ extension CPUBackend {
                 (result.scales + first).update(repeating: 0, count: nr)
                 (result.starts + first).update(repeating: 0, count: nr)
             }
-            withScratch(inputs) { row in
-                for column in 0..<count {
-                    let start = (first + column) * inputs * source.dtype.byteCount
-                    kernels.convert(element, source.rawPointer + start, inputs, row)
-                    let (scale, sum) = integerKernels.quantizeRow(row, inputs, 0, target + column, nr)
-                    result.scales[first + column] = scale
-                    result.starts[first + column] = 0 &- zeroPoint &* sum
-                }
+            for column in 0..<count {
+                let start = (first + column) * inputs * source.dtype.byteCount
+                kernels.convert(element, source.rawPointer + start, inputs, row)
+                let (scale, sum) = integerKernels.quantizeRow(row, inputs, 0, target + column, nr)
+                result.scales[first + column] = scale
+                result.starts[first + column] = 0 &- zeroPoint &* sum
             }
         }
         return result
@@ -57,6 +56,9 @@ extension CPUBackend {
             self, shape: shape, bias: bias, activation: activation, gate: gate, residual: residual)
         let result = empty(shape)
         let rows = x.count / weight.inputs
+        note(
+            .integerProduct(inputs: weight.inputs, outputs: weight.outputs),
+            2 * Double(x.count) * Double(weight.outputs))
         let source = dense(x)
         let work = IntegerProduct(
             kernels: integerKernels, weight: weight, x: source.floatPointer, finish: finish, result: result.floatPointer

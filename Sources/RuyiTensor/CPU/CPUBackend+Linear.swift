@@ -20,6 +20,7 @@ extension CPUBackend {
             self, shape: shape, bias: bias, activation: activation, gate: gate, residual: residual)
         let result = empty(shape)
         let rows = x.count / max(depth, 1)
+        note(.product(inputs: depth, outputs: columns), 2 * Double(x.count) * Double(columns))
         let source = dense(x)
         let work = ProductWork(
             kernels: kernels, x: source.floatPointer, depth: depth,
@@ -65,11 +66,9 @@ private struct ProductWork: @unchecked Sendable {
                 kernels.packLeft(
                     x + row * depth, depth, min(mr, rows.upperBound - row), depth, left.pointer + sliver * mr * depth)
             }
-            backend.pool.parallel(tasks) { task in
+            backend.parallel(tasks, scratch: (widest * panelDepth + mr) * kernels.nr) { task, scratch in
                 let slivers = task * columnSlivers / tasks..<(task + 1) * columnSlivers / tasks
-                backend.withScratch((widest * panelDepth + mr) * kernels.nr) { scratch in
-                    multiply(left.pointer, rows, slivers, scratch)
-                }
+                multiply(left.pointer, rows, slivers, scratch)
             }
         }
     }

@@ -10,7 +10,7 @@ extension CPUBackend {
         if let y { precondition(y.shape == x.shape, "\(y.shape) cannot be taken from \(x.shape)") }
         let (left, right) = (dense(x), y.map(dense))
         let count = x.count
-        let sum = sumOfTasks((count + grain - 1) / grain) { task in
+        let sum = sumOfTasks((count + grain - 1) / grain, scratch: 0) { task, _ in
             let range = task * grain..<min((task + 1) * grain, count)
             let values = left.floatPointer
             guard let others = right?.floatPointer else {
@@ -31,20 +31,22 @@ extension CPUBackend {
             kernels: kernels, q: q.floatPointer, k: k.floatPointer, frames: frames, places: places, heads: heads,
             size: q.shape[2] / heads, scale: scale)
         let sum = withExtendedLifetime((q, k)) {
-            sumOfTasks(batch * places) { task in
-                withScratch(work.scratchCount) { work.sum(item: task / places, place: task % places, scratch: $0) }
+            sumOfTasks(batch * places, scratch: work.scratchCount) { task, scratch in
+                work.sum(item: task / places, place: task % places, scratch: scratch)
             }
         }
         return sum / Double(batch * places * heads * frames * (frames - 1))
     }
 
     /// The sum of what tasks give, in their order, so that it does not depend on the threads.
-    private func sumOfTasks(_ count: Int, _ body: @Sendable (Int) -> Double) -> Double {
+    private func sumOfTasks(
+        _ count: Int, scratch: Int, _ body: @Sendable (Int, UnsafeMutablePointer<Float>) -> Double
+    ) -> Double {
         var parts = [Double](repeating: 0, count: count)
         parts.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return }
             let shared = Shared(base)
-            pool.parallel(count) { shared.pointer[$0] = body($0) }
+            parallel(count, scratch: scratch) { shared.pointer[$0] = body($0, $1) }
         }
         return parts.reduce(0, +)
     }

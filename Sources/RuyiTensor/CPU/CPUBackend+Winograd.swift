@@ -18,20 +18,20 @@ extension CPUBackend {
         let blocks = work.blocks(frames: result.shape[0], threads: pool.threadCount)
         withScratch(work.packedCount) { packed in
             let shared = Shared(packed)
-            pool.parallel(work.outputSlivers) { sliver in
-                withScratch(work.weightScratchCount) { work.pack(usable, sliver, scratch: $0, into: shared.pointer) }
+            parallel(work.outputSlivers, scratch: work.weightScratchCount) { sliver, scratch in
+                work.pack(usable, sliver, scratch: scratch, into: shared.pointer)
             }
-            pool.parallel(result.shape[0] * blocks.count) { task in
+            let widest = blocks.map(\.count).max() ?? 0
+            let scratchCount = WinogradBlock.scratchCount(work, slivers: widest)
+            parallel(result.shape[0] * blocks.count, scratch: scratchCount) { task, scratch in
                 let (frame, slivers) = (task / blocks.count, blocks[task % blocks.count])
                 let sources = (0..<work.kernelTime).map { frames[frame + $0]?.floatPointer }
                 let origin = frame * work.outputs * work.height * work.width
                 let block = WinogradBlock(work, slivers)
-                withScratch(block.scratchCount) { scratch in
-                    block.sum(sources, weights: shared.pointer, scratch: scratch)
-                    block.finish(
-                        scratch: scratch, bias: bias, residual: residual.map { $0.floatPointer + origin },
-                        into: result.floatPointer + origin)
-                }
+                block.sum(sources, weights: shared.pointer, scratch: scratch)
+                block.finish(
+                    scratch: scratch, bias: bias, residual: residual.map { $0.floatPointer + origin },
+                    into: result.floatPointer + origin)
             }
         }
     }
@@ -125,7 +125,7 @@ private struct WinogradBlock {
         self.work = work
         kernels = work.kernels
         self.slivers = slivers.count
-        panel = min(panelDepth, work.channels)
+        panel = WinogradBlock.panel(work)
         var stretches: [Stretch] = []
         var tile = slivers.lowerBound * nr
         let end = min(slivers.upperBound * nr, work.tiles)
@@ -144,9 +144,23 @@ private struct WinogradBlock {
     private var tileCount: Int { kernels.mr * kernels.nr }
     /// Floats of a padded row of values under a sliver of tiles.
     private var lineCount: Int { 2 * kernels.nr + 2 }
-    private var valuesCount: Int { 16 * slivers * (panel + 1) * kernels.nr }
-    private var sumsCount: Int { 16 * work.outputSlivers * slivers * tileCount }
-    var scratchCount: Int { valuesCount + sumsCount + 4 * lineCount }
+    private var valuesCount: Int { WinogradBlock.valuesCount(work, slivers: slivers) }
+    private var sumsCount: Int { WinogradBlock.sumsCount(work, slivers: slivers) }
+
+    private static func panel(_ work: WinogradWork) -> Int { min(panelDepth, work.channels) }
+
+    private static func valuesCount(_ work: WinogradWork, slivers: Int) -> Int {
+        16 * slivers * (panel(work) + 1) * work.kernels.nr
+    }
+
+    private static func sumsCount(_ work: WinogradWork, slivers: Int) -> Int {
+        16 * work.outputSlivers * slivers * work.kernels.mr * work.kernels.nr
+    }
+
+    /// Floats of scratch memory for so many slivers of tiles.
+    static func scratchCount(_ work: WinogradWork, slivers: Int) -> Int {
+        valuesCount(work, slivers: slivers) + sumsCount(work, slivers: slivers) + 4 * (2 * work.kernels.nr + 2)
+    }
 
     /// Sums the products over all channels and frames as `[value][output sliver][sliver][mr][nr]`.
     func sum(

@@ -1,5 +1,6 @@
 import Glibc
 import RuyiKernelTable
+import Synchronization
 
 /// The operations on the CPU: packed matrix products, tiled attention and implicit convolutions on one thread pool,
 /// with kernels picked for the processor at start-up.
@@ -14,6 +15,8 @@ public final class CPUBackend: Backend {
     let kernels: KernelTable
     let integerKernels: IntegerKernels
     let pool: ThreadPool
+    /// What a backend that computes nothing would have had to do.
+    private let uncomputed = Mutex<[Work: Double]>([:])
 
     /// Starts `threads` threads.
     ///
@@ -33,11 +36,38 @@ public final class CPUBackend: Backend {
         pool = ThreadPool(threadCount: threads, cancellation: cancellation)
     }
 
+    /// A backend that computes nothing and counts the memory that its operations would take on `threads` threads: the
+    /// memory of its tensors must not be touched, and numbers that it gives mean nothing.
+    public init(measuring threads: Int, level: KernelLevel? = nil) {
+        self.level = level ?? KernelLevel.supported.last ?? .baseline
+        kernels = self.level.table
+        integerKernels = self.level.integerKernels
+        cancellation = Cancellation()
+        memory = MemoryPool(measuring: ())
+        pool = ThreadPool(threadCount: threads, cancellation: cancellation, isIdle: true)
+    }
+
+    public var isMeasuring: Bool { memory.isMeasuring }
+
+    /// The work since the last call, of a backend that computes nothing.
+    public func takeWork() -> [Work: Double] {
+        uncomputed.withLock { work in
+            defer { work = [:] }
+            return work
+        }
+    }
+
+    /// Notes work that is left undone.
+    func note(_ work: Work, _ amount: Double) {
+        if isMeasuring { uncomputed.withLock { $0[work, default: 0] += amount } }
+    }
+
     /// Threads that operations run on.
     public var threadCount: Int { pool.threadCount }
 
     public func empty(_ shape: [Int]) -> Tensor {
         let bytes = max(shape.reduce(1, *) * 4, 4)
+        note(.passing, Double(bytes))
         let memory = memory
         let storage = Storage(base: memory.allocate(bytes), byteCount: bytes, backend: self) { base, count in
             memory.free(base, count)
@@ -53,11 +83,22 @@ public final class CPUBackend: Backend {
         return body(block.assumingMemoryBound(to: Float.self))
     }
 
+    /// Runs `body(0) ... body(count − 1)` on all threads, each with scratch memory for its time.
+    func parallel(_ count: Int, scratch: Int, _ body: @Sendable (Int, UnsafeMutablePointer<Float>) -> Void) {
+        guard memory.isMeasuring else {
+            return pool.parallel(count) { task in withScratch(scratch) { body(task, $0) } }
+        }
+        // As many tasks as there are threads have theirs at one time.
+        let bytes = max(scratch, 1) * 4
+        let blocks = (0..<min(count, threadCount)).map { _ in memory.allocate(bytes) }
+        for block in blocks { memory.free(block, bytes) }
+    }
+
     /// The values of a small vector of weights, or nil.
     func vector(_ weight: Tensor?, count: Int, _ name: String) -> [Float]? {
         guard let weight else { return nil }
         precondition(weight.count == count, "\(name) \(weight.shape) does not have \(count) values")
-        return weight.floats()
+        return memory.isMeasuring ? [Float](repeating: 0, count: count) : weight.floats()
     }
 
     /// The tensor itself if its elements are contiguous floats, else a copy.

@@ -24,7 +24,7 @@ struct ProductFinish: @unchecked Sendable {
         if let gate {
             precondition(gate.shape == [batch, columns], "gate \(gate.shape) is not [\(batch), \(columns)]")
         }
-        self.gate = gate?.floats()
+        self.gate = backend.vector(gate, count: batch * columns, "gate")
         rowsPerGate = max(1, shape.dropLast().reduce(1, *) / max(1, batch))
         if let residual { precondition(residual.shape == shape, "residual \(residual.shape) is not \(shape)") }
         self.residual = residual.map(backend.dense)

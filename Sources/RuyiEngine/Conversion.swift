@@ -1,0 +1,297 @@
+import Glibc
+import RuyiFault
+import RuyiFiles
+import RuyiTensor
+
+/// The rewriting of weights as safetensors, in the same or another type of number.
+///
+/// One tensor after the other is read from its mapped file and written, so that memory stays small. Numbers are rounded
+/// as torch rounds them. Integers and booleans stay what they are. The 8-bit types take matrices alone (two axes): norms,
+/// biases and convolutions, which lose more than they save, stay as well.
+public struct Conversion: Sendable {
+    /// The types of number that weights can be rewritten in.
+    public enum Kind: String, Sendable, CaseIterable {
+        case fp32, bf16, fp16
+        case e4m3 = "fp8_e4m3"
+        case e5m2 = "fp8_e5m2"
+
+        var dtype: DType {
+            switch self {
+            case .fp32: .f32
+            case .bf16: .bf16
+            case .fp16: .f16
+            case .e4m3: .f8e4m3
+            case .e5m2: .f8e5m2
+            }
+        }
+    }
+
+    /// The type; nil rewrites everything as it is.
+    public var kind: Kind?
+    /// Patterns in the way of a shell; if there are any, only tensors whose names match one are changed.
+    ///
+    /// In a folder a tensor's name follows that of its part, as in `transformer/proj_out.weight`.
+    public var only: [String] = []
+    /// Patterns of tensors that stay as they are.
+    public var keep: [String] = []
+    /// The most bytes of tensors in one file; nil for one file whatever its size.
+    public var shardSize: Int?
+    /// Whether an existing file is replaced; folders never are.
+    public var overwrite = false
+
+    /// A conversion that changes nothing.
+    public init() {}
+
+    /// Weights that are read together and written under one name.
+    private struct Group {
+        /// Folder and stem of the output, relative.
+        let name: String
+        let weights: any WeightFile
+        let metadata: [String: String]
+
+        init(_ name: String, _ weights: any WeightFile) {
+            self.name = name
+            self.weights = weights
+            let members = (weights as? SafetensorsFile)?.header.metadata ?? []
+            metadata = Dictionary(members.map { ($0.key, $0.value.string ?? "") }) { first, _ in first }
+        }
+
+        /// What precedes the tensors' names in patterns: the folder.
+        var prefix: String { name.lastIndex(of: "/").map { String(name[...$0]) } ?? "" }
+    }
+
+    /// Rewrites a file of weights, or all weights of a checkpoint folder, whose other files are copied.
+    ///
+    /// Throws `Fault`: `.cannotOpen` and `.badData` for the input, `.cannotCreate` and `.io` for the output, which appears
+    /// complete or not at all. Throws `Cancelled`.
+    ///
+    /// - Returns: the paths of the output: a folder, a file, or the files that it was cut into with their index.
+    @discardableResult
+    public func run(
+        _ input: String, to output: String, cancellation: Cancellation, observer: @escaping Observer = { _ in }
+    ) throws -> [String] {
+        if Path.kind(input) == .folder { return try folder(input, output, cancellation, observer) }
+        try Engine.requireFile(input, "weight file")
+        guard output.hasSuffix(".safetensors") else {
+            throw Fault(.usage, "the output of a file is called .safetensors", at: output)
+        }
+        let stem = String(Path.name(output).dropLast(".safetensors".count))
+        let group = Group(stem, try WeightFiles.open(path: input))
+        let meter = Meter(total: group.weights.byteCount, observer: observer)
+        let parts = try shards(of: group)
+        if parts.count == 1 {
+            try write(group, parts[0], to: output, overwrite: overwrite, cancellation, meter)
+            try group.weights.checkUnchanged()
+            return [output]
+        }
+        let folder = try AtomicFolder(beside: output)
+        try write(group, parts, cancellation, meter) { name in try folder.file(name, overwrite: overwrite) }
+        try group.weights.checkUnchanged()
+        return try folder.commit(overwrite: overwrite)
+    }
+
+    // MARK: Folders
+
+    private func folder(
+        _ input: String, _ output: String, _ cancellation: Cancellation, _ observer: @escaping Observer
+    ) throws -> [String] {
+        let model = try ModelFolder(path: input)
+        let (groups, others) = try contents(of: model)
+        guard !groups.isEmpty else {
+            throw Fault(.badData, "the folder holds no weights", at: input)
+        }
+        let tree = try AtomicTree(output)
+        let meter = Meter(total: groups.reduce(0) { $0 + $1.weights.byteCount }, observer: observer)
+        for name in groups.map(\.name) + others {
+            var folder = ""
+            for part in name.split(separator: "/").dropLast() {
+                folder += (folder.isEmpty ? "" : "/") + part
+                try tree.makeFolder(folder)
+            }
+        }
+        for name in others {
+            try cancellation.check()
+            try Conversion.copy(try model.file(name), to: tree.path + "/" + name, cancellation)
+        }
+        for group in groups {
+            try write(group, try shards(of: group), cancellation, meter) { tree.path + "/" + group.prefix + $0 }
+            try group.weights.checkUnchanged()
+        }
+        try tree.commit()
+        return [output]
+    }
+
+    /// The weights and the other files of a checkpoint, by their relative names.
+    private func contents(of model: ModelFolder) throws(Fault) -> ([Group], [String]) {
+        var groups: [Group] = []
+        var others: [String] = []
+        var folders = [""]
+        while let folder = folders.popLast() {
+            let prefix = folder.isEmpty ? "" : folder + "/"
+            let names = model.names(in: folder).filter { !$0.hasPrefix(".") }
+            guard prefix.count(where: { $0 == "/" }) <= 8 else {
+                throw Fault(.badData, "the folders lie too deep", at: model.path + "/" + folder)
+            }
+            folders += names.filter { model.hasFolder(prefix + $0) }.map { prefix + $0 }
+            let files = names.filter { !model.hasFolder(prefix + $0) }
+            var sharded = Set<String>()
+            var stems = Set<String>()
+            for name in files where name.hasSuffix(".safetensors.index.json") {
+                let map = try model.json(prefix + name).object("weight_map")
+                sharded.formUnion(map.members.compactMap(\.value.string))
+                sharded.insert(name)
+                stems.insert(String(name.dropLast(".safetensors.index.json".count)))
+                groups.append(
+                    Group(
+                        prefix + name.dropLast(".safetensors.index.json".count),
+                        try ShardedSafetensors(model, component: folder, index: name)))
+            }
+            for name in files where name.hasSuffix(".safetensors") && !sharded.contains(name) {
+                stems.insert(Path.stem(name))
+                groups.append(
+                    Group(
+                        prefix + Path.stem(name),
+                        try SafetensorsFile(
+                            path: try model.file(prefix + name), shown: model.path + "/" + prefix + name)))
+            }
+            for name in files {
+                let isTorch = [".bin", ".pt", ".pth"].contains { name.hasSuffix($0) }
+                if !isTorch {
+                    if !name.hasSuffix(".safetensors"), !sharded.contains(name) { others.append(prefix + name) }
+                    continue
+                }
+                // Where both are published, the safetensors are what is read.
+                let stem = Path.stem(name) == "pytorch_model" ? "model" : Path.stem(name)
+                guard stems.insert(stem).inserted else { continue }
+                groups.append(
+                    Group(
+                        prefix + stem,
+                        try TorchArchive(path: try model.file(prefix + name), shown: model.path + "/" + prefix + name)))
+            }
+        }
+        return (groups, others)
+    }
+
+    private static func copy(_ path: String, to target: String, _ cancellation: Cancellation) throws {
+        let source = try MappedFile(path: path)
+        let file = try AtomicFile(target)
+        var position = 0
+        while position < source.byteCount {
+            try cancellation.check()
+            let end = min(position + 1 << 22, source.byteCount)
+            try file.write(try source.read(position..<end))
+            position = end
+        }
+        try file.commit()
+    }
+
+    // MARK: Files
+
+    /// The type that a tensor will have.
+    private func type(of key: String, in group: Group) throws(Fault) -> DType {
+        guard let dtype = group.weights.dtype(of: key), let shape = group.weights.shape(of: key) else {
+            throw Fault(.badData, "tensor \"\(key)\": its type is not supported", at: group.weights.path(of: key))
+        }
+        guard key != "__metadata__" else {
+            throw Fault(.badData, "a tensor called \"__metadata__\" cannot be stored", at: group.weights.path(of: key))
+        }
+        guard let kind, dtype.isFloat else { return dtype }
+        if kind.dtype.byteCount == 1, shape.count != 2 { return dtype }
+        let name = group.prefix + key
+        let matches = { (pattern: String) in fnmatch(pattern, name, 0) == 0 }
+        if keep.contains(where: matches) || (!only.isEmpty && !only.contains(where: matches)) { return dtype }
+        return kind.dtype
+    }
+
+    /// The keys of each output file.
+    private func shards(of group: Group) throws(Fault) -> [[String]] {
+        guard let shardSize else { return [group.weights.keys] }
+        var parts: [[String]] = [[]]
+        var filled = 0
+        for key in group.weights.keys {
+            let size = (group.weights.shape(of: key) ?? []).reduce(try type(of: key, in: group).byteCount, *)
+            if filled > 0, size > shardSize - min(filled, shardSize) {
+                parts.append([])
+                filled = 0
+            }
+            parts[parts.count - 1].append(key)
+            filled += size
+        }
+        return parts
+    }
+
+    /// Writes one file, or several with their index.
+    private func write(
+        _ group: Group, _ parts: [[String]], _ cancellation: Cancellation, _ meter: Meter,
+        path: (String) throws -> String
+    ) throws {
+        let stem = Path.name(group.name)
+        func digits(_ number: Int) -> String {
+            String(repeating: "0", count: max(0, 5 - "\(number)".count)) + "\(number)"
+        }
+        guard parts.count > 1 else {
+            return try write(
+                group, parts[0], to: try path(stem + ".safetensors"), overwrite: false, cancellation, meter)
+        }
+        var places: [JSON.Member] = []
+        var total = 0
+        for (number, keys) in parts.enumerated() {
+            let name = "\(stem)-\(digits(number + 1))-of-\(digits(parts.count)).safetensors"
+            try write(group, keys, to: try path(name), overwrite: false, cancellation, meter)
+            for key in keys {
+                places.append(.init(key, .string(name)))
+                total += (group.weights.shape(of: key) ?? []).reduce(try type(of: key, in: group).byteCount, *)
+            }
+        }
+        let index: JSON = .object([
+            .init("metadata", ["total_size": .int(total)]),
+            .init("weight_map", .object(places.sorted { $0.key < $1.key })),
+        ])
+        let file = try AtomicFile(try path(stem + ".safetensors.index.json"))
+        try file.write(index.text(pretty: true) + "\n")
+        try file.commit()
+    }
+
+    private func write(
+        _ group: Group, _ keys: [String], to path: String, overwrite: Bool, _ cancellation: Cancellation,
+        _ meter: Meter
+    ) throws {
+        let entries = try keys.map { key in
+            (name: key, dtype: try type(of: key, in: group), shape: group.weights.shape(of: key) ?? [])
+        }
+        try SafetensorsWriter.write(entries, metadata: group.metadata, to: path, overwrite: overwrite) { index, put in
+            let tensor = try group.weights.tensor(entries[index].name)
+            let piece = 1 << 20
+            for start in stride(from: 0, to: tensor.count, by: piece) {
+                try cancellation.check()
+                try put(tensor.bytes(start..<min(start + piece, tensor.count), as: entries[index].dtype))
+            }
+            meter.add(tensor.byteCount)
+            if tensor.byteCount > 64 << 20 { group.weights.release() }
+        }
+    }
+
+    /// Tells how far a conversion is.
+    private final class Meter {
+        private let total: Int
+        private let observer: Observer
+        private let began = ContinuousClock.now
+        private var done = 0
+
+        init(total: Int, observer: @escaping Observer) {
+            self.total = total
+            self.observer = observer
+        }
+
+        func add(_ count: Int) {
+            done += count
+            let elapsed = (ContinuousClock.now - began) / .seconds(1)
+            let fraction = min(1, Double(done) / Double(max(total, 1)))
+            observer(
+                .step(
+                    Progress(
+                        stage: "converting, MB", done: done / 1_000_000, total: total / 1_000_000, fraction: fraction,
+                        elapsed: elapsed, remaining: fraction > 0 ? elapsed / fraction - elapsed : nil)))
+        }
+    }
+}

@@ -1,0 +1,177 @@
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiTensor
+import Synchronization
+
+/// Finds the cheapest way of saving memory in which a clip fits.
+struct Fitting: Sendable {
+    /// A plan, what it takes, and why memory is saved the way it is.
+    struct Choice: Sendable {
+        var plan: Plan
+        let phases: [Phase]
+        let memory: MemoryAccount
+        /// Why memory is saved in another way than in the cheapest one.
+        let reason: String?
+    }
+
+    let checkpoint: Checkpoint
+    let order: Order
+    let level: KernelLevel?
+    let output: Output
+    /// The sizes of the start picture and of the end picture.
+    let pictures: [PictureSize?]
+    let limits: MemoryLimits
+    let costs: PlanCosts
+
+    private var threads: Int { order.threads ?? ThreadCount.standard() }
+
+    /// Sides of tiles, in pixels, of which the largest that fits is taken.
+    private static let tiles = [768, 512, 384, 256, 192, 128]
+
+    /// A way of saving memory.
+    private struct Way {
+        let mode: MemoryMode
+        let tile: Int?
+    }
+
+    /// The plan for a request with the first of the ways that fits, or with the last one.
+    func choice(_ request: Request) throws(Fault) -> Choice {
+        var reason: String?
+        let ways = ways(request)
+        for way in ways.dropLast() {
+            let choice = try self.choice(request, way, reason)
+            guard let broken = choice.memory.broken(limits) else { return choice }
+            reason =
+                reason
+                ?? "in mode \(way.mode.rawValue) it takes \(Bytes.text(broken.needed)), and "
+                + "\(broken.bound.phrase)"
+        }
+        return try choice(request, ways[ways.count - 1], reason)
+    }
+
+    /// The plan for a request with the first of the ways that fits; nil when none does or the family refuses it.
+    func fitting(_ request: Request) -> Choice? {
+        guard let choice = try? choice(request), choice.memory.broken(limits) == nil else { return nil }
+        return choice
+    }
+
+    private func ways(_ request: Request) -> [Way] {
+        let asked = order.memoryMode.flatMap(MemoryMode.init)
+        let canTile = checkpoint.family.keys.contains(.vaeTile) && request.vaeTile == nil
+        let tiled = (canTile ? Fitting.tiles : []).map { Way(mode: .tiled, tile: $0) }
+        switch asked {
+        case .resident: return [Way(mode: .resident, tile: nil)]
+        case .stream: return [Way(mode: .stream, tile: nil)]
+        case .tiled: return tiled.isEmpty ? [Way(mode: .tiled, tile: nil)] : tiled
+        case nil: return [Way(mode: .resident, tile: nil), Way(mode: .stream, tile: nil)] + tiled
+        }
+    }
+
+    private func choice(_ request: Request, _ way: Way, _ reason: String?) throws(Fault) -> Choice {
+        var request = request
+        request.vaeTile = way.tile ?? request.vaeTile
+        var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: pictures[0])
+        plan.memoryMode = way.mode
+        var phases = try costs.phases(of: plan, checkpoint, threads: threads, level: level)
+        if order.latents != nil {
+            plan.leaveOutDenoising()
+            phases = phases.filter(\.givesFrames)
+        }
+        let account = MemoryAccount(
+            phases, plan, output, order.encoding, pictures: pictures.compactMap { $0 }, threads: threads)
+        plan.activationBytes = account.activations
+        return Choice(plan: plan, phases: phases, memory: account, reason: reason)
+    }
+}
+
+/// What plans take, kept for others that differ in seed and file names only.
+final class PlanCosts: Sendable {
+    private let exhausted: @Sendable (Int) -> Never
+    private let known = Mutex<[String: [Phase]]>([:])
+    private let speeds = Mutex<[Work: Double]>([:])
+
+    /// Knows nothing yet; `exhausted` ends the process when the system refuses memory for a trial.
+    init(exhausted: @escaping @Sendable (Int) -> Never) { self.exhausted = exhausted }
+
+    func phases(
+        of plan: Plan, _ checkpoint: Checkpoint, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> [Phase] {
+        var general = plan
+        (general.seed, general.fps, general.warnings, general.notes) = (0, 0, [], [])
+        general.settings[.camera] = nil
+        general.settings[.motion] = nil
+        let key = "\(checkpoint.folder.root)|\(threads)|\(level?.rawValue ?? "")|\(general)"
+        if let phases = known.withLock({ $0[key] }) { return phases }
+        let phases = try checkpoint.family.phases(
+            of: plan, folder: checkpoint.folder, threads: threads, level: level)
+        known.withLock { $0[key] = phases }
+        return phases
+    }
+
+    /// About how long the parts of a plan take, from short runs of the kinds of work that most of it consists of; nil
+    /// where the work is not known.
+    ///
+    /// Reading the weights from a disk comes on top.
+    func seconds(_ phases: [Phase], threads: Int, level: KernelLevel?) -> Double? {
+        let work = phases.reduce(into: [Work: Double]()) { $0.merge($1.work, uniquingKeysWith: +) }
+        guard !work.isEmpty else { return nil }
+        return speeds.withLock { speeds in
+            measure(work, &speeds, threads: threads, level: level)
+            return work.reduce(0) { seconds, part in
+                let near = speeds.min { left, right in
+                    (part.key.distance(to: left.key) ?? .infinity) < (part.key.distance(to: right.key) ?? .infinity)
+                }
+                return seconds + part.value / (near?.value ?? 1e9)
+            }
+        }
+    }
+
+    /// Operations of one trial run: some hundredths of a second.
+    private static let trial = 1.5e9
+    /// Seconds after which no further kind of work is tried.
+    private static let patience = 0.2
+
+    private func measure(_ work: [Work: Double], _ speeds: inout [Work: Double], threads: Int, level: KernelLevel?) {
+        // Every operation stands for its time at one speed; bytes take longer.
+        func weight(_ part: (key: Work, value: Double)) -> Double {
+            part.key == .passing ? part.value * 8 : part.value
+        }
+        let total = work.reduce(0) { $0 + weight($1) }
+        let order = work.filter { speeds[$0.key] == nil && weight($0) > 0.01 * total }.sorted {
+            (weight($0), "\($0.key)") > (weight($1), "\($1.key)")
+        }
+        guard !order.isEmpty else { return }
+        let backend = CPUBackend(threads: threads, level: level, exhausted: exhausted)
+        let clock = Clock()
+        for (index, part) in order.enumerated() {
+            let isNew = !speeds.keys.contains { part.key.distance(to: $0) != nil }
+            guard index == 0 || clock.seconds < PlanCosts.patience * (isNew ? 1.5 : 1) else { continue }
+            speeds[part.key] = backend.speed(of: part.key, amount: min(part.value, PlanCosts.trial))
+        }
+    }
+}
+
+extension MemoryAccount {
+    /// Whether the clip fits into the limits, and if not, which one it breaks.
+    func broken(_ limits: MemoryLimits) -> (needed: Int, bound: MemoryLimits.Bound)? {
+        if let bound = limits.anonymous, resident > bound.bytes { return (resident, bound) }
+        if let bound = limits.addressSpace, anonymous + weights > bound.bytes { return (anonymous + weights, bound) }
+        return nil
+    }
+}
+
+extension MemoryLimits.Bound {
+    /// What it leaves, in words.
+    var phrase: String { "the \(name) leaves \(Bytes.text(max(0, bytes)))" }
+}
+
+extension Plan {
+    /// Leaves the decoding, which is the last stage, as the only one that takes time.
+    fileprivate mutating func leaveOutDenoising() {
+        for index in stages.indices.dropLast() {
+            stages[index] = Stage(
+                name: stages[index].name, steps: stages[index].steps, parts: stages[index].parts, cost: 0)
+        }
+    }
+}

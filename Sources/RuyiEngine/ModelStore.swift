@@ -1,0 +1,253 @@
+import Glibc
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiTensor
+
+/// What is known about a model that is there, without reading its weights.
+public struct ModelEntry: Sendable {
+    /// The name that it is called by.
+    public let name: String
+    /// Its folder.
+    public let path: String
+    /// The family; nil when no known model has this folder's files.
+    public let family: String?
+    /// The types of its numbers, the most frequent first.
+    public let types: [String]
+    /// The bytes of its weights.
+    public let byteCount: Int
+    /// Whether it can be loaded.
+    public let isComplete: Bool
+
+    /// The entry as the catalogue gives it.
+    public var found: ModelCatalog.Found { ModelCatalog.Found(name: name, path: path) }
+
+    /// The entry as a JSON object on one line.
+    public var json: String {
+        JSON.sorted([
+            "name": .string(name), "folder": .string(path), "family": .text(family),
+            "types": .array(types.map(JSON.string)), "bytes": .int(byteCount), "complete": .bool(isComplete),
+            "installed": true,
+        ]).text()
+    }
+
+    /// The columns of a table: name, family, types, size, whether it is complete, folder.
+    public var columns: [String] {
+        [
+            name, family ?? "-", types.isEmpty ? "-" : types.prefix(2).joined(separator: "+"), Bytes.text(byteCount),
+            isComplete ? "complete" : "incomplete", path,
+        ]
+    }
+}
+
+extension KnownModel {
+    /// The model as a JSON object on one line.
+    public var json: String {
+        JSON.sorted([
+            "name": .string(repository), "family": .string(family), "summary": .string(summary),
+            "bytes": byteCount.map(JSON.int) ?? .null, "installed": false,
+        ]).text()
+    }
+
+    /// The columns of a table, as those of what is there; whether this version renders it stands in place of the types.
+    public var columns: [String] {
+        let isRendered = Registry.families.contains { $0.name == family }
+        let size = byteCount.map { "about " + Bytes.text($0) } ?? "-"
+        return [repository, family, "-", size, isRendered ? "to pull" : "not rendered yet", summary]
+    }
+}
+
+/// The models of a machine: what they are, whether they are whole, and their removal.
+public struct ModelStore: Sendable {
+    private let catalog: ModelCatalog
+    private let families: [any Family.Type]
+
+    /// The models of a catalogue.
+    public init(catalog: ModelCatalog = .installed(), families: [any Family.Type] = Registry.families) {
+        self.catalog = catalog
+        self.families = families
+    }
+
+    /// Every model: what a known family recognises, what was downloaded, and what is known by name.
+    ///
+    /// Other repositories in the hub's caches are nobody's business here.
+    public func entries() -> [ModelEntry] {
+        catalog.all().compactMap { found in
+            let folder = try? ModelFolder(path: found.path)
+            let family = folder.flatMap { folder in families.first { $0.recognises(folder) } }
+            let isPulled = Path.kind(found.path + "/" + ModelManifest.file) == .file
+            guard family != nil || isPulled || KnownModel.find(found.name) != nil else { return nil }
+            return ModelStore.entry(found, folder, family)
+        }
+    }
+
+    private static func entry(
+        _ found: ModelCatalog.Found, _ folder: ModelFolder?, _ family: (any Family.Type)?
+    ) -> ModelEntry {
+        let parts = folder.map(WeightTally.parts) ?? []
+        var types: [String: Int] = [:]
+        for part in parts { types.merge(part.tally.types, uniquingKeysWith: +) }
+        return ModelEntry(
+            name: found.name, path: found.path, family: family?.name,
+            types: types.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key),
+            byteCount: parts.reduce(0) { $0 + $1.tally.bytes },
+            isComplete: folder.flatMap { folder in family.map { Inspection.missing(folder, $0) == nil } } ?? false)
+    }
+
+    /// The models that are known by name and not here.
+    public func missing() -> [KnownModel] {
+        KnownModel.all.filter { known in
+            ((try? catalog.find(known.repository)) ?? nil) == nil && ((try? catalog.find(known.name)) ?? nil) == nil
+        }
+    }
+
+    /// The model that a name, or the path of a folder, means.
+    ///
+    /// Throws `.unavailable` with what to do when it is not there, and what `ModelCatalog.find` throws.
+    public func find(_ name: String) throws(Fault) -> ModelCatalog.Found {
+        let path = try catalog.path(name)
+        guard Path.kind(path) == .folder else {
+            let near = Nearest.match(name, among: catalog.all().map(\.name) + KnownModel.all.map(\.name))
+            throw Fault(
+                .unavailable, "there is no model of this name", at: name,
+                hint: near.map { "did you mean \($0)?" } ?? "'ruyi models list --all' names them")
+        }
+        return ModelCatalog.Found(name: name, path: path)
+    }
+
+    // MARK: Showing
+
+    /// What a model is and what it takes, as an object; and what keeps it from being loaded.
+    ///
+    /// Throws as `find` and `Inspection` do.
+    public func describe(_ name: String) throws -> (text: String, json: String, faults: Faults?) {
+        let found = try find(name)
+        let folder = try ModelFolder(path: found.path)
+        let family = families.first { $0.recognises(folder) }
+        let manifest = try ModelManifest.read(found.path)
+        let parts = WeightTally.parts(of: folder)
+        let faults = family.flatMap { Inspection.missing(folder, $0) }
+        var memory: [JSON.Member] = []
+        if let family, faults == nil { memory = ModelStore.memory(folder, family) }
+        let entry = ModelStore.entry(found, folder, family)
+        let json: JSON = .object([
+            .init("name", .string(name)), .init("title", .text(family?.title)), .init("family", .text(family?.name)),
+            .init("folder", .string(folder.root)), .init("repository", .text(manifest?.repository)),
+            .init("commit", .text(manifest?.commit)), .init("complete", .bool(entry.isComplete)),
+            .init("size", .string(Bytes.text(entry.byteCount))), .init("bytes", .int(entry.byteCount)),
+            .init("parts", .object(parts.map { JSON.Member($0.name, .object($0.tally.members)) })),
+            .init("sizes_and_lengths", .text(family?.bounds)), .init("memory", .object(memory)),
+            .init("problems", .array((faults?.list ?? []).map { .string($0.description) })),
+        ])
+        return (Inspection.lines(json, "").joined(separator: "\n"), json.text(), faults)
+    }
+
+    /// The memory of three clips of a picture of 16:9, by the family's plan: a small one, what the model does by itself,
+    /// and a large one.
+    private static func memory(_ folder: ModelFolder, _ family: any Family.Type) -> [JSON.Member] {
+        var small = Order()
+        (small.request.resolution, small.request.frames) = (360, 24)
+        var large = Order()
+        (large.request.resolution, large.request.frames) = (720, 120)
+        guard let defaults = try? ModelDefaults.read(folder), let output = try? Output("clip.mp4") else { return [] }
+        let costs = PlanCosts { _ in fatalError("nothing is computed to count memory") }
+        return [small, Order(), large].map { order in
+            var settled = order.over(defaults)
+            settled.memoryMode = MemoryMode.resident.rawValue
+            do throws(Fault) {
+                let choice = try Fitting(
+                    checkpoint: Checkpoint(folder: folder, family: family), order: settled, level: nil, output: output,
+                    pictures: [PictureSize(width: 1280, height: 720), nil], limits: MemoryLimits.read(), costs: costs
+                ).choice(settled.request)
+                let (plan, account) = (choice.plan, choice.memory)
+                return JSON.Member(
+                    "\(plan.width)x\(plan.height), \(plan.frames) frames",
+                    .string("\(Bytes.text(account.anonymous)) and \(Bytes.text(account.weights)) of mapped weights"))
+            } catch {
+                return JSON.Member("\(settled.request.resolution ?? 0)p", .string(error.what))
+            }
+        }
+    }
+
+    // MARK: Verifying
+
+    /// Checks a model: every file against the digest that its hub states, and the weights' names and shapes against
+    /// what the family loads.
+    ///
+    /// A model that was pulled has its digests in a manifest; in a hub's cache the content is named by them. `quick`
+    /// compares sizes alone and reads no data.
+    ///
+    /// - Returns: what was checked, in a line, and a fault for each file that is bad.
+    public func verify(
+        _ found: ModelCatalog.Found, quick: Bool, cancellation: Cancellation
+    ) throws -> (line: String, faults: [Fault]) {
+        let folder = try ModelFolder(path: found.path)
+        var faults: [Fault] = []
+        var (checked, bytes) = (0, 0)
+        for (name, size, digest) in try ModelStore.expected(folder, found.path) {
+            try cancellation.check()
+            let shown = folder.path + "/" + name
+            do {
+                let path = try folder.file(name)
+                let count = try folder.fileSize(name)
+                if let size, count != size {
+                    throw Fault(.badData, "the file has \(count) bytes and should have \(size)", at: shown)
+                }
+                guard let digest, !quick else { continue }
+                guard try digest.matches(file: path, shown: shown, proceed: { try cancellation.check() }) else {
+                    throw Fault(.badData, "the file does not have its digest \(digest.digits)", at: shown)
+                }
+                (checked, bytes) = (checked + 1, bytes + count)
+            } catch let fault as Fault {
+                faults.append(Fault(.badData, fault.what, at: fault.place ?? shown, hint: fault.hint))
+            }
+        }
+        let family = families.first { $0.recognises(folder) }
+        if let family {
+            faults += (Inspection.missing(folder, family)?.list ?? []).filter { fault in
+                !faults.contains { $0.place == fault.place }
+            }
+        } else if faults.isEmpty {
+            faults.append(Fault(.badData, "no known model has this folder's files", at: found.path))
+        }
+        let digests = checked == 0 ? "" : "\(checked) files (\(Bytes.text(bytes))) have their digests, "
+        let verdict =
+            faults.isEmpty ? "\(digests)names and shapes fit \(family?.title ?? "")" : "\(faults.count) faults"
+        let unknown = checked == 0 && !quick && faults.isEmpty ? "; its digests are not known" : ""
+        return ("\(found.name): \(verdict)\(unknown)", faults)
+    }
+
+    /// The files that a folder should hold, with what is known about them.
+    private static func expected(
+        _ folder: ModelFolder, _ path: String
+    ) throws(Fault) -> [(name: String, size: Int?, digest: ContentDigest?)] {
+        if let manifest = try ModelManifest.read(path) {
+            return manifest.entries.map { ($0.name, $0.byteCount, $0.digest) }
+        }
+        var found: [(String, Int?, ContentDigest?)] = []
+        var folders = [""]
+        while let inner = folders.popLast() {
+            let prefix = inner.isEmpty ? "" : inner + "/"
+            for name in folder.names(in: inner) where !name.hasPrefix(".") {
+                if folder.hasFolder(prefix + name) {
+                    if prefix.count(where: { $0 == "/" }) < 8 { folders.append(prefix + name) }
+                    continue
+                }
+                // A cache keeps the content under its digest, and the name as a link to it.
+                let place = folder.root + "/" + prefix + name
+                let isLink = !Path.isPlainFile(place)
+                let blob = isLink ? (Path.real(place).map(Path.name) ?? "") : ""
+                found.append((prefix + name, nil, ContentDigest(digits: blob)))
+            }
+        }
+        return found
+    }
+}
+
+extension Path {
+    /// Whether there is a regular file at a path that is not a link to one.
+    static func isPlainFile(_ path: String) -> Bool {
+        var info = stat()
+        return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
+    }
+}

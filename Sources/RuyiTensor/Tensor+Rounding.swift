@@ -1,0 +1,113 @@
+extension Tensor {
+    /// A range of the elements in row-major order as the bytes of another floating-point type, rounded as torch rounds:
+    /// to the nearest, ties to even.
+    ///
+    /// Too large values become infinite, or NaN in `f8e4m3`, which has no infinities. The bytes of the own type are
+    /// copied as they are.
+    package func bytes(_ range: Range<Int>, as type: DType) -> [UInt8] {
+        precondition(range.lowerBound >= 0 && range.upperBound <= count, "\(range) is outside \(shape)")
+        let size = dtype.byteCount
+        var source = UnsafeRawPointer(storage.base) + offset * size
+        var gathered: [UInt8] = []
+        if isContiguous {
+            source += range.lowerBound * size
+        } else {
+            gathered = gather(range)
+        }
+        return gathered.withUnsafeBytes { buffer in
+            let start = gathered.isEmpty ? source : buffer.baseAddress ?? source
+            if type == dtype { return Array(UnsafeRawBufferPointer(start: start, count: range.count * size)) }
+            return Tensor.convert(start, dtype, range.count, to: type)
+        }
+    }
+
+    /// The bytes of a range of the elements of a strided view.
+    private func gather(_ range: Range<Int>) -> [UInt8] {
+        let size = dtype.byteCount
+        let base = UnsafeRawPointer(storage.base)
+        var index = [Int](repeating: 0, count: rank)
+        var rest = range.lowerBound
+        for axis in (0..<rank).reversed() {
+            index[axis] = rest % max(shape[axis], 1)
+            rest /= max(shape[axis], 1)
+        }
+        var position = zip(index, strides).reduce(offset) { $0 + $1.0 * $1.1 }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(range.count * size)
+        for _ in range {
+            bytes.append(contentsOf: UnsafeRawBufferPointer(start: base + position * size, count: size))
+            var axis = rank - 1
+            while axis >= 0 {
+                index[axis] += 1
+                position += strides[axis]
+                if index[axis] < shape[axis] { break }
+                position -= strides[axis] * shape[axis]
+                index[axis] = 0
+                axis -= 1
+            }
+        }
+        return bytes
+    }
+
+    /// Elements one after the other to another type, by way of float32, as torch does it.
+    private static func convert(_ source: UnsafeRawPointer, _ from: DType, _ count: Int, to type: DType) -> [UInt8] {
+        precondition(from.isFloat && type.isFloat, "\(from) to \(type) is no rounding")
+        let values = [Float](unsafeUninitializedCapacity: count) { values, filled in
+            func fill<Bits: BitwiseCopyable>(_ bits: Bits.Type, _ value: (Bits) -> Float) {
+                let step = MemoryLayout<Bits>.size
+                for index in 0..<count {
+                    values[index] = value(source.loadUnaligned(fromByteOffset: index * step, as: Bits.self))
+                }
+            }
+            switch from {
+            case .f64: fill(Double.self) { Float($0) }
+            case .f16: fill(UInt16.self, FloatBits.half)
+            case .bf16: fill(UInt16.self) { Float(bitPattern: UInt32($0) << 16) }
+            case .f8e4m3: fill(UInt8.self, FloatBits.e4m3)
+            case .f8e5m2: fill(UInt8.self) { FloatBits.half(UInt16($0) << 8) }
+            default: fill(Float.self) { $0 }
+            }
+            filled = count
+        }
+        return [UInt8](unsafeUninitializedCapacity: count * type.byteCount) { bytes, filled in
+            func fill<Bits: BitwiseCopyable>(_ bits: (Float) -> Bits) {
+                for index in 0..<count {
+                    UnsafeMutableRawBufferPointer(bytes).storeBytes(
+                        of: bits(values[index]), toByteOffset: index * MemoryLayout<Bits>.size, as: Bits.self)
+                }
+            }
+            switch type {
+            case .f64: fill { Double($0) }
+            case .f16: fill(FloatBits.half(rounding:))
+            case .bf16: fill(FloatBits.bfloat(rounding:))
+            case .f8e4m3: fill(FloatBits.e4m3(rounding:))
+            case .f8e5m2: fill(FloatBits.e5m2(rounding:))
+            default: fill { $0 }
+            }
+            filled = count * type.byteCount
+        }
+    }
+}
+
+extension FloatBits {
+    /// The bfloat16 nearest to a value, ties to even; every NaN becomes the one that torch makes of it.
+    public static func bfloat(rounding value: Float) -> UInt16 {
+        let bits = value.bitPattern
+        if value.isNaN { return 0x7FC0 }
+        return UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
+    }
+
+    /// The binary16 nearest to a value, ties to even; what rounds to more than 65504 becomes infinite.
+    public static func half(rounding value: Float) -> UInt16 {
+        let sign = UInt16(value.bitPattern >> 16 & 0x8000)
+        let magnitude = value.bitPattern & 0x7FFF_FFFF
+        if magnitude > 0x7F80_0000 { return sign | 0x7E00 }
+        // 65520 lies between 65504 and the next one, which there is not.
+        if magnitude >= 0x477F_F000 { return sign | 0x7C00 }
+        // Below 2^-14 all steps are of 2^-24; a carry counts on into the normal numbers.
+        if magnitude < 0x3880_0000 {
+            return sign | UInt16((value.magnitude * 0x1p24).rounded(.toNearestOrEven))
+        }
+        return sign | UInt16((magnitude + 0xFFF + (magnitude >> 13 & 1) - 0x3800_0000) >> 13)
+    }
+}

@@ -1,0 +1,82 @@
+/// Completions for zsh.
+struct ZshCompletions {
+    /// The script.
+    let text: String
+
+    init(_ table: OptionTable.Command) {
+        var lines = ["#compdef ruyi", "# 'ruyi completions zsh' prints this.", ""]
+        for command in table.family.map(\.completed) { lines += ZshCompletions.function(command) + [""] }
+        lines += [
+            "if [[ $funcstack[1] == _ruyi ]]; then", "    _ruyi \"$@\"", "else", "    compdef _ruyi ruyi", "fi",
+        ]
+        text = lines.joined(separator: "\n")
+    }
+
+    private static func function(_ command: OptionTable.Command) -> [String] {
+        var lines = ["\(name(command))() {"]
+        if !command.commands.isEmpty {
+            lines += ["    local -a commands", "    commands=("]
+            lines += command.commands.map { child in
+                "        '\(quoted((child.path.last ?? "") + ":" + child.abstract))'"
+            }
+            lines += ["    )", "    if ((CURRENT > 2)); then", "        case $words[2] in"]
+            lines += command.commands.map { child in
+                "            \(child.path.last ?? "")) shift words; ((CURRENT--)); \(name(child)); return ;;"
+            }
+            lines += [
+                "        esac", "    elif [[ $PREFIX != -* ]]; then", "        _describe -t commands command commands",
+                "    fi",
+            ]
+        }
+        lines.append("    _arguments -s -S \\")
+        lines += command.options.flatMap { option in specifications(option).map { "        \($0) \\" } }
+        if var last = lines.last, last.hasSuffix(" \\") {
+            last.removeLast(2)
+            lines[lines.count - 1] = last
+        }
+        return lines + ["}"]
+    }
+
+    private static func name(_ command: OptionTable.Command) -> String {
+        (["_ruyi"] + command.path).joined(separator: "_")
+    }
+
+    /// The option in the language of `_arguments`, a text for each name.
+    private static func specifications(_ option: OptionTable.Option) -> [String] {
+        let action = option.value.map { ":" + escaped($0) + ":" + self.action(option) } ?? ""
+        if option.isArgument { return ["'\(quoted((option.repeats ? "*" : "") + action))'"] }
+        // Once an option is there, it and its other names are not offered again.
+        let others = option.repeats ? "*" : option.names.count > 1 ? "(\(option.names.joined(separator: " ")))" : ""
+        return option.names.map { name in
+            let form = option.value != nil && name.hasPrefix("--") ? name + "=" : name
+            return "'\(quoted(others + form + "[" + escaped(option.summary) + "]" + action))'"
+        }
+    }
+
+    private static func action(_ option: OptionTable.Option) -> String {
+        if !option.words.isEmpty { return "(" + option.words.joined(separator: " ") + ")" }
+        return switch option.completion {
+        case .none: " "
+        case .folder: "_files -/"
+        case .file(let extensions):
+            files(extensions)
+        }
+    }
+
+    /// Folders, and files with one of these extensions; all files without any.
+    private static func files(_ extensions: [String]) -> String {
+        // A single word in parentheses at the end of a pattern would be a qualifier.
+        let list = extensions.count == 1 ? extensions[0] : "(\(extensions.joined(separator: "|")))"
+        return extensions.isEmpty ? "_files" : "_files -g \"(#i)*.\(list)\""
+    }
+
+    /// Brackets and colons mean something to `_arguments`.
+    private static func escaped(_ text: String) -> String {
+        text.map { "[]:\\".contains($0) ? "\\\($0)" : String($0) }.joined()
+    }
+
+    /// A text between single quotes.
+    private static func quoted(_ text: String) -> String {
+        text.map { $0 == "'" ? "'\\''" : String($0) }.joined()
+    }
+}

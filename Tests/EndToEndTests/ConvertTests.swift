@@ -1,0 +1,196 @@
+import Foundation
+import RuyiFiles
+import RuyiTensor
+import Testing
+
+@Suite("Converting weights")
+struct ConvertTests {
+    let golden = Golden(name: "i2v-euler")
+    let scratch: Scratch
+
+    init() throws { scratch = try Scratch() }
+
+    private func convert(_ arguments: String...) throws -> Outcome {
+        try Executable.run(["convert"] + arguments + ["-q"], in: scratch.path)
+    }
+
+    /// The tensors of a file as type, shape and bytes.
+    private func contents(_ path: String) throws -> [String: String] {
+        let file = try SafetensorsFile(path: path)
+        return try Dictionary(
+            uniqueKeysWithValues: file.keys.map { key in
+                let tensor = try file.tensor(key)
+                return (
+                    key,
+                    "\(tensor.dtype) \(tensor.shape) \(SHA256.hex(tensor.bytes(0..<tensor.count, as: tensor.dtype)))"
+                )
+            })
+    }
+
+    private let weights = "transformer/diffusion_pytorch_model.safetensors"
+
+    @Test("the same type keeps every tensor bit for bit, in one file or in several, and gives the same frames")
+    func same() throws {
+        #expect(try convert(golden("model"), "-o", "same", "--type", "fp32").output == "same\n")
+        #expect(try convert(golden("model"), "-o", "parts", "--shard-size", "50k").code == 0)
+        for part in [weights, "vae/diffusion_pytorch_model.safetensors", "embeddings.safetensors"] {
+            #expect(try contents(scratch("same/" + part)) == contents(golden("model/" + part)))
+        }
+        #expect(scratch.files.contains { $0.hasPrefix("parts/transformer/diffusion_pytorch_model-00002-of-") })
+        let clips = try [golden("model"), "same", "parts"].enumerated().map { index, model in
+            let outcome = try Executable.run(
+                ["--request", golden("request.json"), "-m", model, "-q", "--no-metadata", "-o", "\(index).mp4"],
+                in: scratch.path)
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            return FileManager.default.contents(atPath: scratch("\(index).mp4"))
+        }
+        #expect(clips[0] != nil && clips[1] == clips[0] && clips[2] == clips[0])
+    }
+
+    @Test("a checkpoint in another type renders", arguments: ["bf16", "fp16", "fp8_e4m3", "fp8_e5m2"])
+    func renders(_ type: String) throws {
+        #expect(try convert(golden("model"), "-o", "c", "--type", type, "--only", "transformer/*").code == 0)
+        #expect(try contents(scratch("c/embeddings.safetensors")) == contents(golden("model/embeddings.safetensors")))
+        let file = try SafetensorsFile(path: scratch("c/" + weights))
+        let isByte = type.hasPrefix("fp8")
+        for key in file.keys {
+            let rank = file.shape(of: key)?.count
+            let expected: DType =
+                switch type {
+                case "bf16": .bf16
+                case "fp16": .f16
+                default: rank == 2 ? (type == "fp8_e4m3" ? .f8e4m3 : .f8e5m2) : .f32
+                }
+            #expect(file.dtype(of: key) == expected, "\(key)")
+        }
+        let outcome = try Executable.run(
+            ["--request", golden("request.json"), "-m", "c", "-q", "-o", "c.mp4"], in: scratch.path)
+        #expect(outcome.code == 0, "\(outcome.errors)")
+        let compared = try Executable.run(
+            ["--request", golden("request.json"), "-m", golden("model"), "-q", "-o", "f.mp4"], in: scratch.path)
+        #expect(compared.code == 0)
+        let same = try Executable.run(
+            ["compare", "c.mp4", "f.mp4", "--at-least", isByte ? "15" : "30"], in: scratch.path)
+        #expect(same.code == 0, "\(same.output)")
+    }
+
+    @Test("every bfloat16, binary16 and 8-bit number survives, and numbers between are rounded to even")
+    func rounding() throws {
+        // Halfway between two neighbours, just beside it, the largest ones, and what is none.
+        let values: [Float] = [
+            1, 1 + 0x1p-8, 1 + 0x3p-8, 1 + 0x1.8p-8, 65504, 65519.99, 65520, 1e30, 448, 464, 464.1, 0x1p-24, 0x1p-25,
+            0x1.8p-24, 0x1p-133, -0.0, .infinity, -.infinity, .nan, 0x1.FFFFFEp127, 61439, 61440,
+        ]
+        try SafetensorsWriter.write([("m", Tensor(values, [1, values.count]))], to: scratch("in.safetensors"))
+        let expected: [(String, [Float])] = [
+            (
+                "bf16",
+                [
+                    1, 1, 1 + 0x1p-6, 1 + 0x1p-7, 65536, 65536, 65536, 0x1.94p99, 448, 464, 464, 0x1p-24, 0x1p-25,
+                    0x1.8p-24, 0x1p-133, -0.0, .infinity, -.infinity, .nan, .infinity, 61440, 61440,
+                ]
+            ),
+            (
+                "fp16",
+                [
+                    1, 1 + 0x1p-8, 1 + 0x3p-8, 1 + 0x1.8p-8, 65504, 65504, .infinity, .infinity, 448, 464, 464, 0x1p-24,
+                    0, 0x1p-23, 0, -0.0, .infinity, -.infinity, .nan, .infinity, 61440, 61440,
+                ]
+            ),
+            (
+                "fp8_e4m3",
+                [
+                    1, 1, 1, 1, .nan, .nan, .nan, .nan, 448, 448, .nan, 0, 0, 0, 0, -0.0, .nan, .nan, .nan, .nan, .nan,
+                    .nan,
+                ]
+            ),
+            (
+                "fp8_e5m2",
+                [
+                    1, 1, 1, 1, .infinity, .infinity, .infinity, .infinity, 448, 448, 448, 0, 0, 0, 0, -0.0, .infinity,
+                    -.infinity, .nan, .infinity, 57344, .infinity,
+                ]
+            ),
+        ]
+        for (type, numbers) in expected {
+            #expect(try convert("in.safetensors", "-o", "\(type).safetensors", "--type", type).code == 0)
+            let found = try SafetensorsFile(path: scratch(type + ".safetensors")).tensor("m").floats()
+            for (index, pair) in zip(found, numbers).enumerated() {
+                let isSame = pair.0.isNaN && pair.1.isNaN || pair.0 == pair.1 && pair.0.sign == pair.1.sign
+                #expect(isSame, "\(type): \(values[index]) became \(pair.0), not \(pair.1)")
+            }
+        }
+        // From every pattern of 16 bits to float32 and back.
+        for dtype in [DType.bf16, .f16] {
+            let bytes = (0..<65_536).flatMap { [UInt8($0 & 255), UInt8($0 >> 8)] }
+            let storage = Storage(base: .allocate(byteCount: bytes.count, alignment: 64), byteCount: bytes.count) {
+                base, _ in base.deallocate()
+            }
+            storage.base.copyMemory(from: bytes, byteCount: bytes.count)
+            let tensor = Tensor(dtype: dtype, shape: [65_536], storage: storage)
+            let wide = Tensor(tensor.floats(), [65_536])
+            let back = wide.bytes(0..<65_536, as: dtype)
+            for (index, value) in wide.floats().enumerated() where !value.isNaN {
+                #expect(back[2 * index] == bytes[2 * index] && back[2 * index + 1] == bytes[2 * index + 1])
+            }
+        }
+    }
+
+    @Test("patterns choose tensors, strided ones are gathered, and torch's files become safetensors")
+    func choice() throws {
+        let matrix = Tensor((0..<12).map(Float.init), [3, 4])
+        let turned = Tensor(dtype: .f32, shape: [4, 3], strides: [1, 4], offset: 0, storage: matrix.storage)
+        #expect(turned.bytes(2..<5, as: .f32) == Tensor([8, 1, 5], [3]).bytes(0..<3, as: .f32))
+        try SafetensorsWriter.write(
+            [("a.x", matrix), ("b.x", matrix), ("b.norm", matrix), ("n", Tensor(integers: [1, 2], [2]))],
+            to: scratch("in.safetensors"))
+        #expect(
+            try convert(
+                "in.safetensors", "-o", "out.safetensors", "--type", "bf16", "--only", "b.*", "--keep", "*norm"
+            ).code == 0)
+        let file = try SafetensorsFile(path: scratch("out.safetensors"))
+        #expect(["a.x", "b.x", "b.norm", "n"].map { file.dtype(of: $0) } == [.f32, .bf16, .f32, .i64])
+        let torch = Executable.root.appendingPathComponent("Tests/RuyiFilesTests/Fixtures").path
+        let archives = try FileManager.default.contentsOfDirectory(atPath: torch).filter {
+            $0.hasSuffix(".pt") || $0.hasSuffix(".bin")
+        }
+        for name in archives {
+            let source = try TorchArchive(path: torch + "/" + name)
+            guard source.keys.allSatisfy({ source.dtype(of: $0) != nil }) else { continue }
+            let outcome = try convert(torch + "/" + name, "-o", name + ".safetensors")
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            let result = try SafetensorsFile(path: scratch(name + ".safetensors"))
+            for key in source.keys {
+                #expect(
+                    try result.tensor(key).floats().elementsEqual(source.tensor(key).floats()) { $0 == $1 || $0.isNaN })
+            }
+        }
+    }
+
+    @Test("wrong inputs and outputs are refused, and nothing is left")
+    func refusals() throws {
+        try scratch.write("{}", to: "config.json")
+        try scratch.write("nonsense", to: "bad.safetensors")
+        try scratch.folder("there")
+        try scratch.folder("empty")
+        let cases: [([String], Int32)] = [
+            (["none.safetensors", "-o", "x.safetensors"], 66), (["bad.safetensors", "-o", "x.safetensors"], 65),
+            (["empty", "-o", "x"], 65), ([golden("model"), "-o", "there"], 73),
+            ([golden("model"), "-o", "no/where"], 73), ([golden("model/" + weights), "-o", "x.bin"], 64),
+            ([golden("model/" + weights), "-o", "x.safetensors", "--type", "int8"], 64),
+            ([golden("model/" + weights), "-o", "x.safetensors", "--only", "*"], 64),
+            ([golden("model/" + weights), "-o", "bad.safetensors"], 73),
+            ([golden("model"), "-o", "x", "--shard-size", "many"], 64),
+        ]
+        for (arguments, code) in cases {
+            let outcome = try Executable.run(["convert"] + arguments, in: scratch.path)
+            #expect(outcome.code == code && outcome.output.isEmpty, "\(arguments): \(outcome.errors)")
+        }
+        #expect(scratch.files == ["bad.safetensors", "config.json", "empty", "there"])
+        // A full disk midway.
+        let full = try Executable.shell(
+            "ulimit -f 100; exec $RUYI convert \(golden("model")) -o full -q", in: scratch.path)
+        #expect(full.code == 74, "\(full.errors)")
+        #expect(scratch.files == ["bad.safetensors", "config.json", "empty", "there"])
+    }
+}

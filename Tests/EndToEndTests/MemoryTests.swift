@@ -1,0 +1,156 @@
+import Foundation
+import RuyiEngine
+import RuyiFiles
+import Testing
+
+/// What runs take of the machine's memory, and what they say about it before.
+@Suite("Memory", .serialized)
+struct MemoryTests {
+    let scratch: Scratch
+    let lake = Executable.root.appendingPathComponent("Tests/Pictures/lake.jpg").path
+
+    init() throws { scratch = try Scratch() }
+
+    func plan(_ arguments: [String]) throws -> JSONObject {
+        let outcome = try Executable.run(["plan", lake, "--no-config", "--json"] + arguments, in: scratch.path)
+        #expect(outcome.code == 0, "\(outcome.errors)")
+        return try JSONObject(parsing: Array(outcome.output.utf8), file: "plan")
+    }
+
+    /// Renders a clip and gives the most memory of its own that the process was seen to have, in bytes.
+    func measured(_ arguments: [String]) throws -> (peak: Int, outcome: Outcome) {
+        let running = try Executable.start(
+            [Executable.path, lake, "--no-config", "--overwrite"] + arguments, in: scratch.path)
+        let status = "/proc/\(running.process)/status"
+        var peak = 0
+        while let text = try? String(contentsOfFile: status, encoding: .utf8), text.contains("RssAnon:") {
+            let line = text.split(separator: "\n").first { $0.hasPrefix("RssAnon:") } ?? ""
+            peak = max(peak, line.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }.first ?? 0)
+            usleep(500)
+        }
+        return (peak * 1024, running.finish())
+    }
+
+    @Test(
+        "a plan lies at most 5 % below and 15 % above the peak that is measured",
+        arguments: [
+            "--size 160x96 --frames 8", "--size 160x96 --frames 24 --codec hevc",
+            "--size 160x96 --frames 24 --guidance 3 --threads 4 --precision int8",
+            "--size 256x160 --frames 8 -o clip.gif", "--size 256x160 --frames 8 -o f/%d.png --vae-tile 128",
+        ])
+    func plans(_ options: String) throws {
+        let arguments = options.split(separator: " ").map(String.init) + ["--steps", "1"]
+        let planned = try plan(arguments).int("peak_memory_bytes")
+        let (peak, outcome) = try measured(arguments)
+        #expect(outcome.code == 0, "\(outcome.errors)")
+        let ratio = Double(planned) / Double(max(peak, 1))
+        #expect((0.95...1.15).contains(ratio), "\(planned) planned, \(peak) measured, ratio \(ratio)")
+    }
+
+    @Test("a plan says the mode of saving memory, its reason, the parts' weights and the time")
+    func modes() throws {
+        let options = ["--size", "256x160", "--frames", "8", "--steps", "1", "--guidance", "3"]
+        let resident = try plan(options)
+        #expect(try resident.string("memory_mode") == "resident" && resident.double("estimated_seconds") > 0)
+        let whole = try resident.int("peak_memory_bytes") + resident.int("weight_bytes")
+        let stream = try plan(options + ["--memory", "\(whole - 1000)"])
+        #expect(try stream.string("memory_mode") == "stream")
+        #expect(try stream.string("memory_mode_reason").contains("--memory leaves"))
+        #expect(try stream.int("resident_weight_bytes") < resident.int("resident_weight_bytes"))
+        let least = try plan(options + ["--memory-mode", "stream"])
+        let bytes = try least.int("peak_memory_bytes") + least.int("resident_weight_bytes")
+        let tiled = try plan(options + ["--memory", "\(bytes * 9 / 10)"])
+        #expect(try tiled.string("memory_mode") == "tiled" && tiled.string("vae_tile") != "0")
+        #expect(try tiled.int("peak_memory_bytes") < least.int("peak_memory_bytes"))
+        #expect(try tiled.strings("notes").contains { $0.contains("tiles") })
+    }
+
+    @Test("streaming gives the same frames, and tiles are kept with the clip")
+    func frames() throws {
+        let options = ["--size", "160x96", "--frames", "8", "--steps", "2", "--guidance", "3"]
+        func digest(_ name: String, _ more: [String]) throws -> Data {
+            let outcome = try Executable.run(
+                [lake, "--no-config", "-o", "\(name)/%d.png", "--no-metadata"] + options + more, in: scratch.path)
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            return try (0..<8).reduce(Data()) {
+                try $0 + Data(contentsOf: URL(fileURLWithPath: scratch("\(name)/\($1).png")))
+            }
+        }
+        let resident = try digest("resident", ["--memory-mode", "resident"])
+        #expect(try digest("stream", ["--memory-mode", "stream"]) == resident)
+        #expect(try digest("tiled", ["--vae-tile", "64"]) != resident)
+        let clip = try Executable.run(
+            [lake, "--no-config", "-o", "clip.mp4", "--memory-mode", "tiled", "--vae-tile", "64"] + options,
+            in: scratch.path)
+        #expect(clip.code == 0, "\(clip.errors)")
+        #expect(clip.errors.contains("tiles"))
+        let made = try Executable.run(["inspect", "clip.mp4", "--json"], in: scratch.path)
+        #expect(made.output.contains("vae_tile"), "\(made.output)")
+    }
+
+    @Test("what cannot fit in any mode is refused at once with what would fit")
+    func refusal() throws {
+        let outcome = try Executable.run(
+            [lake, "--no-config", "--size", "720p", "--frames", "120", "--memory", "300M"], in: scratch.path)
+        #expect(outcome.code == 71 && outcome.errors.contains("--memory leaves 300 MB"), "\(outcome.errors)")
+        #expect(outcome.errors.contains("these would fit: "))
+        #expect(scratch.files.isEmpty)
+        let mode = try Executable.run(
+            ["plan", lake, "--no-config", "--size", "256x160", "--frames", "8", "--memory-mode", "resident"]
+                + ["--memory", "150MB"], in: scratch.path)
+        #expect(mode.code == 71 && mode.errors.contains("--memory-mode tiled needs"), "\(mode.errors)")
+    }
+
+    @Test(
+        "a budget is a size or a share", arguments: ["8G", "8GB", "512MiB", "75%", "1.5 G", "0", "-1G", "101%", "8X"])
+    func budgets(_ text: String) throws {
+        let expected: [String: MemoryBudget] = [
+            "8G": .bytes(8_000_000_000), "8GB": .bytes(8_000_000_000), "512MiB": .bytes(512 << 20), "75%": .share(0.75),
+        ]
+        #expect(MemoryBudget(text) == expected[text])
+        let outcome = try Executable.run(["plan", lake, "--no-config", "--memory", text])
+        #expect((outcome.code == 64) == (expected[text] == nil), "\(outcome.errors)")
+    }
+
+    @Test("an allocation that the system refuses ends with exit code 71 and leaves nothing, wherever it is")
+    func refusedAllocations() throws {
+        // The address space is cut step by step, so that another allocation is the first to fail each time.
+        let options = "--size 256x160 --frames 8 --steps 1 -o clip.mp4 --memory 8G"
+        var refused = 0
+        for step in stride(from: 420_000, through: 620_000, by: 25_000) {
+            let outcome = try Executable.shell(
+                "ulimit -v \(step); exec \"$RUYI\" \(lake) --no-config \(options)", in: scratch.path)
+            if outcome.code == 0 {
+                #expect(unlink(scratch("clip.mp4")) == 0)
+                continue
+            }
+            #expect(outcome.code == 71, "\(step): \(outcome.code) \(outcome.errors)")
+            refused += 1
+            #expect(scratch.files.isEmpty, "\(scratch.files)")
+        }
+        #expect(refused > 0)
+    }
+
+    @Test("memory comes back after each clip")
+    func returned() throws {
+        let seeds = (1...12).map(String.init).joined(separator: ",")
+        let running = try Executable.start(
+            [Executable.path, lake, "--no-config", "--size", "96x64", "--frames", "8", "--steps", "1", "-s", seeds]
+                + ["-o", "clip-{seed}.mp4", "--progress", "none"], in: scratch.path)
+        let status = "/proc/\(running.process)/status"
+        // The least memory seen while each clip was under way, which it has at its beginning.
+        var least: [Int: Int] = [:]
+        while let text = try? String(contentsOfFile: status, encoding: .utf8), text.contains("RssAnon:") {
+            let line = text.split(separator: "\n").first { $0.hasPrefix("RssAnon:") } ?? ""
+            let bytes = line.split(whereSeparator: \.isWhitespace).compactMap { Int($0) }.first ?? 0
+            let done = scratch.files.filter { $0.hasPrefix("clip-") && $0.hasSuffix(".mp4") }.count
+            least[done] = min(least[done] ?? .max, bytes)
+            usleep(500)
+        }
+        #expect(running.finish().code == 0)
+        let early = try #require(least[4])
+        let late = try #require(least[11])
+        #expect(
+            Double(late) <= 1.01 * Double(early) + 256, "\(early) KiB before the fifth clip, \(late) before the last")
+    }
+}

@@ -1,0 +1,185 @@
+import RuyiEngine
+import RuyiFamilies
+import RuyiFault
+import RuyiFiles
+import RuyiMedia
+import RuyiPicture
+import RuyiTensor
+
+/// What each entry does with its bytes.
+enum Entries {
+    // MARK: Weights
+
+    static func safetensors(_ bytes: [UInt8], _ stage: Stage) throws {
+        let file = try SafetensorsFile(path: stage.file("weights.safetensors", bytes))
+        let header = file.header
+        let entries = header.entries.map { entry in
+            JSON.Member(
+                entry.name,
+                [
+                    "dtype": .string(entry.type.rawValue), "shape": .array(entry.shape.map(JSON.int)),
+                    "data_offsets": [.int(entry.range.lowerBound), .int(entry.range.upperBound)],
+                ])
+        }
+        let text = Array(JSON.object([JSON.Member("__metadata__", .object(header.metadata))] + entries).text().utf8)
+        let written = (0..<8).map { UInt8(truncatingIfNeeded: text.count >> (8 * $0)) } + text
+        let again = try SafetensorsHeader(byteCount: written.count + bytes.count - header.dataStart, file: "again") {
+            Array(written[$0])
+        }
+        precondition(again.entries == header.entries && again.metadata == header.metadata, "read otherwise")
+        try look(file)
+    }
+
+    static func torch(_ bytes: [UInt8], _ stage: Stage) throws {
+        try look(TorchArchive(path: stage.file("weights.bin", bytes)))
+    }
+
+    /// Looks at every number of the first small tensors.
+    private static func look(_ file: any WeightFile) throws {
+        for key in file.keys.prefix(32) where file.dtype(of: key) != nil {
+            let tensor = try file.tensor(key)
+            precondition(tensor.shape == file.shape(of: key))
+            if tensor.count <= 4096, tensor.dtype.isFloat { _ = tensor.floats() }
+        }
+        try file.checkUnchanged()
+    }
+
+    /// Two files of a tensor each, named by the index.
+    static func index(_ bytes: [UInt8], _ stage: Stage) throws {
+        for (name, tensor) in [("a", "left"), ("b", "right")] {
+            let header = "{\"\(tensor)\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}"
+            let length = (0..<8).map { UInt8(truncatingIfNeeded: header.utf8.count >> (8 * $0)) }
+            _ = stage.file("shards/\(name).safetensors", length + Array(header.utf8) + [1, 2])
+        }
+        let path = stage.file("shards/model.safetensors.index.json", bytes)
+        let json = try JSON.parse(bytes, file: path)
+        for pretty in [false, true] {
+            let again = try JSON.parse(Array(json.text(pretty: pretty).utf8), file: "again")
+            precondition(again == json, "read otherwise")
+        }
+        try look(ModelFolder(path: stage.folder + "/shards").weights("", stem: "model"))
+    }
+
+    static func lora(_ bytes: [UInt8], _ stage: Stage) throws {
+        let weights = MemoryWeights(
+            [
+                ("blocks.0.attn.to_q.weight", Tensor([Float](repeating: 1, count: 12), [3, 4])),
+                ("proj.weight", Tensor([Float](repeating: 1, count: 4), [2, 2])),
+            ], path: "model")
+        let file = try LoRAFile(path: stage.file("lora.safetensors", bytes))
+        for (_, update) in try file.updates(of: weights, strength: 0.5) {
+            _ = (update.down.floats(), update.up.floats())
+        }
+    }
+
+    // MARK: Pictures and videos
+
+    static func picture(_ bytes: [UInt8], _ format: PictureReader.Format) throws {
+        if format == .png { _ = try PictureText.texts(of: bytes, name: "picture") }
+        guard PictureReader.format(of: bytes) == format else { return }
+        let picture = try PictureReader.read(bytes: bytes, name: "picture", maxPixels: 1 << 18, upright: true)
+        let size = try PictureReader.size(of: bytes, name: "picture")
+        precondition(picture.width * picture.height * 3 == picture.pixels.count)
+        precondition(
+            (picture.width, picture.height) == size || (picture.height, picture.width) == size, "two sizes")
+        if picture.pixels.count < 4096 {
+            let again = try PictureReader.read(bytes: PictureWriter.png(picture), name: "again")
+            precondition(again == picture, "read otherwise")
+        }
+    }
+
+    static func video(_ bytes: [UInt8], _ stage: Stage) throws {
+        let path = stage.file("clip.video", bytes)
+        let reader = try VideoReader(path, maxPixels: 1 << 16)
+        _ = try Inspection(path).text
+        var frames = 0
+        while frames < 16, let frame = try reader.next() {
+            precondition(frame.pixels.count == reader.facts.width * reader.facts.height * 3)
+            frames += 1
+        }
+    }
+
+    // MARK: Texts
+
+    static func request(_ bytes: [UInt8], _ stage: Stage) throws {
+        let order = try RequestReader.parse(bytes, file: stage.folder + "/request.json")
+        guard order.request.foreign.isEmpty else { return }
+        let text = Array(JSON.object(order.members).text().utf8)
+        let again = try RequestReader.parse(text, file: stage.folder + "/request.json")
+        precondition(again == order, "read otherwise: \(order.members) and \(again.members)")
+    }
+
+    static func list(_ bytes: [UInt8], _ stage: Stage) throws {
+        let forms = ["jsonl", "csv", "tsv", "txt"]
+        let path = stage.file("list." + forms[Int(bytes.first ?? 0) % 4], bytes.dropFirst())
+        _ = try BatchSource(path: path, isRecursive: false, allowsOutside: false).items()
+    }
+
+    static func journal(_ bytes: [UInt8], _ stage: Stage) throws {
+        let folder = stage.folder + "/batch"
+        func records(_ count: Int) throws -> Int {
+            _ = stage.file("batch/.ruyi-batch.jsonl", bytes.prefix(count))
+            let resumed = try Journal(folder, shard: Shard()).records
+            let shown = try Journal.records(folder)
+            precondition(resumed == shown, "read otherwise")
+            return resumed.count
+        }
+        let count = try records(bytes.count)
+        // What a crash left is the beginning of a journal.
+        let place = bytes.isEmpty ? 0 : bytes.reduce(0) { ($0 * 31 + Int($1)) % 65_521 } % bytes.count
+        for cut in [place, bytes.count / 2] {
+            let known = try records(cut)
+            precondition(known <= count, "more is known of less")
+        }
+    }
+
+    static func settings(_ bytes: [UInt8], _ stage: Stage) throws {
+        let name = bytes.first == UInt8(ascii: "{") ? "clip.json" : "clip.latents.safetensors"
+        let path = stage.file(name, bytes)
+        _ = try Inspection(path).text
+        let provenance = try Provenance.read(path)
+        let again = try Provenance.read(stage.file("again.json", Array(provenance.text.utf8)))
+        precondition(again == provenance, "read otherwise")
+        _ = try provenance.order(under: Order(), from: path)
+        var order = Order()
+        order.latents = path
+        _ = try order.decoding()
+    }
+
+    static func config(_ bytes: [UInt8], _ stage: Stage) throws {
+        var reader = SettingsReader()
+        reader.findsConfig = false
+        if bytes.first == UInt8(ascii: "{") {
+            reader.config = stage.file("config.json", bytes)
+            reader.variable = { _ in nil }
+        } else {
+            var variables: [String: String] = [:]
+            for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
+                let parts = line.split(separator: "=", maxSplits: 1)
+                if parts.count == 2 { variables["RUYI_" + parts[0].uppercased()] = String(parts[1]) }
+            }
+            reader.variable = { [variables] in variables[$0] }
+        }
+        _ = try reader.read().report
+    }
+
+    /// A whole small checkpoint of which one configuration file is replaced.
+    static func checkpoint(_ bytes: [UInt8], _ stage: Stage) throws {
+        let files = [
+            "transformer/config.json", "vae/config.json", "image_encoder/config.json",
+            "image_encoder/preprocessor_config.json", "scheduler/scheduler_config.json", "model_index.json",
+        ]
+        let name = files[Int(bytes.first ?? 0) % files.count]
+        let model = try stage.model()
+        let good = try FileBytes.read(model + "/" + name)
+        _ = stage.file("model/" + name, bytes.dropFirst())
+        defer { _ = stage.file("model/" + name, good) }
+        let folder = try ModelFolder(path: model)
+        guard Ruyi.recognises(folder) else { return }
+        var request = Request()
+        request.image = "picture.png"
+        (request.width, request.height, request.frames, request.steps) = (48, 32, 8, 2)
+        _ = try Ruyi.plan(request, folder: folder, image: PictureSize(width: 48, height: 32))
+        _ = try Ruyi.load(folder, backend: CPUBackend(threads: 1))
+    }
+}
