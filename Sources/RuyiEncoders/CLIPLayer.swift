@@ -39,7 +39,8 @@ struct CLIPLayer: Sendable {
         let normed = norm1(x)
         let scale = 1 / Float(x.shape[2] / heads).squareRoot()
         let attended = x.backend.attention(
-            query(normed), key(normed), value(normed), heads: heads, scale: scale, options: AttentionOptions(mask: mask))
+            query(normed), key(normed), value(normed), heads: heads, scale: scale, options: AttentionOptions(mask: mask)
+        )
         let hidden = output(attended, residual: x)
         return fc2(fc1(norm2(hidden), activation), residual: hidden)
     }

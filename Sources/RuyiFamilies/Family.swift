@@ -136,6 +136,10 @@ public struct Plan: Sendable {
     public var guidance = 1.0
     /// The seed of the random draws.
     public var seed: UInt64 = 42
+    /// What happens in the clip, for families that read text.
+    public var prompt = ""
+    /// What to keep out of it, where the family reads that too.
+    public var negativePrompt: String?
     /// Low-rank updates of the transformer, in the order in which they are added.
     public var loras: [LoRA] = []
     /// TeaCache; nil when it is off.

@@ -89,7 +89,8 @@ public struct ByteLevelTokenizer: Sendable {
         return spaces > 1 && text.peek(spaces) != nil ? spaces - 1 : max(spaces, 1)
     }
 
-    private static let pattern = #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"#
+    private static let pattern =
+        #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"#
         + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
 
     /// Words are split by one pattern, which is written out above.

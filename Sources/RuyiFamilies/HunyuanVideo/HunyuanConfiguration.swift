@@ -249,6 +249,7 @@ struct HunyuanConfiguration: Sendable {
         try require(
             (transformer.conditioning != nil) == takesPicture,
             "the transformer's image_condition_type and the text encoder do not fit together")
-        try require(language.layerCount > 2, "the text encoder has \(language.layerCount) layers, more than 2 are needed")
+        try require(
+            language.layerCount > 2, "the text encoder has \(language.layerCount) layers, more than 2 are needed")
     }
 }

@@ -1,3 +1,4 @@
+import RuyiEncoders
 import RuyiFiles
 import RuyiTensor
 
@@ -35,7 +36,8 @@ struct HunyuanCost {
         let language = configuration.language
         let width = Double(language.hiddenSize)
         let layers = language.layerCount - 2
-        let words = Double(HunyuanPrompts.promptLength + HunyuanPrompts.pictureHead + (configuration.picture?.vision.patchCount ?? 0))
+        let words = Double(
+            HunyuanPrompts.promptLength + HunyuanPrompts.pictureHead + (configuration.picture?.vision.patchCount ?? 0))
         let reading =
             Double(sides * layers) * words * 2 * width * (2.5 * width + 3 * Double(language.intermediateSize))
         let transformer = configuration.transformer
@@ -68,13 +70,18 @@ struct HunyuanCost {
     // MARK: Memory
 
     /// The largest sum of activations that live at one time, in bytes.
-    var peakBytes: Int { max(languageBytes, transformerBytes, vaeBytes) + (plan.isQuantized ? quantizedBytes : 0) + latentBytes }
+    var peakBytes: Int {
+        max(languageBytes, transformerBytes, vaeBytes) + (plan.isQuantized ? quantizedBytes : 0) + latentBytes
+    }
 
-    private var latentBytes: Int { 4 * 8 * configuration.vae.latentChannels * latentFrames * plan.width * plan.height / 64 }
+    private var latentBytes: Int {
+        4 * 8 * configuration.vae.latentChannels * latentFrames * plan.width * plan.height / 64
+    }
 
     private var languageBytes: Int {
         let language = configuration.language
-        let words = HunyuanPrompts.promptLength + HunyuanPrompts.pictureHead + (configuration.picture?.vision.patchCount ?? 0)
+        let words =
+            HunyuanPrompts.promptLength + HunyuanPrompts.pictureHead + (configuration.picture?.vision.patchCount ?? 0)
         return 4 * words * (6 * language.hiddenSize + 3 * language.intermediateSize)
     }
 

@@ -46,7 +46,8 @@ struct HunyuanPlanner {
         }
         if !configuration.takesPicture, image != nil {
             throw Fault(
-                .usage, "this checkpoint of \(HunyuanVideo.title) makes videos of text and takes no picture", at: "IMAGE",
+                .usage, "this checkpoint of \(HunyuanVideo.title) makes videos of text and takes no picture",
+                at: "IMAGE",
                 hint: "leave the picture out, or use the checkpoint HunyuanVideo-I2V")
         }
     }
@@ -72,7 +73,8 @@ struct HunyuanPlanner {
             let size = HunyuanSizes.wide(short: short)
             (plan.width, plan.height) = (size.width, size.height)
             if request.resolution != nil {
-                plan.notes.append("size \(short)p -> \(size.width)x\(size.height): 16:9, sides raised to multiples of 16")
+                plan.notes.append(
+                    "size \(short)p -> \(size.width)x\(size.height): 16:9, sides raised to multiples of 16")
             }
         }
         guard (16...8192).contains(plan.width), (16...8192).contains(plan.height) else {
@@ -160,7 +162,9 @@ struct HunyuanPlanner {
         plan.prompt = request.prompt ?? ""
         let isGuided = (plan.settings[.trueCFGScale].flatMap(Double.init) ?? 1) > 1
         if isGuided { plan.negativePrompt = request.negativePrompt }
-        if plan.prompt.isEmpty { plan.warnings.append("there is no prompt: \(HunyuanVideo.title) makes up what happens") }
+        if plan.prompt.isEmpty {
+            plan.warnings.append("there is no prompt: \(HunyuanVideo.title) makes up what happens")
+        }
         if isGuided, request.negativePrompt == nil {
             plan.warnings.append("--true-cfg-scale has no effect without --negative-prompt, which may be empty")
         }

@@ -83,14 +83,14 @@ final class HunyuanRenderer: Renderer {
         }
         let settings = HunyuanSettings(job.plan)
         let positive = try read(job.plan.prompt, picture, settings.interleave, "")
-        guard isGuided else { return [positive] }
+        guard isGuided, let negative = job.plan.negativePrompt else { return [positive] }
         // The other side sees black, and every second of its tokens whatever the checkpoint.
         let black = picture.map { _ in
             Picture(
                 width: job.plan.width, height: job.plan.height,
                 pixels: [UInt8](repeating: 0, count: 3 * job.plan.width * job.plan.height))
         }
-        return [positive, try read(job.plan.negativePrompt, black, 2, ".neg")]
+        return [positive, try read(negative, black, 2, ".neg")]
     }
 
     /// The start picture's latents, scaled: `[1, C, 1, h, w]`.
@@ -170,7 +170,7 @@ final class HunyuanRenderer: Renderer {
                 job.trace?.record(step + ".model_output.neg", outputs[1])
                 let scale = Float(settings.trueScale)
                 velocity = backend.combine(outputs[0], scale, outputs[1], 1 - scale)
-                job.trace?.record(step + ".guided", velocity)
+                job.trace?.record(step + ".guided", moving(velocity))
             }
             latents = advance(latents, velocity, clean: clean, scheduler, call: call)
             job.trace?.record(step + ".latents", latents)
@@ -204,6 +204,12 @@ final class HunyuanRenderer: Renderer {
         return backend.concatenate([clean, latents.sliced(2, 1..<latents.shape[2])], axis: 2)
     }
 
+    /// What is computed anew of latents or velocities: all frames, or those behind a clean first one.
+    private func moving(_ x: Tensor) -> Tensor {
+        guard configuration.transformer.conditioning == .tokenReplace else { return x }
+        return backend.copy(x.sliced(2, 1..<x.shape[2]))
+    }
+
     /// The next latents; a clean first frame stays as it is.
     private func advance(
         _ latents: Tensor, _ velocity: Tensor, clean: Tensor?, _ scheduler: FlowMatchEuler, call: Int
@@ -211,9 +217,7 @@ final class HunyuanRenderer: Renderer {
         guard let clean, configuration.transformer.conditioning == .tokenReplace else {
             return scheduler.step(latents, velocity: velocity, call: call)
         }
-        let frames = 1..<latents.shape[2]
-        let moved = scheduler.step(
-            backend.copy(latents.sliced(2, frames)), velocity: backend.copy(velocity.sliced(2, frames)), call: call)
+        let moved = scheduler.step(moving(latents), velocity: moving(velocity), call: call)
         return backend.concatenate([clean, moved], axis: 2)
     }
 

@@ -123,9 +123,9 @@ struct HunyuanTextEncoders: Sendable {
         guard let pixels else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
         record.tensor("image.clip_pixels", pixels)
         let features = try model.vision(backend.copy(pixels), cancellation: backend.cancellation)
-        record.tensor("image.features", features)
+        record.tensor("image.embeds", features)
         let patches = model.project(features.selected(0, 0))
-        record.tensor("image.embeds", patches.expanded(at: 0))
+        record.tensor("image.features", patches.expanded(at: 0))
         let place = HunyuanPrompts.picturePlace
         guard tokens.ids.indices.contains(place), tokens.ids[place] == token else {
             throw Fault(.badData, "the tokenizer does not give the picture's token \(token) where it is expected")
@@ -136,7 +136,8 @@ struct HunyuanTextEncoders: Sendable {
         let embeddings = backend.concatenate(
             [words.sliced(0, 0..<place), patches, words.sliced(0, place + 1..<words.shape[0])], axis: 0)
         let valid = tokens.valid + shift
-        let positions = (0..<count).map { min($0, valid - 1) }
+        // Padding has the place 1, as the reference fills it in.
+        let positions = (0..<count).map { $0 < valid ? $0 : 1 }
         let states = try model.language(embeddings, valid: valid, positions: positions) { index, states in
             if record.suffix.isEmpty { record.tensor("text.layer.\(HunyuanTrace.digits(index)).out", states) }
             try layerDone()

@@ -8,7 +8,8 @@ import RuyiTensor
 public enum HunyuanVideo: Family {
     public static let name = "hunyuanvideo"
     public static let title = "HunyuanVideo"
-    public static let layout = "transformer/, vae/, text_encoder/, text_encoder_2/, tokenizer/, tokenizer_2/, scheduler/"
+    public static let layout =
+        "transformer/, vae/, text_encoder/, text_encoder_2/, tokenizer/, tokenizer_2/, scheduler/"
     public static let keys: Set<RequestKey> = [
         .family, .model, .image, .prompt, .negativePrompt, .width, .height, .resolution, .frames, .seconds, .fps,
         .steps, .scheduler, .guidance, .seed, .noise, .precision, .loras, .teacache, .teacacheThreshold,
