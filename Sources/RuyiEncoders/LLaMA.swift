@@ -133,8 +133,9 @@ public struct LLaMA: Sendable {
 }
 
 extension LLaMA.Configuration {
-    /// The rotation of each position: angles `position · base^(−2i / d)` for i below d/2, the same in both halves
-    /// (Su et al. 2021; transformers `LlamaRotaryEmbedding`).
+    /// The rotation of each position: angles `position · base^(−2i / d)` for i below d/2, the same in both halves.
+    ///
+    /// Su et al. 2021, "RoFormer"; transformers `LlamaRotaryEmbedding`.
     package func rotary(positions: [Int]) -> RotaryTable {
         let frequencies = inverseFrequencies
         var (cosines, sines) = ([Float](), [Float]())

@@ -3,7 +3,7 @@ import RuyiTensor
 
 extension Picture {
     /// The pixels as `[1, 3, H, W]` in −1...1.
-    var signedPixels: Tensor {
+    package var signedPixels: Tensor {
         let area = width * height
         var values = [Float](repeating: 0, count: 3 * area)
         for position in 0..<area {

@@ -22,7 +22,9 @@ public struct FeedForward: Sendable {
         outer.quantize(on: backend)
     }
 
-    /// `residual + gate · outer(inner(x))`. x and residual `[1, tokens, width]`, gate `[1, width]`.
+    /// `residual + gate · outer(inner(x))`.
+    ///
+    /// x and residual `[1, tokens, width]`, gate `[1, width]`.
     public func callAsFunction(_ x: Tensor, gate: Tensor, residual: Tensor) -> Tensor {
         let parts = stride(from: 0, to: x.shape[1], by: FeedForward.rowsAtOnce).map { start in
             let rows = start..<min(start + FeedForward.rowsAtOnce, x.shape[1])

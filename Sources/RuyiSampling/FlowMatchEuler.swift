@@ -1,7 +1,8 @@
 import RuyiTensor
 
-/// Euler's method on the straight paths of flow matching (Lipman et al. 2022; diffusers
-/// `FlowMatchEulerDiscreteScheduler`): `x = (1 − σ)·x₀ + σ·ε`, and the model returns `ε − x₀`.
+/// Euler's method on the straight paths of flow matching: `x = (1 − σ)·x₀ + σ·ε`, and the model returns `ε − x₀`.
+///
+/// Lipman et al. 2022, "Flow Matching for Generative Modeling"; diffusers `FlowMatchEulerDiscreteScheduler`.
 public struct FlowMatchEuler: Sendable {
     /// The noise levels of the calls, falling from 1, and 0 behind them.
     public let sigmas: [Float]

@@ -17,12 +17,12 @@ struct GoldenCase {
 
     static let root: String = {
         var parts = #filePath.split(separator: "/").dropLast(2)
-        parts += ["Goldens", "ruyi"]
+        parts += ["Goldens"]
         return "/" + parts.joined(separator: "/")
     }()
 
-    init(_ name: String) throws {
-        path = GoldenCase.root + "/" + name
+    init(_ name: String, family: String = "ruyi") throws {
+        path = GoldenCase.root + "/" + family + "/" + name
         expected = try SafetensorsFile(path: path + "/expected.safetensors")
         let table = try JSONObject(
             parsing: FileBytes.read(path + "/tolerance.json", limit: 1 << 16), file: "tolerance.json")

@@ -2,8 +2,9 @@ import HeapModule
 import RuyiFault
 import RuyiFiles
 
-/// The merges of byte-pair encoding (Sennrich et al. 2016), over bytes (Radford et al. 2019).
+/// The merges of byte-pair encoding, over bytes.
 ///
+/// Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units"; Radford et al. 2019, GPT-2.
 /// Vocabulary files spell bytes as printable characters; here tokens are the bytes themselves.
 struct BytePairs: Sendable {
     /// A token as it is compared: its bytes, and whether it ends a word where the vocabulary tells these apart.

@@ -2,7 +2,9 @@
 import RuyiFault
 import RuyiFiles
 
-/// The BPE tokenizer of CLIP, from its `vocab.json` and `merges.txt` (Radford et al. 2021).
+/// The BPE tokenizer of CLIP, from its `vocab.json` and `merges.txt`.
+///
+/// Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision".
 public struct CLIPTokenizer: Sendable {
     private let pairs: BytePairs
     private let added: AddedTokens

@@ -143,6 +143,13 @@ package struct HunyuanTiling: Sendable, Equatable {
     /// The reference's own: tiles in time, whole frames.
     package init() {}
 
+    /// Those of the original program: larger tiles, in space too.
+    package static let original = {
+        var tiling = HunyuanTiling()
+        (tiling.inSpace, tiling.frames, tiling.frameStep) = (true, 64, 48)
+        return tiling
+    }()
+
     /// Reads a request's object, whose keys are those of the reference; tiles in space are on where it is given.
     ///
     /// Throws `.usage` that names the wrong key.

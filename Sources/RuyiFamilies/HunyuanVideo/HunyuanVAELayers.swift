@@ -36,7 +36,9 @@ struct HunyuanConv: Sendable {
     }
 }
 
-/// Norm, SiLU, convolution, twice, around a shortcut. The norms' statistics are taken over all frames.
+/// Norm, SiLU, convolution, twice, around a shortcut.
+///
+/// The norms' statistics are taken over all frames.
 struct HunyuanResBlock: Sendable {
     private let norm1, norm2: GroupNorm
     private let conv1, conv2: HunyuanConv

@@ -16,7 +16,7 @@ public enum HunyuanVideo: Family {
         .teacacheSkipStartSteps, .teacacheSkipEndSteps, .mode, .conditioning, .imageEmbedInterleave, .shift,
         .trueCFGScale, .tiledVAE,
     ]
-    /// TeaCache's fit for this model: Liu et al. 2024, `TeaCache4HunyuanVideo` (specification section 10).
+    /// TeaCache's fit for this model (specification section 10).
     static let teacacheCoefficients = [733.226126, -401.131952, 67.5869174, -3.149878, 0.0961237896]
 
     private static let parts = [
