@@ -22,6 +22,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static char kind[16] = "count";
@@ -57,6 +58,13 @@ __attribute__((destructor)) static void end(void) {
     int descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     dprintf(descriptor, "%ld %ld %ld %ld\n", reads, maps, requests, sockets);
     close(descriptor);
+}
+
+// The program ends without calling destructors.
+void _exit(int code) {
+    end();
+    syscall(SYS_exit_group, code);
+    __builtin_unreachable();
 }
 
 static int is(const char *name) { return strcmp(kind, name) == 0; }

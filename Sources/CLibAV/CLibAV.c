@@ -24,6 +24,7 @@ void ruyi_av_begin(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, install);
     kept[0] = 0;
+    errno = 0;
 }
 
 int ruyi_av_fail(int status, const char *what, int error, char *message, size_t room) {
@@ -44,7 +45,8 @@ int ruyi_av_status(int error, int otherwise) {
     case AVERROR(EIO):
     case AVERROR(EPIPE):
     case AVERROR(ESTALE): return RUYI_AV_IO;
-    default: return otherwise;
+    // The encoders' own libraries have no number for memory or threads that the system refuses.
+    default: return errno == ENOMEM ? RUYI_AV_MEMORY : otherwise;
     }
 }
 

@@ -14,13 +14,13 @@
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 
-// Silences libav and forgets the line that this thread kept.
+// Silences libav and forgets the line and the error number that this thread kept.
 void ruyi_av_begin(void);
 
 // Writes `what`, libav's text for `error` (0 for none) and the kept line into `message`; returns `status`.
 int ruyi_av_fail(int status, const char *what, int error, char *message, size_t room);
 
-// RUYI_AV_MEMORY or RUYI_AV_IO where the error number says so, else `otherwise`.
+// RUYI_AV_MEMORY or RUYI_AV_IO where the error number, or the system's since `ruyi_av_begin`, says so, else `otherwise`.
 int ruyi_av_status(int error, int otherwise);
 
 // The path as a libav address, so that a colon in it names no protocol; NULL when memory is short.

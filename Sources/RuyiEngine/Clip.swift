@@ -102,9 +102,12 @@ enum EstimatedTime {
     /// Two digits of it: more are not known.
     static func rounded(_ seconds: Double) -> Double {
         guard seconds > 0, seconds.isFinite else { return 0 }
+        if seconds < 10 {
+            let parts: Double = seconds < 1 ? 100 : 10
+            return (seconds * parts).rounded() / parts
+        }
         var unit = 1.0
         while seconds / unit >= 100 { unit *= 10 }
-        while seconds / unit < 10, unit > 0.011 { unit /= 10 }
         return (seconds / unit).rounded() * unit
     }
 
@@ -112,7 +115,7 @@ enum EstimatedTime {
     static func text(_ seconds: Double) -> String {
         func number(_ value: Double) -> String {
             let value = rounded(value)
-            return value >= 10 ? "\(Int(value))" : "\((value * 10).rounded() / 10)"
+            return value >= 10 ? "\(Int(value))" : "\(max((value * 10).rounded() / 10, 0.1))"
         }
         return seconds < 99.5
             ? number(seconds) + " s"

@@ -46,6 +46,14 @@ public struct Engine: Sendable {
         costs = PlanCosts(exhausted: exhausted)
     }
 
+    /// The same engine, telling nobody what it does.
+    var silent: Engine { Engine(self, observer: { _ in }) }
+
+    private init(_ other: Engine, observer: @escaping Observer) {
+        (families, catalog, exhausted, costs) = (other.families, other.catalog, other.exhausted, other.costs)
+        observe = observer
+    }
+
     /// Settles an order completely without reading any weight; everything that is wrong with it is reported together.
     public func prepare(_ given: Order) throws(Faults) -> Run {
         var opening: [Fault] = []
@@ -113,6 +121,8 @@ public struct Engine: Sendable {
                 costs: costs)
             let choice = try fitting.choice(request)
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
+            // Nobody waits for what is refused.
+            let isRefused = order.ignoreMemory != true && choice.memory.broken(limits) != nil
             let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)
             let hasSidecar = order.sidecar ?? needsSidecar
             let companions = CompanionNames(
@@ -121,11 +131,13 @@ public struct Engine: Sendable {
                 Clip(
                     plan: choice.plan, request: request, output: output, trace: traces?[index],
                     companions: companions, memory: choice.memory, memoryReason: choice.reason,
-                    estimate: costs.seconds(choice.phases, threads: threads, level: level), picture: pictures[0],
+                    estimate: isRefused ? nil : costs.seconds(choice.phases, threads: threads, level: level),
+                    picture: pictures[0],
                     index: index, count: seeds.count))
         }
         return Run(
-            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures, engine: self)
+            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures, limits: limits,
+            engine: self)
     }
 
     /// Says when a clip that is made again was made with another checkpoint.

@@ -35,36 +35,53 @@ struct Fitting: Sendable {
         let tile: Int?
     }
 
-    /// The plan for a request with the first of the ways that fits, or with the last one.
+    /// The plan for a request with the first of the ways that fits, or with the one that takes least.
     func choice(_ request: Request) throws(Fault) -> Choice {
         var reason: String?
-        let ways = ways(request)
-        for way in ways.dropLast() {
+        var least: Choice?
+        func tried(_ way: Way) throws(Fault) -> Choice? {
             let choice = try self.choice(request, way, reason)
             guard let broken = choice.memory.broken(limits) else { return choice }
             reason =
                 reason
                 ?? "in mode \(way.mode.rawValue) it takes \(Bytes.text(broken.needed)), and "
                 + "\(broken.bound.phrase)"
+            if choice.memory.resident < least?.memory.resident ?? .max { least = choice }
+            return nil
         }
-        return try choice(request, ways[ways.count - 1], reason)
+        let (whole, tiled) = ways(request)
+        for way in whole {
+            if let choice = try tried(way) { return choice }
+        }
+        // Larger tiles take more: where the smallest do not fit, none do.
+        if let smallest = tiled.last, let fitting = try tried(smallest) {
+            for way in tiled.dropLast() {
+                if let choice = try tried(way) { return choice }
+            }
+            return fitting
+        }
+        guard let least else { throw Fault(.software, "there is no way of saving memory") }
+        return least
     }
 
-    /// The plan for a request with the first of the ways that fits; nil when none does or the family refuses it.
-    func fitting(_ request: Request) -> Choice? {
-        guard let choice = try? choice(request), choice.memory.broken(limits) == nil else { return nil }
-        return choice
+    /// Whether a request fits in one of the ways; no when the family refuses it.
+    func fits(_ request: Request) -> Bool {
+        let (whole, tiled) = ways(request)
+        return [tiled.last, whole.last].contains { way in
+            guard let way, let choice = try? choice(request, way, nil) else { return false }
+            return choice.memory.broken(limits) == nil
+        }
     }
 
-    private func ways(_ request: Request) -> [Way] {
-        let asked = order.memoryMode.flatMap(MemoryMode.init)
+    /// The ways without tiles of other sizes than the request's or the model's own, and those with them.
+    private func ways(_ request: Request) -> (whole: [Way], tiled: [Way]) {
         let canTile = checkpoint.family.keys.contains(.vaeTile) && request.vaeTile == nil
         let tiled = (canTile ? Fitting.tiles : []).map { Way(mode: .tiled, tile: $0) }
-        switch asked {
-        case .resident: return [Way(mode: .resident, tile: nil)]
-        case .stream: return [Way(mode: .stream, tile: nil)]
-        case .tiled: return tiled.isEmpty ? [Way(mode: .tiled, tile: nil)] : tiled
-        case nil: return [Way(mode: .resident, tile: nil), Way(mode: .stream, tile: nil)] + tiled
+        switch order.memoryMode.flatMap(MemoryMode.init) {
+        case .resident: return ([Way(mode: .resident, tile: nil)], [])
+        case .stream: return ([Way(mode: .stream, tile: nil)], [])
+        case .tiled: return tiled.isEmpty ? ([Way(mode: .tiled, tile: nil)], []) : ([], tiled)
+        case nil: return ([Way(mode: .resident, tile: nil), Way(mode: .stream, tile: nil)], tiled)
         }
     }
 
@@ -89,6 +106,8 @@ struct Fitting: Sendable {
 final class PlanCosts: Sendable {
     private let exhausted: @Sendable (Int) -> Never
     private let known = Mutex<[String: [Phase]]>([:])
+    /// The last checkpoint that was counted with.
+    private let opened = Mutex<(key: String, run: any DryRun)?>(nil)
     private let speeds = Mutex<[Work: Double]>([:])
 
     /// Knows nothing yet; `exhausted` ends the process when the system refuses memory for a trial.
@@ -101,13 +120,22 @@ final class PlanCosts: Sendable {
         (general.seed, general.fps, general.warnings, general.notes) = (0, 0, [], [])
         general.settings[.camera] = nil
         general.settings[.motion] = nil
-        let key = "\(checkpoint.folder.root)|\(threads)|\(level?.rawValue ?? "")|\(general)"
+        let place = "\(checkpoint.folder.root)|\(threads)|\(level?.rawValue ?? "")"
+        let key = "\(place)|\(general)"
         if let phases = known.withLock({ $0[key] }) { return phases }
-        let phases = try checkpoint.family.phases(
-            of: plan, folder: checkpoint.folder, threads: threads, level: level)
+        let last = opened.withLock { $0 }
+        let run =
+            if let last, last.key == place { last.run } else {
+                try checkpoint.family.dryRun(checkpoint.folder, threads: threads, level: level)
+            }
+        opened.withLock { $0 = (place, run) }
+        let phases = try run.phases(of: plan)
         known.withLock { $0[key] = phases }
         return phases
     }
+
+    /// Closes the checkpoint, whose maps would take address space beside those of a run.
+    func close() { opened.withLock { $0 = nil } }
 
     /// About how long the parts of a plan take, from short runs of the kinds of work that most of it consists of; nil
     /// where the work is not known.
@@ -163,7 +191,7 @@ extension MemoryAccount {
 
 extension MemoryLimits.Bound {
     /// What it leaves, in words.
-    var phrase: String { "the \(name) leaves \(Bytes.text(max(0, bytes)))" }
+    var phrase: String { "\(name.hasPrefix("-") ? "" : "the ")\(name) leaves \(Bytes.text(max(0, bytes)))" }
 }
 
 extension Plan {

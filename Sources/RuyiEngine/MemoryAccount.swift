@@ -82,11 +82,15 @@ private struct EncoderMemory {
         let (fixed, growing): (Double, Double) =
             switch form.options.codec {
             // Frames under way on four threads with their half-pixel planes and references, and those that wait in a
-            // look-ahead of 40, also at half size. Every plane has a border.
+            // look-ahead of 40, also at half size. Every plane has a border. x264 asks for huge pages, so that the
+            // smallest frames take some of them too.
             case .h264:
                 (
                     megabytes(1.6),
-                    pixels(padding: 112) * scaled(0.72) * (8 + 6.5 * frames(upTo: 8) + 3 * frames(upTo: 48, after: 8))
+                    max(
+                        megabytes(2.2),
+                        pixels(padding: 112) * scaled(0.72)
+                            * (8 + 6.5 * frames(upTo: 8) + 3 * frames(upTo: 48, after: 8)))
                 )
             case .hevc:
                 (

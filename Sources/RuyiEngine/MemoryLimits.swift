@@ -13,6 +13,14 @@ struct MemoryLimits: Sendable {
     /// The bound on the address space, which counts mapped files too.
     let addressSpace: Bound?
 
+    /// The bounds with a few per cent less.
+    var lowered: MemoryLimits {
+        func lowered(_ bound: Bound?) -> Bound? {
+            bound.map { Bound(bytes: $0.bytes - abs($0.bytes) / 32, name: $0.name) }
+        }
+        return MemoryLimits(anonymous: lowered(anonymous), addressSpace: lowered(addressSpace))
+    }
+
     /// Reads the bounds of this process.
     ///
     /// Without a budget, a tenth of the memory that the system has available is left to others.

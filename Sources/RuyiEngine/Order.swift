@@ -75,6 +75,8 @@ public struct Order: Sendable, Equatable {
     public var memory: String?
     /// How memory is saved, by the mode's name or `auto`.
     public var memoryMode: String?
+    /// Whether a clip is rendered although its plan needs more memory than there is.
+    public var ignoreMemory: Bool?
     /// Whether only errors are shown.
     public var quiet: Bool?
     /// How progress is shown.

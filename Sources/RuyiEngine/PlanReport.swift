@@ -12,6 +12,7 @@ public struct PlanReport: Sendable {
     public let refusal: Fault?
     /// About how many bytes the clip's files will have.
     public let diskBytes: Int
+    private let fits: Bool
     private let order: Order
     private let bound: MemoryLimits.Bound?
     /// The bytes that are free where the files go.
@@ -20,7 +21,8 @@ public struct PlanReport: Sendable {
     init(_ clip: Clip, of run: Run, limits: MemoryLimits) {
         self.clip = clip
         order = run.order
-        refusal = run.refusal(clip, limits)
+        fits = clip.memory.broken(limits) == nil
+        refusal = run.order.ignoreMemory == true ? nil : run.refusal(clip, limits)
         bound = limits.anonymous
         diskBytes = PlanReport.diskBytes(clip, run.order.encoding)
         freeBytes = PlanReport.freeBytes(Path.folder(clip.output.path(0)))
@@ -35,7 +37,7 @@ public struct PlanReport: Sendable {
         fields["disk_bytes"] = .int(diskBytes)
         fields["disk_free_bytes"] = freeBytes.map(JSON.int) ?? .null
         fields["memory_limit_bytes"] = bound.map { .int($0.bytes) } ?? .null
-        fields["fits"] = .bool(refusal == nil)
+        fields["fits"] = .bool(fits)
         return JSON.sorted(fields).text()
     }
 

@@ -14,7 +14,9 @@ extension Run {
     }
 
     /// Options that make the clip fit, each with what it needs: those that keep most of it first.
-    private func changes(_ clip: Clip, _ limits: MemoryLimits) -> [String] {
+    private func changes(_ clip: Clip, _ given: MemoryLimits) -> [String] {
+        // The next run may find a little less than this one.
+        let limits = given.lowered
         let fitting = Fitting(
             checkpoint: checkpoint, order: order, level: level, output: clip.output, pictures: pictures,
             limits: limits, costs: engine.costs)
@@ -29,7 +31,7 @@ extension Run {
         if clip.plan.settings[.precision].map({ $0 != Precision.float32.rawValue }) == true {
             var exact = clip.request
             exact.precision = Precision.float32.rawValue
-            note(fitting.fitting(exact)) { _ in "--precision float32" }
+            if fitting.fits(exact) { note(try? fitting.choice(exact)) { _ in "--precision float32" } }
         }
         if order.memoryMode != nil, order.memoryMode != "auto" {
             var free = order
@@ -37,44 +39,47 @@ extension Run {
             let other = Fitting(
                 checkpoint: checkpoint, order: free, level: level, output: clip.output, pictures: pictures,
                 limits: limits, costs: engine.costs)
-            if let choice = try? other.choice(clip.request), choice.memory.broken(limits) == nil {
-                note(choice) { "--memory-mode \($0.memoryMode.rawValue)" }
+            if other.fits(clip.request) {
+                note(try? other.choice(clip.request)) { "--memory-mode \($0.memoryMode.rawValue)" }
             }
         }
-        let shorter = largest(below: clip.plan.frames) { frames in
+        func shorter(_ frames: Int) -> Request {
             var request = clip.request
             request.seconds = nil
             request.frames = frames
-            return fitting.fitting(request)
+            return request
         }
-        note(shorter) { "--frames \($0.frames)" }
+        // Memory grows about as the length does and as the area does.
+        let share = clip.memory.broken(limits).map { Double($0.bound.bytes) / Double(max($0.needed, 1)) } ?? 1
+        let frames = largest(below: clip.plan.frames, near: share) { fitting.fits(shorter($0)) }
+        note(frames.flatMap { try? fitting.choice(shorter($0)) }) { "--frames \($0.frames)" }
         // Sides in whole steps of 16, in the clip's proportions.
-        let smaller = largest(below: max(clip.plan.width, clip.plan.height) / 16) { steps in
+        func smaller(_ steps: Int) -> Request {
             var request = clip.request
             request.resolution = nil
             request.baseResolution = nil
             let long = max(clip.plan.width, clip.plan.height)
             request.width = max(1, (clip.plan.width * steps * 16 + long / 2) / long / 16) * 16
             request.height = max(1, (clip.plan.height * steps * 16 + long / 2) / long / 16) * 16
-            return fitting.fitting(request)
+            return request
         }
-        note(smaller) { "--size \($0.width)x\($0.height)" }
+        let long = max(clip.plan.width, clip.plan.height) / 16
+        let steps = largest(below: long, near: share.squareRoot()) { fitting.fits(smaller($0)) }
+        note(steps.flatMap { try? fitting.choice(smaller($0)) }) { "--size \($0.width)x\($0.height)" }
         return found.sorted { $0.kept > $1.kept }.map(\.text)
     }
 
-    /// The choice for the largest number below `limit` that has one, found by halving.
-    private func largest(below limit: Int, _ choice: (Int) -> Fitting.Choice?) -> Fitting.Choice? {
-        var best: Fitting.Choice?
-        var (low, high) = (1, limit - 1)
-        while low <= high {
-            let middle = (low + high + 1) / 2
-            if let found = choice(middle) {
-                best = found
-                low = middle + 1
-            } else {
-                high = middle - 1
-            }
+    /// The largest number below `limit` that fits, looked for around a share of `limit` first; nil when none does.
+    private func largest(below limit: Int, near share: Double, _ fits: (Int) -> Bool) -> Int? {
+        var (low, high) = (0, limit - 1)
+        let guess = Int(Double(limit) * min(max(share, 0), 1))
+        for middle in [guess, guess + 1 + limit / 16, guess - limit / 16] where low < middle && middle <= high {
+            if fits(middle) { low = middle } else { high = middle - 1 }
         }
-        return best
+        while low < high {
+            let middle = (low + high + 1) / 2
+            if fits(middle) { low = middle } else { high = middle - 1 }
+        }
+        return low > 0 ? low : nil
     }
 }

@@ -17,10 +17,9 @@ public struct Run: Sendable {
     let level: KernelLevel?
     /// The sizes of the start picture and of the end picture.
     let pictures: [PictureSize?]
+    /// The memory that the run may take, as its clips were planned for.
+    let limits: MemoryLimits
     let engine: Engine
-
-    /// The memory that the run may take now.
-    var limits: MemoryLimits { MemoryLimits.read(order.memory.flatMap(MemoryBudget.init)) }
 
     /// Looks whether every output can be written and whether the clips fit into memory.
     public func check() throws(Faults) {
@@ -33,6 +32,7 @@ public struct Run: Sendable {
 
     /// Looks whether the clips fit into memory.
     func checkMemory(_ limits: MemoryLimits) throws(Faults) {
+        if order.ignoreMemory == true { return }
         for clip in clips {
             if let refusal = refusal(clip, limits) { throw Faults(refusal) }
         }
@@ -61,6 +61,8 @@ public struct Run: Sendable {
 
     /// Loads the checkpoint.
     func load(_ cancellation: Cancellation) throws -> LoadedCheckpoint {
+        // What has been opened to plan is taken over.
+        defer { engine.costs.close() }
         let backend = engine.backend(threads: order.threads, level: level, cancellation: cancellation)
         let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
         for warning in renderer.warnings { engine.observe(.warning(warning)) }
@@ -129,6 +131,10 @@ public struct Run: Sendable {
         // Clips that differ in their seed only would say the same again.
         for warning in clip.plan.warnings where !said.warnings.contains(warning) { observe(.warning(warning)) }
         for note in clip.plan.notes where !said.notes.contains(note) { observe(.note(note)) }
+        if order.ignoreMemory == true, let (needed, bound) = clip.memory.broken(limits) {
+            observe(
+                .warning("the clip needs \(Bytes.text(needed)) of memory, and \(bound.phrase): the system may end it"))
+        }
         let clock = Clock()
         let trace = clip.trace.map { _ in Trace() }
         let sink = try Engine.sink(
@@ -209,7 +215,7 @@ public struct Run: Sendable {
         for position in clips.indices { (clips[position].index, clips[position].count) = (index, count) }
         return Run(
             clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
-            engine: engine)
+            limits: limits, engine: engine)
     }
 
     /// The run with its outputs put in the place of existing ones, or not.
@@ -218,7 +224,7 @@ public struct Run: Sendable {
         order.overwrite = overwrite
         return Run(
             clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
-            engine: engine)
+            limits: limits, engine: engine)
     }
 }
 

@@ -20,10 +20,8 @@ public protocol Family: Sendable {
     static func recognises(_ folder: ModelFolder) -> Bool
     /// Resolves a request into exact sizes, counts and settings, without reading any weight.
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
-    /// What the parts of a plan take on `threads` threads with kernels of `level`; no weight is read.
-    static func phases(
-        of plan: Plan, folder: ModelFolder, threads: Int, level: KernelLevel?
-    ) throws(Fault) -> [Phase]
+    /// What tells the memory and the work of plans on `threads` threads with kernels of `level`.
+    static func dryRun(_ folder: ModelFolder, threads: Int, level: KernelLevel?) throws(Fault) -> any DryRun
     /// Loads the checkpoint for plans of this folder. Weights are mapped, not copied.
     static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer
 }
@@ -34,14 +32,22 @@ extension Family {
     /// What a family that does not say has.
     public static var bounds: String? { nil }
 
-    /// One part that takes what the plan says.
-    public static func phases(
-        of plan: Plan, folder: ModelFolder, threads: Int, level: KernelLevel?
-    ) throws(Fault) -> [Phase] {
-        [
-            Phase(
-                name: "rendering", bytes: plan.activationBytes, weightBytes: plan.weightBytes, givesFrames: true)
-        ]
+    /// One that knows what the plan says.
+    public static func dryRun(
+        _ folder: ModelFolder, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> any DryRun { PlannedMemory() }
+}
+
+/// Tells what plans for one checkpoint take, without reading any weight.
+public protocol DryRun: Sendable {
+    /// The parts of a run and what each of them takes.
+    func phases(of plan: Plan) throws(Fault) -> [Phase]
+}
+
+/// One part that takes what the plan says.
+private struct PlannedMemory: DryRun {
+    func phases(of plan: Plan) throws(Fault) -> [Phase] {
+        [Phase(name: "rendering", bytes: plan.activationBytes, weightBytes: plan.weightBytes, givesFrames: true)]
     }
 }
 

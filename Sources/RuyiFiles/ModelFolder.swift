@@ -14,6 +14,7 @@ public struct ModelFolder: Sendable {
     public let root: String
     /// The folder that no link may lead out of, resolved.
     private let confinement: String
+    private let opened = OpenedWeights()
 
     /// Opens a checkpoint folder.
     ///
@@ -115,8 +116,13 @@ public struct ModelFolder: Sendable {
     }
 
     /// The weights of a component, in whichever container they are; see `WeightFiles.open`.
+    ///
+    /// They are the same object for as long as somebody has it and the files are unchanged.
     public func weights(_ component: String, stem: String) throws(Fault) -> any WeightFile {
-        try WeightFiles.open(self, component: component, stem: stem)
+        if let file = opened.file(component, stem) { return file }
+        let file = try WeightFiles.open(self, component: component, stem: stem)
+        opened.note(file, component, stem)
+        return file
     }
 
     /// The resolved place of something inside; nil when there is nothing.

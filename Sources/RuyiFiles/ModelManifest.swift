@@ -60,6 +60,11 @@ public struct ModelManifest: Sendable, Equatable {
             repository: try json.string("repository"), commit: try json.string("commit"), entries: entries)
     }
 
+    /// Removes what killed processes have left in a folder while they wrote its manifest.
+    ///
+    /// For callers who know that nobody else is writing it.
+    package static func removeLeftovers(inFolder folder: String) { TemporaryName.sweep(folder, targets: [file]) }
+
     /// Writes the manifest into its folder.
     ///
     /// Throws as `AtomicFile` does.

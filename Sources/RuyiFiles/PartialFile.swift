@@ -33,6 +33,11 @@ package final class PartialFile {
         return mark.byteCount
     }
 
+    /// Removes what killed processes have left in a folder while they wrote the records of these files.
+    package static func removeLeftovers(inFolder folder: String, names: [String]) {
+        TemporaryName.sweep(folder, targets: Set(names.map { $0 + recordEnding }))
+    }
+
     /// Opens what is there, reads it through for the digest, and goes on after it; what was to become another file is
     /// thrown away.
     ///

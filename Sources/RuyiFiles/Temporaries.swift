@@ -73,7 +73,7 @@ public enum Temporaries {
     /// For callers who know that nobody else is writing this target, whose name has at most 200 bytes.
     public static func removeLeftovers(of target: String) {
         guard let place = try? OutputTarget(target) else { return }
-        TemporaryName.sweep(place.folder, target: place.name)
+        TemporaryName.sweep(place.folder, targets: [place.name])
     }
 
     /// `removeAll` as a C function, for `MappedFile.installBusErrorHandler` and the like.

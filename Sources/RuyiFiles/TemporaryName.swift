@@ -39,14 +39,14 @@ enum TemporaryName {
         }
     }
 
-    /// Removes every temporary of a target, whichever process made it and however young it is.
+    /// Removes every temporary of these targets in a folder, whichever process made it and however young it is.
     ///
-    /// For callers who know that nobody else is writing this target.
-    static func sweep(_ folder: String, target: String) {
+    /// For callers who know that nobody else is writing them.
+    static func sweep(_ folder: String, targets: Set<String>) {
         for name in ModelFolder.names(inFolder: folder) where process(of: name) != nil {
             // `.<name>.<pid>-<random>.part`, of which the last two parts hold no further dot.
             let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-            if parts.dropFirst().dropLast(2).joined(separator: ".") == target { remove(folder + "/" + name) }
+            if targets.contains(parts.dropFirst().dropLast(2).joined(separator: ".")) { remove(folder + "/" + name) }
         }
     }
 

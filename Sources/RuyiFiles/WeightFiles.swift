@@ -10,8 +10,9 @@ public enum WeightFiles {
     ///   - component: the folder inside it, such as `transformer`; `""` for the model folder itself.
     ///   - stem: the name without ending, such as `diffusion_pytorch_model`.
     /// - Throws: `.cannotOpen` with what was expected when there is none, `.badData` when they are not what they say.
-    public static func open(_ folder: ModelFolder, component: String = "", stem: String) throws(Fault) -> any WeightFile
-    {
+    public static func open(
+        _ folder: ModelFolder, component: String = "", stem: String
+    ) throws(Fault) -> any WeightFile & AnyObject {
         let prefix = component.isEmpty ? stem : component + "/" + stem
         // An entry that is there but cannot be used is a fault, not a reason to look further.
         let present = Set(folder.names(in: component))

@@ -172,9 +172,10 @@ package struct Pull: Sendable {
         if old == nil { try checkStrangers(listing) }
         try checkSpace(listing, needs)
         for file in listing.files {
-            let inner = file.name.split(separator: "/").dropLast().joined(separator: "/")
+            let inner = Pull.place(file.name).folder
             if !inner.isEmpty { try makeFolders(inner, in: folder) }
         }
+        removeLeftovers((old?.entries ?? []) + listing.files)
         removeOutdated(old, listing)
         let known = Dictionary((old?.entries ?? []).map { ($0.name, $0) }) { first, _ in first }
         var manifest = ModelManifest(repository: repository, commit: listing.commit, entries: listing.files)
@@ -202,14 +203,39 @@ package struct Pull: Sendable {
         }
     }
 
+    /// Removes the temporaries of pulls that were killed; the lock is held, so nobody is writing them.
+    private func removeLeftovers(_ files: [ModelManifest.Entry]) {
+        ModelManifest.removeLeftovers(inFolder: folder)
+        let places = Dictionary(grouping: files.map { Pull.place($0.name) }, by: \.folder)
+        for (inner, names) in places where isOurs(inner) {
+            PartialFile.removeLeftovers(inFolder: folder + "/" + inner, names: names.map(\.name))
+        }
+    }
+
     /// Removes what an earlier commit had and this one has not.
     private func removeOutdated(_ old: ModelManifest?, _ listing: HubListing) {
         let names = Set(listing.files.map(\.name))
-        for entry in old?.entries ?? [] where !names.contains(entry.name) {
+        for entry in old?.entries ?? [] where !names.contains(entry.name) && isOurs(Pull.place(entry.name).folder) {
             let place = folder + "/" + entry.name
             if let checked = entry.checked, FileMark(place)?.changed == checked { unlink(place) }
             unlink(place + PartialFile.ending)
             unlink(place + PartialFile.recordEnding)
+        }
+    }
+
+    /// The folder of a file, without a slash at its end and empty for none, and its name there.
+    private static func place(_ name: String) -> (folder: String, name: String) {
+        guard let slash = name.lastIndex(of: "/") else { return ("", name) }
+        return (String(name[..<slash]), String(name[name.index(after: slash)...]))
+    }
+
+    /// Whether a folder in the model's folder is there, and no part of its path is a link that leads elsewhere.
+    private func isOurs(_ inner: String) -> Bool {
+        var place = folder
+        return inner.split(separator: "/").allSatisfy { part in
+            place += "/" + part
+            var status = stat()
+            return lstat(place, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
         }
     }
 

@@ -15,6 +15,8 @@ struct MemoryOptions: ParsableArguments {
                 + "tiles too, which changes the video a little. (default: the first that fits)", valueName: "mode"))
     var memoryMode: MemoryModeName?
 
+    @Flag(help: "Render although the plan needs more memory than there is. (default: refuse)") var ignoreMemory = false
+
     @Option(
         help: ArgumentHelp(
             "The side of the VAE's tiles in pixels, a multiple of 32; 0 for none. (default: the model's)",
@@ -25,6 +27,7 @@ struct MemoryOptions: ParsableArguments {
     func fill(_ order: inout Order) {
         order.memory = memory?.text
         order.memoryMode = memoryMode?.name
+        order.ignoreMemory = ignoreMemory ? true : nil
         order.request.vaeTile = vaeTile
     }
 }

@@ -230,7 +230,7 @@ struct BatchOptionTests {
         let people = try Executable.run(["plan", "in", "-o", "out", "--seed", "42,43"] + quick, in: scratch.path)
         #expect(people.code == 1 && people.errors.contains("in/c.png"), "\(people.errors)")
         let lines = people.lines
-        #expect(lines.count == 9 && lines[0].hasPrefix("clip ") && lines[0].hasSuffix(" disk"), "\(people.output)")
+        #expect(lines.count == 10 && lines[0].hasPrefix("clip ") && lines[0].hasSuffix(" disk"), "\(people.output)")
         #expect(lines[1].hasPrefix("out/a-43.mp4  48x32  ") && lines[3].hasPrefix("out/b-43.mp4"))
         #expect(Set(lines[0...3].map(\.count)).count == 1)
         #expect(people.output.contains("clips   3 to render, 1 done already, 2 cannot be rendered"))

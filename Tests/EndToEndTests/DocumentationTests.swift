@@ -116,7 +116,9 @@ struct DocumentationTests {
             ).finish()
             #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
         }
-        for file in ["photo-42.mp4", "photo-2.webm", "int8.mp4", "other.mp4", "again.mov"] { #expect(scratch.files.contains(file), "\(file)") }
+        for file in ["photo-42.mp4", "photo-2.webm", "int8.mp4", "other.mp4", "again.mov"] {
+            #expect(scratch.files.contains(file), "\(file)")
+        }
     }
 
     /// Blocks marked `sh pull` need the hub: the same commands run against a server of this machine in `RuyiHubTests`.

@@ -20,7 +20,7 @@ struct PlanTests {
         let outcome = try plan(["--size", "50x33", "--frames", "12", "--steps", "3", "--seed", "4,5"])
         #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
         // The values stand below one another.
-        let column = "fp8_quant_mode  ".count
+        let column = "memory_mode  ".count
         for (name, value) in [
             ("size", "48x32"), ("length", "8 frames, 0.33 s at 24 fps"),
             ("sampling", "3 steps DDIM, guidance 7.0, seed 4"), ("note", "size 50x33 -> 48x32"),

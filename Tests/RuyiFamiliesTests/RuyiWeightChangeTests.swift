@@ -191,7 +191,8 @@ struct RuyiWeightChangeTests {
         #expect(found.frames == expected.frames)
         #expect(try found.frames != golden.render().frames)
         func peak(_ plan: Plan, _ path: String) throws -> Int {
-            try Ruyi.phases(of: plan, folder: ModelFolder(path: path), threads: 2, level: nil).map(\.bytes).max() ?? 0
+            let run = try Ruyi.dryRun(ModelFolder(path: path), threads: 2, level: nil)
+            return try run.phases(of: plan).map(\.bytes).max() ?? 0
         }
         #expect(try peak(found.plan, golden.path + "/model") > peak(expected.plan, stored.path))
         #expect(found.plan.stages.contains { $0.name == "rounding" && $0.steps == rounding.keys.count })

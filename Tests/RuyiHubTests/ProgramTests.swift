@@ -9,7 +9,9 @@ import Testing
 struct Program {
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
-    static let path = root.appendingPathComponent(".build/release/ruyi").path
+    static let path =
+        ProcessInfo.processInfo.environment["RUYI_EXECUTABLE"]
+        ?? root.appendingPathComponent(".build/release/ruyi").path
     static let noSockets = root.appendingPathComponent(".build/release/NoSockets").path
 
     let process = Process()
@@ -58,15 +60,15 @@ struct ProgramTests {
         ["models", "pull", Repository.name, "--to", folder, "--progress", "none"]
     }
 
-    @Test("killed at any point, it goes on, and no file under its name was ever wrong", arguments: 0..<6)
+    @Test("killed at any point, it goes on, and no file under its name was ever wrong", arguments: 0..<4)
     func killed(_ round: Int) throws {
         let server = try ProgramTests.slow(repository)
         let puller = try Puller(server)
         let environment = ["HF_ENDPOINT": server.endpoint]
         var kills = 0
-        for attempt in 0..<8 {
+        for attempt in 0..<6 {
             let program = try Program(arguments(puller.folder), environment: environment)
-            usleep(useconds_t(15_000 + (round * 8 + attempt) * 7919 % 190_000))
+            usleep(useconds_t(15_000 + (round * 6 + attempt) * 7919 % 190_000))
             kill(program.process.processIdentifier, SIGKILL)
             kills += program.finish().code == 137 ? 1 : 0
             for file in repository.visible {
@@ -77,7 +79,8 @@ struct ProgramTests {
         #expect(kills > 0)
         let last = try Program(arguments(puller.folder), environment: environment).finish()
         #expect(last.code == 0 && last.output == puller.folder + "\n", "\(last.errors)")
-        #expect(puller.differences(repository).filter { !$0.hasPrefix(".") } == [])
+        // What a killed pull leaves of its lock goes when it is an hour old: another may be waiting for its turn.
+        #expect(puller.differences(repository).filter { !$0.contains(".ruyi-pull.lock.") } == [])
     }
 
     @Test("Ctrl-C ends it with 130 and keeps what has come; JSON says how far it was")

@@ -338,6 +338,42 @@ struct PullTests {
         #expect(try ModelManifest.read(puller.folder)?.commit == second.commit)
     }
 
+    @Test("what a newer commit has not is left alone where a folder has become a link")
+    func linkedFolder() throws {
+        let first = repository
+        let second = Repository(commit: String(repeating: "ab", count: 20), hasConfiguration: false)
+        let isSecond = Mutex(false)
+        let server = try HubServer { request, _ in (isSecond.withLock { $0 } ? second : first).answer(request) }
+        let puller = try Puller(server)
+        try puller.run()
+        // The same file with the same time: only the link tells.
+        let temporary = ".config.json.part.json.4194000-0123456789abcdef.part"
+        try puller.scratch.write([1], to: "model/vae/\(temporary)")
+        try FileManager.default.moveItem(atPath: puller.folder + "/vae", toPath: puller.scratch("outside"))
+        symlink(puller.scratch("outside"), puller.folder + "/vae")
+        isSecond.withLock { $0 = true }
+        try puller.run()
+        #expect(puller.scratch.bytes("outside/config.json") == first.files[1].bytes)
+        #expect(puller.scratch.bytes("outside/" + temporary) == [1])
+    }
+
+    @Test("temporaries of pulls that were killed are gone after the next one, and no others")
+    func leftovers() throws {
+        let repository = repository
+        let server = try HubServer { request, _ in repository.answer(request) }
+        let puller = try Puller(server)
+        // This process lives and the files are new, so that only the lock says that nobody is writing them.
+        let end = ".\(getpid())-0123456789abcdef.part"
+        for name in [
+            "transformer/.weights.safetensors.part.json", "vae/.config.json.part.json", ".empty.txt.part.json",
+            ".\(ModelManifest.file)",
+        ] { try puller.scratch.write([1], to: "model/" + name + end) }
+        let others = ["vae/.mine.json" + end, "vae/.config.json.part.json.bak"]
+        for name in others { try puller.scratch.write([1], to: "model/" + name) }
+        try puller.run()
+        #expect(puller.differences(repository) == others.sorted())
+    }
+
     @Test("a folder with other files or another repository is left alone")
     func strangers() throws {
         let repository = repository

@@ -5,28 +5,32 @@ import Testing
 
 /// A repository as a hub has it, and the answers of a hub that behaves.
 struct Repository: Sendable {
+    typealias File = (name: String, bytes: [UInt8], isLarge: Bool)
+
     static let name = "someone/tiny"
     static let commit = "6b7c597d2f0a4c1e8b9f3a5d7c6e4b2a1f0e9d8c"
     /// A large file, a small one in a folder, one with a name that needs escaping, an empty one and a hidden one.
-    let files: [(name: String, bytes: [UInt8], isLarge: Bool)]
+    let files: [File]
     let commit: String
 
     static let largeName = "transformer/weights.safetensors"
     static let listingPath = "/api/models/\(name)/revision/main?blobs=true"
 
-    init(commit: String = Repository.commit, seed: UInt8 = 0, largeCount: Int = 300_000) {
+    init(commit: String = Repository.commit, seed: UInt8 = 0, largeCount: Int = 300_000, hasConfiguration: Bool = true)
+    {
         self.commit = commit
         let large = (0..<largeCount).map { UInt8(truncatingIfNeeded: $0 &* 131 &+ $0 >> 8) ^ seed }
-        files = [
+        let all: [File] = [
             (Repository.largeName, large, true), ("vae/config.json", Array("{\"a\": \(seed)}\n".utf8), false),
             ("notes #1?.txt", Array("notes".utf8), false), ("empty.txt", [], false),
             (".gitattributes", Array("*.safetensors filter=lfs".utf8), false),
         ]
+        files = all.filter { hasConfiguration || $0.name != "vae/config.json" }
     }
 
     var large: [UInt8] { files[0].bytes }
     /// The files that are downloaded.
-    var visible: [(name: String, bytes: [UInt8], isLarge: Bool)] { files.filter { !$0.name.hasPrefix(".") } }
+    var visible: [File] { files.filter { !$0.name.hasPrefix(".") } }
 
     static func blob(_ bytes: [UInt8]) -> String {
         var digest = SHA1()

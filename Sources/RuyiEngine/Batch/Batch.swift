@@ -69,10 +69,8 @@ public struct Batch: Sendable {
     private static func run(
         _ task: BatchTask, _ engine: Engine, _ index: Int, of count: Int, _ inputs: Set<String>
     ) throws(Faults) -> Run {
-        let quiet = Engine(
-            families: engine.families, catalog: engine.catalog, exhausted: engine.exhausted, observer: { _ in })
         do {
-            let run = try quiet.prepare(task.order).numbered(index, of: count, engine: engine)
+            let run = try engine.silent.prepare(task.order).numbered(index, of: count, engine: engine)
             try run.checkForm()
             try run.checkMemory(run.limits)
             let paths = run.clips.flatMap { $0.output.files($0.plan.frames) }
@@ -331,7 +329,11 @@ private struct Rendering {
         let key: String
         do { key = try keys.key(run) } catch { return try failed(task, key: nil, Faults(error).located(task.place)) }
         let first = run.clips.first.map { $0.output.path(0) } ?? task.output
-        if replaces { Temporaries.removeLeftovers(of: first) }
+        for clip in replaces ? run.clips : [] {
+            for path in [clip.output.path(0), clip.output.latents] + clip.companions.paths {
+                Temporaries.removeLeftovers(of: path)
+            }
+        }
         try journal.start(task.output, key: key)
         ResidentMemory.restartPeak()
         let clock = Clock()

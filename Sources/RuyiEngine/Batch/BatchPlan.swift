@@ -16,6 +16,10 @@ public struct BatchPlan: Sendable {
     private var seconds: Double { reports.map(\.clip.seconds).reduce(0, +) }
     private var diskBytes: Int { reports.map(\.diskBytes).reduce(0, +) }
     private var freeBytes: Int? { reports.lazy.compactMap(\.freeBytes).first }
+    /// About how long all clips take, beside reading the weights; nil where that is not known of one of them.
+    private var estimate: Double? {
+        reports.reduce(0) { sum, report in sum.flatMap { sum in report.clip.estimate.map { sum + $0 } } }
+    }
     private var largest: PlanReport? { reports.max { $0.clip.memory.anonymous < $1.clip.memory.anonymous } }
 
     /// A row a clip below a row of headings, and what they come to.
@@ -57,6 +61,7 @@ public struct BatchPlan: Sendable {
             ("memory", "at most \(Bytes.text(memory.anonymous)), and \(Bytes.text(memory.weights)) of weights"),
             ("disk", "about \(Bytes.text(diskBytes))\(free)"),
         ]
+        if let estimate { totals.append(("time", "about \(EstimatedTime.text(estimate))")) }
         return totals
     }
 
@@ -65,6 +70,7 @@ public struct BatchPlan: Sendable {
         JSON.sorted([
             "schema": 1, "event": "total", "clips": .int(reports.count), "done_before": .int(finished),
             "failed": .int(failures.count), "left": .int(left), "frames": .int(frames), "seconds": .double(seconds),
+            "estimated_seconds": reports.isEmpty ? .null : estimate.map { .double(EstimatedTime.rounded($0)) } ?? .null,
             "disk_bytes": .int(diskBytes), "disk_free_bytes": freeBytes.map(JSON.int) ?? .null,
             "memory_bytes": largest.map { .int($0.clip.memory.anonymous) } ?? .null,
             "weight_bytes": largest.map { .int($0.clip.memory.weights) } ?? .null,

@@ -16,7 +16,7 @@ struct ClipKeys {
     mutating func key(_ run: Run) throws(Fault) -> String {
         let left: Set<String> = [
             "model", "image", "end_image", "noise", "loras", "output", "overwrite", "keep_latents", "trace", "threads",
-            "quiet", "progress", "dry_run", "ignore_space",
+            "quiet", "progress", "dry_run", "ignore_space", "memory",
         ]
         var fields = run.order.members.filter {
             !left.contains($0.key) && OrderSetting.byKey[$0.key]?.isAside != true

@@ -80,6 +80,7 @@ public struct Settings: Sendable {
         order.threads = ThreadCount.standard()
         order.memory = "90%"
         order.memoryMode = "auto"
+        order.ignoreMemory = false
         order.quiet = false
         order.progress = .auto
         order.dryRun = false

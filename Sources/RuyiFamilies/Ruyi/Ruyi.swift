@@ -47,10 +47,10 @@ public enum Ruyi: Family {
         try RuyiPlanner(request: request, configuration: RuyiConfiguration(folder), folder: folder).plan(image: image)
     }
 
-    public static func phases(
-        of plan: Plan, folder: ModelFolder, threads: Int, level: KernelLevel?
-    ) throws(Fault) -> [Phase] {
-        try RuyiDryRun(folder, threads: threads, level: level).phases(plan)
+    public static func dryRun(
+        _ folder: ModelFolder, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> any DryRun {
+        try RuyiDryRun(folder, threads: threads, level: level)
     }
 
     public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {

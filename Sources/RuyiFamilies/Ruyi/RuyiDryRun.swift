@@ -7,20 +7,23 @@ import Synchronization
 
 /// What a clip takes: the model's own code is run on a backend that computes nothing and counts memory and work, so that
 /// the figures follow every change of it.
-struct RuyiDryRun {
-    private let renderer: RuyiRenderer
-    private let backend: CPUBackend
+struct RuyiDryRun: DryRun {
+    private let folder: ModelFolder
+    private let threads: Int
+    private let level: KernelLevel?
     private let configuration: RuyiConfiguration
-    private let schedule: SchedulerConfiguration
+    /// Keeps the files open between plans.
+    private let opened: RuyiRenderer
     private let sizes: RuyiWeightSizes
 
     /// Opens the checkpoint; throws what loading it throws.
     init(_ folder: ModelFolder, threads: Int, level: KernelLevel?) throws(Fault) {
-        backend = CPUBackend(measuring: threads, level: level)
+        self.folder = folder
+        self.threads = threads
+        self.level = level
         configuration = try RuyiConfiguration(folder)
-        schedule = try Ruyi.schedule(folder)
-        renderer = try RuyiRenderer(folder, backend: backend)
-        sizes = renderer.weightSizes
+        opened = try RuyiRenderer(folder, backend: CPUBackend(measuring: threads, level: level))
+        sizes = opened.weightSizes
     }
 
     /// The most memory and the work of one stage.
@@ -29,15 +32,11 @@ struct RuyiDryRun {
         var work: [Work: Double] = [:]
     }
 
-    /// The stages of a run.
-    func phases(_ plan: Plan) throws(Fault) -> [Phase] {
-        var short = plan
-        // Later calls of the model take what the first ones take; schedulers remember four of them at most.
-        let skipped = plan.teacache.map { $0.skipStartSteps + $0.skipEndSteps } ?? 0
-        short.steps = min(plan.steps, skipped + 5)
-        let counts = try count(short)
+    func phases(of plan: Plan) throws(Fault) -> [Phase] {
+        let short = RuyiDryRun.shortened(plan)
+        let counts = try count(short, calls: plan.stages[plan.stages.count - 2].steps)
         let last = plan.stages.count - 1
-        let calls = Double(plan.stages[last - 1].steps) / Double(try calls(short))
+        let calls = Double(plan.stages[last - 1].steps) / Double(short.steps)
         let (encoded, decoded) = tiles(plan)
         return plan.stages.indices.map { index in
             let factor = index == last ? decoded : index == last - 1 ? calls : index == 1 ? encoded : 1
@@ -47,14 +46,26 @@ struct RuyiDryRun {
         }
     }
 
-    private func calls(_ plan: Plan) throws(Fault) -> Int {
-        try Sampler(named: plan.scheduler).scheduler(steps: plan.steps, configuration: schedule).timesteps.count
+    /// The plan with as many calls of the model as it takes until later ones take what earlier ones do: one, or two where
+    /// something is kept from one to the next.
+    private static func shortened(_ plan: Plan) -> Plan {
+        var short = plan
+        short.steps = plan.teacache == nil ? 1 : min(plan.steps, 2)
+        // What is on in some of the calls is on in these.
+        func shortened(_ feature: StepFeature, from first: Int) -> StepFeature {
+            let isOn = first < plan.steps - feature.skipEndSteps
+            return StepFeature(amount: feature.amount, skipStartSteps: 0, skipEndSteps: isOn ? 0 : plan.steps)
+        }
+        short.teacache = plan.teacache.map { shortened($0, from: max(0, $0.skipStartSteps - 1)) }
+        short.enhanceAVideo = plan.enhanceAVideo.map { shortened($0, from: $0.skipStartSteps) }
+        return short
     }
 
-    /// Runs through a plan.
-    private func count(_ plan: Plan) throws(Fault) -> [Count] {
+    /// Runs through a shortened plan, whose scheduler is asked so often in the whole one.
+    private func count(_ plan: Plan, calls: Int) throws(Fault) -> [Count] {
+        let backend = CPUBackend(measuring: threads, level: level)
+        let renderer = try RuyiRenderer(folder, backend: backend)
         let state = Mutex((stage: 0, counts: [Count](repeating: Count(), count: plan.stages.count)))
-        let backend = backend
         // What has come up since the last report belongs to the stage that was under way.
         @Sendable func note(_ next: Int) {
             let (peak, work) = (backend.memory.takePeak(), backend.takeWork())
@@ -73,7 +84,9 @@ struct RuyiDryRun {
             let pictures = RuyiPictures(
                 clip: backend.empty([1, 3, size, size]), start: backend.empty(frame),
                 end: plan.hasEndImage ? backend.empty(frame) : nil)
-            let latents = try renderer.latents(pictures, IdleScheduler(calls: try calls(plan)), job)
+            // Schedulers remember four outputs at most.
+            let scheduler = IdleScheduler(calls: plan.steps, outputs: min(4, calls - 1))
+            let latents = try renderer.latents(pictures, scheduler, job)
             try renderer.decode(latents, job) { _ in note(plan.stages.count - 1) }
         } catch let fault as Fault {
             throw fault
@@ -110,21 +123,28 @@ struct RuyiDryRun {
     }
 }
 
-/// A step rule that computes nothing and keeps as many outputs as the most forgetful one forgets last.
-private struct IdleScheduler: Scheduler {
+/// A step rule that computes nothing and has `outputs` of the model's outputs from the first call on.
+private final class IdleScheduler: Scheduler {
     let timesteps: [Float]
     let sigmas: [Float]? = nil
     let initNoiseSigma: Float = 1
     let needsNoise = true
-    private var kept: [Tensor] = []
+    private let outputs: Int
+    private let kept = Mutex<[Tensor]>([])
 
-    init(calls: Int) { timesteps = [Float](repeating: 0, count: calls) }
+    init(calls: Int, outputs: Int) {
+        timesteps = [Float](repeating: 0, count: calls)
+        self.outputs = outputs
+    }
 
-    func scaleModelInput(_ latents: Tensor, call: Int) -> Tensor { latents }
+    func scaleModelInput(_ latents: Tensor, call: Int) -> Tensor {
+        let outputs = (0..<outputs).map { _ in latents.backend.empty(latents.shape) }
+        kept.withLock { $0 = outputs }
+        return latents
+    }
 
-    mutating func step(modelOutput: Tensor, call: Int, latents: Tensor, noise: Tensor?) -> Tensor {
-        kept = kept.suffix(3) + [modelOutput]
-        return latents.backend.empty(latents.shape)
+    func step(modelOutput: Tensor, call: Int, latents: Tensor, noise: Tensor?) -> Tensor {
+        latents.backend.empty(latents.shape)
     }
 
     func clean(modelOutput: Tensor, call: Int, latents: Tensor) -> Tensor { latents }

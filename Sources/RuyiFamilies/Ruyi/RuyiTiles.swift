@@ -51,3 +51,25 @@ enum RuyiTiles {
         return backend.concatenate([whole.sliced(2, 0..<top), bottom], axis: 2)
     }
 }
+
+/// Does the same with one tile of a video or of latents after the other, `[T, C, H, W]`, the largest first.
+///
+/// Where memory and work are only counted, the first tile stands for all: the others give as much for each place.
+final class RuyiTileWork {
+    private let body: (Tensor) throws -> Tensor
+    private var first: (tile: [Int], result: [Int])?
+
+    init(_ body: @escaping (Tensor) throws -> Tensor) { self.body = body }
+
+    /// The result for some rows and columns.
+    func callAsFunction(_ whole: Tensor, _ rows: Range<Int>, _ columns: Range<Int>) throws -> Tensor {
+        let tile = whole.sliced(2, rows).sliced(3, columns)
+        if whole.backend.isMeasuring, let first {
+            let sides = [2, 3].map { first.result[$0] * tile.shape[$0] / first.tile[$0] }
+            return whole.backend.empty(first.result.prefix(2) + sides)
+        }
+        let result = try body(whole.backend.copy(tile))
+        first = (tile.shape, result.shape)
+        return result
+    }
+}

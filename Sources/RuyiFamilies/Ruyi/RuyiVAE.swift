@@ -110,21 +110,10 @@ package struct RuyiVAE: Sendable {
         let (size, latentSize) = (configuration.tileSize, configuration.latentTileSize)
         let step = max(1, Int(Double(size) * (1 - configuration.tileOverlap)))
         let blend = Int(Double(latentSize) * configuration.tileOverlap)
-        let backend = video.backend
-        var first: Tensor?
+        let work = RuyiTileWork { try encodeWhole($0, run) }
         let rows = try stride(from: 0, to: video.shape[2], by: step).map { y in
-            try stride(from: 0, to: video.shape[3], by: step).map { x -> Tensor in
-                let tile = video.sliced(2, y..<min(y + size, video.shape[2])).sliced(
-                    3, x..<min(x + size, video.shape[3]))
-                // Where memory is counted only, the largest tile, which comes first, stands for all.
-                if backend.isMeasuring, let first {
-                    let factor = configuration.spatialFactor
-                    return backend.empty(
-                        [first.shape[0], first.shape[1], tile.shape[2] / factor, tile.shape[3] / factor])
-                }
-                let encoded = try encodeWhole(backend.copy(tile), run)
-                first = encoded
-                return encoded
+            try stride(from: 0, to: video.shape[3], by: step).map { x in
+                try work(video, y..<min(y + size, video.shape[2]), x..<min(x + size, video.shape[3]))
             }
         }
         return RuyiTiles.join(rows, blend: blend, keep: latentSize - blend)
@@ -134,26 +123,20 @@ package struct RuyiVAE: Sendable {
         let (size, latentSize) = (configuration.tileSize, configuration.latentTileSize)
         let step = max(1, Int(Double(latentSize) * (1 - configuration.tileOverlap)))
         let blend = Int(Double(size) * configuration.tileOverlap)
-        let backend = latents.backend
         let (height, width) = (latents.shape[2], latents.shape[3])
         let total = ((height + step - 1) / step) * ((width + step - 1) / step) + 1
         var done = 0
-        var count: Int?
+        let work = RuyiTileWork { tile in
+            var frames: [Tensor] = []
+            try decodeChunks(tile, run) { frames.append($0) }
+            return tile.backend.concatenate(frames, axis: 0)
+        }
         func decode(_ rows: Range<Int>, _ columns: Range<Int>) throws -> Tensor {
             defer {
                 done += 1
                 run.advance(Double(done) / Double(total))
             }
-            // Where memory is counted only, the largest tile, which comes first, stands for all.
-            if backend.isMeasuring, let count {
-                let factor = configuration.spatialFactor
-                return backend.empty([count, 3, rows.count * factor, columns.count * factor])
-            }
-            var frames: [Tensor] = []
-            try decodeChunks(backend.copy(latents.sliced(2, rows).sliced(3, columns)), run) { frames.append($0) }
-            let joined = backend.concatenate(frames, axis: 0)
-            count = joined.shape[0]
-            return joined
+            return try work(latents, rows, columns)
         }
         let rows = try stride(from: 0, to: height, by: step).map { y in
             try stride(from: 0, to: width, by: step).map { x in

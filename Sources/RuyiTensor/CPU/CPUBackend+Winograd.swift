@@ -21,7 +21,7 @@ extension CPUBackend {
             parallel(work.outputSlivers, scratch: work.weightScratchCount) { sliver, scratch in
                 work.pack(usable, sliver, scratch: scratch, into: shared.pointer)
             }
-            let widest = blocks.map(\.count).max() ?? 0
+            let widest = blocks.reduce(0) { max($0, $1.count) }
             let scratchCount = WinogradBlock.scratchCount(work, slivers: widest)
             parallel(result.shape[0] * blocks.count, scratch: scratchCount) { task, scratch in
                 let (frame, slivers) = (task / blocks.count, blocks[task % blocks.count])
