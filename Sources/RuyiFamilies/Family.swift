@@ -198,6 +198,13 @@ public struct Stage: Sendable, Equatable {
     }
 }
 
+extension Job {
+    /// Gives the pages of weights back where the plan says so.
+    func releaseWeights(_ file: any WeightFile) {
+        if plan.memoryMode != .resident { file.release() }
+    }
+}
+
 /// One clip to render: the plan, the pictures, the random draws, and where everything goes.
 public struct Job: Sendable {
     /// What is rendered.

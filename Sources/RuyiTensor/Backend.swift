@@ -12,6 +12,8 @@ public protocol Backend: AnyObject, Sendable {
 
     /// Whether nothing is computed and memory only counted.
     var isMeasuring: Bool { get }
+    /// Runs `body`; where work is only counted, it counts so many times.
+    func counting<Result>(_ times: Double, _ body: () throws -> Result) rethrows -> Result
 
     /// New memory with undefined contents.
     func empty(_ shape: [Int]) -> Tensor

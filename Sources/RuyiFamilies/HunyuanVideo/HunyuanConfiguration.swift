@@ -150,6 +150,19 @@ package struct HunyuanTiling: Sendable, Equatable {
         return tiling
     }()
 
+    /// The same with square tiles of so many pixels in space that overlap by a quarter, or with none for 0; nil leaves
+    /// everything as it is.
+    func tiled(_ size: Int?) -> HunyuanTiling {
+        guard let size else { return self }
+        var copy = self
+        copy.inSpace = size > 0
+        if size > 0 {
+            (copy.height, copy.width) = (size, size)
+            (copy.heightStep, copy.widthStep) = (size * 3 / 4, size * 3 / 4)
+        }
+        return copy
+    }
+
     /// Reads a request's object, whose keys are those of the reference; tiles in space are on where it is given.
     ///
     /// Throws `.usage` that names the wrong key.

@@ -37,12 +37,30 @@ final class HunyuanRenderer: Renderer {
 
     // MARK: Latents
 
-    func latents(_ job: Job) throws -> Tensor {
-        let picture = try startPicture(job)
-        let texts = try texts(picture, job)
+    /// Bytes of weights that a stage has in memory: the text encoders' are given back before the denoising.
+    func weightBytes(_ stage: HunyuanStage, _ plan: Plan) -> Int {
+        let isStreamed = plan.memoryMode != .resident
+        switch stage {
+        case .reading: return isStreamed ? encoders.streamedByteCount : encoders.byteCount
+        case .encoding, .decoding: return files.vae.byteCount
+        case .quantising, .denoising:
+            guard isStreamed else {
+                let text = encoders.files.reduce(0) { $0 + $1.byteCount }
+                return plan.weightBytes - text
+            }
+            let blocks = files.transformer.blockByteCounts(["transformer_blocks", "single_transformer_blocks"])
+            return (blocks[""] ?? 0) + (blocks.filter { $0.key != "" }.values.max() ?? 0)
+        }
+    }
+
+    func latents(_ job: Job) throws -> Tensor { try latents(try pictures(job), job) }
+
+    /// Denoises one clip of pictures that are ready for the model.
+    func latents(_ pictures: HunyuanPictures?, _ job: Job) throws -> Tensor {
+        let texts = try texts(pictures, job)
         encoders.files.forEach { $0.release() }
         backend.memory.trim()
-        let clean = try picture.map { try encode($0, job) }
+        let clean = try pictures.map { try encode($0.start, job) }
         let noise = try job.noise.next(latentShape(job.plan))
         job.trace?.record("noise", noise)
         let initial = clean.map { blend(backend.copy(noise), $0) } ?? backend.copy(noise)
@@ -54,10 +72,18 @@ final class HunyuanRenderer: Renderer {
         return latents
     }
 
-    private func startPicture(_ job: Job) throws(Fault) -> Picture? {
+    private func pictures(_ job: Job) throws(Fault) -> HunyuanPictures? {
         guard configuration.takesPicture else { return nil }
-        guard let picture = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
-        return picture
+        let plan = job.plan
+        guard let picture = job.image, let seen = encoders.pixels(of: picture) else {
+            throw Fault(.usage, "no start picture was given", at: "IMAGE")
+        }
+        // The other side of the guidance sees black.
+        let black = Picture(
+            width: plan.width, height: plan.height, pixels: [UInt8](repeating: 0, count: 3 * plan.width * plan.height))
+        return HunyuanPictures(
+            seen: seen, black: HunyuanSettings(plan).isGuided ? encoders.pixels(of: black) : nil,
+            start: picture.resized(width: plan.width, height: plan.height, filter: .lanczos).signedPixels)
     }
 
     private func latentShape(_ plan: Plan) -> [Int] {
@@ -67,37 +93,32 @@ final class HunyuanRenderer: Renderer {
     }
 
     /// What the clip shows, and what is to be kept out of it where true guidance is on.
-    private func texts(_ picture: Picture?, _ job: Job) throws -> [HunyuanText] {
-        let isGuided = HunyuanSettings(job.plan).isGuided
-        let stage = HunyuanStage.reading
+    private func texts(_ pictures: HunyuanPictures?, _ job: Job) throws -> [HunyuanText] {
+        let stage = HunyuanStage.reading.index(in: job.plan)
         var done = 0
         job.progress(stage, 0)
-        func read(_ prompt: String, _ picture: Picture?, _ interleave: Int, _ suffix: String) throws -> HunyuanText {
+        func read(_ prompt: String, _ pixels: Tensor?, _ interleave: Int, _ suffix: String) throws -> HunyuanText {
             try encoders(
-                prompt, picture: picture, interleave: interleave, on: backend, trace: job.trace, suffix: suffix
+                prompt, pixels: pixels, interleave: interleave, on: backend, trace: job.trace, suffix: suffix
             ) {
                 try job.cancellation.check()
+                encoders.files.forEach(job.releaseWeights)
                 done += 1
                 job.progress(stage, done)
             }
         }
         let settings = HunyuanSettings(job.plan)
-        let positive = try read(job.plan.prompt, picture, settings.interleave, "")
-        guard isGuided, let negative = job.plan.negativePrompt else { return [positive] }
-        // The other side sees black, and every second of its tokens whatever the checkpoint.
-        let black = picture.map { _ in
-            Picture(
-                width: job.plan.width, height: job.plan.height,
-                pixels: [UInt8](repeating: 0, count: 3 * job.plan.width * job.plan.height))
-        }
-        return [positive, try read(negative, black, 2, ".neg")]
+        let positive = try read(job.plan.prompt, pictures?.seen, settings.interleave, "")
+        guard settings.isGuided, let negative = job.plan.negativePrompt else { return [positive] }
+        // The other side has every second of the picture's tokens, whatever the checkpoint.
+        return [positive, try read(negative, pictures?.black, 2, ".neg")]
     }
 
     /// The start picture's latents, scaled: `[1, C, 1, h, w]`.
-    private func encode(_ picture: Picture, _ job: Job) throws -> Tensor {
-        job.progress(HunyuanStage.encoding, 0)
-        let resized = picture.resized(width: job.plan.width, height: job.plan.height, filter: .lanczos)
-        let pixels = backend.copy(resized.signedPixels)  // [1, 3, H, W]
+    private func encode(_ start: Tensor, _ job: Job) throws -> Tensor {
+        let stage = HunyuanStage.encoding.index(in: job.plan)
+        job.progress(stage, 0)
+        let pixels = backend.copy(start)  // [1, 3, H, W]
         job.trace?.record("image.pixels", pixels)
         let run = HunyuanVAERun(trace: nil) { try job.cancellation.check() }
         let (mean, logVariance) = try vae.encode(pixels, HunyuanSettings(job.plan).tiling, run)
@@ -105,7 +126,8 @@ final class HunyuanRenderer: Renderer {
         job.trace?.record("vae.encode.mean", channelsFirst(mean))
         job.trace?.record("vae.encode.logvar", channelsFirst(logVariance))
         backend.memory.trim()
-        job.progress(HunyuanStage.encoding, 1)
+        job.releaseWeights(files.vae)
+        job.progress(stage, 1)
         return backend.scale(channelsFirst(mean), by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
     }
 
@@ -125,7 +147,7 @@ final class HunyuanRenderer: Renderer {
     private func denoise(_ initial: Tensor, clean: Tensor?, _ texts: [HunyuanText], _ job: Job) throws -> Tensor {
         let settings = HunyuanSettings(job.plan)
         let transformer = try transformer(job)
-        let stage = HunyuanStage.denoising(job.plan)
+        let stage = HunyuanStage.denoising.index(in: job.plan)
         job.progress(stage, 0)
         let scheduler = FlowMatchEuler(steps: job.plan.steps, shift: settings.shift)
         let guidance = Float(job.plan.guidance) * 1000
@@ -133,7 +155,7 @@ final class HunyuanRenderer: Renderer {
         let rotaries = texts.map { text in
             HunyuanRotary(
                 frames: grid[0], rows: grid[1] / 2, columns: grid[2] / 2, text: text.states.shape[1],
-                configuration.transformer)
+                configuration.transformer, on: backend)
         }
         if let trace = job.trace {
             trace.record("sigmas", Tensor(scheduler.sigmas, [scheduler.sigmas.count]))
@@ -160,6 +182,7 @@ final class HunyuanRenderer: Renderer {
                     trace: call == 0 && side == 0 ? job.trace.map(HunyuanTrace.init) : nil
                 ) { block in
                     try job.cancellation.check()
+                    job.releaseWeights(files.transformer)
                     job.progress(stage, call * parts + side * transformer.blockCount + block + 1)
                 }
             }
@@ -248,7 +271,7 @@ final class HunyuanRenderer: Renderer {
         try job.cancellation.check()
         try ledger.finish(unknown: .warn)
         guard job.plan.isQuantized else { return made }
-        let stage = HunyuanStage.quantising
+        let stage = HunyuanStage.quantising.index(in: job.plan)
         var done = 0
         job.progress(stage, 0)
         return try made.quantized(on: backend) {
@@ -262,13 +285,18 @@ final class HunyuanRenderer: Renderer {
     // MARK: Decoding
 
     func decode(_ latents: Tensor, _ job: Job) throws {
+        try decode(latents, job) { try job.frames(Picture(unit: $0, rounding: .toNearestOrEven)) }
+    }
+
+    /// Decodes latents and hands each frame to `give`, `[3, H, W]` in 0...1.
+    func decode(_ latents: Tensor, _ job: Job, _ give: (Tensor) throws -> Void) throws {
         let expected = latentShape(job.plan)
         guard latents.shape == expected, latents.dtype == .f32 else {
             throw Fault(
                 .badData,
                 "latents of the shape \(expected) in f32 were expected, not \(latents.shape) in \(latents.dtype)")
         }
-        let stage = HunyuanStage.denoising(job.plan) + 1
+        let stage = HunyuanStage.decoding.index(in: job.plan)
         job.progress(stage, 0)
         let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
@@ -288,7 +316,7 @@ final class HunyuanRenderer: Renderer {
             if job.trace != nil { kept.unit.append(unit) }
             for index in 0..<unit.shape[0] {
                 try job.cancellation.check()
-                try job.frames(Picture(unit: unit.selected(0, index), rounding: .toNearestOrEven))
+                try give(unit.selected(0, index))
                 done += 1
                 job.progress(stage, done)
             }
@@ -297,6 +325,16 @@ final class HunyuanRenderer: Renderer {
         trace.record("vae.decode.out", channelsFirst(backend.concatenate(kept.raw, axis: 0)))
         trace.record("video", backend.copy(backend.concatenate(kept.unit, axis: 0).permuted([0, 2, 3, 1])))
     }
+}
+
+/// The pictures of a clip as the model takes them.
+struct HunyuanPictures {
+    /// What the language model sees, `[1, 3, S, S]`.
+    let seen: Tensor
+    /// What it sees beside the negative prompt, where that is read.
+    let black: Tensor?
+    /// The first frame, `[1, 3, H, W]` in −1...1.
+    let start: Tensor
 }
 
 /// What a plan changes about the transformer's weights.
@@ -310,12 +348,11 @@ private struct HunyuanWeightChange: Equatable, Sendable {
     }
 }
 
-/// The places of the run's parts among the plan's stages.
-enum HunyuanStage {
-    static let reading = 0
-    static let encoding = 1
-    static let quantising = 2
+/// The parts of a run by their names for people; a plan has those that it needs.
+enum HunyuanStage: String {
+    case reading = "reading the prompt"
+    case encoding, quantising, denoising, decoding
 
-    /// The denoising comes after the changing of the weights, if it takes a while.
-    static func denoising(_ plan: Plan) -> Int { plan.isQuantized ? 3 : 2 }
+    /// The part's place among the plan's stages.
+    func index(in plan: Plan) -> Int { plan.stages.firstIndex { $0.name == rawValue } ?? 0 }
 }

@@ -10,39 +10,35 @@ package struct HunyuanRotary: Sendable {
 
     /// Tables for a grid of tokens and a number of tokens of text.
     package init(
-        frames: Int, rows: Int, columns: Int, text: Int, _ configuration: HunyuanTransformerConfiguration
+        frames: Int, rows: Int, columns: Int, text: Int, _ configuration: HunyuanTransformerConfiguration,
+        on backend: any Backend
     ) {
-        let parts = zip([frames, rows, columns], configuration.rotaryAxes).map { count, width in
-            HunyuanRotary.angles(count, width, base: configuration.rotaryBase)
-        }
-        let (size, count) = (configuration.headSize, frames * rows * columns)
-        var cosines = [Float](repeating: 1, count: (count + text) * size)
-        var sines = [Float](repeating: 0, count: (count + text) * size)
-        // Neighbours turn by the same angle.
-        func place(_ angles: [Float], at start: Int) {
-            for (index, angle) in angles.enumerated() {
-                let (c, s) = (cosf(angle), sinf(angle))
-                (cosines[start + 2 * index], cosines[start + 2 * index + 1]) = (c, c)
-                (sines[start + 2 * index], sines[start + 2 * index + 1]) = (s, s)
+        let (size, grid) = (configuration.headSize, [frames, rows, columns])
+        /// One value of each position's angles, along one axis and the same along the others; those of the text are `rest`.
+        func table(_ function: (Float) -> Float, text rest: Float) -> Tensor {
+            let parts = grid.indices.map { axis -> Tensor in
+                let width = configuration.rotaryAxes[axis]
+                let angles = HunyuanRotary.angles(grid[axis], width, base: configuration.rotaryBase)
+                // Neighbours turn by the same angle.
+                let values = Tensor(angles.flatMap { [function($0), function($0)] }, [grid[axis], width])
+                return Tensor(
+                    dtype: .f32, shape: grid + [width],
+                    strides: grid.indices.map { $0 == axis ? width : 0 } + [1], offset: 0, storage: values.storage)
             }
+            let video = backend.concatenate(parts, axis: 3).reshaped([frames * rows * columns, size])
+            let words = Tensor(
+                dtype: .f32, shape: [text, size], strides: [0, 0], offset: 0, storage: Tensor([rest], [1]).storage)
+            return backend.concatenate([video, words], axis: 0)
         }
-        for token in 0..<count {
-            let places = [token / (rows * columns), token / columns % rows, token % columns]
-            var start = token * size
-            for axis in 0..<3 {
-                place(parts[axis][places[axis]], at: start)
-                start += configuration.rotaryAxes[axis]
-            }
-        }
-        all = RotaryTable(
-            cosines: Tensor(cosines, [count + text, size]), sines: Tensor(sines, [count + text, size]))
+        all = RotaryTable(cosines: table(cosf, text: 1), sines: table(sinf, text: 0))
+        let count = frames * rows * columns
         video = RotaryTable(cosines: all.cosines.sliced(0, 0..<count), sines: all.sines.sliced(0, 0..<count))
     }
 
     /// `position · base^(−2j / width)` for every position and j below half the width.
-    private static func angles(_ count: Int, _ width: Int, base: Float) -> [[Float]] {
+    private static func angles(_ count: Int, _ width: Int, base: Float) -> [Float] {
         let frequencies = (0..<width / 2).map { 1 / powf(base, Float(2 * $0) / Float(width)) }
-        return (0..<count).map { position in frequencies.map { Float(position) * $0 } }
+        return (0..<count).flatMap { position in frequencies.map { Float(position) * $0 } }
     }
 }
 

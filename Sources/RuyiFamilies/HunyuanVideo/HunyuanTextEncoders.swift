@@ -20,6 +20,8 @@ struct HunyuanTextEncoders: Sendable {
     private let conditioning: HunyuanConditioning?
     /// The weights, whose pages are let go once a prompt is read.
     let files: [any WeightFile]
+    /// Bytes of the weights that are used.
+    let byteCount: Int
     let warnings: [String]
 
     init(_ folder: ModelFolder, _ configuration: HunyuanConfiguration) throws(Fault) {
@@ -52,6 +54,21 @@ struct HunyuanTextEncoders: Sendable {
                 || key == "logit_scale" || key.hasSuffix("embeddings.position_ids")
         }
         self.warnings = warnings
+        byteCount = ledger.byteCount + clipLedger.byteCount
+    }
+
+    /// The most bytes of weights that are in memory at one time when they are given back after each layer: a layer of the
+    /// language model, the tower that sees, or CLIP.
+    var streamedByteCount: Int {
+        func isSeeing(_ key: String) -> Bool { key.contains("vision_tower.") }
+        let layers = files[0].blockByteCounts(["layers"]).filter { $0.key != "" && !isSeeing($0.key) }
+        return max(files[0].byteCount(isSeeing), layers.values.max() ?? 0, files[1].byteCount)
+    }
+
+    /// What the model sees of a picture, `[1, 3, S, S]`; nil for one that reads text alone.
+    func pixels(of picture: Picture) -> Tensor? {
+        guard case .picture(_, let processor, _) = language else { return nil }
+        return processor(picture)
     }
 
     /// What a person should know about a prompt; throws `.usage` for one that the model would misread.
@@ -74,11 +91,11 @@ struct HunyuanTextEncoders: Sendable {
     /// Reads a prompt.
     ///
     /// - Parameters:
-    ///   - picture: what a model with a picture sees.
+    ///   - pixels: what a model with a picture sees.
     ///   - interleave: every how many of the picture's tokens are kept.
     ///   - trace: where the stages are recorded, which then include those of the padding; their names end with `suffix`.
     func callAsFunction(
-        _ prompt: String, picture: Picture?, interleave: Int, on backend: any Backend, trace: Trace?, suffix: String,
+        _ prompt: String, pixels: Tensor?, interleave: Int, on backend: any Backend, trace: Trace?, suffix: String,
         layerDone: () throws -> Void
     ) throws -> HunyuanText {
         let tokens = prompts.tokens(prompt)
@@ -88,9 +105,9 @@ struct HunyuanTextEncoders: Sendable {
             switch language {
             case .text(let model):
                 try read(tokens, model, on: backend, record, layerDone)
-            case .picture(let model, let processor, let token):
+            case .picture(let model, _, let token):
                 try read(
-                    tokens, picture.map { processor($0) }, model, token: token, interleave: interleave, on: backend,
+                    tokens, pixels, model, token: token, interleave: interleave, on: backend,
                     record, layerDone)
             }
         record.integers("text.mask", (0..<states.shape[1]).map { $0 < valid ? 1 : 0 })

@@ -121,20 +121,14 @@ package struct HunyuanVAE: Sendable {
     /// Works on overlapping tiles of every frame and fades them into one another; on whole frames where that is not
     /// asked for or they are small.
     private func inSpace(
-        _ x: Tensor, size: (rows: Int, columns: Int), step: (rows: Int, columns: Int), isTiled: Bool,
-        resultSize: (rows: Int, columns: Int), resultStep: (rows: Int, columns: Int),
-        extent: (rows: Int, columns: Int), network: (Tensor) throws -> Tensor
+        _ x: Tensor, size: Tiles.Extent, step: Tiles.Extent, isTiled: Bool,
+        resultSize: Tiles.Extent, resultStep: Tiles.Extent,
+        extent: Tiles.Extent, network: (Tensor) throws -> Tensor
     ) throws -> Tensor {
         let (height, width) = (x.shape[2], x.shape[3])
         guard isTiled, height > size.rows || width > size.columns else { return try network(x) }
-        let tiles = try stride(from: 0, to: height, by: step.rows).map { top in
-            try stride(from: 0, to: width, by: step.columns).map { left in
-                let rows = x.sliced(2, top..<min(top + size.rows, height))
-                return try network(x.backend.copy(rows.sliced(3, left..<min(left + size.columns, width))))
-            }
-        }
         let joined = Tiles.join(
-            tiles, blend: (resultSize.rows - resultStep.rows, resultSize.columns - resultStep.columns),
+            try Tiles.map(x, size: size, step: step, network), blend: (resultSize.rows - resultStep.rows, resultSize.columns - resultStep.columns),
             keep: resultStep)
         return joined.sliced(2, 0..<extent.rows).sliced(3, 0..<extent.columns)
     }

@@ -14,7 +14,7 @@ public enum HunyuanVideo: Family {
         .family, .model, .image, .prompt, .negativePrompt, .width, .height, .resolution, .frames, .seconds, .fps,
         .steps, .scheduler, .guidance, .seed, .noise, .precision, .loras, .teacache, .teacacheThreshold,
         .teacacheSkipStartSteps, .teacacheSkipEndSteps, .mode, .conditioning, .imageEmbedInterleave, .shift,
-        .trueCFGScale, .tiledVAE,
+        .trueCFGScale, .tiledVAE, .vaeTile,
     ]
     /// TeaCache's fit for this model (specification section 10).
     static let teacacheCoefficients = [733.226126, -401.131952, 67.5869174, -3.149878, 0.0961237896]
@@ -37,6 +37,12 @@ public enum HunyuanVideo: Family {
     public static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan {
         try HunyuanPlanner(request: request, configuration: HunyuanConfiguration(folder), folder: folder).plan(
             image: image)
+    }
+
+    public static func dryRun(
+        _ folder: ModelFolder, threads: Int, level: KernelLevel?
+    ) throws(Fault) -> any DryRun {
+        try HunyuanDryRun(folder, threads: threads, level: level)
     }
 
     public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
