@@ -37,7 +37,7 @@ struct BytePairs: Sendable {
         tokens.reserveCapacity(vocabulary.count)
         for member in vocabulary {
             guard let id = member.value.int, id >= 0 else {
-                throw Fault(.badData, "the id of the token '\(member.key)' is not a number", at: file)
+                throw Fault(.badData, "the id of the token '\(member.key.prefix(40))' is not a number", at: file)
             }
             // What is not spelled in bytes, such as a special token, cannot come out of a text.
             if let piece = BytePairs.piece(member.key, wordEnd) { tokens[piece] = id }
@@ -54,7 +54,7 @@ struct BytePairs: Sendable {
             guard let first = BytePairs.piece(left, wordEnd), let second = BytePairs.piece(right, wordEnd),
                 !first.endsWord, let a = tokens[first], let b = tokens[second],
                 let token = tokens[Piece(bytes: first.bytes + second.bytes, endsWord: second.endsWord)]
-            else { throw Fault(.badData, "the merge '\(left) \(right)' is not of the vocabulary", at: file) }
+            else { throw Fault(.badData, "the merge '\(left.prefix(40)) \(right.prefix(40))' is not of the vocabulary", at: file) }
             // Of equal merges the first counts.
             if merges[Pair(left: a, right: b)] == nil {
                 merges[Pair(left: a, right: b)] = Merge(rank: rank, token: token)

@@ -131,7 +131,7 @@ package struct HunyuanVAEConfiguration: Sendable, Equatable {
 
 /// How the VAE's work is cut into overlapping tiles, in pixels and frames; the numbers depend on it (specification 6.2).
 package struct HunyuanTiling: Sendable, Equatable {
-    var inTime = true
+    package var inTime = true
     var inSpace = false
     var height = 256
     var width = 256
@@ -269,6 +269,15 @@ struct HunyuanConfiguration: Sendable {
         try require(
             (transformer.conditioning != nil) == takesPicture,
             "the transformer's image_condition_type and the text encoder do not fit together")
+        try require(
+            clip.positionCount >= HunyuanPrompts.clipLength,
+            "CLIP has \(clip.positionCount) positions, \(HunyuanPrompts.clipLength) are needed")
+        if let picture {
+            try require(
+                picture.processor.cropSize >= picture.vision.imageSize,
+                "crop_size is \(picture.processor.cropSize), expected the encoder's image_size "
+                    + "\(picture.vision.imageSize)")
+        }
         try require(
             language.layerCount > 2, "the text encoder has \(language.layerCount) layers, more than 2 are needed")
     }

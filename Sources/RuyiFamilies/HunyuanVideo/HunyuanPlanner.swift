@@ -179,6 +179,18 @@ struct HunyuanPlanner {
         plan.prompt = request.prompt ?? ""
         let isGuided = (plan.settings[.trueCFGScale].flatMap(Double.init) ?? 1) > 1
         if isGuided { plan.negativePrompt = request.negativePrompt }
+        for (text, option) in [(plan.prompt, "--prompt"), (plan.negativePrompt ?? "", "--negative-prompt")] {
+            if configuration.takesPicture, text.contains("<image>") {
+                throw Fault(.usage, "the prompt holds '<image>', which stands for the picture itself", at: option)
+            }
+            // No token is shorter than a byte, so that short texts need not be looked at.
+            let length = HunyuanPrompts.promptLength
+            if text.utf8.count >= length,
+                try HunyuanPrompts(folder, takesPicture: configuration.takesPicture).tokens(text).isCut
+            {
+                plan.warnings.append("\(option) is longer than \(length) tokens, and is cut")
+            }
+        }
         if plan.prompt.isEmpty {
             plan.warnings.append("there is no prompt: \(HunyuanVideo.title) makes up what happens")
         }

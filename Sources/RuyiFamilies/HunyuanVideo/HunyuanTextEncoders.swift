@@ -71,15 +71,6 @@ struct HunyuanTextEncoders: Sendable {
         return processor(picture)
     }
 
-    /// What a person should know about a prompt; throws `.usage` for one that the model would misread.
-    func check(_ prompt: String) throws(Fault) -> [String] {
-        if case .picture = language, prompt.contains("<image>") {
-            throw Fault(.usage, "the prompt holds '<image>', which stands for the picture itself", at: "--prompt")
-        }
-        guard prompts.tokens(prompt).isCut else { return [] }
-        return ["the prompt is longer than \(HunyuanPrompts.promptLength) tokens, and is cut"]
-    }
-
     /// Layers that are computed for one prompt, for progress.
     var depth: Int {
         switch language {
@@ -99,6 +90,13 @@ struct HunyuanTextEncoders: Sendable {
         layerDone: () throws -> Void
     ) throws -> HunyuanText {
         let tokens = prompts.tokens(prompt)
+        guard tokens.valid > prompts.head else {
+            throw Fault(
+                .badData,
+                "the tokenizer makes \(tokens.valid) tokens of a prompt and its instructions, which alone take "
+                    + "\(prompts.head)",
+                hint: "the checkpoint's folder 'tokenizer' is not that of LLaMA 3")
+        }
         let record = HunyuanRecord(trace: trace, suffix: suffix)
         record.integers("text.tokens", tokens.ids)
         let (states, valid) =

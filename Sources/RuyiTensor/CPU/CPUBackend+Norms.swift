@@ -72,7 +72,7 @@ extension CPUBackend {
 
     public func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) -> Tensor {
         let width = x.shape.last ?? 0
-        let tokens = x.reshaped([1, x.count / max(width, 1), width])
+        let tokens = dense(x).reshaped([1, x.count / max(width, 1), width])
         return headRMSNorm(tokens, heads: 1, weight: weight, epsilon: epsilon, rotary: nil).reshaped(x.shape)
     }
 
