@@ -31,7 +31,8 @@ struct Golden: Sendable, CustomTestStringConvertible {
     /// too.
     static let runs: [(golden: Golden, level: KernelLevel)] = (cases + hunyuanCases).flatMap { golden in
         KernelLevel.supported.filter { level in
-            level == KernelLevel.supported.last || ["i2v-euler", "i2v-fp8", "i2v-bf16", "t2v-cfg-tiled-mixed"].contains(golden.name)
+            level == KernelLevel.supported.last
+                || ["i2v-euler", "i2v-fp8", "i2v-bf16", "t2v-cfg-tiled-mixed"].contains(golden.name)
         }.map { (golden, $0) }
     }
 

@@ -132,7 +132,8 @@ struct HunyuanComponentTests {
         try ledger.finish()
         try clipLedger.finish()
         let backend = CPUBackend(threads: 2)
-        let texts = try #require(try GoldenFolder("hunyuanvideo/text-encode-t2v").json("request.json")["prompts"]?.array)
+        let request = try GoldenFolder("hunyuanvideo/text-encode-t2v").json("request.json")
+        let texts = try #require(request["prompts"]?.array)
         #expect(texts.count == 5)
         for (index, text) in texts.enumerated() {
             let (text, name) = (try #require(text.string), "prompt.0\(index).")
@@ -219,17 +220,22 @@ struct HunyuanComponentTests {
         for mode in [MemoryMode.resident, .stream] {
             var plan = try HunyuanVideo.plan(request, folder: folder, image: size)
             plan.memoryMode = mode
-            let phases = try HunyuanVideo.dryRun(folder, threads: 2, level: nil).phases(of: plan)
+            // Of several threads the second may find no work left in clips as small as these.
+            let phases = try HunyuanVideo.dryRun(folder, threads: 1, level: nil).phases(of: plan)
             #expect(phases.map(\.name) == plan.stages.map(\.name) && phases.last?.givesFrames == true)
             #expect(phases.allSatisfy { $0.bytes > 0 && $0.weightBytes > 0 && !$0.work.isEmpty })
-            let backend = CPUBackend(threads: 2)
+            let backend = CPUBackend(threads: 1)
             try HunyuanVideo.load(folder, backend: backend).render(
                 Job(
                     plan: plan, image: image, endImage: nil, noise: try golden.noise(), trace: nil,
                     cancellation: backend.cancellation, progress: { _, _ in }, frames: { _ in }))
             let (planned, peak) = (phases.map(\.bytes).max() ?? 0, backend.memory.peakBytes)
-            let ratio = Double(planned) / Double(peak)
-            #expect((0.95...1.15).contains(ratio), "\(mode): \(planned) planned, \(peak) measured, ratio \(ratio)")
+            // Pictures that are ready for the model are planned for, and do not lie in the backend's memory.
+            let pictures = ["image.clip_pixels", "image.clip_pixels.neg", "image.pixels"].reduce(0) {
+                $0 + (golden.expected.shape(of: $1)?.reduce(4, *) ?? 0)
+            }
+            let range = 0.97 * Double(peak)...1.05 * Double(peak + pictures)
+            #expect(range.contains(Double(planned)), "\(mode): \(planned) planned, \(peak) and \(pictures) taken")
         }
     }
 

@@ -54,7 +54,10 @@ struct BytePairs: Sendable {
             guard let first = BytePairs.piece(left, wordEnd), let second = BytePairs.piece(right, wordEnd),
                 !first.endsWord, let a = tokens[first], let b = tokens[second],
                 let token = tokens[Piece(bytes: first.bytes + second.bytes, endsWord: second.endsWord)]
-            else { throw Fault(.badData, "the merge '\(left.prefix(40)) \(right.prefix(40))' is not of the vocabulary", at: file) }
+            else {
+                throw Fault(
+                    .badData, "the merge '\(left.prefix(40)) \(right.prefix(40))' is not of the vocabulary", at: file)
+            }
             // Of equal merges the first counts.
             if merges[Pair(left: a, right: b)] == nil {
                 merges[Pair(left: a, right: b)] = Merge(rank: rank, token: token)

@@ -85,9 +85,10 @@ struct HunyuanVAEAttention: Sendable {
             query(tokens), key(tokens), value(tokens), heads: 1, scale: 1 / Float(width).squareRoot(),
             options: AttentionOptions(mask: mask))
         let result = output(attended)
-        trace?.recordTokens("mid.attn.out", result)
         let video = backend.copy(result.reshaped([frames, area, width]).permuted([0, 2, 1])).reshaped(x.shape)
-        return backend.combine(x, 1, video, 1)
+        let sum = backend.combine(x, 1, video, 1)
+        trace?.recordTokens("mid.attn.out", sum)
+        return sum
     }
 }
 
@@ -182,5 +183,9 @@ package struct HunyuanVAETrace {
         trace.record(prefix + name, x.backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0))
     }
 
-    func recordTokens(_ name: String, _ x: Tensor) { trace.record(prefix + name, x) }
+    /// The same with all positions in a row, `[1, T · H · W, C]`.
+    func recordTokens(_ name: String, _ x: Tensor) {
+        let positions = x.backend.copy(x.permuted([0, 2, 3, 1]))
+        trace.record(prefix + name, positions.reshaped([1, x.shape[0] * x.shape[2] * x.shape[3], x.shape[1]]))
+    }
 }
