@@ -19,7 +19,7 @@ struct SharedLayerTests {
         return backend.copy(Tensor(numbers, shape))
     }
 
-    @Test("gated layers are the plain ones with gate and residual, on few rows and on many", arguments: [1, 4032, 4100])
+    @Test("gated layers are the plain ones with gate and residual, on few and many rows", arguments: [1, 4032, 4100])
     func feedForward(_ tokens: Int) throws {
         let file = MemoryWeights(
             [
