@@ -36,6 +36,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     ],
     targets: [
@@ -90,8 +91,10 @@ let package = Package(
             // Text and image encoders shared by families.
             .target(
                 name: "RuyiEncoders",
-                dependencies: ["RuyiFault", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiPicture"],
-                swiftSettings: strict),
+                dependencies: [
+                    "RuyiFault", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiPicture",
+                    .product(name: "HeapModule", package: "swift-collections"),
+                ], swiftSettings: strict),
             // What does this model do: one folder a family.
             .target(
                 name: "RuyiFamilies",

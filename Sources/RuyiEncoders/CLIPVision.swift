@@ -6,7 +6,7 @@ import RuyiTensor
 /// The vision tower of CLIP: patches, a class token, pre-norm transformer layers (transformers `CLIPVisionModel`).
 public struct CLIPVision: Sendable {
     /// The sizes in `config.json`, either of a vision model or of a whole CLIP (its `vision_config`).
-    public struct Configuration: Sendable, Equatable {
+    public struct Configuration: CLIPSizes, Sendable, Equatable {
         public let hiddenSize: Int
         public let intermediateSize: Int
         public let layerCount: Int
@@ -38,11 +38,7 @@ public struct CLIPVision: Sendable {
             guard patchSize <= imageSize else {
                 throw object.fault("patch_size", expected: "at most image_size \(imageSize)")
             }
-            switch try object.string("hidden_act", default: "quick_gelu") {
-            case "quick_gelu": activation = .quickGelu
-            case "gelu": activation = .gelu
-            default: throw object.fault("hidden_act", expected: "quick_gelu or gelu")
-            }
+            activation = try object.clipActivation()
         }
     }
 
@@ -52,10 +48,10 @@ public struct CLIPVision: Sendable {
     private let patchEmbedding: Tensor
     private let positionEmbedding: Tensor
     private let preNorm: LayerNorm
-    private let layers: [Layer]
+    private let layers: [CLIPLayer]
 
-    /// Takes the weights under `vision_model`.
-    public init(_ scope: WeightScope, _ configuration: Configuration) {
+    /// Takes the weights under `vision_model`, the last so many layers of which are not needed.
+    public init(_ scope: WeightScope, _ configuration: Configuration, withoutLast unused: Int = 0) {
         let width = configuration.hiddenSize
         self.configuration = configuration
         let embeddings = scope / "embeddings"
@@ -64,10 +60,12 @@ public struct CLIPVision: Sendable {
             "weight", [width, 3, configuration.patchSize, configuration.patchSize])
         positionEmbedding = (embeddings / "position_embedding").take("weight", [configuration.patchCount + 1, width])
         preNorm = LayerNorm(scope / "pre_layrnorm", width, epsilon: configuration.epsilon)
-        layers = (0..<configuration.layerCount).map { Layer(scope / "encoder" / "layers" / $0, configuration) }
+        let places = (0..<configuration.layerCount).map { scope / "encoder" / "layers" / $0 }
+        layers = places.dropLast(unused).map { CLIPLayer($0, configuration) }
+        places.suffix(unused).forEach(CLIPLayer.skip)
     }
 
-    /// The last hidden states of the patches, without the class token and the final norm.
+    /// The hidden states of the patches after the last needed layer, without the class token and the final norm.
     ///
     /// pixels `[1, 3, S, S]`, normalised; result `[1, patches, hidden]`.
     public func callAsFunction(_ pixels: Tensor, cancellation: Cancellation) throws(Cancelled) -> Tensor {
@@ -87,36 +85,6 @@ public struct CLIPVision: Sendable {
             hidden = layer(hidden)
         }
         return backend.copy(hidden.sliced(1, 1..<hidden.shape[1]))
-    }
-
-    private struct Layer: Sendable {
-        let norm1, norm2: LayerNorm
-        let query, key, value, output: Linear
-        let fc1, fc2: Linear
-        let heads: Int
-        let activation: Activation
-
-        init(_ scope: WeightScope, _ configuration: Configuration) {
-            let (width, inner) = (configuration.hiddenSize, configuration.intermediateSize)
-            norm1 = LayerNorm(scope / "layer_norm1", width, epsilon: configuration.epsilon)
-            norm2 = LayerNorm(scope / "layer_norm2", width, epsilon: configuration.epsilon)
-            query = Linear(scope / "self_attn" / "q_proj", width, width)
-            key = Linear(scope / "self_attn" / "k_proj", width, width)
-            value = Linear(scope / "self_attn" / "v_proj", width, width)
-            output = Linear(scope / "self_attn" / "out_proj", width, width)
-            fc1 = Linear(scope / "mlp" / "fc1", width, inner)
-            fc2 = Linear(scope / "mlp" / "fc2", inner, width)
-            heads = configuration.headCount
-            activation = configuration.activation
-        }
-
-        func callAsFunction(_ x: Tensor) -> Tensor {  // [1, tokens, hidden]
-            let normed = norm1(x)
-            let scale = 1 / Float(x.shape[2] / heads).squareRoot()
-            let attended = x.backend.attention(query(normed), key(normed), value(normed), heads: heads, scale: scale)
-            let hidden = output(attended, residual: x)
-            return fc2(fc1(norm2(hidden), activation), residual: hidden)
-        }
     }
 }
 

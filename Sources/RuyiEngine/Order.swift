@@ -178,7 +178,7 @@ extension Request {
         merged.fp8QuantMode = fp8QuantMode ?? base.fp8QuantMode
         merged.fp8DataType = fp8DataType ?? base.fp8DataType
         merged.vaeTile = vaeTile ?? base.vaeTile
-        merged.foreign.formUnion(base.foreign)
+        merged.own = own.merging(base.own) { mine, _ in mine }
         return merged
     }
 }

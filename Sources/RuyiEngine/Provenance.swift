@@ -98,7 +98,9 @@ public struct Provenance: Sendable, Equatable {
         (order.request.guidance, order.request.seed) = (plan.guidance, plan.seed)
         let everywhere: Set<RequestKey> = [.family, .model, .seed, .noise, .prompt, .negativePrompt]
         let known = Set(allowed.union(everywhere).map(\.rawValue) + ["fit", "pad_color", "exact_size"])
-        let settings = plan.settings.map { JSON.Member($0.key.rawValue, .string($0.value)) }
+        let settings = plan.settings.map { key, value in
+            JSON.Member(key.rawValue, clip.request.own[key] ?? .string(value))
+        }
         let resolved = Set(settings.map(\.key))
         let members = order.members.filter { known.contains($0.key) && !resolved.contains($0.key) }
         return members + settings.sorted { $0.key < $1.key } + form(clip, encoding)

@@ -128,7 +128,7 @@ private struct Reading {
         case .enhanceAVideoSkipStartSteps:
             set(\.request.enhanceAVideo.skipStartSteps, name, value, "an integer", \.int)
         case .enhanceAVideoSkipEndSteps: set(\.request.enhanceAVideo.skipEndSteps, name, value, "an integer", \.int)
-        default: order.request.foreign.insert(key)
+        default: order.request.own[key] = value
         }
     }
 

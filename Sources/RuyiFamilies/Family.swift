@@ -142,6 +142,10 @@ public struct Plan: Sendable {
     public var guidance = 1.0
     /// The seed of the random draws.
     public var seed: UInt64 = 42
+    /// What happens in the clip, for families that read text.
+    public var prompt = ""
+    /// What to keep out of it, where the family reads that too.
+    public var negativePrompt: String?
     /// Low-rank updates of the transformer, in the order in which they are added.
     public var loras: [LoRA] = []
     /// TeaCache; nil when it is off.
@@ -191,6 +195,13 @@ public struct Stage: Sendable, Equatable {
         self.steps = steps
         self.parts = parts
         self.cost = cost
+    }
+}
+
+extension Job {
+    /// Gives the pages of weights back where the plan says so.
+    func releaseWeights(_ file: any WeightFile) {
+        if plan.memoryMode != .resident { file.release() }
     }
 }
 

@@ -2,6 +2,6 @@
 public enum Registry {
     /// One line a family.
     public static let families: [any Family.Type] = [
-        Ruyi.self
+        Ruyi.self, HunyuanVideo.self,
     ]
 }

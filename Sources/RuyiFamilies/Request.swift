@@ -1,3 +1,5 @@
+import RuyiFault
+import RuyiFiles
 import RuyiPicture
 
 /// The keys of a request, as they are spelled in its JSON form; the command-line option of the same name uses dashes.
@@ -163,8 +165,8 @@ public struct Request: Sendable, Equatable {
     public var fp8DataType: String?
     /// Side of the VAE's tiles in pixels; 0 for none.
     public var vaeTile: Int?
-    /// Keys that were given a value which no field above holds.
-    public var foreign: Set<RequestKey> = []
+    /// The values of keys that only some families have, and that no field above holds.
+    public var own: [RequestKey: JSON] = [:]
 
     /// A request in which everything is left to the family.
     public init() {}
@@ -186,6 +188,19 @@ public struct Request: Sendable, Equatable {
             (.enhanceAVideoSkipEndSteps, enhanceAVideo.skipEndSteps != nil),
             (.fp8QuantMode, fp8QuantMode != nil), (.fp8DataType, fp8DataType != nil), (.vaeTile, vaeTile != nil),
         ]
-        return foreign.union(fields.filter(\.1).map(\.0))
+        return Set(own.keys).union(fields.filter(\.1).map(\.0))
+    }
+}
+
+extension Request {
+    /// The value of a key that only some families have, or nil where none is given.
+    ///
+    /// Throws `.badData` that names the key where the value is not what the family expects.
+    func own<Value>(_ key: RequestKey, _ expected: String, _ read: (JSON) -> Value?) throws(Fault) -> Value? {
+        guard let value = own[key] else { return nil }
+        guard let read = read(value) else {
+            throw Fault(.badData, "the value of '\(key.rawValue)' must be \(expected), not \(value.text().prefix(40))")
+        }
+        return read
     }
 }

@@ -77,6 +77,18 @@ public struct KernelTable: Sendable {
             _ x: UnsafePointer<Float>, _ count: Int, _ epsilon: Float, _ gain: UnsafePointer<Float>?,
             _ offset: UnsafePointer<Float>?, _ y: UnsafeMutablePointer<Float>, _ streams: Bool
         ) -> Void
+    /// `y = x / sqrt(mean(x²) + epsilon) · gain` over one row.
+    public let rootMeanSquareRow:
+        @Sendable (
+            _ x: UnsafePointer<Float>, _ count: Int, _ epsilon: Float, _ gain: UnsafePointer<Float>,
+            _ y: UnsafeMutablePointer<Float>, _ streams: Bool
+        ) -> Void
+    /// Rotates pairs of the first and the second half: `y = x · cos + rotate(x) · sin` with `rotate(a, b) = (−b, a)`.
+    public let rotateHalves:
+        @Sendable (
+            _ x: UnsafePointer<Float>, _ count: Int, _ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>,
+            _ y: UnsafeMutablePointer<Float>
+        ) -> Void
     /// Rotates neighbouring pairs: `y = x · cos + rotate(x) · sin` with `rotate(x0, x1) = (−x1, x0)`.
     public let rotateRow:
         @Sendable (
@@ -184,6 +196,14 @@ public struct KernelTable: Sendable {
                 UnsafePointer<Float>, Int, Float, UnsafePointer<Float>?, UnsafePointer<Float>?,
                 UnsafeMutablePointer<Float>, Bool
             ) -> Void,
+        rootMeanSquareRow:
+            @escaping @Sendable (
+                UnsafePointer<Float>, Int, Float, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Bool
+            ) -> Void,
+        rotateHalves:
+            @escaping @Sendable (
+                UnsafePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>
+            ) -> Void,
         rotateRow:
             @escaping @Sendable (
                 UnsafePointer<Float>, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>,
@@ -236,6 +256,8 @@ public struct KernelTable: Sendable {
         self.packPlanes = packPlanes
         self.finishRow = finishRow
         self.normalizeRow = normalizeRow
+        self.rootMeanSquareRow = rootMeanSquareRow
+        self.rotateHalves = rotateHalves
         self.rotateRow = rotateRow
         self.endStreams = endStreams
         self.moments = moments

@@ -118,6 +118,30 @@ func normalizeRow(
     }
 }
 
+func rootMeanSquareRow(
+    _ x: UnsafePointer<Float>, _ count: Int, _ epsilon: Float, _ gain: UnsafePointer<Float>,
+    _ y: UnsafeMutablePointer<Float>, _ streams: Bool
+) {
+    let (mean, deviation) = moments(x, count)
+    let factor = Vector(repeating: 1 / (deviation / Float(count) + mean * mean + epsilon).squareRoot())
+    forEachVector(count, y, streams) { index, valid in load(x, index, valid) * factor * load(gain, index, valid) }
+}
+
+func rotateHalves(
+    _ x: UnsafePointer<Float>, _ count: Int, _ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>,
+    _ y: UnsafeMutablePointer<Float>
+) {
+    let half = count / 2
+    forEachVector(half, y) { index, valid in
+        (load(x, index, valid) * load(cosines, index, valid))
+            .adding(Vector.zero - load(x, half + index, valid), times: load(sines, index, valid))
+    }
+    forEachVector(half, y + half) { index, valid in
+        (load(x, half + index, valid) * load(cosines, half + index, valid))
+            .adding(load(x, index, valid), times: load(sines, half + index, valid))
+    }
+}
+
 func rotateRow(
     _ x: UnsafePointer<Float>, _ count: Int, _ cosines: UnsafePointer<Float>, _ sines: UnsafePointer<Float>,
     _ y: UnsafeMutablePointer<Float>, _ streams: Bool

@@ -6,12 +6,14 @@ public enum Embeddings {
     /// The sinusoidal embedding of a scalar: `[cos(t fᵢ), sin(t fᵢ)]` with `fᵢ = 10000^(−i / half)`, `half = width / 2`
     /// (diffusers `get_timestep_embedding` with `flip_sin_to_cos`, no frequency shift).
     public static func sinusoid(_ value: Float, width: Int) -> [Float] {
-        let half = width / 2
-        let angles = (0..<half).map { index -> Float in
-            let exponent = -logf(10_000) * Float(index) / Float(half)
-            return value * expf(exponent)
-        }
+        let angles = frequencies(width: width).map { value * $0 }
         return angles.map { cosf($0) } + angles.map { sinf($0) }
+    }
+
+    /// `10000^(−i / half)` for i below `half = width / 2`.
+    package static func frequencies(width: Int) -> [Float] {
+        let half = width / 2
+        return (0..<half).map { expf(-logf(10_000) * Float($0) / Float(half)) }
     }
 
     /// The sinusoidal table of positions: `[p, 2i] = sin(p · 10000^(−2i / width))`, `[p, 2i + 1] = cos(...)`.

@@ -16,6 +16,23 @@ public struct FeedForward: Sendable {
         self.outer = outer
     }
 
+    /// Switches both layers to 8-bit arithmetic.
+    public mutating func quantize(on backend: any Backend) {
+        inner.quantize(on: backend)
+        outer.quantize(on: backend)
+    }
+
+    /// `residual + gate · outer(inner(x))`.
+    ///
+    /// x and residual `[1, tokens, width]`, gate `[1, width]`.
+    public func callAsFunction(_ x: Tensor, gate: Tensor, residual: Tensor) -> Tensor {
+        let parts = stride(from: 0, to: x.shape[1], by: FeedForward.rowsAtOnce).map { start in
+            let rows = start..<min(start + FeedForward.rowsAtOnce, x.shape[1])
+            return outer(inner(x.sliced(1, rows), activation), gate: gate, residual: residual.sliced(1, rows))
+        }
+        return parts.count == 1 ? parts[0] : x.backend.concatenate(parts, axis: 1)
+    }
+
     /// x `[..., width]`, contiguous; the result has x's shape.
     public func callAsFunction(_ x: Tensor) -> Tensor {
         let width = x.shape.last ?? 0

@@ -25,6 +25,26 @@ public struct LayerNorm: Sendable {
     }
 }
 
+/// RMS norm over the last axis with a learned weight.
+public struct RMSNorm: Sendable {
+    public let weight: Tensor
+    public let epsilon: Float
+
+    /// Takes `weight` `[width]`.
+    public init(_ scope: WeightScope, _ width: Int, epsilon: Float) {
+        weight = scope.take("weight", [width])
+        self.epsilon = epsilon
+    }
+
+    /// x `[..., width]`.
+    public func callAsFunction(_ x: Tensor) -> Tensor { x.backend.rmsNorm(x, weight: weight, epsilon: epsilon) }
+
+    /// The norm over each head of x `[B, N, heads · width]`, then the rotation.
+    public func perHead(_ x: Tensor, heads: Int, rotary: RotaryTable?) -> Tensor {
+        x.backend.headRMSNorm(x, heads: heads, weight: weight, epsilon: epsilon, rotary: rotary)
+    }
+}
+
 /// Group norm with learned weight and bias, followed by an activation.
 public struct GroupNorm: Sendable {
     public let weight: Tensor

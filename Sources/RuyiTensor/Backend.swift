@@ -12,6 +12,8 @@ public protocol Backend: AnyObject, Sendable {
 
     /// Whether nothing is computed and memory only counted.
     var isMeasuring: Bool { get }
+    /// Runs `body`; where work is only counted, it counts so many times.
+    func counting<Result>(_ times: Double, _ body: () throws -> Result) rethrows -> Result
 
     /// New memory with undefined contents.
     func empty(_ shape: [Int]) -> Tensor
@@ -44,6 +46,10 @@ public protocol Backend: AnyObject, Sendable {
     func headNorm(
         _ x: Tensor, heads: Int, weight: Tensor, bias: Tensor, epsilon: Float, rotary: RotaryTable?
     ) -> Tensor
+    /// `x / sqrt(mean(x²) + ε) · weight` over the last axis (Zhang and Sennrich 2019, RMSNorm); weight `[C]`.
+    func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) -> Tensor
+    /// RMS norm over each head's `d` values of x `[B, N, H·d]`, then rotation by `rotary`.
+    func headRMSNorm(_ x: Tensor, heads: Int, weight: Tensor, epsilon: Float, rotary: RotaryTable?) -> Tensor
     /// Group norm of x `[T, C, H, W]` over `(C/groups, H, W)` of each frame, or of all frames together, then the
     /// activation.
     func groupNorm(
@@ -99,14 +105,24 @@ extension Backend {
 
 /// Cosines and sines of rotary position embedding, `[positions, d]`; positions repeat for later tokens (frames).
 public struct RotaryTable: Sendable {
+    /// Which two values of a head are rotated together.
+    public enum Pairing: Sendable {
+        /// Neighbours, 2i and 2i + 1.
+        case neighbours
+        /// One of each half, i and i + d/2.
+        case halves
+    }
+
     public let cosines: Tensor
     public let sines: Tensor
+    public let pairing: Pairing
 
     /// Both tables `[positions, d]`, contiguous `f32`.
-    public init(cosines: Tensor, sines: Tensor) {
+    public init(cosines: Tensor, sines: Tensor, pairing: Pairing = .neighbours) {
         precondition(cosines.shape == sines.shape && cosines.rank == 2, "rotary tables must be [positions, d]")
         self.cosines = cosines
         self.sines = sines
+        self.pairing = pairing
     }
 }
 
@@ -125,16 +141,25 @@ public struct ConvolutionStride: Sendable, Equatable {
     public static let one = ConvolutionStride(1, 1, 1)
 }
 
-/// Rows and columns of zeros around every frame.
+/// Rows and columns around every frame.
 public struct SpatialPadding: Sendable, Equatable {
+    /// What they hold.
+    public enum Border: Sendable {
+        case zeros
+        /// The nearest value of the frame.
+        case edge
+    }
+
     /// At the top and at the left.
     public let before: Int
     /// At the bottom and at the right.
     public let after: Int
+    public let border: Border
 
-    public init(before: Int, after: Int) {
+    public init(before: Int, after: Int, border: Border = .zeros) {
         self.before = before
         self.after = after
+        self.border = border
     }
 
     public static let none = SpatialPadding(before: 0, after: 0)

@@ -223,7 +223,7 @@ struct EngineTests {
     func foreign() throws {
         let (kind, text) = fault(
             order {
-                $0.request.motion = "2"; $0.request.foreign = [.videoGuidance]
+                $0.request.motion = "2"; $0.request.own = [.videoGuidance: 4]
                 $0.request.loras = [LoRA(path: "a.safetensors")]
             })
         #expect(kind == .usage)

@@ -9,9 +9,10 @@ import Testing
 /// The recorded cases of the reference, run through the executable as a person would.
 struct Golden: Sendable, CustomTestStringConvertible {
     let name: String
+    var family = "ruyi"
 
-    var testDescription: String { name }
-    var folder: String { Executable.root.appendingPathComponent("Tests/Goldens/ruyi/\(name)").path }
+    var testDescription: String { "\(family) \(name)" }
+    var folder: String { Executable.root.appendingPathComponent("Tests/Goldens/\(family)/\(name)").path }
     func callAsFunction(_ file: String) -> String { folder + "/" + file }
 
     /// All of them.
@@ -19,12 +20,19 @@ struct Golden: Sendable, CustomTestStringConvertible {
         "i2v-bf16", "i2v-bucket", "i2v-ddim-left", "i2v-dpmpp", "i2v-enhance", "i2v-euler", "i2v-euler-a", "i2v-fp8",
         "i2v-long-tiled", "i2v-lora", "i2v-nocfg", "i2v-pndm", "i2v-single-frame", "i2v-slice-smooth", "i2v-start-end",
         "i2v-teacache",
-    ].map(Golden.init)
+    ].map { Golden(name: $0) }
 
-    /// Every case with the best kernels, and three of them (float32, 8-bit and bfloat16 weights) with the others too.
-    static let runs: [(golden: Golden, level: KernelLevel)] = cases.flatMap { golden in
+    /// Those of HunyuanVideo.
+    static let hunyuanCases = [
+        "i2v-latent-concat", "i2v-token-replace", "i2v-token-replace-cfg-long", "t2v-basic", "t2v-cfg-tiled-mixed",
+    ].map { Golden(name: $0, family: "hunyuanvideo") }
+
+    /// Every case with the best kernels, and four of them (float32, 8-bit, bfloat16 and mixed weights) with the others
+    /// too.
+    static let runs: [(golden: Golden, level: KernelLevel)] = (cases + hunyuanCases).flatMap { golden in
         KernelLevel.supported.filter { level in
-            level == KernelLevel.supported.last || ["i2v-euler", "i2v-fp8", "i2v-bf16"].contains(golden.name)
+            level == KernelLevel.supported.last
+                || ["i2v-euler", "i2v-fp8", "i2v-bf16", "t2v-cfg-tiled-mixed"].contains(golden.name)
         }.map { (golden, $0) }
     }
 

@@ -17,12 +17,12 @@ struct GoldenCase {
 
     static let root: String = {
         var parts = #filePath.split(separator: "/").dropLast(2)
-        parts += ["Goldens", "ruyi"]
+        parts += ["Goldens"]
         return "/" + parts.joined(separator: "/")
     }()
 
-    init(_ name: String) throws {
-        path = GoldenCase.root + "/" + name
+    init(_ name: String, family: String = "ruyi") throws {
+        path = GoldenCase.root + "/" + family + "/" + name
         expected = try SafetensorsFile(path: path + "/expected.safetensors")
         let table = try JSONObject(
             parsing: FileBytes.read(path + "/tolerance.json", limit: 1 << 16), file: "tolerance.json")
@@ -44,10 +44,15 @@ struct GoldenCase {
         request.steps = try json.intIfPresent("steps")
         request.scheduler = try json.stringIfPresent("scheduler")
         request.guidance = try json.doubleIfPresent("guidance")
+        request.prompt = try json.stringIfPresent("prompt")
+        request.negativePrompt = try json.stringIfPresent("negative_prompt")
+        for key in [RequestKey.mode, .conditioning, .shift, .trueCFGScale, .tiledVAE, .imageEmbedInterleave] {
+            request.own[key] = json[key.rawValue].flatMap { $0 == .null ? nil : $0 }
+        }
         request.seed = try json.intIfPresent("seed").map { UInt64($0) }
         request.motion = try json.stringIfPresent("motion")
         request.camera = try json.stringIfPresent("camera")
-        request.loras = try json.array("loras").map { lora in
+        request.loras = try (json.has("loras") ? json.array("loras") : []).map { lora in
             LoRA(path: path + "/" + (lora["path"]?.string ?? ""), weight: lora["weight"]?.double ?? 1)
         }
         request.teacache = try GoldenCase.feature(json.objectIfPresent("teacache"), amount: "threshold")

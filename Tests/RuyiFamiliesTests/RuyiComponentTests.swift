@@ -81,7 +81,7 @@ struct RuyiComponentTests {
 
     @Test("the bucket table gives the reference's size for every picture and base")
     func buckets() throws {
-        let lines = try FileBytes.text(GoldenCase.root + "/buckets/table.tsv").split(separator: "\n").dropFirst()
+        let lines = try FileBytes.text(GoldenCase.root + "/ruyi/buckets/table.tsv").split(separator: "\n").dropFirst()
         #expect(lines.count > 200)
         for line in lines {
             let fields = line.split(separator: "\t").map(String.init)

@@ -205,7 +205,7 @@ struct RuyiWeightChangeTests {
             (.extreme, 930, 7_307_874_432),
         ])
     func publishedLayers(_ mode: FP8QuantMode, _ layers: Int, _ bytes: Int) throws {
-        let root = GoldenCase.root.split(separator: "/").dropLast(3)
+        let root = GoldenCase.root.split(separator: "/").dropLast(2)
         let shapes = try Shapes(
             table: "/" + root.joined(separator: "/") + "/Scripts/ruyi-mini-7b.tensors.tsv", prefix: "transformer/")
         func count(_ keys: [String]) -> Int { keys.reduce(0) { $0 + (shapes.shape(of: $1) ?? []).reduce(1, *) } }

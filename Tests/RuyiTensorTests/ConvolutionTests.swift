@@ -9,12 +9,13 @@ struct ConvolutionCase {
     let stride: ConvolutionStride
     let padding: SpatialPadding
 
-    /// Kernels 1 to 3, strides 1 and 2, paddings 0 to 2 (unequal ones too), frames narrower than a tile, absent frames,
+    /// Kernels 1 to 3, strides 1 and 2, paddings 0 to 2 (unequal ones too) of both kinds, frames narrower than a tile, absent frames,
     /// frames that are views.
     init(_ random: inout TestRandom) {
         let kernel = (0..<3).map { _ in random.below(3) + 1 }
         stride = ConvolutionStride(random.below(2) + 1, random.below(2) + 1, random.below(2) + 1)
-        padding = SpatialPadding(before: random.below(3), after: random.below(3))
+        padding = SpatialPadding(
+            before: random.below(3), after: random.below(3), border: random.chance(2) ? .edge : .zeros)
         let channels = random.pick([1, 2, 3, 5, 14, 32, 57, 60])
         let outputs = random.pick([1, 3, 5, 6, 7, 13, 14, 15, 29])
         let height = kernel[1] + random.below(9)
@@ -105,23 +106,27 @@ struct ConvolutionTests {
     func specials() {
         var random = TestRandom(317)
         let specials: [Float] = [.infinity, -.infinity, .nan, 1e-40, .leastNonzeroMagnitude, 0]
-        let padding = SpatialPadding(before: 1, after: 1)
         for (channels, width) in [(1, 5), (3, 18), (20, 37), (60, 9)] {
             let frames = (0..<3).map { _ in
                 random.tensor([channels, 7, width], specials: specials, oneIn: 36 * channels)
             }
             let weight = random.tensor([15, channels, 2, 3, 3])
-            let expected = referenceConvolution(frames, weight, nil, .one, padding).values
-            let isWild = expected.map { !$0.isFinite }
-            for backend in backends {
-                let y = backend.convolution(
-                    frames, weight: weight, bias: nil, stride: .one, padding: padding, residual: nil
-                ).floats()
-                let same = zip(y, expected).allSatisfy { value, wanted in
-                    wanted.isFinite
-                        ? abs(value - wanted) < 1e-4 : value == wanted || (value.isNaN && wanted.isNaN)
+            for border in [SpatialPadding.Border.zeros, .edge] {
+                let padding = SpatialPadding(before: 1, after: 1, border: border)
+                let expected = referenceConvolution(frames, weight, nil, .one, padding).values
+                let isWild = expected.map { !$0.isFinite }
+                for backend in backends {
+                    let y = backend.convolution(
+                        frames, weight: weight, bias: nil, stride: .one, padding: padding, residual: nil
+                    ).floats()
+                    let same = zip(y, expected).allSatisfy { value, wanted in
+                        wanted.isFinite
+                            ? abs(value - wanted) < 1e-4 : value == wanted || (value.isNaN && wanted.isNaN)
+                    }
+                    #expect(
+                        same && isWild.contains(true),
+                        "\(backend.level): \(channels) channels, width \(width), \(border)")
                 }
-                #expect(same && isWild.contains(true), "\(backend.level): \(channels) channels, width \(width)")
             }
         }
     }

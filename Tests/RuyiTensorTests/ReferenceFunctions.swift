@@ -52,7 +52,7 @@ func referenceAttention(
     return result
 }
 
-/// Neighbouring pairs of every head rotated by the row of the table that the token's place falls on.
+/// Pairs of every head, neighbours or one of each half, rotated by the row of the table that the token's place falls on.
 ///
 /// x `[B, N, H·d]`.
 func referenceRotation(_ x: Tensor, heads: Int, _ table: RotaryTable) -> Tensor {
@@ -62,7 +62,12 @@ func referenceRotation(_ x: Tensor, heads: Int, _ table: RotaryTable) -> Tensor 
     let values = x.floats()
     let turned = values.indices.map { index -> Float in
         let place = index / width % tokens % table.cosines.shape[0] * size + index % width % size
-        let partner = index % 2 == 0 ? -Double(values[index + 1]) : Double(values[index - 1])
+        let partner =
+            switch table.pairing {
+            case .neighbours: index % 2 == 0 ? -Double(values[index + 1]) : Double(values[index - 1])
+            case .halves:
+                index % size < size / 2 ? -Double(values[index + size / 2]) : Double(values[index - size / 2])
+            }
         return Float(Double(values[index]) * Double(cosines[place]) + partner * Double(sines[place]))
     }
     return Tensor(turned, x.shape)
@@ -91,8 +96,12 @@ func referenceConvolution(
                         for c in 0..<channels {
                             for dy in 0..<kh {
                                 for dx in 0..<kw {
-                                    let row = y * stride.height + dy - padding.before
-                                    let column = x * stride.width + dx - padding.before
+                                    var row = y * stride.height + dy - padding.before
+                                    var column = x * stride.width + dx - padding.before
+                                    if padding.border == .edge {
+                                        row = min(max(row, 0), height - 1)
+                                        column = min(max(column, 0), width - 1)
+                                    }
                                     guard row >= 0, row < height, column >= 0, column < width else { continue }
                                     let tap = (((o * channels + c) * kt + dt) * kh + dy) * kw + dx
                                     sum += Double(source[(c * height + row) * width + column]) * Double(w[tap])

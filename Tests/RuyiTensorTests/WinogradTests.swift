@@ -18,12 +18,19 @@ struct WinogradTests {
         let bias = random.tensor([outputs])
         var timeline: [Tensor?] = (0..<count + 1).map { _ in random.tensor([channels, height, width]) }
         if count > 2 { timeline[1] = nil }
-        let expected = referenceConvolution(timeline, weight, bias, .one, padding)
+        for border in [SpatialPadding.Border.zeros, .edge] {
+            let padding = SpatialPadding(before: 1, after: 1, border: border)
+            let expected = referenceConvolution(timeline, weight, bias, .one, padding)
+            for backend in backends {
+                let y = backend.convolution(
+                    timeline, weight: weight, bias: bias, stride: .one, padding: padding, residual: nil)
+                #expect(y.shape == expected.shape)
+                #expect(relativeError(y.floats(), expected.values) < 1e-6, "\(backend.level) \(border)")
+            }
+        }
         for backend in backends {
             let y = backend.convolution(
                 timeline, weight: weight, bias: bias, stride: .one, padding: padding, residual: nil)
-            #expect(y.shape == expected.shape)
-            #expect(relativeError(y.floats(), expected.values) < 1e-6, "\(backend.level)")
             let residual = random.tensor(y.shape)
             let sum = backend.convolution(
                 timeline, weight: weight, bias: bias, stride: .one, padding: padding, residual: residual)

@@ -45,6 +45,7 @@ extension Order {
             ("quiet", bool(quiet)), ("progress", text(progress?.rawValue)),
             ("dry_run", bool(dryRun)),
         ]
+        fields += request.own.map { ($0.key.rawValue, $0.value) }.sorted { $0.0 < $1.0 }
         fields += OrderSetting.all.map { ($0.key, $0.write(self)) }
         return fields.compactMap { key, value in value.map { JSON.Member(key, $0) } }
     }

@@ -64,9 +64,16 @@ final class RuyiRenderer: Renderer {
             + folder.weights("", stem: "embeddings").byteCount
     }
 
-    /// Bytes of weights that parts of a run have in memory.
-    var weightSizes: RuyiWeightSizes {
-        RuyiWeightSizes(transformer: files.transformer, vae: files.vae, vision: files.vision)
+    /// Bytes of weights that a stage has in memory.
+    func weightBytes(_ stage: Int, _ plan: Plan) -> Int {
+        if plan.memoryMode == .resident { return plan.weightBytes }
+        switch stage {
+        case 0: return files.vision.byteCount { $0.hasPrefix("vision_model.") }
+        case 1, plan.stages.count - 1: return files.vae.byteCount
+        default:
+            let blocks = files.transformer.blockByteCounts(["blocks"])
+            return (blocks[""] ?? 0) + (blocks.filter { $0.key != "" }.values.max() ?? 0)
+        }
     }
 
     func latents(_ job: Job) throws -> Tensor {
@@ -75,8 +82,8 @@ final class RuyiRenderer: Renderer {
         let end = job.endImage?.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
         return try latents(
             RuyiPictures(
-                clip: configuration.processor(start), start: RuyiRenderer.pixels(start),
-                end: end.map(RuyiRenderer.pixels)),
+                clip: configuration.processor(start), start: start.signedPixels,
+                end: end?.signedPixels),
             try Sampler(named: job.plan.scheduler).scheduler(steps: job.plan.steps, configuration: schedule), job)
     }
 
@@ -184,7 +191,7 @@ final class RuyiRenderer: Renderer {
         let still = start.resized(width: small(start.width), height: small(start.height), filter: .bicubic)
         let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
         let samples = try [still, still.complement].map { picture in
-            let frame = backend.copy(RuyiRenderer.pixels(picture))
+            let frame = backend.copy(picture.signedPixels)
             let clip = (0..<min(job.plan.frames, vae.encoderChunk)).map { _ in frame }
             let mean = try self.vae.encode(backend.concatenate(clip, axis: 0), run).mean
             let latents = backend.scale(mean, by: vae.scalingFactor, plus: 0, clampedTo: nil)
@@ -198,18 +205,6 @@ final class RuyiRenderer: Renderer {
 
     /// `[T, C, H, W]` as `[1, C, T, H, W]`.
     private func channelsFirst(_ x: Tensor) -> Tensor { backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
-
-    /// 8-bit pixels as `[1, 3, H, W]` in −1...1.
-    private static func pixels(_ picture: Picture) -> Tensor {
-        let area = picture.width * picture.height
-        var values = [Float](repeating: 0, count: 3 * area)
-        for position in 0..<area {
-            for channel in 0..<3 {
-                values[channel * area + position] = Float(picture.pixels[position * 3 + channel]) / 255 * 2 - 1
-            }
-        }
-        return Tensor(values, [1, 3, picture.height, picture.width])
-    }
 
     // MARK: Denoising
 
@@ -246,7 +241,11 @@ final class RuyiRenderer: Renderer {
         let isSequential =
             job.plan.memoryMode != .resident && job.trace == nil && job.plan.teacache == nil
             && job.plan.enhanceAVideo == nil
-        var caches = halves.map { _ in job.plan.teacache.map { RuyiTeaCache($0, steps: job.plan.steps) } }
+        var caches = halves.map { _ in
+            job.plan.teacache.map {
+                TeaCache($0, steps: job.plan.steps, coefficients: RuyiLimits.teacacheCoefficients)
+            }
+        }
         // The picture's features are off for the first 60 % of the calls.
         let firstSeeing = Int((Double(calls) * (1 - 0.40)).rounded(.up))
         for call in 0..<calls {
@@ -379,7 +378,7 @@ final class RuyiRenderer: Renderer {
     // MARK: Decoding
 
     func decode(_ latents: Tensor, _ job: Job) throws {
-        try decode(latents, job) { try job.frames(RuyiRenderer.picture($0)) }
+        try decode(latents, job) { try job.frames(Picture(unit: $0, rounding: .towardZero)) }
     }
 
     /// Decodes latents and hands each frame to `give`, `[3, H, W]` in 0...1.
@@ -460,22 +459,6 @@ final class RuyiRenderer: Renderer {
             [video.sliced(0, 0..<before), average, video.sliced(0, count - after..<count)], axis: 0)
         return backend.scale(joined, by: 1, plus: 0, clampedTo: -1...1)
     }
-
-    /// `[3, H, W]` in 0...1 as 8-bit pixels, truncated as the reference truncates them.
-    private static func picture(_ frame: Tensor) -> Picture {
-        let area = frame.shape[1] * frame.shape[2]
-        let values = frame.floats()
-        var pixels = [UInt8](repeating: 0, count: 3 * area)
-        for position in 0..<area {
-            for channel in 0..<3 {
-                pixels[position * 3 + channel] = RuyiRenderer.byte(values[channel * area + position])
-            }
-        }
-        return Picture(width: frame.shape[2], height: frame.shape[1], pixels: pixels)
-    }
-
-    /// NaN, which only broken weights give, becomes black.
-    private static func byte(_ value: Float) -> UInt8 { value.isNaN ? 0 : UInt8(min(max(value * 255, 0), 255)) }
 }
 
 /// The pictures of a clip as the model takes them.
@@ -486,13 +469,6 @@ struct RuyiPictures {
     let start: Tensor
     /// The last one.
     let end: Tensor?
-}
-
-extension Job {
-    /// Gives the pages of weights back where the plan says so.
-    fileprivate func releaseWeights(_ file: any WeightFile) {
-        if plan.memoryMode != .resident { file.release() }
-    }
 }
 
 /// What a plan changes about the transformer's weights.

@@ -39,7 +39,7 @@ struct RuyiTransformer: Sendable {
     ///   - cache: what earlier calls left for TeaCache, if it is on.
     func callAsFunction(
         _ input: Tensor, time: Float, conditioning: RuyiConditioning, rotary: RotaryTable, enhancement: Double?,
-        cache: inout RuyiTeaCache?, cancellation: Cancellation, trace: RuyiStepTrace?, blockDone: (Int) -> Void
+        cache: inout TeaCache?, cancellation: Cancellation, trace: RuyiStepTrace?, blockDone: (Int) -> Void
     ) throws -> Tensor {
         let backend = input.backend
         let frames = input.shape[2]
@@ -284,6 +284,8 @@ struct RuyiAttention: Sendable {
 enum RuyiLimits {
     /// Rows of the table of frame positions.
     static let latentFrames = 512
+    /// TeaCache's fit for this model (specification section 9).
+    static let teacacheCoefficients = [-7511.8562, 2329.32511, -225.610663, 9.39902237, -0.0743067848]
 }
 
 /// Records the stages of one model call under the golden cases' names: the first call's plain, later calls' with

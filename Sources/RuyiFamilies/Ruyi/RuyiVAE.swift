@@ -110,13 +110,8 @@ package struct RuyiVAE: Sendable {
         let (size, latentSize) = (configuration.tileSize, configuration.latentTileSize)
         let step = max(1, Int(Double(size) * (1 - configuration.tileOverlap)))
         let blend = Int(Double(latentSize) * configuration.tileOverlap)
-        let work = RuyiTileWork { try encodeWhole($0, run) }
-        let rows = try stride(from: 0, to: video.shape[2], by: step).map { y in
-            try stride(from: 0, to: video.shape[3], by: step).map { x in
-                try work(video, y..<min(y + size, video.shape[2]), x..<min(x + size, video.shape[3]))
-            }
-        }
-        return RuyiTiles.join(rows, blend: blend, keep: latentSize - blend)
+        let tiles = try Tiles.map(video, size: (size, size), step: (step, step)) { try encodeWhole($0, run) }
+        return Tiles.join(tiles, blend: (blend, blend), keep: (latentSize - blend, latentSize - blend))
     }
 
     private func decodeTiles(_ latents: Tensor, _ run: RuyiVAERun) throws -> Tensor {
@@ -126,27 +121,19 @@ package struct RuyiVAE: Sendable {
         let (height, width) = (latents.shape[2], latents.shape[3])
         let total = ((height + step - 1) / step) * ((width + step - 1) / step) + 1
         var done = 0
-        let work = RuyiTileWork { tile in
+        func decode(_ tile: Tensor) throws -> Tensor {
             var frames: [Tensor] = []
             try decodeChunks(tile, run) { frames.append($0) }
+            done += 1
+            run.advance(Double(done) / Double(total))
             return tile.backend.concatenate(frames, axis: 0)
         }
-        func decode(_ rows: Range<Int>, _ columns: Range<Int>) throws -> Tensor {
-            defer {
-                done += 1
-                run.advance(Double(done) / Double(total))
-            }
-            return try work(latents, rows, columns)
-        }
-        let rows = try stride(from: 0, to: height, by: step).map { y in
-            try stride(from: 0, to: width, by: step).map { x in
-                try decode(y..<min(y + latentSize, height), x..<min(x + latentSize, width))
-            }
-        }
-        let joined = RuyiTiles.join(rows, blend: blend, keep: size - blend)
+        let tiles = try Tiles.map(latents, size: (latentSize, latentSize), step: (step, step), decode)
+        let joined = Tiles.join(tiles, blend: (blend, blend), keep: (size - blend, size - blend))
         // The tile of the last latents is decoded once more and mixed into the corner.
-        let corner = try decode(max(0, height - latentSize)..<height, max(0, width - latentSize)..<width)
-        return RuyiTiles.mixCorner(corner, into: joined)
+        let (top, left) = (max(0, height - latentSize), max(0, width - latentSize))
+        let last = latents.sliced(2, top..<height).sliced(3, left..<width)
+        return RuyiTiles.mixCorner(try decode(latents.backend.copy(last)), into: joined)
     }
 }
 

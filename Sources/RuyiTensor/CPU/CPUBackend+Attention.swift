@@ -183,9 +183,7 @@ private struct AttentionWork: @unchecked Sendable {
         guard let rotary else { return (source, stride) }
         for (index, token) in range.enumerated() {
             let position = token % rotary.cosines.shape[0] * size
-            kernels.rotateRow(
-                source + index * stride, size, rotary.cosines.floatPointer + position,
-                rotary.sines.floatPointer + position, staging + index * size, false)
+            kernels.rotate(source + index * stride, size, rotary, position, staging + index * size, false)
         }
         return (UnsafePointer(staging), size)
     }

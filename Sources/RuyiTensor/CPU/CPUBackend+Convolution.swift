@@ -40,7 +40,8 @@ extension CPUBackend {
         let addend = residual.map(dense)
         let biases = vector(bias, count: work.outputs, "bias")
         if WinogradWork.suits(weight, area: work.area, stride, padding) {
-            winograd(frames, weight: weight, bias: biases, residual: addend, into: result)
+            winograd(
+                frames, weight: weight, bias: biases, border: padding.border, residual: addend, into: result)
             return result
         }
         let blocks = (work.area + sliversPerTask * kernels.nr - 1) / (sliversPerTask * kernels.nr)
@@ -184,7 +185,7 @@ private struct ConvolutionWork: @unchecked Sendable {
         }
     }
 
-    /// Gathers `count` channels under one tap, output row by output row; what lies outside the frame is zero.
+    /// Gathers `count` channels under one tap, output row by output row, with the border outside the frame.
     private func gatherTap(
         _ source: UnsafePointer<Float>, _ plane: Int, _ count: Int, _ tapRow: Int, _ tapColumn: Int,
         _ positions: Range<Int>, _ rows: UnsafeMutablePointer<Float>
@@ -202,7 +203,8 @@ private struct ConvolutionWork: @unchecked Sendable {
         while position < positions.upperBound {
             let (row, column) = (position / outputWidth, position % outputWidth)
             let run = min(outputWidth - column, positions.upperBound - position)
-            let y = row * stride.height + tapRow - padding.before
+            let line = row * stride.height + tapRow - padding.before
+            let y = padding.border == .edge ? min(max(line, 0), height - 1) : line
             let x = column * stride.width + tapColumn - padding.before
             // The part of the run whose column lies inside the frame.
             let skipped = min(run, x < 0 ? (-x + stride.width - 1) / stride.width : 0)
@@ -212,7 +214,23 @@ private struct ConvolutionWork: @unchecked Sendable {
                     source + y * width + x + skipped * stride.width, plane, count, inside - skipped, stride.width,
                     rows + (position - positions.lowerBound) + skipped)
             }
+            if padding.border == .edge {
+                let target = rows + (position - positions.lowerBound)
+                repeatEdge(source + y * width, plane, count, 0..<skipped, at: 0, into: target)
+                repeatEdge(source + y * width, plane, count, inside..<max(inside, run), at: width - 1, into: target)
+            }
             position += run
+        }
+    }
+
+    /// Repeats a value of each channel's row at the positions of a run that lie outside it.
+    private func repeatEdge(
+        _ row: UnsafePointer<Float>, _ plane: Int, _ count: Int, _ positions: Range<Int>, at column: Int,
+        into rows: UnsafeMutablePointer<Float>
+    ) {
+        for channel in 0..<(positions.isEmpty ? 0 : count) {
+            (rows + channel * kernels.nr + positions.lowerBound).update(
+                repeating: row[channel * plane + column], count: positions.count)
         }
     }
 }

@@ -47,6 +47,40 @@ extension CPUBackend {
     public func headNorm(
         _ x: Tensor, heads: Int, weight: Tensor, bias: Tensor, epsilon: Float, rotary: RotaryTable?
     ) -> Tensor {
+        let size = (x.shape.last ?? 0) / heads
+        let gains = vector(weight, count: size, "weight")
+        let offsets = vector(bias, count: size, "bias")
+        return mapHeads(x, heads: heads, rotary) { kernels, from, target, streams in
+            withOptionalPointer(gains) { gain in
+                withOptionalPointer(offsets) { kernels.normalizeRow(from, size, epsilon, gain, $0, target, streams) }
+            }
+        }
+    }
+
+    public func headRMSNorm(
+        _ x: Tensor, heads: Int, weight: Tensor, epsilon: Float, rotary: RotaryTable?
+    ) -> Tensor {
+        let size = (x.shape.last ?? 0) / heads
+        let gains = vector(weight, count: size, "weight") ?? []
+        return mapHeads(x, heads: heads, rotary) { kernels, from, target, streams in
+            gains.withUnsafeBufferPointer { buffer in
+                guard let gain = buffer.baseAddress else { return }
+                kernels.rootMeanSquareRow(from, size, epsilon, gain, target, streams)
+            }
+        }
+    }
+
+    public func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) -> Tensor {
+        let width = x.shape.last ?? 0
+        let tokens = dense(x).reshaped([1, x.count / max(width, 1), width])
+        return headRMSNorm(tokens, heads: 1, weight: weight, epsilon: epsilon, rotary: nil).reshaped(x.shape)
+    }
+
+    /// Applies `norm` to each head of x `[B, N, H·d]`, then the rotation.
+    private func mapHeads(
+        _ x: Tensor, heads: Int, _ rotary: RotaryTable?,
+        _ norm: @escaping @Sendable (KernelTable, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Bool) -> Void
+    ) -> Tensor {
         let width = x.shape.last ?? 0
         let size = width / heads
         precondition(x.rank == 3 && size * heads == width, "\(x.shape) does not split into \(heads) heads")
@@ -54,8 +88,6 @@ extension CPUBackend {
             precondition(
                 rotary.cosines.shape[1] == size, "rotary \(rotary.cosines.shape) does not fit heads of \(size)")
         }
-        let gains = vector(weight, count: size, "weight")
-        let offsets = vector(bias, count: size, "bias")
         let source = dense(x)
         let result = empty(x.shape)
         let kernels = kernels
@@ -63,24 +95,17 @@ extension CPUBackend {
         let streams = streams(result)
         forEachRange(x.shape[0] * tokens, grain: max(1, 16_384 / max(width, 1))) { range in
             let (from, target) = (source.floatPointer, result.floatPointer)
-            let table = rotary.map { ($0.cosines.floatPointer, $0.sines.floatPointer, $0.cosines.shape[0]) }
             withUnsafeTemporaryAllocation(of: Float.self, capacity: size) { buffer in
                 guard let normed = buffer.baseAddress else { return }
-                withOptionalPointer(gains) { gain in
-                    withOptionalPointer(offsets) { offset in
-                        for row in range {
-                            for start in stride(from: row * width, to: (row + 1) * width, by: size) {
-                                guard let (cosines, sines, positions) = table else {
-                                    kernels.normalizeRow(
-                                        from + start, size, epsilon, gain, offset, target + start, streams)
-                                    continue
-                                }
-                                let position = row % tokens % positions * size
-                                kernels.normalizeRow(from + start, size, epsilon, gain, offset, normed, false)
-                                kernels.rotateRow(
-                                    normed, size, cosines + position, sines + position, target + start, streams)
-                            }
+                for row in range {
+                    for start in stride(from: row * width, to: (row + 1) * width, by: size) {
+                        guard let rotary else {
+                            norm(kernels, from + start, target + start, streams)
+                            continue
                         }
+                        let position = row % tokens % rotary.cosines.shape[0] * size
+                        norm(kernels, from + start, normed, false)
+                        kernels.rotate(normed, size, rotary, position, target + start, streams)
                     }
                 }
             }
@@ -142,6 +167,20 @@ extension CPUBackend {
                 seen += 1
             }
             return (Float(mean), Float(deviation))
+        }
+    }
+}
+
+extension KernelTable {
+    /// Rotates a head's values by the row of a table that begins at `position`.
+    func rotate(
+        _ x: UnsafePointer<Float>, _ size: Int, _ table: RotaryTable, _ position: Int,
+        _ y: UnsafeMutablePointer<Float>, _ streams: Bool
+    ) {
+        let (cosines, sines) = (table.cosines.floatPointer + position, table.sines.floatPointer + position)
+        switch table.pairing {
+        case .neighbours: rotateRow(x, size, cosines, sines, y, streams)
+        case .halves: rotateHalves(x, size, cosines, sines, y)
         }
     }
 }

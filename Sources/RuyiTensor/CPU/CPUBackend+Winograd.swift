@@ -7,10 +7,13 @@ extension CPUBackend {
     /// A convolution with 3 x 3 spatial kernels by Winograd's minimal filtering: 2.25 times fewer multiplications.
     ///
     /// `result` is `[T, O, H, W]`.
-    func winograd(_ frames: [Tensor?], weight: Tensor, bias: [Float]?, residual: Tensor?, into result: Tensor) {
+    func winograd(
+        _ frames: [Tensor?], weight: Tensor, bias: [Float]?, border: SpatialPadding.Border, residual: Tensor?,
+        into result: Tensor
+    ) {
         let work = WinogradWork(
             kernels: kernels, channels: weight.shape[1], height: result.shape[2], width: result.shape[3],
-            outputs: weight.shape[0], kernelTime: weight.shape[2])
+            outputs: weight.shape[0], kernelTime: weight.shape[2], border: border)
         let usable = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
         let blocks = work.blocks(frames: result.shape[0], threads: pool.threadCount)
         withScratch(work.packedCount) { packed in
@@ -42,13 +45,14 @@ struct WinogradWork: @unchecked Sendable {
     let width: Int
     let outputs: Int
     let kernelTime: Int
+    let border: SpatialPadding.Border
 
     /// Whether a convolution can be done this way and gains by it: the transforms of inputs and outputs are spread over
     /// the channels, that of the weights over the positions.
     static func suits(
         _ weight: Tensor, area: Int, _ stride: ConvolutionStride, _ padding: SpatialPadding
     ) -> Bool {
-        weight.shape[3] == 3 && weight.shape[4] == 3 && stride == .one && padding == SpatialPadding(before: 1, after: 1)
+        weight.shape[3] == 3 && weight.shape[4] == 3 && stride == .one && padding.before == 1 && padding.after == 1
             && min(weight.shape[0], weight.shape[1]) >= 64 && area >= 128
     }
 
@@ -220,16 +224,18 @@ private struct WinogradBlock {
         }
     }
 
-    /// Copies `count` values of a row; what lies outside the frame is zero.
+    /// Copies `count` values of a row, with the border where they lie outside the frame.
     private func fill(
         _ line: UnsafeMutablePointer<Float>, _ plane: UnsafePointer<Float>, _ y: Int, _ x: Int, _ count: Int
     ) {
-        guard y >= 0 && y < work.height else { return line.update(repeating: 0, count: count) }
+        let isEdge = work.border == .edge
+        guard isEdge || (y >= 0 && y < work.height) else { return line.update(repeating: 0, count: count) }
+        let row = plane + min(max(y, 0), work.height - 1) * work.width
         let start = max(0, -x)
         let end = min(count, work.width - x)
-        line.update(repeating: 0, count: start)
-        (line + start).update(from: plane + y * work.width + x + start, count: end - start)
-        (line + end).update(repeating: 0, count: count - end)
+        line.update(repeating: isEdge ? row[0] : 0, count: start)
+        (line + start).update(from: row + x + start, count: end - start)
+        (line + end).update(repeating: isEdge ? row[work.width - 1] : 0, count: count - end)
     }
 
     /// Transforms the sums back and adds bias and residual.

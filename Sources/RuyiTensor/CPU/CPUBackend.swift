@@ -16,7 +16,7 @@ public final class CPUBackend: Backend {
     let integerKernels: IntegerKernels
     let pool: ThreadPool
     /// What a backend that computes nothing would have had to do.
-    private let uncomputed = Mutex<[Work: Double]>([:])
+    private let uncomputed = Mutex<(work: [Work: Double], times: Double)>(([:], 1))
 
     /// Starts `threads` threads.
     ///
@@ -51,15 +51,24 @@ public final class CPUBackend: Backend {
 
     /// The work since the last call, of a backend that computes nothing.
     public func takeWork() -> [Work: Double] {
-        uncomputed.withLock { work in
-            defer { work = [:] }
-            return work
+        uncomputed.withLock { state in
+            defer { state.work = [:] }
+            return state.work
         }
+    }
+
+    public func counting<Result>(_ times: Double, _ body: () throws -> Result) rethrows -> Result {
+        let outer = uncomputed.withLock { state in
+            defer { state.times *= times }
+            return state.times
+        }
+        defer { uncomputed.withLock { $0.times = outer } }
+        return try body()
     }
 
     /// Notes work that is left undone.
     func note(_ work: Work, _ amount: Double) {
-        if isMeasuring { uncomputed.withLock { $0[work, default: 0] += amount } }
+        if isMeasuring { uncomputed.withLock { $0.work[work, default: 0] += amount * $0.times } }
     }
 
     /// Threads that operations run on.

@@ -2,8 +2,8 @@ import RuyiTensor
 
 /// Reuses what the blocks added in an earlier model call while their input has changed little.
 ///
-/// Liu et al. 2024, "Timestep Embedding Tells: It's Time to Cache for Video Diffusion Model" (specification section 9).
-struct RuyiTeaCache {
+/// Liu et al. 2024, "Timestep Embedding Tells: It's Time to Cache for Video Diffusion Model" .
+package struct TeaCache {
     /// What decided about one call, as the golden cases record it.
     private struct Decision {
         /// The relative change of the first block's input since the last call that was kept; −1 where nothing is compared.
@@ -17,20 +17,18 @@ struct RuyiTeaCache {
 
     private let settings: StepFeature
     private let steps: Int
+    /// The family's published fit of the output's change to the input's, highest power first; it can be negative.
+    private let coefficients: [Double]
     private var input: Tensor?
     private var residual: Tensor?
     private var accumulated = 0.0
     private var decisions: [Decision] = []
 
     /// An empty cache for a run of so many steps.
-    init(_ settings: StepFeature, steps: Int) {
+    init(_ settings: StepFeature, steps: Int, coefficients: [Double]) {
         self.settings = settings
         self.steps = steps
-    }
-
-    /// The published fit of the output's change to the input's, of degree 4; it can be negative.
-    private static func change(_ x: Double) -> Double {
-        [-7511.8562, 2329.32511, -225.610663, 9.39902237, -0.0743067848].reduce(0) { $0 * x + $1 }
+        self.coefficients = coefficients
     }
 
     /// What to add to the patch tokens of the next call in place of running the blocks; nil to run them.
@@ -50,7 +48,7 @@ struct RuyiTeaCache {
         if let kept = self.input, let residual {
             let backend = current.backend
             decision.distance = backend.meanMagnitude(current, minus: kept) / backend.meanMagnitude(kept, minus: nil)
-            decision.change = RuyiTeaCache.change(decision.distance)
+            decision.change = coefficients.reduce(0) { $0 * decision.distance + $1 }
             accumulated += decision.change
             if accumulated < settings.amount {
                 (decision.accumulated, decision.runs) = (accumulated, false)

@@ -1,0 +1,291 @@
+import RuyiFault
+import RuyiFiles
+import RuyiPicture
+
+/// Turns a request into exact sizes, counts and settings (specification sections 1, 5, 8 and 9).
+struct HunyuanPlanner {
+    let request: Request
+    let configuration: HunyuanConfiguration
+    let folder: ModelFolder
+
+    func plan(image: PictureSize?) throws(Fault) -> Plan {
+        var plan = Plan()
+        plan.family = HunyuanVideo.name
+        plan.fps = request.fps ?? 24
+        try mode(image)
+        try size(&plan, image)
+        try length(&plan)
+        try sampling(&plan)
+        try text(&plan)
+        plan.settings[.precision] = try choice(
+            request.precision ?? Precision.float32.rawValue, Precision.allCases.map(\.rawValue), "--precision")
+        plan.teacache = request.teacache.resolved(StepFeature(amount: 0.1, skipStartSteps: 1, skipEndSteps: 1))
+        try weights(&plan)
+        let cost = HunyuanCost(configuration, plan)
+        plan.tokens = cost.tokens
+        plan.stages = cost.stages
+        return plan
+    }
+
+    /// Text alone, or a picture with it, as the checkpoint has it.
+    private func mode(_ image: PictureSize?) throws(Fault) {
+        let own = configuration.takesPicture ? "i2v" : "t2v"
+        if let mode = try request.own(.mode, "a string", \.string), mode != own {
+            throw Fault(.usage, "this checkpoint is for \(own), not for \(mode)", at: folder.path)
+        }
+        if let kind = try request.own(.conditioning, "a string", \.string),
+            kind != configuration.transformer.conditioning?.rawValue
+        {
+            let has = configuration.transformer.conditioning?.rawValue ?? "none"
+            throw Fault(.usage, "this checkpoint's i2v_condition is \(has), not \(kind)", at: folder.path)
+        }
+        if configuration.takesPicture, image == nil {
+            throw Fault(
+                .usage, "this checkpoint of \(HunyuanVideo.title) animates a picture and none was given", at: "IMAGE",
+                hint: "name a PNG or JPEG file, as in: ruyi photo.jpg --model DIR --prompt \"...\"")
+        }
+        if !configuration.takesPicture, image != nil {
+            throw Fault(
+                .usage, "this checkpoint of \(HunyuanVideo.title) makes videos of text and takes no picture",
+                at: "IMAGE",
+                hint: "leave the picture out, or use the checkpoint HunyuanVideo-I2V")
+        }
+    }
+
+    // MARK: Size and length
+
+    private func size(_ plan: inout Plan, _ image: PictureSize?) throws(Fault) {
+        if let width = request.width, let height = request.height {
+            func raised(_ side: Int) -> Int { side > 1 << 14 ? side : (side + 15) / 16 * 16 }
+            (plan.width, plan.height) = (raised(width), raised(height))
+            if plan.width != width || plan.height != height {
+                plan.notes.append(
+                    "size \(width)x\(height) -> \(plan.width)x\(plan.height): sides are multiples of 16, raised")
+            }
+        } else if let image {
+            let short = request.resolution ?? 720
+            let size = HunyuanSizes.bucket(for: image, short: short)
+            (plan.width, plan.height) = (size.width, size.height)
+            plan.notes.append(
+                "size \(size.width)x\(size.height): picture \(image.width)x\(image.height), bucket of \(short)p")
+        } else {
+            let short = request.resolution ?? 720
+            let size = HunyuanSizes.wide(short: short)
+            (plan.width, plan.height) = (size.width, size.height)
+            if request.resolution != nil {
+                plan.notes.append(
+                    "size \(short)p -> \(size.width)x\(size.height): 16:9, sides raised to multiples of 16")
+            }
+        }
+        guard (16...8192).contains(plan.width), (16...8192).contains(plan.height) else {
+            throw Fault(
+                .usage, "the size \(plan.width)x\(plan.height) is outside 16x16 to 8192x8192", at: "--size",
+                hint: "\(HunyuanVideo.title) was trained at 544x960 to 720x1280")
+        }
+        guard let image else { return }
+        let stretch = Double(plan.width * image.height) / Double(plan.height * image.width)
+        if max(stretch, 1 / stretch) > 1.1 {
+            let percent = Int(((max(stretch, 1 / stretch) - 1) * 100).rounded())
+            plan.warnings.append(
+                "the picture is stretched by \(percent) % to fill \(plan.width)x\(plan.height); crop it to that shape to keep its proportions"
+            )
+        }
+    }
+
+    private func length(_ plan: inout Plan) throws(Fault) {
+        let asked: Int
+        if let seconds = request.seconds {
+            let count = seconds * plan.fps.framesPerSecond
+            guard count >= 0.5, count < 1e6 else {
+                throw Fault(.usage, "\(seconds) seconds is no usable length", at: "--seconds")
+            }
+            asked = Int(count.rounded())
+        } else {
+            asked = request.frames ?? 129
+        }
+        let option = request.seconds == nil ? "--frames" : "--seconds"
+        let (time, dropped) = (HunyuanVAEConfiguration.time, configuration.droppedFrames)
+        guard asked > dropped, asked <= 4096 else {
+            throw Fault(
+                .usage, "\(asked) frames cannot be rendered", at: option,
+                hint: "give \(dropped + 1) to 4096, one more than a multiple of \(time)")
+        }
+        let computed = (asked - 1) / time * time + 1
+        plan.frames = computed - dropped
+        if computed != asked {
+            plan.notes.append("frames \(asked) -> \(computed): one more than a multiple of \(time), cut down")
+        }
+        if dropped > 0 {
+            plan.notes.append("frames \(computed) -> \(plan.frames): this checkpoint's first \(dropped) are dropped")
+        }
+        if computed > 129 { plan.warnings.append("\(HunyuanVideo.title) was trained on clips of up to 129 frames") }
+    }
+
+    // MARK: Sampling
+
+    private func sampling(_ plan: inout Plan) throws(Fault) {
+        plan.steps = request.steps ?? 50
+        plan.seed = request.seed ?? 42
+        plan.scheduler = try choice(request.scheduler ?? "flow-euler", ["flow-euler"], "--scheduler")
+        plan.guidance = request.guidance ?? (configuration.transformer.embedsGuidance ? 6 : 1)
+        guard plan.guidance.isFinite, (0...1000).contains(plan.guidance) else {
+            throw Fault(.usage, "guidance \(plan.guidance) is not between 0 and 1000", at: "--guidance")
+        }
+        guard (1...1000).contains(plan.steps) else {
+            throw Fault(.usage, "\(plan.steps) steps are not between 1 and 1000", at: "--steps")
+        }
+        if !configuration.transformer.embedsGuidance, request.guidance.map({ $0 != 1 }) == true {
+            plan.warnings.append("this checkpoint embeds no guidance, so --guidance has no effect")
+        }
+        let shift = try request.own(.shift, "a number", \.double) ?? configuration.shift
+        guard shift.isFinite, (0.1...100).contains(shift) else {
+            throw Fault(.usage, "the flow shift \(shift) is not between 0.1 and 100", at: "--flow-shift")
+        }
+        plan.settings[.shift] = "\(shift)"
+        let scale = try request.own(.trueCFGScale, "a number", \.double) ?? 1
+        guard scale.isFinite, (0...1000).contains(scale) else {
+            throw Fault(.usage, "the guidance scale \(scale) is not between 0 and 1000", at: "--true-cfg-scale")
+        }
+        plan.settings[.trueCFGScale] = "\(scale)"
+        if let tiling = try request.own(.tiledVAE, "an object", { $0 }) {
+            _ = try HunyuanTiling(JSONObject(tiling, file: "vae_tiling"))
+            plan.settings[.tiledVAE] = tiling.text()
+        }
+        try tiles(&plan)
+        guard let conditioning = configuration.transformer.conditioning else { return }
+        let interleave =
+            try request.own(.imageEmbedInterleave, "an integer", \.int) ?? (conditioning == .tokenReplace ? 4 : 2)
+        // The reference keeps every token unless the number is between 1 and 5.
+        plan.settings[.imageEmbedInterleave] = "\((1...5).contains(interleave) ? interleave : 1)"
+    }
+
+    /// The VAE's tiles in space, where other ones are asked for than the reference's.
+    private func tiles(_ plan: inout Plan) throws(Fault) {
+        guard let size = request.vaeTile else { return }
+        plan.settings[.vaeTile] = String(size)
+        guard size > 0 else { return }
+        guard (64...4096).contains(size), size % 32 == 0 else {
+            throw Fault(
+                .usage, "the VAE cannot work in tiles of \(size) pixels", at: "--vae-tile",
+                hint: "give a multiple of 32 from 64 to 4096, such as 256, or 0 for none")
+        }
+        if max(plan.width, plan.height) > size {
+            plan.notes.append(
+                "the VAE works in tiles of \(size)x\(size) pixels to save memory: the clip differs a little from one "
+                    + "without tiles")
+        }
+    }
+
+    private func text(_ plan: inout Plan) throws(Fault) {
+        plan.prompt = request.prompt ?? ""
+        let isGuided = (plan.settings[.trueCFGScale].flatMap(Double.init) ?? 1) > 1
+        if isGuided { plan.negativePrompt = request.negativePrompt }
+        for (text, option) in [(plan.prompt, "--prompt"), (plan.negativePrompt ?? "", "--negative-prompt")] {
+            if configuration.takesPicture, text.contains("<image>") {
+                throw Fault(.usage, "the prompt holds '<image>', which stands for the picture itself", at: option)
+            }
+            // No token is shorter than a byte, so that short texts need not be looked at.
+            let length = HunyuanPrompts.promptLength
+            if text.utf8.count >= length,
+                try HunyuanPrompts(folder, takesPicture: configuration.takesPicture).tokens(text).isCut
+            {
+                plan.warnings.append("\(option) is longer than \(length) tokens, and is cut")
+            }
+        }
+        if plan.prompt.isEmpty {
+            plan.warnings.append("there is no prompt: \(HunyuanVideo.title) makes up what happens")
+        }
+        if isGuided, request.negativePrompt == nil {
+            plan.warnings.append("--true-cfg-scale has no effect without --negative-prompt, which may be empty")
+        }
+        if !isGuided, request.negativePrompt?.isEmpty == false {
+            plan.warnings.append("--negative-prompt has no effect without a --true-cfg-scale above 1")
+        }
+    }
+
+    private func weights(_ plan: inout Plan) throws(Fault) {
+        let transformer = try folder.weights("transformer", stem: "diffusion_pytorch_model")
+        plan.weightBytes =
+            try transformer.byteCount + folder.weights("vae", stem: "diffusion_pytorch_model").byteCount
+            + folder.weights("text_encoder", stem: "model").byteCount
+            + folder.weights("text_encoder_2", stem: "model").byteCount
+        plan.loras = request.loras
+        for lora in plan.loras {
+            let file = try LoRAFile(path: lora.path)
+            _ = try file.updates(of: transformer, strength: lora.weight)
+            plan.warnings += file.warnings
+            plan.weightBytes += file.byteCount
+        }
+    }
+
+    private func choice(_ value: String, _ allowed: [String], _ option: String) throws(Fault) -> String {
+        guard allowed.contains(value) else {
+            throw Fault(
+                .usage, "\"\(value)\" is not a choice", at: option, hint: "one of: " + allowed.joined(separator: ", "))
+        }
+        return value
+    }
+}
+
+/// The settings that only this family has, as a plan holds them.
+struct HunyuanSettings {
+    let shift: Double
+    /// The scale of guidance by a negative prompt.
+    let trueScale: Double
+    /// Whether the negative prompt is read too.
+    let isGuided: Bool
+    /// Every how many of the picture's tokens the transformer sees.
+    let interleave: Int
+    let tiling: HunyuanTiling
+
+    init(_ plan: Plan) {
+        shift = plan.settings[.shift].flatMap(Double.init) ?? 7
+        trueScale = plan.settings[.trueCFGScale].flatMap(Double.init) ?? 1
+        isGuided = trueScale > 1 && plan.negativePrompt != nil
+        interleave = plan.settings[.imageEmbedInterleave].flatMap(Int.init) ?? 1
+        let text = plan.settings[.tiledVAE].map { Array($0.utf8) }
+        let given = try? text.map { bytes throws(Fault) in
+            try HunyuanTiling(JSONObject(parsing: bytes, file: "vae_tiling"))
+        }
+        tiling = ((given ?? nil) ?? HunyuanTiling()).tiled(plan.settings[.vaeTile].flatMap { Int($0) })
+    }
+}
+
+extension HunyuanConfiguration {
+    /// Frames at the beginning that are computed and left out.
+    var droppedFrames: Int { transformer.conditioning == .latentConcat ? HunyuanVAEConfiguration.time : 0 }
+
+    /// Frames that are computed for a clip of so many.
+    func computedFrames(_ frames: Int) -> Int { frames + droppedFrames }
+}
+
+/// The sizes of clips (specification sections 5.1 and 9).
+enum HunyuanSizes {
+    /// The size whose proportions are nearest to the picture's, of those with about the area of a wide picture with
+    /// this short side; sides are multiples of 32.
+    static func bucket(for image: PictureSize, short: Int) -> PictureSize {
+        let side = 32
+        let base = Double(short) * 4 / 3
+        let limit = Int(((base / Double(side)) * (base / Double(side))).rounded(.toNearestOrEven))
+        var (wide, high) = (limit, 1)
+        var best: (distance: Double, size: PictureSize)?
+        let asked = Double(image.height) / Double(image.width)
+        while wide > 0 {
+            if Double(max(wide, high)) / Double(min(wide, high)) <= 4 {
+                // Height and width as the reference lists them.
+                let ratio = (Double(wide) / Double(high) * 1e5).rounded(.toNearestOrEven) / 1e5
+                let distance = abs(ratio - asked)
+                if best.map({ distance < $0.distance }) ?? true {
+                    best = (distance, PictureSize(width: high * side, height: wide * side))
+                }
+            }
+            if (high + 1) * wide <= limit { high += 1 } else { wide -= 1 }
+        }
+        return best?.size ?? PictureSize(width: side, height: side)
+    }
+
+    /// A wide picture, 16:9, with this short side.
+    static func wide(short: Int) -> PictureSize {
+        PictureSize(width: (short * 16 / 9 + 15) / 16 * 16, height: (short + 15) / 16 * 16)
+    }
+}

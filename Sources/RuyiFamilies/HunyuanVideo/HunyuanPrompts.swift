@@ -1,0 +1,98 @@
+import RuyiEncoders
+import RuyiFault
+import RuyiFiles
+
+/// The sentences around a prompt, and its tokens (specification sections 2 to 4).
+package struct HunyuanPrompts: Sendable {
+    private let tokenizer: ByteLevelTokenizer
+    private let clipTokenizer: CLIPTokenizer
+    private let padding: Int
+    private let headerEnd: Int
+    private let takesPicture: Bool
+
+    /// Tokens of a prompt and of what is added behind it.
+    static let promptLength = 256
+    /// Tokens of CLIP's text.
+    static let clipLength = 77
+    /// Tokens before the prompt: the instructions, whose states are dropped.
+    static let textHead = 95
+    static let pictureHead = 103
+    /// The place of the picture among the tokens.
+    static let picturePlace = 5
+
+    private static let aspects = """
+        1. The main content and theme of the video.2. The color, shape, size, texture, quantity, text, and spatial \
+        relationships of the objects.3. Actions, events, behaviors temporal relationships, physical movement changes \
+        of the objects.4. background environment, light, style and atmosphere.5. camera angles, movements, and \
+        transitions used in the video:<|eot_id|>
+        """
+    private static let start = "<|start_header_id|>system<|end_header_id|>\n\n"
+    private static let user = "<|start_header_id|>user<|end_header_id|>\n\n"
+
+    /// Reads the tokenizers of a checkpoint.
+    package init(_ folder: ModelFolder, takesPicture: Bool) throws(Fault) {
+        self.takesPicture = takesPicture
+        tokenizer = try ByteLevelTokenizer(folder.json("tokenizer/tokenizer.json"))
+        let shown = folder.path + "/tokenizer/tokenizer.json"
+        padding = try tokenizer.id(of: "<pad>", file: shown)
+        headerEnd = try tokenizer.id(of: "<|end_header_id|>", file: shown)
+        clipTokenizer = try CLIPTokenizer(
+            vocabulary: folder.json("tokenizer_2/vocab.json"),
+            merges: FileBytes.read(folder.file("tokenizer_2/merges.txt"), limit: 1 << 24),
+            file: folder.path + "/tokenizer_2/merges.txt")
+    }
+
+    /// A prompt's tokens for the language model.
+    package struct Tokens: Sendable {
+        /// As many as the model takes, padding included.
+        package let ids: [Int]
+        /// Those before the padding.
+        package let valid: Int
+        /// Whether the prompt was cut.
+        package let isCut: Bool
+    }
+
+    /// The tokens of a prompt within its instructions, cut to the length that the model takes.
+    package func tokens(_ prompt: String) -> Tokens {
+        let text =
+            takesPicture
+            ? HunyuanPrompts.start
+                + "<image>\nDescribe the video by detailing the following aspects according to the reference image: "
+                + HunyuanPrompts.aspects + "\n\n" + HunyuanPrompts.user + prompt
+                + "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
+            : HunyuanPrompts.start + "Describe the video by detailing the following aspects: " + HunyuanPrompts.aspects
+                + HunyuanPrompts.user + prompt + "<|eot_id|>"
+        let length = HunyuanPrompts.promptLength + head
+        let ids = tokenizer(text)
+        let kept = Array(ids.prefix(length))
+        return Tokens(
+            ids: kept + Array(repeating: padding, count: length - kept.count), valid: kept.count,
+            isCut: ids.count > length)
+    }
+
+    /// Tokens before the prompt.
+    package var head: Int { takesPicture ? HunyuanPrompts.pictureHead : HunyuanPrompts.textHead }
+
+    /// The tokens of the bare prompt for CLIP.
+    package func clipTokens(_ prompt: String) -> [Int] {
+        clipTokenizer.padded(
+            clipTokenizer(prompt, length: HunyuanPrompts.clipLength), length: HunyuanPrompts.clipLength)
+    }
+
+    /// The tokens of a text alone.
+    package func bareTokens(_ text: String) -> [Int] { tokenizer(text) }
+
+    /// The tokens of a text alone for CLIP, without padding.
+    package func bareClipTokens(_ text: String) -> [Int] {
+        clipTokenizer(text, length: HunyuanPrompts.clipLength)
+    }
+
+    /// The places of the prompt's tokens, and of what is told after it, among the tokens with a picture: the four that
+    /// hand over to the assistant are left out (specification section 4, point 4).
+    package func promptPlaces(_ tokens: Tokens) -> [Int] {
+        let ends = tokens.ids.indices.filter { tokens.ids[$0] == headerEnd }
+        // A prompt that was cut has no assistant, and then its last four tokens go.
+        let after = ends.count < 3 ? tokens.ids.count : ends[ends.count - 1] + 1
+        return Array(head..<max(head, after - 4)) + Array(after..<max(after, tokens.ids.count))
+    }
+}

@@ -1,0 +1,180 @@
+import RuyiEncoders
+import RuyiFault
+import RuyiFiles
+import RuyiPicture
+import RuyiTensor
+
+/// What turns a prompt, and a picture, into what the transformer attends to (specification sections 3 and 4).
+struct HunyuanTextEncoders: Sendable {
+    private enum Language: Sendable {
+        case text(LLaMA)
+        case picture(LLaVA, CLIPImageProcessor, token: Int)
+    }
+
+    /// The layers of the language model whose states are not asked for: the prompt is read two layers before the end.
+    private static let unusedLayers = 2
+
+    private let prompts: HunyuanPrompts
+    private let language: Language
+    private let clip: CLIPText
+    private let conditioning: HunyuanConditioning?
+    /// The weights, whose pages are let go once a prompt is read.
+    let files: [any WeightFile]
+    /// Bytes of the weights that are used.
+    let byteCount: Int
+    let warnings: [String]
+
+    init(_ folder: ModelFolder, _ configuration: HunyuanConfiguration) throws(Fault) {
+        prompts = try HunyuanPrompts(folder, takesPicture: configuration.takesPicture)
+        conditioning = configuration.transformer.conditioning
+        let text = try folder.weights("text_encoder", stem: "model")
+        let clipFile = try folder.weights("text_encoder_2", stem: "model")
+        files = [text, clipFile]
+        let ledger = WeightLedger()
+        let scope = WeightScope(text, ledger: ledger)
+        if let picture = configuration.picture {
+            let model = LLaVA(
+                scope, vision: picture.vision, language: configuration.language, activation: picture.projector,
+                withoutLast: HunyuanTextEncoders.unusedLayers)
+            language = .picture(model, picture.processor, token: picture.token)
+        } else {
+            let nested = scope / "model"
+            language = .text(
+                LLaMA(
+                    nested.keys.isEmpty ? scope : nested, configuration.language,
+                    withoutLast: HunyuanTextEncoders.unusedLayers))
+            scope.skip("lm_head.weight")
+        }
+        var warnings = try ledger.finish(unknown: .warn)
+        let clipLedger = WeightLedger()
+        clip = CLIPText(WeightScope(clipFile, ledger: clipLedger), configuration.clip)
+        // The published file may be the whole CLIP.
+        warnings += try clipLedger.finish(unknown: .warn) { key in
+            ["vision_model.", "text_projection.", "visual_projection."].contains { key.hasPrefix($0) }
+                || key == "logit_scale" || key.hasSuffix("embeddings.position_ids")
+        }
+        self.warnings = warnings
+        byteCount = ledger.byteCount + clipLedger.byteCount
+    }
+
+    /// The most bytes of weights that are in memory at one time when they are given back after each layer: a layer of the
+    /// language model, the tower that sees, or CLIP.
+    var streamedByteCount: Int {
+        func isSeeing(_ key: String) -> Bool { key.contains("vision_tower.") }
+        let layers = files[0].blockByteCounts(["layers"]).filter { $0.key != "" && !isSeeing($0.key) }
+        return max(files[0].byteCount(isSeeing), layers.values.max() ?? 0, files[1].byteCount)
+    }
+
+    /// What the model sees of a picture, `[1, 3, S, S]`; nil for one that reads text alone.
+    func pixels(of picture: Picture) -> Tensor? {
+        guard case .picture(_, let processor, _) = language else { return nil }
+        return processor(picture)
+    }
+
+    /// Layers that are computed for one prompt, for progress.
+    var depth: Int {
+        switch language {
+        case .text(let model): model.depth
+        case .picture(let model, _, _): model.language.depth
+        }
+    }
+
+    /// Reads a prompt.
+    ///
+    /// - Parameters:
+    ///   - pixels: what a model with a picture sees.
+    ///   - interleave: every how many of the picture's tokens are kept.
+    ///   - trace: where the stages are recorded, which then include those of the padding; their names end with `suffix`.
+    func callAsFunction(
+        _ prompt: String, pixels: Tensor?, interleave: Int, on backend: any Backend, trace: Trace?, suffix: String,
+        layerDone: () throws -> Void
+    ) throws -> HunyuanText {
+        let tokens = prompts.tokens(prompt)
+        guard tokens.valid > prompts.head else {
+            throw Fault(
+                .badData,
+                "the tokenizer makes \(tokens.valid) tokens of a prompt and its instructions, which alone take "
+                    + "\(prompts.head)",
+                hint: "the checkpoint's folder 'tokenizer' is not that of LLaMA 3")
+        }
+        let record = HunyuanRecord(trace: trace, suffix: suffix)
+        record.integers("text.tokens", tokens.ids)
+        let (states, valid) =
+            switch language {
+            case .text(let model):
+                try read(tokens, model, on: backend, record, layerDone)
+            case .picture(let model, _, let token):
+                try read(
+                    tokens, pixels, model, token: token, interleave: interleave, on: backend,
+                    record, layerDone)
+            }
+        record.integers("text.mask", (0..<states.shape[1]).map { $0 < valid ? 1 : 0 })
+        record.tensor("text.embeds", states)
+        let clipIDs = prompts.clipTokens(prompt)
+        record.integers("text.tokens.2", clipIDs)
+        let pooled = clip.pooled(try clip(clipIDs, on: backend), clipIDs)
+        record.tensor("text.embeds.2", pooled)
+        return HunyuanText(states: states, valid: valid, pooled: pooled)
+    }
+
+    private func read(
+        _ tokens: HunyuanPrompts.Tokens, _ model: LLaMA, on backend: any Backend, _ record: HunyuanRecord,
+        _ layerDone: () throws -> Void
+    ) throws -> (states: Tensor, valid: Int) {
+        let count = record.isOn ? tokens.ids.count : tokens.valid
+        let states = try model(
+            model.embed(Array(tokens.ids.prefix(count)), on: backend), valid: tokens.valid
+        ) { index, states in
+            if record.suffix.isEmpty { record.tensor("text.layer.\(HunyuanTrace.digits(index)).out", states) }
+            try layerDone()
+        }
+        return (backend.copy(states.sliced(1, prompts.head..<count)), tokens.valid - prompts.head)
+    }
+
+    private func read(
+        _ tokens: HunyuanPrompts.Tokens, _ pixels: Tensor?, _ model: LLaVA, token: Int, interleave: Int,
+        on backend: any Backend, _ record: HunyuanRecord, _ layerDone: () throws -> Void
+    ) throws -> (states: Tensor, valid: Int) {
+        guard let pixels else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
+        record.tensor("image.clip_pixels", pixels)
+        let features = try model.vision(backend.copy(pixels), cancellation: backend.cancellation)
+        record.tensor("image.embeds", features)
+        let patches = model.project(features.selected(0, 0))
+        record.tensor("image.features", patches.expanded(at: 0))
+        let place = HunyuanPrompts.picturePlace
+        guard tokens.ids.indices.contains(place), tokens.ids[place] == token else {
+            throw Fault(.badData, "the tokenizer does not give the picture's token \(token) where it is expected")
+        }
+        let shift = patches.shape[0] - 1
+        let count = (record.isOn ? tokens.ids.count : tokens.valid) + shift
+        let words = try model.language.embed(Array(tokens.ids.prefix(count - shift)), on: backend)
+        let embeddings = backend.concatenate(
+            [words.sliced(0, 0..<place), patches, words.sliced(0, place + 1..<words.shape[0])], axis: 0)
+        let valid = tokens.valid + shift
+        // Padding has the place 1, as the reference fills it in.
+        let positions = (0..<count).map { $0 < valid ? $0 : 1 }
+        let states = try model.language(embeddings, valid: valid, positions: positions) { index, states in
+            if record.suffix.isEmpty { record.tensor("text.layer.\(HunyuanTrace.digits(index)).out", states) }
+            try layerDone()
+        }
+        let seen = stride(from: 0, to: patches.shape[0], by: max(interleave, 1)).map { place + $0 }
+        let told = prompts.promptPlaces(tokens)
+        let places = seen + told.map { $0 + shift }.filter { $0 < count }
+        let rows = backend.concatenate(places.map { states.sliced(1, $0..<$0 + 1) }, axis: 1)
+        return (rows, seen.count + told.filter { $0 < tokens.valid }.count)
+    }
+}
+
+/// Records stages under names with a suffix.
+private struct HunyuanRecord {
+    let trace: Trace?
+    let suffix: String
+
+    var isOn: Bool { trace != nil }
+
+    func tensor(_ name: String, _ x: Tensor) { trace?.record(name + suffix, x) }
+
+    func integers(_ name: String, _ values: [Int]) {
+        trace?.record(name + suffix, Tensor(integers: values.map { Int64($0) }, [1, values.count]))
+    }
+}

@@ -1,0 +1,94 @@
+import RuyiFiles
+import RuyiLayers
+import RuyiTensor
+import Testing
+
+@Suite("Layers that families share")
+struct SharedLayerTests {
+    private let backend = CPUBackend(threads: 2)
+
+    /// Values without a pattern, from −1 to 1.
+    private func values(_ shape: [Int], _ seed: Int = 1) -> Tensor {
+        var state = UInt64(seed) &* 0x9E37_79B9_7F4A_7C15 | 1
+        let numbers = (0..<shape.reduce(1, *)).map { _ -> Float in
+            state ^= state << 13
+            state ^= state >> 7
+            state ^= state << 17
+            return Float(Int64(bitPattern: state) >> 40) / Float(1 << 23)
+        }
+        return backend.copy(Tensor(numbers, shape))
+    }
+
+    @Test("gated layers are the plain ones with gate and residual, on few and many rows", arguments: [1, 4032, 4100])
+    func feedForward(_ tokens: Int) throws {
+        let file = MemoryWeights(
+            [
+                ("a.weight", values([10, 6], 2)), ("a.bias", values([10], 3)), ("b.weight", values([6, 10], 4)),
+                ("b.bias", values([6], 5)),
+            ], path: "layers")
+        let scope = WeightScope(file, ledger: WeightLedger())
+        let layers = FeedForward(
+            inner: Linear(scope / "a", 6, 10), .geluTanh, outer: Linear(scope / "b", 10, 6))
+        let (x, residual, gate) = (values([1, tokens, 6], 6), values([1, tokens, 6], 7), values([1, 6], 8))
+        let plain = layers(x)
+        let gated = layers(x, gate: gate, residual: residual)
+        let (r, g, p) = (residual.floats(), gate.floats(), plain.floats())
+        let expected = r.indices.map { r[$0] + g[$0 % 6] * p[$0] }
+        #expect(gated.shape == x.shape && relativeError(gated.floats(), expected) < 1e-6)
+    }
+
+    @Test(
+        "tiles whose values agree where they overlap are joined to the whole",
+        arguments: [(16, 24, 8, 6), (17, 9, 8, 6), (8, 40, 8, 4), (5, 5, 8, 6), (33, 31, 16, 16), (20, 14, 8, 6)])
+    func join(_ height: Int, _ width: Int, _ size: Int, _ step: Int) {
+        let whole = values([2, 3, height, width])
+        let tiles = Tiles.map(whole, size: (size, size), step: (step, step)) { $0 }
+        let joined = Tiles.join(tiles, blend: (size - step, size - step), keep: (step, step))
+        #expect(joined.shape == whole.shape)
+        #expect(relativeError(joined.floats(), whole.floats()) < 1e-6)
+    }
+
+    @Test("a fade begins with the tile before and ends with the other")
+    func fade() {
+        let (before, current) = (values([1, 1, 6, 2], 2), values([1, 1, 8, 2], 3))
+        let faded = Tiles.fade(before, into: current, axis: 2, over: 4).floats()
+        let (b, c) = (before.floats(), current.floats())
+        for row in 0..<8 {
+            for column in 0..<2 {
+                let share = min(Float(row) / 4, 1)
+                let old = row < 4 ? b[(row + 2) * 2 + column] : 0
+                let expected = old * (1 - share) + c[row * 2 + column] * share
+                #expect(abs(faded[row * 2 + column] - expected) < 1e-6)
+            }
+        }
+        // No more than there is on either side.
+        let few = values([1, 1, 2, 2], 4)
+        let short = Tiles.fade(few, into: current, axis: 2, over: 100).floats()
+        #expect(short[4...] == c[4...] && short[..<2] == few.floats()[..<2])
+    }
+
+    @Test("what is only counted of tiles is what they take: results of all, and the work of every place")
+    func countedTiles() {
+        let counting = CPUBackend(measuring: 2)
+        let weight = values([3, 3, 1, 3, 3])
+        func run(_ backend: CPUBackend, _ x: Tensor) -> Tensor {
+            let tiles = Tiles.map(x, size: (16, 16), step: (12, 12)) { tile in
+                backend.convolution(
+                    [tile.selected(0, 0)], weight: weight, bias: nil, stride: .one,
+                    padding: SpatialPadding(before: 1, after: 1), residual: nil)
+            }
+            return Tiles.join(tiles, blend: (4, 4), keep: (12, 12))
+        }
+        let real = CPUBackend(threads: 2)
+        let x = real.copy(values([1, 3, 40, 52]))
+        let shape = run(real, x).shape
+        let imagined = counting.empty([1, 3, 40, 52])
+        _ = (counting.takeWork(), counting.memory.takePeak())
+        #expect(run(counting, imagined).shape == shape)
+        let work = counting.takeWork().filter { if case .convolution = $0.key { true } else { false } }
+        // 40 rows are 16 + 16 + 16 + 4, 52 columns 16 + 16 + 16 + 16 + 4, of tiles that begin at multiples of 12.
+        #expect(work.values.reduce(0, +) == Double((16 + 16 + 16 + 4) * (16 * 4 + 4) * 2 * 3 * 3 * 9))
+        let ratio = Double(counting.memory.peakBytes) / Double(real.memory.peakBytes)
+        #expect((0.95...1.15).contains(ratio), "\(ratio)")
+    }
+}

@@ -1,0 +1,121 @@
+import RuyiEncoders
+import RuyiFault
+import RuyiFiles
+import Testing
+
+@Suite("Tokenizers of broken files")
+struct TokenizerTests {
+    private static func file(_ name: String) throws -> [UInt8] {
+        try FileBytes.read(GoldenCase.root + "/hunyuanvideo/tokenizers/model/" + name, limit: 1 << 22)
+    }
+
+    /// The recorded `tokenizer.json` with one value changed or, with nil, taken out; `path` leads to it.
+    private static func tokenizer(_ path: [String], _ value: JSON?) throws -> JSONObject {
+        func changed(_ json: JSON, _ path: ArraySlice<String>) -> JSON {
+            guard let key = path.first, let members = json.members else { return value ?? .null }
+            let rest = members.compactMap { member -> JSON.Member? in
+                guard member.key == key else { return member }
+                if path.count == 1 { return value.map { JSON.Member(key, $0) } }
+                return JSON.Member(key, changed(member.value, path.dropFirst()))
+            }
+            let isNew = value != nil && path.count == 1 && !members.contains { $0.key == key }
+            return .object(rest + (isNew ? [JSON.Member(key, value ?? .null)] : []))
+        }
+        let json = try JSON.parse(file("tokenizer/tokenizer.json"), file: "tokenizer.json")
+        return try JSONObject(changed(json, path[...]), file: "tokenizer.json")
+    }
+
+    /// What is wrong, the place of it, and words of the message.
+    static let broken: [(path: [String], value: JSON?, words: String)] = [
+        (["model"], nil, "model"), (["model"], .null, "model"), (["model"], 3, "model"),
+        (["model", "type"], "WordPiece", "type"), (["model", "vocab"], nil, "vocab"),
+        (["model", "vocab"], ["a", "b"], "vocab"), (["model", "vocab"], .object([]), "no token for the byte"),
+        (["model", "vocab", "a"], nil, "no token for the byte 97"), (["model", "vocab", "a"], "x", "is not a number"),
+        (["model", "vocab", "a"], -1, "is not a number"), (["model", "vocab", "a"], 1.5, "is not a number"),
+        (["model", "merges"], nil, "merges"), (["model", "merges"], [["a"]], "merges"),
+        (["model", "merges"], ["a b c"], "merges"), (["model", "merges"], ["a"], "merges"),
+        (["model", "merges"], [""], "merges"), (["model", "merges"], [[1, 2]], "merges"),
+        (["model", "merges"], [.null], "merges"), (["model", "merges"], ["q zzzz"], "not of the vocabulary"),
+        (["model", "merges"], ["\u{3042} a"], "not of the vocabulary"),
+        (["model", "ignore_merges"], "yes", "ignore_merges"), (["normalizer"], ["type": "NFC"], "normalizer"),
+        (["pre_tokenizer"], nil, "pre_tokenizer"), (["pre_tokenizer"], .object([]), "another pattern"),
+        (["pre_tokenizer", "pretokenizers"], [["pattern": ["Regex": "a+"]]], "another pattern"),
+        (["added_tokens"], nil, "added_tokens"), (["added_tokens"], [3], "tokenizer.json"),
+        (["added_tokens"], [["content": "<pad>"]], "id"), (["added_tokens"], [["id": 3]], "content"),
+        (
+            ["post_processor"], ["type": "TemplateProcessing", "single": [["SpecialToken": ["id": "<nowhere>"]]]],
+            "post_processor"
+        ),
+        (
+            ["post_processor"],
+            [
+                "type": "TemplateProcessing",
+                "single": [["Sequence": ["id": "A"]], ["SpecialToken": ["id": "<|begin_of_text|>"]]],
+            ], "post_processor"
+        ),
+    ]
+
+    @Test("a wrong tokenizer.json is one fault that names what is wrong", arguments: broken.indices)
+    func tokenizerFiles(_ index: Int) throws {
+        let (path, value, words) = Self.broken[index]
+        let file = try Self.tokenizer(path, value)
+        let fault = #expect(throws: Fault.self) { try ByteLevelTokenizer(file) }
+        #expect(fault?.kind == .badData && fault?.description.contains(words) == true, "\(path): \(fault as Any)")
+        #expect(fault?.description.contains("\n") == false)
+    }
+
+    /// Vocabularies with ids that are too large, equal or out of order still give ids of the vocabulary.
+    @Test("odd ids are given as they are, and every text is read")
+    func oddVocabularies() throws {
+        for id in [0, 5, Int.max] {
+            let tokenizer = try ByteLevelTokenizer(Self.tokenizer(["model", "vocab", "a"], .int(id)))
+            for text in ["a", "a\u{0}b", "\u{FFFD}\u{200D}\u{1F468}", "<|eot_id|><|eot_", "\r\n\r\n \t a", ""] {
+                #expect(tokenizer(text).first == 662)
+            }
+            #expect(tokenizer("a ").contains(id))
+        }
+    }
+
+    @Test("a wrong merges.txt or vocab.json is one fault that names what is wrong")
+    func clipFiles() throws {
+        let vocabulary = try JSONObject(parsing: Self.file("tokenizer_2/vocab.json"), file: "vocab.json")
+        func read(_ vocabulary: JSONObject, _ merges: String) throws -> CLIPTokenizer {
+            try CLIPTokenizer(vocabulary: vocabulary, merges: Array(merges.utf8), file: "merges.txt")
+        }
+        for (merges, words) in [
+            ("#version: 0.2\nt", "no pair"), ("t h e", "no pair"), ("t  h", "no pair"), (" t h", "no pair"),
+            ("t \u{3042}", "not of the vocabulary"), ("t h\nq zz", "not of the vocabulary"),
+            ("h</w> e", "not of the vocabulary"), (String(repeating: "x", count: 1 << 16), "no pair"),
+        ] {
+            let fault = #expect(throws: Fault.self) { try read(vocabulary, merges) }
+            #expect(fault?.kind == .badData && fault?.description.contains(words) == true, "\(fault as Any)")
+            #expect((fault?.description.count ?? 0) < 300)
+        }
+        for key in ["<|startoftext|>", "<|endoftext|>", "a", "a</w>"] {
+            let file = try JSONObject(.object(vocabulary.members.filter { $0.key != key }), file: "vocab.json")
+            let fault = #expect(throws: Fault.self) { try read(file, "") }
+            #expect(fault?.kind == .badData, "\(key)")
+        }
+        #expect(throws: Fault.self) {
+            try CLIPTokenizer(vocabulary: vocabulary, merges: [0xFF, 0x20, 0xFE], file: "merges.txt")
+        }
+        // Line ends of either kind, a missing last one and empty lines are no faults.
+        let plain = try read(vocabulary, "#version: 0.2\nt h\nth e</w>\n")("the", length: 77)
+        for merges in ["#version: 0.2\r\nt h\r\nth e</w>\r\n", "t h\nth e</w>", "\n\nt h\n\nth e</w>"] {
+            #expect(try read(vocabulary, merges)("the", length: 77) == plain && plain.count == 3)
+        }
+    }
+
+    @Test("CLIP keeps the end of a long text, and special tokens written out are single ids")
+    func clipLength() throws {
+        let vocabulary = try JSONObject(parsing: Self.file("tokenizer_2/vocab.json"), file: "vocab.json")
+        let tokenizer = try CLIPTokenizer(
+            vocabulary: vocabulary, merges: Self.file("tokenizer_2/merges.txt"), file: "merges.txt")
+        let (start, end) = (try vocabulary.int("<|startoftext|>"), try vocabulary.int("<|endoftext|>"))
+        let long = tokenizer(String(repeating: "a b ", count: 500), length: 77)
+        #expect(long.count == 77 && long.first == start && long.last == end)
+        #expect(tokenizer("<|endoftext|> <|startoftext|>", length: 77) == [start, end, start, end])
+        #expect(tokenizer.padded([start, end], length: 5) == [start, end, end, end, end])
+        #expect(tokenizer(" \n\t", length: 77) == [start, end])
+    }
+}
