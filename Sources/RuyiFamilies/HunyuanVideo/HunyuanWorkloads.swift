@@ -1,0 +1,101 @@
+import RuyiFault
+import RuyiFiles
+import RuyiTensor
+
+/// Blocks of HunyuanVideo at full width over random weights in bf16, for measuring.
+package enum HunyuanWorkloads {
+    /// Tokens of the text, all of which are seen.
+    private static let textTokens = 256
+
+    /// A block with weights of its own for video and text, on latents of `frames` x `rows` x `columns` tokens; the
+    /// video's tokens are returned.
+    package static func dualBlock(
+        frames: Int, rows: Int, columns: Int, on backend: any Backend
+    ) throws(Fault) -> () -> Tensor {
+        let configuration = try transformer()
+        let block = try build(dualShapes(configuration)) { HunyuanDualBlock($0, configuration) }
+        let (rotary, signal) = surroundings(frames, rows, columns, configuration, backend)
+        let count = frames * rows * columns
+        let video = stream([1, count, configuration.hiddenSize], 1, backend)
+        let text = stream([1, textTokens, configuration.hiddenSize], 2, backend)
+        return { block(video, text, signal, rotary, visible: count + textTokens).video }
+    }
+
+    /// A block with common weights for the tokens of video and text.
+    package static func singleBlock(
+        frames: Int, rows: Int, columns: Int, on backend: any Backend
+    ) throws(Fault) -> () -> Tensor {
+        let configuration = try transformer()
+        let block = try build(singleShapes(configuration)) { HunyuanSingleBlock($0, configuration) }
+        let (rotary, signal) = surroundings(frames, rows, columns, configuration, backend)
+        let count = frames * rows * columns + textTokens
+        let tokens = stream([1, count, configuration.hiddenSize], 1, backend)
+        return { block(tokens, signal, rotary, visible: count) }
+    }
+
+    /// Multiplications and additions of either block's matrix products, whose layers have the same sizes per token.
+    package static func operations(tokens: Int) -> Double {
+        let (width, inner, count) = (3072.0, 12288.0, Double(tokens + textTokens))
+        return count * (8 * width * width + 4 * width * inner) + 4 * count * count * width
+    }
+
+    private static func surroundings(
+        _ frames: Int, _ rows: Int, _ columns: Int, _ configuration: HunyuanTransformerConfiguration,
+        _ backend: any Backend
+    ) -> (HunyuanRotary, HunyuanSignal) {
+        let rotary = HunyuanRotary(
+            frames: frames, rows: rows, columns: columns, text: textTokens, configuration, on: backend)
+        let embedding = stream([1, configuration.hiddenSize], 3, backend)
+        return (rotary, HunyuanSignal(embedding: embedding, clean: nil, firstTokens: 0))
+    }
+
+    private static func stream(_ shape: [Int], _ seed: UInt64, _ backend: any Backend) -> Tensor {
+        backend.copy(RandomValues().tensor(shape, seed: seed))
+    }
+
+    // MARK: Weights
+
+    private static func build<Part>(
+        _ shapes: [(key: String, shape: [Int])], _ make: (WeightScope) -> Part
+    ) throws(Fault) -> Part {
+        let ledger = WeightLedger()
+        let weights = MemoryWeights.random(shapes, dtype: .bf16, path: "random weights")
+        let part = make(WeightScope(weights, ledger: ledger))
+        _ = try ledger.finish(unknown: .refuse)
+        return part
+    }
+
+    /// What a layer with weight and bias holds.
+    private static func layer(_ key: String, _ outputs: Int, _ inputs: Int) -> [(key: String, shape: [Int])] {
+        [(key + ".weight", [outputs, inputs]), (key + ".bias", [outputs])]
+    }
+
+    private static func dualShapes(
+        _ configuration: HunyuanTransformerConfiguration
+    ) -> [(key: String, shape: [Int])] {
+        let (width, inner) = (configuration.hiddenSize, configuration.innerWidth)
+        let norms = ["norm_q", "norm_k", "norm_added_q", "norm_added_k"]
+        let projections = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
+        return norms.map { ("attn.\($0).weight", [configuration.headSize]) }
+            + projections.flatMap { layer("attn." + $0, width, width) }
+            + ["norm1", "norm1_context"].flatMap { layer($0 + ".linear", 6 * width, width) }
+            + ["ff", "ff_context"].flatMap {
+                layer($0 + ".net.0.proj", inner, width) + layer($0 + ".net.2", width, inner)
+            }
+    }
+
+    private static func singleShapes(
+        _ configuration: HunyuanTransformerConfiguration
+    ) -> [(key: String, shape: [Int])] {
+        let (width, inner) = (configuration.hiddenSize, configuration.innerWidth)
+        return ["norm_q", "norm_k"].map { ("attn.\($0).weight", [configuration.headSize]) }
+            + ["to_q", "to_k", "to_v"].flatMap { layer("attn." + $0, width, width) }
+            + layer("norm.linear", 3 * width, width) + layer("proj_mlp", inner, width)
+            + layer("proj_out", width, width + inner)
+    }
+
+    /// As published, which is what a configuration without keys stands for.
+    private static func transformer() throws(Fault) -> HunyuanTransformerConfiguration {
+        try HunyuanTransformerConfiguration(JSONObject([:], file: "transformer/config.json"))
+    }
+}
