@@ -109,6 +109,10 @@ def block(frames, rows, columns, with_bf16=False):
     return Row(name, "A whole block", peers.block(frames, rows, columns, with_bf16), measures)
 
 
+def hunyuan_block(kind):
+    return Row("hunyuanvideo-%s-4096" % kind, "A whole block", peers.hunyuan_block(kind, 4, 32, 32), {"float32": 1.2})
+
+
 def quick_rows(names):
     return [
         block(2, 32, 32), linear("bf16", 2816, 2816, 1024, True), *int8(names)[:1], attention(16, 176, 4096, 333),
@@ -120,7 +124,7 @@ def quick_rows(names):
 
 def standard_rows(names):
     return [
-        block(2, 32, 32, True), block(6, 24, 42),
+        block(2, 32, 32, True), block(6, 24, 42), hunyuan_block("dual"), hunyuan_block("single"),
         linear("bf16", 2816, 2816, 1024, True), linear("bf16", 2816, 12288, 4096), linear("bf16", 3072, 3072, 8192),
         linear("bf16", 3072, 12288, 2048), linear("f32", 2816, 12288, 2048), *int8(names)[:4],
         attention(16, 176, 4096, 333), attention(16, 176, 4096), attention(24, 128, 4096),

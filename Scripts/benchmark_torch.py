@@ -198,6 +198,22 @@ def block(frames, rows, columns, with_bf16):
     return make
 
 
+def hunyuan_block(kind, frames, rows, columns, texts=256):
+    """A block of HunyuanVideo as diffusers has it, all of whose text is seen."""
+
+    def make():
+        from diffusers.models.transformers import transformer_hunyuan_video as reference
+
+        block = {
+            "dual": reference.HunyuanVideoTransformerBlock, "single": reference.HunyuanVideoSingleTransformerBlock,
+        }[kind](24, 128, 4.0, "rms_norm").eval()
+        x, text, embedding = (uniform(1, count, 3072) for count in (frames * rows * columns, texts, 1))
+        turns = tuple(uniform(frames * rows * columns, 128) for _ in range(2))
+        return {"float32 diffusers": lambda: block(x, text, embedding[:, 0], None, turns)[0]}
+
+    return make
+
+
 class LastUpBlock:
     """The last level of Ruyi's VAE decoder for one frame, whose past is itself."""
 

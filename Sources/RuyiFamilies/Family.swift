@@ -203,6 +203,13 @@ extension Job {
     func releaseWeights(_ file: any WeightFile) {
         if plan.memoryMode != .resident { file.release() }
     }
+
+    /// The same, and has those of the tensors whose names begin with `prefix` read from the disk in the meantime, unless
+    /// `backend` only counts.
+    func streamWeights(_ file: any WeightFile, next prefix: String, on backend: any Backend) {
+        releaseWeights(file)
+        if plan.memoryMode != .resident, !backend.isMeasuring { file.willNeed(prefix) }
+    }
 }
 
 /// One clip to render: the plan, the pictures, the random draws, and where everything goes.

@@ -167,6 +167,6 @@ public struct AdaptedWeights: WeightFile {
     public func checkUnchanged() throws(Fault) { try base.checkUnchanged() }
     /// Tells the system that the pages are not needed soon.
     public func release() { base.release() }
-    /// Tells the system to read the pages ahead.
-    public func willNeed() { base.willNeed() }
+    /// Tells the system to read ahead the tensors whose names begin with `prefix`.
+    public func willNeed(_ prefix: String) { base.willNeed(prefix) }
 }

@@ -68,8 +68,16 @@ public final class MappedFile: @unchecked Sendable {
     /// They are read again when touched.
     public func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED, inward: true) }
 
-    /// Tells the system to read a range ahead.
-    public func willNeed(_ range: Range<Int>) { advise(range, MADV_WILLNEED, inward: false) }
+    /// Tells the system to read a range ahead, which takes place while others compute.
+    public func willNeed(_ range: Range<Int>) {
+        // Of a longer range Linux reads the device's read-ahead size only.
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: MappedFile.readAhead) {
+            advise(start..<min(start + MappedFile.readAhead, range.upperBound), MADV_WILLNEED, inward: false)
+        }
+    }
+
+    /// The read-ahead size that Linux gives to most devices.
+    private static let readAhead = 128 << 10
 
     private func advise(_ range: Range<Int>, _ advice: Int32, inward: Bool) {
         guard let base else { return }

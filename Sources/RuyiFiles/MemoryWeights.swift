@@ -27,7 +27,7 @@ package struct MemoryWeights: WeightFile {
 
     package func checkUnchanged() {}
     package func release() {}
-    package func willNeed() {}
+    package func willNeed(_ prefix: String) {}
 }
 
 extension MemoryWeights {

@@ -54,6 +54,11 @@ public final class SafetensorsFile: WeightFile {
     public func checkUnchanged() throws(Fault) { try map.checkUnchanged() }
     /// Tells the system that the pages are not needed soon.
     public func release() { map.release(header.dataStart..<map.byteCount) }
-    /// Tells the system to read the pages ahead.
-    public func willNeed() { map.willNeed(header.dataStart..<map.byteCount) }
+    /// Tells the system to read ahead the tensors whose names begin with `prefix`.
+    public func willNeed(_ prefix: String) {
+        for entry in header.entries where entry.name.hasPrefix(prefix) {
+            let start = header.dataStart + entry.range.lowerBound
+            map.willNeed(start..<start + entry.range.count)
+        }
+    }
 }

@@ -103,6 +103,6 @@ public final class ShardedSafetensors: WeightFile {
     public func checkUnchanged() throws(Fault) { for part in parts { try part.checkUnchanged() } }
     /// Tells the system that the pages are not needed soon.
     public func release() { for part in parts { part.release() } }
-    /// Tells the system to read the pages ahead.
-    public func willNeed() { for part in parts { part.willNeed() } }
+    /// Tells the system to read ahead the tensors whose names begin with `prefix`.
+    public func willNeed(_ prefix: String) { for part in parts { part.willNeed(prefix) } }
 }

@@ -133,6 +133,8 @@ public final class TorchArchive: WeightFile {
     public func checkUnchanged() throws(Fault) { try map.checkUnchanged() }
     /// Tells the system that the pages are not needed soon.
     public func release() { map.release(0..<map.byteCount) }
-    /// Tells the system to read the pages ahead.
-    public func willNeed() { map.willNeed(0..<map.byteCount) }
+    /// Tells the system to read ahead the tensors whose names begin with `prefix`.
+    public func willNeed(_ prefix: String) {
+        for (key, item) in items where key.hasPrefix(prefix) { map.willNeed(item.range) }
+    }
 }

@@ -26,8 +26,8 @@ public protocol WeightFile: Sendable {
     func checkUnchanged() throws(Fault)
     /// Tells the system that the pages are not needed soon; they are read again when touched.
     func release()
-    /// Tells the system to read the pages ahead.
-    func willNeed()
+    /// Tells the system to read ahead the tensors whose names begin with `prefix`; it does so while others compute.
+    func willNeed(_ prefix: String)
 }
 
 extension WeightFile {

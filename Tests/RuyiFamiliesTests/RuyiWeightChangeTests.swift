@@ -56,7 +56,7 @@ private struct Shapes: WeightFile {
     func tensor(_ key: String) throws(Fault) -> Tensor { throw Fault(.badData, "no values", at: key) }
     func checkUnchanged() {}
     func release() {}
-    func willNeed() {}
+    func willNeed(_ prefix: String) {}
 }
 
 @Suite("Ruyi with changed weights")

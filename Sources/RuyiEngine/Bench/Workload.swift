@@ -167,6 +167,14 @@ struct Workload: Sendable {
     // MARK: Parts of models
 
     private static let models = [
+        Workload("hunyuanvideo-dual-4096", .operations(HunyuanWorkloads.operations(tokens: 4096))) {
+            backend throws(Fault) in
+            try HunyuanWorkloads.dualBlock(frames: 4, rows: 32, columns: 32, on: backend)
+        },
+        Workload("hunyuanvideo-single-4096", .operations(HunyuanWorkloads.operations(tokens: 4096))) {
+            backend throws(Fault) in
+            try HunyuanWorkloads.singleBlock(frames: 4, rows: 32, columns: 32, on: backend)
+        },
         block(frames: 1, rows: 24, columns: 42), block(frames: 2, rows: 32, columns: 32),
         block(frames: 6, rows: 24, columns: 42), block(frames: 12, rows: 24, columns: 42, isLong: true),
         Workload("ruyi-vae-last-368x640", .operations(RuyiWorkloads.lastUpBlockOperations(height: 368, width: 640))) {

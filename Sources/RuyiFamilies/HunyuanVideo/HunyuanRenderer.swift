@@ -182,7 +182,8 @@ final class HunyuanRenderer: Renderer {
                     trace: call == 0 && side == 0 ? job.trace.map(HunyuanTrace.init) : nil
                 ) { block in
                     try job.cancellation.check()
-                    job.releaseWeights(files.transformer)
+                    // The next block is on its way already.
+                    job.streamWeights(files.transformer, next: transformer.prefix(ofBlock: block + 2), on: backend)
                     job.progress(stage, call * parts + side * transformer.blockCount + block + 1)
                 }
             }

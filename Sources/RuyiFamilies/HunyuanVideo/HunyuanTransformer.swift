@@ -45,6 +45,13 @@ package struct HunyuanTransformer: Sendable {
     /// The number of blocks, for progress.
     package var blockCount: Int { dualBlocks.count + singleBlocks.count }
 
+    /// What the names of a block's weights begin with; behind the last block comes the first one of the next step.
+    func prefix(ofBlock index: Int) -> String {
+        let index = index % blockCount
+        return index < dualBlocks.count
+            ? "transformer_blocks.\(index)." : "single_transformer_blocks.\(index - dualBlocks.count)."
+    }
+
     /// The velocity for latents, `[1, outChannels, f, h, w]`.
     ///
     /// - Parameters:

@@ -80,5 +80,5 @@ struct RuyiRoundedWeights: WeightFile {
     func path(of key: String) -> String { base.path(of: key) }
     func checkUnchanged() throws(Fault) { try base.checkUnchanged() }
     func release() { base.release() }
-    func willNeed() { base.willNeed() }
+    func willNeed(_ prefix: String) { base.willNeed(prefix) }
 }
