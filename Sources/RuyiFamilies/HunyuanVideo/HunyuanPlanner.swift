@@ -98,7 +98,8 @@ struct HunyuanPlanner {
             guard count >= 0.5, count < 1e6 else {
                 throw Fault(.usage, "\(seconds) seconds is no usable length", at: "--seconds")
             }
-            asked = Int(count.rounded())
+            // The length is that of what is delivered.
+            asked = Int(count.rounded()) + configuration.droppedFrames
         } else {
             asked = request.frames ?? 129
         }
@@ -111,6 +112,7 @@ struct HunyuanPlanner {
         }
         let computed = (asked - 1) / time * time + 1
         plan.frames = computed - dropped
+        plan.askedFrames = dropped > 0 ? computed : nil
         if computed != asked {
             plan.notes.append("frames \(asked) -> \(computed): one more than a multiple of \(time), cut down")
         }
@@ -146,9 +148,14 @@ struct HunyuanPlanner {
             throw Fault(.usage, "the guidance scale \(scale) is not between 0 and 1000", at: "--true-cfg-scale")
         }
         plan.settings[.trueCFGScale] = "\(scale)"
-        if let tiling = try request.own(.tiledVAE, "an object", { $0 }) {
-            _ = try HunyuanTiling(JSONObject(tiling, file: "vae_tiling"))
-            plan.settings[.tiledVAE] = tiling.text()
+        if try request.own(.flowReverse, "true or false", \.bool) == false {
+            throw Fault(
+                .usage, "\(HunyuanVideo.title) was trained to go from noise to the clip, which is --flow-reverse",
+                at: "--no-flow-reverse", hint: "leave it out: the released weights have no other direction")
+        }
+        if let tiling = try request.own(.tiledVAE, "a name or an object", { $0.string ?? $0.text() }) {
+            _ = try HunyuanTiling(text: tiling)
+            plan.settings[.tiledVAE] = tiling
         }
         try tiles(&plan)
         guard let conditioning = configuration.transformer.conditioning else { return }
@@ -177,10 +184,28 @@ struct HunyuanPlanner {
 
     private func text(_ plan: inout Plan) throws(Fault) {
         plan.prompt = request.prompt ?? ""
+        let length = try request.own(.maxSequenceLength, "an integer", \.int) ?? HunyuanPrompts.promptLength
+        guard (16...1024).contains(length) else {
+            throw Fault(
+                .usage, "a prompt of \(length) tokens is not between 16 and 1024", at: "--max-sequence-length",
+                hint: "\(HunyuanVideo.title) was trained on \(HunyuanPrompts.promptLength)")
+        }
+        plan.settings[.maxSequenceLength] = "\(length)"
         let isGuided = (plan.settings[.trueCFGScale].flatMap(Double.init) ?? 1) > 1
         if isGuided { plan.negativePrompt = request.negativePrompt }
         if plan.prompt.isEmpty {
             plan.warnings.append("there is no prompt: \(HunyuanVideo.title) makes up what happens")
+        }
+        let prompts = try HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture)
+        for (text, option) in [(plan.prompt, "--prompt"), (plan.negativePrompt ?? "", "--negative-prompt")] {
+            if let word = prompts.misreadWord(text) {
+                throw Fault(
+                    .usage, "the prompt holds '\(word)', which is a sign of the model's own and not a word", at: option,
+                    hint: "leave it out")
+            }
+            if prompts.tokens(text, length: length).isCut {
+                plan.warnings.append("\(option) has more than \(length) tokens, and is cut there")
+            }
         }
         if isGuided, request.negativePrompt == nil {
             plan.warnings.append("--true-cfg-scale has no effect without --negative-prompt, which may be empty")
@@ -199,7 +224,8 @@ struct HunyuanPlanner {
         plan.loras = request.loras
         for lora in plan.loras {
             let file = try LoRAFile(path: lora.path)
-            _ = try file.updates(of: transformer, strength: lora.weight)
+            _ = try file.updates(
+                of: transformer, strength: lora.weight, renamed: HunyuanOriginalNames.layers(of: transformer))
             plan.warnings += file.warnings
             plan.weightBytes += file.byteCount
         }
@@ -224,17 +250,17 @@ struct HunyuanSettings {
     /// Every how many of the picture's tokens the transformer sees.
     let interleave: Int
     let tiling: HunyuanTiling
+    /// The most tokens of a prompt and of what is added behind it.
+    let promptLength: Int
 
     init(_ plan: Plan) {
+        promptLength = plan.settings[.maxSequenceLength].flatMap { Int($0) } ?? HunyuanPrompts.promptLength
         shift = plan.settings[.shift].flatMap(Double.init) ?? 7
         trueScale = plan.settings[.trueCFGScale].flatMap(Double.init) ?? 1
         isGuided = trueScale > 1 && plan.negativePrompt != nil
         interleave = plan.settings[.imageEmbedInterleave].flatMap(Int.init) ?? 1
-        let text = plan.settings[.tiledVAE].map { Array($0.utf8) }
-        let given = try? text.map { bytes throws(Fault) in
-            try HunyuanTiling(JSONObject(parsing: bytes, file: "vae_tiling"))
-        }
-        tiling = ((given ?? nil) ?? HunyuanTiling()).tiled(plan.settings[.vaeTile].flatMap { Int($0) })
+        let given = plan.settings[.tiledVAE].flatMap { try? HunyuanTiling(text: $0) }
+        tiling = (given ?? HunyuanTiling()).tiled(plan.settings[.vaeTile].flatMap { Int($0) })
     }
 }
 
