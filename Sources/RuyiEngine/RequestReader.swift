@@ -130,7 +130,8 @@ private struct Reading {
         case .enhanceAVideoSkipEndSteps: set(\.request.enhanceAVideo.skipEndSteps, name, value, "an integer", \.int)
         default:
             guard let setting = OwnSetting.byKey[key] else { return order.request.own[key] = value }
-            if let value = setting.read(value) { order.request.own[key] = value } else { wrong(name, value, setting.expected) }
+            guard let kept = setting.read(value) else { return wrong(name, value, setting.expected) }
+            order.request.own[key] = kept
         }
     }
 

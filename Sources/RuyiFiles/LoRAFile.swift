@@ -125,7 +125,8 @@ public struct LoRAFile: Sendable {
         func value(_ name: String) -> JSON? { json["transformer." + name] ?? json[name] }
         guard value("alpha_pattern")?.members?.isEmpty != false, value("use_dora")?.bool != true else {
             throw Fault(
-                .badData, "the LoRA has an alpha for each layer apart or magnitudes (DoRA) in its metadata", at: file.path,
+                .badData, "the LoRA has an alpha for each layer apart or magnitudes (DoRA) in its metadata",
+                at: file.path,
                 hint: "merge it, or save it with one lora_alpha")
         }
         let alpha = value("lora_alpha")?.double

@@ -54,7 +54,8 @@ struct OutputOptions: ParsableArguments {
             "The video; its suffix (mp4, mov, mkv, webm, gif, webp) picks the container, and - is standard output. A "
                 + "name such as out/%05d.png writes one picture a frame, counted from 0. {seed}, {name}, {index}, {model} "
                 + "and {date} stand for the seed, the picture's name, the clip's number, the model and the day. "
-                + "(default: <image>-<seed>.mp4 in the current folder, or <family>-<seed>.mp4 without a picture)", valueName: "file"), completion: .file())
+                + "(default: <image>-<seed>.mp4 in the current folder, or without a picture <family>-<seed>.mp4)",
+            valueName: "file"), completion: .file())
     var output: String?
 
     @Flag(inversion: .prefixedNo, help: "Replace an existing output. (default: refuse)") var overwrite: Bool?
@@ -123,7 +124,7 @@ struct FormOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The side of the square that sizes are scaled to, 384 to 1024 as a rule. (default: 512)", valueName: "n"))
+            "The side of the square that sizes are scaled to, 384 to 1024 as a rule. (default: 512 with Ruyi)", valueName: "n"))
     var baseResolution: Int?
 
     @Option(
@@ -141,7 +142,8 @@ struct SamplingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The step rule: DDIM, Euler, 'Euler A', DPM++ or PNDM with Ruyi, flow-euler with HunyuanVideo. (default: the model's)", valueName: "name")
+            "The step rule: DDIM, Euler, 'Euler A', DPM++ or PNDM with Ruyi, flow-euler with "
+                + "HunyuanVideo. (default: the model's)", valueName: "name")
     )
     var scheduler: String?
 
@@ -200,7 +202,9 @@ struct FeatureOptions: ParsableArguments {
     var teacacheThreshold: Double?
 
     @Option(
-        help: ArgumentHelp("First steps without TeaCache, from 1. (default: 3; 1 with HunyuanVideo)", valueName: "n", visibility: .hidden))
+        help: ArgumentHelp(
+            "First steps without TeaCache, from 1. (default: 3, 1 with HunyuanVideo)", valueName: "n",
+            visibility: .hidden))
     var teacacheSkipStartSteps: Int?
 
     @Option(

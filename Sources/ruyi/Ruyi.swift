@@ -37,7 +37,8 @@ struct Render: OrderCommand {
             """)
 
     @Argument(
-        help: ArgumentHelp("The start picture, PNG or JPEG; none for models that make videos of text.", valueName: "image"),
+        help: ArgumentHelp(
+            "The start picture, PNG or JPEG; none for models that make videos of text.", valueName: "image"),
         completion: .file(extensions: pictures)) var picture: String?
     @OptionGroup(title: "Input") var input: InputOptions
     @OptionGroup(title: "Output") var output: OutputOptions

@@ -1,6 +1,8 @@
 import Foundation
+import RuyiFiles
 import RuyiMedia
 import RuyiPicture
+import RuyiTensor
 import Testing
 
 @Suite("Documentation")
@@ -26,6 +28,8 @@ struct DocumentationTests {
         }
         try FileManager.default.createSymbolicLink(
             atPath: scratch("Ruyi-Mini-7B"), withDestinationPath: Golden(name: "i2v-bucket")("model"))
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch("HunyuanVideo"), withDestinationPath: HunyuanVideoTests.text)
         try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
         // Runs the tasks of an array one after the other.
         try scratch.write(
@@ -38,7 +42,7 @@ struct DocumentationTests {
             """, to: "bin/sbatch")
         chmod(scratch("bin/sbatch"), 0o755)
         let blocks = try DocumentationTests.blocks("Documentation/Batch.md")
-        #expect(blocks.count == 13)
+        #expect(blocks.count == 14)
         for block in blocks {
             // Small clips: the environment is weaker than what the page says.
             let outcome = try Executable.start(
@@ -54,10 +58,48 @@ struct DocumentationTests {
         }
         let rest = [
             "frames/market/00007.png", "farm/market-42.mp4", "found/market-42.mp4", "array/harbour-42.mp4",
-            "night/market-42.mp4",
+            "night/market-42.mp4", "texts/cat-2.mp4", "texts/clip-2-1.mp4",
         ]
         for file in clips + seeds + shots + rest { #expect(scratch.files.contains(file), "\(file)") }
         #expect(!scratch.files.contains("table") && !scratch.files.contains("seeds/market-5.mp4"))
+    }
+
+    @Test("every command of the page about HunyuanVideo works as it stands there")
+    func hunyuanVideo() throws {
+        let scratch = try Scratch()
+        try scratch.folder("bin")
+        for (name, target) in [
+            ("bin/ruyi", Executable.path), ("HunyuanVideo", HunyuanVideoTests.text),
+            ("HunyuanVideo-I2V", HunyuanVideoTests.picture), ("photo.png", HunyuanVideoTests.start),
+        ] {
+            try FileManager.default.createSymbolicLink(atPath: scratch(name), withDestinationPath: target)
+        }
+        try SafetensorsWriter.write(
+            [
+                (
+                    "transformer.transformer_blocks.0.attn.to_q.lora_A.weight",
+                    Tensor([Float](repeating: 1, count: 32), [1, 32])
+                ),
+                (
+                    "transformer.transformer_blocks.0.attn.to_q.lora_B.weight",
+                    Tensor([Float](repeating: 1, count: 32), [32, 1])
+                ),
+            ], to: scratch("style.safetensors"))
+        let blocks = try DocumentationTests.blocks("Documentation/HunyuanVideo.md")
+        #expect(blocks.count == 5)
+        for block in blocks {
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
+                environment: ["RUYI_SIZE": "32x32", "RUYI_FRAMES": "5", "RUYI_STEPS": "2"]
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+        for file in [
+            "hunyuanvideo-42.mp4", "lively.mp4", "guided.mp4", "faster.mp4", "styled.mp4", "cat-3.mp4",
+            "clips/cat-2.mp4", "clips/dog-42.mp4",
+        ] {
+            #expect(scratch.files.contains(file), "\(file)")
+        }
     }
 
     @Test("every command of the page about memory works as it stands there")

@@ -54,6 +54,8 @@ struct HunyuanPlanner {
     // MARK: Size and length
 
     private func size(_ plan: inout Plan, _ image: PictureSize?) throws(Fault) {
+        // With this short side 16 to 9 has the area of the square of the base resolution.
+        let short = request.resolution ?? request.baseResolution.map { $0 * 3 / 4 } ?? 720
         if let width = request.width, let height = request.height {
             func raised(_ side: Int) -> Int { side > 1 << 14 ? side : (side + 15) / 16 * 16 }
             (plan.width, plan.height) = (raised(width), raised(height))
@@ -62,13 +64,12 @@ struct HunyuanPlanner {
                     "size \(width)x\(height) -> \(plan.width)x\(plan.height): sides are multiples of 16, raised")
             }
         } else if let image {
-            let short = request.resolution ?? 720
+            let asked = request.baseResolution.map { "base resolution \($0)" } ?? "\(short)p"
             let size = HunyuanSizes.bucket(for: image, short: short)
             (plan.width, plan.height) = (size.width, size.height)
             plan.notes.append(
-                "size \(size.width)x\(size.height): picture \(image.width)x\(image.height), bucket of \(short)p")
+                "size \(size.width)x\(size.height): picture \(image.width)x\(image.height), bucket of \(asked)")
         } else {
-            let short = request.resolution ?? 720
             let size = HunyuanSizes.wide(short: short)
             (plan.width, plan.height) = (size.width, size.height)
             if request.resolution != nil {
@@ -196,15 +197,18 @@ struct HunyuanPlanner {
         if plan.prompt.isEmpty {
             plan.warnings.append("there is no prompt: \(HunyuanVideo.title) makes up what happens")
         }
-        let prompts = try HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture)
         for (text, option) in [(plan.prompt, "--prompt"), (plan.negativePrompt ?? "", "--negative-prompt")] {
-            if let word = prompts.misreadWord(text) {
+            if configuration.takesPicture, let sign = HunyuanPrompts.sign(in: text) {
+                let meaning = sign == "<image>" ? "stands for the picture itself" : "is a sign of the model's own"
                 throw Fault(
-                    .usage, "the prompt holds '\(word)', which is a sign of the model's own and not a word", at: option,
-                    hint: "leave it out")
+                    .usage, "the prompt holds '\(sign)', which \(meaning)", at: option, hint: "leave it out")
             }
-            if prompts.tokens(text, length: length).isCut {
-                plan.warnings.append("\(option) has more than \(length) tokens, and is cut there")
+            // No token is shorter than a byte, so that short texts need not be looked at; some stand behind the prompt.
+            if text.utf8.count + 16 >= length,
+                try HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture)
+                    .tokens(text, length: length).isCut
+            {
+                plan.warnings.append("\(option) is longer than \(length) tokens, and is cut")
             }
         }
         if isGuided, request.negativePrompt == nil {

@@ -30,7 +30,7 @@ package struct HunyuanPrompts: Sendable {
     private static let start = "<|start_header_id|>system<|end_header_id|>\n\n"
     private static let user = "<|start_header_id|>user<|end_header_id|>\n\n"
 
-    /// What stands for something else than a word between the instructions for a picture.
+    /// What stands for something else than a word.
     private static let signs = [
         "<image>", "<pad>", "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
         "<|eot_id|>",
@@ -94,10 +94,9 @@ package struct HunyuanPrompts: Sendable {
 
     /// What a prompt holds that the model would not read as words; nil where nothing is.
     ///
-    /// Without a picture such signs change nothing but their own meaning, and the reference lets them pass.
-    package func misreadWord(_ prompt: String) -> String? {
-        takesPicture ? HunyuanPrompts.signs.first { prompt.contains($0) } : nil
-    }
+    /// Beside a picture such signs shift what stands behind them; without one they change nothing but their own meaning,
+    /// and the reference lets them pass.
+    static func sign(in prompt: String) -> String? { signs.first { prompt.contains($0) } }
 
     /// Tokens before the prompt.
     package var head: Int { takesPicture ? HunyuanPrompts.pictureHead : HunyuanPrompts.textHead }

@@ -129,7 +129,8 @@ final class HunyuanRenderer: Renderer {
         let positive = try read(job.plan.prompt, pictures?.seen, pictures?.digest, settings.interleave, "")
         guard settings.isGuided, let negative = job.plan.negativePrompt else { return [positive] }
         // The other side has every second of the picture's tokens, whatever the checkpoint.
-        return [positive, try read(negative, pictures?.black, pictures.map { _ in "black \(job.plan.width)x\(job.plan.height)" }, 2, ".neg")]
+        let black = pictures.map { _ in "black \(job.plan.width)x\(job.plan.height)" }
+        return [positive, try read(negative, pictures?.black, black, 2, ".neg")]
     }
 
     /// What was read before, which is the latest then.
