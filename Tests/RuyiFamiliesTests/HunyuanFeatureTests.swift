@@ -184,6 +184,9 @@ struct HunyuanFeatureTests {
         for text in ["diffusers", "original", "none"] {
             #expect(try clips.plan { $0.own[.tiledVAE] = .string(text) }.settings[.tiledVAE] == text)
         }
+        // True and false are diffusers' switch for tiles in space.
+        #expect(try HunyuanTiling(text: "true") == HunyuanTiling().tiled(256))
+        #expect(try HunyuanTiling(text: "false") == HunyuanTiling())
         let object: JSON = ["tile_sample_min_height": 64, "tile_sample_stride_height": 48]
         #expect(try clips.plan { $0.own[.tiledVAE] = object }.settings[.tiledVAE] == object.text())
         for value in [JSON.string("other"), ["tile": 3], ["tile_sample_min_height": 60], .int(3)] {

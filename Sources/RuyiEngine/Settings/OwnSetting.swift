@@ -18,11 +18,13 @@ struct OwnSetting: Sendable {
         OwnSetting(key: key, expected: "an integer") { $0.int.map(JSON.int) }
     }
 
-    private static func choice(_ key: RequestKey, _ allowed: [String], orObject: Bool = false) -> OwnSetting {
+    /// One of a few names, or with `orMore` true, false or an object too.
+    private static func choice(_ key: RequestKey, _ allowed: [String], orMore: Bool = false) -> OwnSetting {
         let names = "one of \(allowed.joined(separator: ", "))"
-        return OwnSetting(key: key, expected: orObject ? names + ", or an object" : names) { value in
-            if orObject, value.members != nil { return value }
-            return value.string.flatMap { allowed.contains($0) ? JSON.string($0) : nil }
+        return OwnSetting(key: key, expected: orMore ? names + ", true, false or an object" : names) { value in
+            if orMore, value.members != nil || value.bool != nil { return value }
+            guard let name = value.string, allowed.contains(name) else { return nil }
+            return .string(name)
         }
     }
 
@@ -32,7 +34,7 @@ struct OwnSetting: Sendable {
             number(.shift), number(.trueCFGScale),
             OwnSetting(key: .flowReverse, expected: "true or false") { $0.bool.map(JSON.bool) },
             integer(.imageEmbedInterleave), integer(.maxSequenceLength), choice(.mode, Choices.modes),
-            choice(.conditioning, Choices.conditionings), choice(.tiledVAE, Choices.vaeTilings, orObject: true),
+            choice(.conditioning, Choices.conditionings), choice(.tiledVAE, Choices.vaeTilings, orMore: true),
         ].map { ($0.key, $0) })
 
     /// The value of a plan's setting, which is text there, as a request holds it.

@@ -43,7 +43,8 @@ struct HunyuanPlanner {
                 .usage, "this checkpoint of \(HunyuanVideo.title) animates a picture and none was given", at: "IMAGE",
                 hint: "name a PNG or JPEG file, as in: ruyi photo.jpg --model DIR --prompt \"...\"")
         }
-        if !configuration.takesPicture, image != nil {
+        // Latents that are decoded come with a size and no picture.
+        if !configuration.takesPicture, request.image != nil {
             throw Fault(
                 .usage, "this checkpoint of \(HunyuanVideo.title) makes videos of text and takes no picture",
                 at: "IMAGE",
