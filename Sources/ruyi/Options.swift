@@ -124,7 +124,8 @@ struct FormOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The side of the square that sizes are scaled to, 384 to 1024 as a rule. (default: 512 with Ruyi)", valueName: "n"))
+            "The side of the square that sizes are scaled to, 384 to 1024 as a rule. (default: 512 with Ruyi)",
+            valueName: "n"))
     var baseResolution: Int?
 
     @Option(

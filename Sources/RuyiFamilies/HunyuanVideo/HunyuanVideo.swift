@@ -11,7 +11,8 @@ public enum HunyuanVideo: Family {
     public static let layout =
         "transformer/, vae/, text_encoder/, text_encoder_2/, tokenizer/, tokenizer_2/, scheduler/"
     public static let keys: Set<RequestKey> = [
-        .family, .model, .image, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution, .frames, .seconds, .fps,
+        .family, .model, .image, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution, .frames,
+        .seconds, .fps,
         .steps, .scheduler, .guidance, .seed, .noise, .precision, .loras, .teacache, .teacacheThreshold,
         .teacacheSkipStartSteps, .teacacheSkipEndSteps, .mode, .conditioning, .imageEmbedInterleave, .shift,
         .trueCFGScale, .tiledVAE, .vaeTile, .flowReverse, .maxSequenceLength,
