@@ -84,7 +84,9 @@ public struct Clip: Sendable {
             "teacache": Clip.description(of: plan.teacache, amount: "threshold"),
             "enhance_a_video": Clip.description(of: plan.enhanceAVideo, amount: "weight"),
         ]
-        for (key, value) in plan.settings where fields[key.rawValue] == nil { fields[key.rawValue] = .string(value) }
+        for (key, value) in plan.settings where fields[key.rawValue] == nil {
+            fields[key.rawValue] = OwnSetting.value(key, value)
+        }
         return .sorted(fields)
     }
 

@@ -93,13 +93,13 @@ public struct Provenance: Sendable, Equatable {
         order.request.seconds = nil
         (order.request.width, order.request.height) = (plan.delivered.width, plan.delivered.height)
         order.request.exactSize = plan.cut == nil ? nil : true
-        order.request.frames = plan.frames
+        order.request.frames = plan.askedFrames ?? plan.frames
         (order.request.fps, order.request.steps, order.request.scheduler) = (plan.fps, plan.steps, plan.scheduler)
         (order.request.guidance, order.request.seed) = (plan.guidance, plan.seed)
         let everywhere: Set<RequestKey> = [.family, .model, .seed, .noise, .prompt, .negativePrompt]
         let known = Set(allowed.union(everywhere).map(\.rawValue) + ["fit", "pad_color", "exact_size"])
         let settings = plan.settings.map { key, value in
-            JSON.Member(key.rawValue, clip.request.own[key] ?? .string(value))
+            JSON.Member(key.rawValue, clip.request.own[key] ?? OwnSetting.value(key, value))
         }
         let resolved = Set(settings.map(\.key))
         let members = order.members.filter { known.contains($0.key) && !resolved.contains($0.key) }

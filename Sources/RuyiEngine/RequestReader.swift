@@ -60,7 +60,7 @@ private struct Reading {
     init(file: String) { self.file = file }
 
     mutating func take(_ key: String, _ value: JSON) {
-        if let known = RequestKey(rawValue: key) {
+        if let known = RequestKey(rawValue: key) ?? RequestKey.spellings[key] {
             take(known, value)
         } else if let setting = OrderSetting.byKey[key] {
             if !setting.read(value, path, &order) { wrong(key, value, setting.expected) }
@@ -128,7 +128,10 @@ private struct Reading {
         case .enhanceAVideoSkipStartSteps:
             set(\.request.enhanceAVideo.skipStartSteps, name, value, "an integer", \.int)
         case .enhanceAVideoSkipEndSteps: set(\.request.enhanceAVideo.skipEndSteps, name, value, "an integer", \.int)
-        default: order.request.own[key] = value
+        default:
+            guard let setting = OwnSetting.byKey[key] else { return order.request.own[key] = value }
+            guard let kept = setting.read(value) else { return wrong(name, value, setting.expected) }
+            order.request.own[key] = kept
         }
     }
 

@@ -132,6 +132,8 @@ public struct Plan: Sendable {
     public var cut: PictureSize?
     /// The number of frames.
     public var frames = 0
+    /// The number of frames to ask for to get these, where the model computes more than it gives.
+    public var askedFrames: Int?
     /// Frames a second of the file.
     public var fps: FrameRate = 24
     /// Denoising steps.

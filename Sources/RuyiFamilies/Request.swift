@@ -21,11 +21,15 @@ public enum RequestKey: String, Sendable, CaseIterable {
     case fp8QuantMode = "fp8_quant_mode", fp8DataType = "fp8_data_type"
     case vaeTile = "vae_tile"
     case variant, mode, transformer, conditioning = "i2v_condition", imageEmbedInterleave = "image_embed_interleave"
-    case shift, timeShift = "time_shift", cfg, trueCFGScale = "true_cfg_scale", cfgRescale = "cfg_rescale"
+    case shift = "flow_shift", flowReverse = "flow_reverse", maxSequenceLength = "max_sequence_length"
+    case timeShift = "time_shift", cfg, trueCFGScale = "true_cfg_scale", cfgRescale = "cfg_rescale"
     case sections, latentWindowSize = "latent_window_size", latentLength = "temp", videoSteps = "video_steps"
     case videoGuidance = "video_guidance", linearGuidance = "linear_guidance", guidanceAlpha = "guidance_alpha"
     case minGuidance = "min_guidance", motionScore = "motion_score", positiveMagic = "positive_magic"
     case resize, tiledVAE = "vae_tiling", saveMemory = "save_memory", computeType = "compute_dtype"
+
+    /// Other spellings that a request may use.
+    public static let spellings: [String: RequestKey] = ["shift": .shift]
 }
 
 /// A LoRA file and how strongly it acts.

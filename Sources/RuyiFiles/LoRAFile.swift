@@ -13,53 +13,125 @@ public struct LowRankUpdate: Sendable {
     public let factor: Float
 }
 
-/// A file of low-rank updates in the layout of kohya's trainers.
+/// What a layer of another naming is in a checkpoint: rows of its output, in their order there.
+public struct LoRAPart: Sendable {
+    /// The checkpoint's weight.
+    public let key: String
+    /// The rows of the layer's output that it makes.
+    public let rows: [Range<Int>]
+
+    /// Rows of a layer.
+    public init(key: String, rows: [Range<Int>]) {
+        self.key = key
+        self.rows = rows
+    }
+}
+
+/// A file of low-rank updates, in the layouts of kohya's trainers, of diffusers and PEFT, and of HunyuanVideo's authors.
 ///
-/// Its keys are `LAYER.lora_down.weight`, `LAYER.lora_up.weight` and, if the scale is not one, `LAYER.alpha`, where
-/// LAYER is `lora_unet_` or `lora_unet__` and the layer's path with `_` in place of its dots.
+/// | keys of a layer | scale |
+/// | --- | --- |
+/// | `lora_unet_PATH.lora_down.weight`, `.lora_up.weight`, dots of the path as `_` | `.alpha` / rank, or 1 |
+/// | `transformer.PATH.lora_A.weight`, `.lora_B.weight`; also `diffusion_model.`, `base_model.model.`, or none | the same; without alpha, the metadata's `lora_alpha` |
+/// | `Hunyuan_video_I2V_lora_PATH.lora_down.weight`, `.lora_up.weight` | 1 |
 public struct LoRAFile: Sendable {
     /// The path of the file.
     public let path: String
     /// What a person should know, one line each.
     public let warnings: [String]
     private let file: any WeightFile
-    private let layers: [String]
+    private let layers: [Layer]
+    /// The alpha of layers that do not say theirs, and whether it is divided by the root of the rank.
+    private let standard: (alpha: Double?, isRooted: Bool)
 
-    private static let prefix = "lora_unet_"
-    private static let elements = ["lora_down.weight", "lora_up.weight", "alpha"]
+    /// A layer by its keys.
+    private struct Layer {
+        /// As it stands in the file.
+        let name: String
+        let down: String
+        let up: String
+        /// The layer's path, with `_` in place of its dots.
+        var path: String
+        /// Whether a scale beside the matrices counts.
+        var hasAlpha = true
+
+        init(name: String, style: (down: String, up: String)) {
+            self.name = name
+            (down, up) = ("\(name).\(style.down)", "\(name).\(style.up)")
+            var rest = Substring(name)
+            for prefix in LoRAFile.prefixes where rest.hasPrefix(prefix) { rest = rest.dropFirst(prefix.count) }
+            if rest.hasPrefix(LoRAFile.unscaledPrefix) {
+                rest = rest.dropFirst(LoRAFile.unscaledPrefix.count)
+                hasAlpha = false
+            }
+            path = String(rest.map { $0 == "." ? "_" : $0 })
+        }
+    }
+
+    private static let prefixes = ["base_model.model.", "transformer.", "diffusion_model.", "lora_unet_"]
+    /// The authors' own program leaves these files' alpha out of account.
+    private static let unscaledPrefix = "Hunyuan_video_I2V_lora_"
+    private static let styles = [
+        (down: "lora_down.weight", up: "lora_up.weight"), (down: "lora_A.weight", up: "lora_B.weight"),
+        (down: "lora_A.default.weight", up: "lora_B.default.weight"),
+    ]
+    /// What layers of text encoders begin with.
+    private static let textPrefixes = ["lora_te", "text_encoder."]
+    /// What diffusers keeps its settings under.
+    private static let metadataKey = "lora_adapter_metadata"
 
     /// Opens a file and checks its keys.
     ///
     /// Throws `.cannotOpen`, or `.badData` with the key that does not belong into such a file.
     public init(path: String) throws(Fault) {
         let file = try WeightFiles.open(path: path)
-        var layers: [String] = []
+        var layers: [Layer] = []
         var known = Set<String>()
         var textKeys = 0
         for key in file.keys {
-            let layer = String(key.prefix { $0 != "." })
-            guard LoRAFile.elements.contains(String(key.dropFirst(layer.count + 1))) else {
-                let form = "LAYER.lora_down.weight, LAYER.lora_up.weight or LAYER.alpha"
+            let style = LoRAFile.styles.first { key.hasSuffix("." + $0.down) || key.hasSuffix("." + $0.up) }
+            let ends = style.map { ["." + $0.down, "." + $0.up] } ?? [".alpha"]
+            guard let end = ends.first(where: { key.hasSuffix($0) && key.utf8.count > $0.utf8.count }) else {
+                let form = "LAYER.lora_down.weight and LAYER.lora_up.weight, or LAYER.lora_A.weight and .lora_B.weight"
                 throw Fault(
                     .badData, "\"\(key.prefix(120))\" is no key of a LoRA, expected \(form)", at: path,
-                    hint: "name a LoRA in kohya's layout, as the model's own trainer writes it")
+                    hint: "name a LoRA in the layout of kohya's trainers or of diffusers")
             }
-            if layer.hasPrefix("lora_te") {
+            let name = String(key.dropLast(end.count))
+            if LoRAFile.textPrefixes.contains(where: { name.hasPrefix($0) }) {
                 textKeys += 1
-            } else if known.insert(layer).inserted {
-                layers.append(layer)
+            } else if let style, known.insert(name).inserted {
+                layers.append(Layer(name: name, style: style))
             }
         }
         guard !layers.isEmpty else {
             throw Fault(
                 .badData, "the file has no LoRA of a transformer", at: path,
-                hint: "the keys of its layers begin with \(LoRAFile.prefix)")
+                hint: "the keys of its layers begin with lora_unet_ or transformer.")
         }
         warnings =
             file.warnings + (textKeys == 0 ? [] : ["\(textKeys) keys of text encoders are not applicable (\(path))"])
+        standard = try LoRAFile.standard(of: file)
         self.path = path
         self.file = file
         self.layers = layers
+    }
+
+    /// The scale that a file's metadata says.
+    private static func standard(of file: any WeightFile) throws(Fault) -> (alpha: Double?, isRooted: Bool) {
+        let metadata = (file as? SafetensorsFile)?.header.metadata ?? []
+        guard let text = metadata.first(where: { $0.key == metadataKey })?.value.string else { return (nil, false) }
+        let json = try JSON.parse(Array(text.utf8), file: file.path)
+        func value(_ name: String) -> JSON? { json["transformer." + name] ?? json[name] }
+        guard value("alpha_pattern")?.members?.isEmpty != false, value("use_dora")?.bool != true else {
+            throw Fault(
+                .badData, "the LoRA has an alpha for each layer apart or magnitudes (DoRA) in its metadata",
+                at: file.path,
+                hint: "merge it, or save it with one lora_alpha")
+        }
+        let alpha = value("lora_alpha")?.double
+        if let alpha, !alpha.isFinite { throw Fault(.badData, "the metadata's lora_alpha is \(alpha)", at: file.path) }
+        return (alpha, value("use_rslora")?.bool == true)
     }
 
     /// The bytes of all tensors as stored.
@@ -67,50 +139,74 @@ public struct LoRAFile: Sendable {
 
     /// The updates for the weights of a checkpoint, each with the checkpoint's key, in the order of the file.
     ///
+    /// `renamed` are layers that LoRA files know by other paths, `_` in place of their dots, than the checkpoint.
     /// Throws `.badData` with the key of a layer that the checkpoint does not have, that is no matrix there, or whose
     /// parts are missing, misshapen or not numbers.
-    public func updates(of weights: any WeightFile, strength: Double) throws(Fault) -> [(String, LowRankUpdate)] {
+    public func updates(
+        of weights: any WeightFile, strength: Double, renamed: [String: [LoRAPart]] = [:]
+    ) throws(Fault) -> [(String, LowRankUpdate)] {
         var targets: [String: String] = [:]
         for key in weights.keys where key.hasSuffix(".weight") {
             targets[String(key.dropLast(".weight".count).map { $0 == "." ? "_" : $0 })] = key
         }
         var updates: [(String, LowRankUpdate)] = []
         for layer in layers {
-            let name = layer.hasPrefix(LoRAFile.prefix) ? layer.dropFirst(LoRAFile.prefix.count) : ""
+            if let parts = renamed[layer.path], let first = parts.first {
+                let outputs = parts.flatMap(\.rows).map(\.upperBound).max() ?? 0
+                let inputs = weights.shape(of: first.key)?.last ?? 0
+                let whole = try update(layer, outputs: outputs, inputs: inputs, strength)
+                for part in parts {
+                    let up = LoRAFile.rows(part.rows, of: whole.up)
+                    updates.append((part.key, LowRankUpdate(down: whole.down, up: up, factor: whole.factor)))
+                }
+                continue
+            }
             // Trainers that give their root an empty name write a second underscore.
-            guard let target = targets[String(name)] ?? targets[String(name.dropFirst())] else {
-                throw fault(layer, "the model has no such layer", hint: "the LoRA belongs to another model")
+            guard let target = targets[layer.path] ?? targets[String(layer.path.dropFirst())] else {
+                throw fault(layer.name, "the model has no such layer", hint: "the LoRA belongs to another model")
             }
             guard let shape = weights.shape(of: target), shape.count == 2 else {
-                throw fault(layer, "\(target) is not the weight of a linear layer")
+                throw fault(layer.name, "\(target) is not the weight of a linear layer")
             }
             updates.append((target, try update(layer, outputs: shape[0], inputs: shape[1], strength)))
         }
         return updates
     }
 
+    /// Rows of a matrix: a view of it where they lie together, otherwise a copy of the few numbers.
+    private static func rows(_ ranges: [Range<Int>], of matrix: Tensor) -> Tensor {
+        if ranges.count == 1 { return matrix.sliced(0, ranges[0]) }
+        let values = ranges.flatMap { matrix.sliced(0, $0).floats() }
+        return Tensor(values, [values.count / matrix.shape[1], matrix.shape[1]])
+    }
+
     /// The update of one layer of the file.
     private func update(
-        _ layer: String, outputs: Int, inputs: Int, _ strength: Double
+        _ layer: Layer, outputs: Int, inputs: Int, _ strength: Double
     ) throws(Fault) -> LowRankUpdate {
-        let down = try matrix("\(layer).lora_down.weight")
-        let up = try matrix("\(layer).lora_up.weight")
+        let down = try matrix(layer.down)
+        let up = try matrix(layer.up)
         let rank = down.shape[0]
         guard down.shape == [rank, inputs], up.shape == [outputs, rank], rank > 0 else {
             throw fault(
-                layer, "lora_up \(up.shape) and lora_down \(down.shape) do not make the weight [\(outputs), \(inputs)]"
-            )
+                layer.name,
+                "lora_up \(up.shape) and lora_down \(down.shape) do not make the weight [\(outputs), \(inputs)]")
         }
-        let alphaKey = "\(layer).alpha"
-        guard let shape = file.shape(of: alphaKey) else {
-            return LowRankUpdate(down: down, up: up, factor: Float(strength))
-        }
-        guard Extent.product(shape, times: 1) == 1, file.dtype(of: alphaKey) != nil,
-            let alpha = try file.tensor(alphaKey).floats().first, alpha.isFinite
+        let scale = try alpha(layer).map { $0 / (standard.isRooted ? Double(rank).squareRoot() : Double(rank)) } ?? 1
+        return LowRankUpdate(down: down, up: up, factor: Float(strength * scale))
+    }
+
+    /// What a layer's update is multiplied by, times its rank; nil for one that has been scaled.
+    private func alpha(_ layer: Layer) throws(Fault) -> Double? {
+        guard layer.hasAlpha else { return nil }
+        let key = "\(layer.name).alpha"
+        guard let shape = file.shape(of: key) else { return standard.alpha }
+        guard Extent.product(shape, times: 1) == 1, file.dtype(of: key) != nil,
+            let alpha = try file.tensor(key).floats().first, alpha.isFinite
         else {
-            throw fault(layer, "alpha is not one finite number")
+            throw fault(layer.name, "alpha is not one finite number")
         }
-        return LowRankUpdate(down: down, up: up, factor: Float(strength * Double(alpha) / Double(rank)))
+        return Double(alpha)
     }
 
     /// A tensor of two axes; one of a 1x1 convolution loses the other two.

@@ -23,6 +23,11 @@ public struct FlowMatchEuler: Sendable {
         sigmas = shifted + [0]
     }
 
+    /// What the model takes for the end at a call, `x − σ·v`.
+    public func clean(_ latents: Tensor, velocity: Tensor, call: Int) -> Tensor {
+        latents.backend.combine(latents, 1, velocity, -sigmas[call])
+    }
+
     /// The latents after a call.
     public func step(_ latents: Tensor, velocity: Tensor, call: Int) -> Tensor {
         latents.backend.combine(latents, 1, velocity, sigmas[call + 1] - sigmas[call])

@@ -54,7 +54,8 @@ struct OutputOptions: ParsableArguments {
             "The video; its suffix (mp4, mov, mkv, webm, gif, webp) picks the container, and - is standard output. A "
                 + "name such as out/%05d.png writes one picture a frame, counted from 0. {seed}, {name}, {index}, {model} "
                 + "and {date} stand for the seed, the picture's name, the clip's number, the model and the day. "
-                + "(default: <image>-<seed>.mp4 in the current folder)", valueName: "file"), completion: .file())
+                + "(default: <image>-<seed>.mp4 in the current folder, or without a picture <family>-<seed>.mp4)",
+            valueName: "file"), completion: .file())
     var output: String?
 
     @Flag(inversion: .prefixedNo, help: "Replace an existing output. (default: refuse)") var overwrite: Bool?
@@ -116,14 +117,15 @@ struct EncodingOptions: ParsableArguments {
 struct FormOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
-            "Width and height in pixels, or 360p, 480p, 540p, 720p. (default: from the picture's shape)",
+            "Width and height in pixels, or 360p, 480p, 540p, 720p. (default: from the picture's shape, or the model's)",
             valueName: "WxH|360p|...")) var size: Size?
 
     @OptionGroup var placing: PlacingOptions
 
     @Option(
         help: ArgumentHelp(
-            "The side of the square that sizes are scaled to, 384 to 1024 as a rule. (default: 512)", valueName: "n"))
+            "The side of the square that sizes are scaled to, 384 to 1024 as a rule. (default: 512 with Ruyi)",
+            valueName: "n"))
     var baseResolution: Int?
 
     @Option(
@@ -144,7 +146,8 @@ struct SamplingOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "The step rule: DDIM, Euler, 'Euler A', DPM++ or PNDM with Ruyi. (default: the model's)", valueName: "name")
+            "The step rule: DDIM, Euler, 'Euler A', DPM++ or PNDM with Ruyi, flow-euler with "
+                + "HunyuanVideo. (default: the model's)", valueName: "name")
     )
     var scheduler: String?
 
@@ -168,6 +171,8 @@ struct SamplingOptions: ParsableArguments {
             "Take the random draws (noise.000, noise.001, ...) from this safetensors file instead of the seed.",
             valueName: "file", visibility: .hidden), completion: .file(extensions: ["safetensors"]))
     var noise: String?
+
+    @OptionGroup var conditioning: ConditioningOptions
 
     @OptionGroup var preview: PreviewOptions
 }
@@ -201,7 +206,9 @@ struct FeatureOptions: ParsableArguments {
     var teacacheThreshold: Double?
 
     @Option(
-        help: ArgumentHelp("First steps without TeaCache, from 1. (default: 3)", valueName: "n", visibility: .hidden))
+        help: ArgumentHelp(
+            "First steps without TeaCache, from 1. (default: 3, 1 with HunyuanVideo)", valueName: "n",
+            visibility: .hidden))
     var teacacheSkipStartSteps: Int?
 
     @Option(

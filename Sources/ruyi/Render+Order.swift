@@ -24,6 +24,7 @@ extension OrderCommand {
         order.request.camera = motion.camera?.name
         order.request.motion = motion.motion?.level
         features.fill(&order.request)
+        sampling.conditioning.fill(&order.request)
         input.sources.fill(&order)
         form.placing.fill(&order)
         sampling.preview.fill(&order)

@@ -1,6 +1,8 @@
 import Foundation
+import RuyiFiles
 import RuyiMedia
 import RuyiPicture
+import RuyiTensor
 import Testing
 
 @Suite("Documentation")
@@ -47,6 +49,8 @@ struct DocumentationTests {
         }
         try FileManager.default.createSymbolicLink(
             atPath: scratch("Ruyi-Mini-7B"), withDestinationPath: Golden(name: "i2v-bucket")("model"))
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch("HunyuanVideo"), withDestinationPath: HunyuanVideoTests.text)
         // Runs the tasks of an array one after the other.
         try scratch.write(
             """
@@ -57,7 +61,7 @@ struct DocumentationTests {
             done
             """, to: "bin/sbatch")
         chmod(scratch("bin/sbatch"), 0o755)
-        try run(["Documentation/Batch.md"], blocks: 13, in: scratch, environment: small("48x32"))
+        try run(["Documentation/Batch.md"], blocks: 14, in: scratch, environment: small("48x32"))
         let clips = ["clips/harbour-42.mp4", "clips/market-42.mp4"]
         let seeds = ["harbour", "market"].flatMap { name in (1...4).map { "seeds/\(name)-\($0).mp4" } }
         let shots = ["harbour-1.mp4", "harbour-2.mp4", "market-slow-42.mp4", "fast/market-fast.mov"].map {
@@ -65,10 +69,48 @@ struct DocumentationTests {
         }
         let rest = [
             "frames/market/00007.png", "farm/market-42.mp4", "found/market-42.mp4", "array/harbour-42.mp4",
-            "night/market-42.mp4",
+            "night/market-42.mp4", "texts/cat-2.mp4", "texts/clip-2-1.mp4",
         ]
         for file in clips + seeds + shots + rest { #expect(scratch.files.contains(file), "\(file)") }
         #expect(!scratch.files.contains("table") && !scratch.files.contains("seeds/market-5.mp4"))
+    }
+
+    @Test("every command of the page about HunyuanVideo works as it stands there")
+    func hunyuanVideo() throws {
+        let scratch = try Scratch()
+        try scratch.folder("bin")
+        for (name, target) in [
+            ("bin/ruyi", Executable.path), ("HunyuanVideo", HunyuanVideoTests.text),
+            ("HunyuanVideo-I2V", HunyuanVideoTests.picture), ("photo.png", HunyuanVideoTests.start),
+        ] {
+            try FileManager.default.createSymbolicLink(atPath: scratch(name), withDestinationPath: target)
+        }
+        try SafetensorsWriter.write(
+            [
+                (
+                    "transformer.transformer_blocks.0.attn.to_q.lora_A.weight",
+                    Tensor([Float](repeating: 1, count: 32), [1, 32])
+                ),
+                (
+                    "transformer.transformer_blocks.0.attn.to_q.lora_B.weight",
+                    Tensor([Float](repeating: 1, count: 32), [32, 1])
+                ),
+            ], to: scratch("style.safetensors"))
+        let blocks = try DocumentationTests.blocks("Documentation/HunyuanVideo.md")
+        #expect(blocks.count == 5)
+        for block in blocks {
+            let outcome = try Executable.start(
+                ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
+                environment: ["RUYI_SIZE": "32x32", "RUYI_FRAMES": "5", "RUYI_STEPS": "2"]
+            ).finish()
+            #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
+        }
+        for file in [
+            "hunyuanvideo-42.mp4", "lively.mp4", "guided.mp4", "faster.mp4", "styled.mp4", "cat-3.mp4",
+            "clips/cat-2.mp4", "clips/dog-42.mp4",
+        ] {
+            #expect(scratch.files.contains(file), "\(file)")
+        }
     }
 
     @Test("every command of the page about memory works as it stands there")

@@ -47,7 +47,8 @@ struct GoldenCase {
         request.prompt = try json.stringIfPresent("prompt")
         request.negativePrompt = try json.stringIfPresent("negative_prompt")
         for key in [RequestKey.mode, .conditioning, .shift, .trueCFGScale, .tiledVAE, .imageEmbedInterleave] {
-            request.own[key] = json[key.rawValue].flatMap { $0 == .null ? nil : $0 }
+            let name = key == .shift ? "shift" : key.rawValue
+            request.own[key] = json[name].flatMap { $0 == .null ? nil : $0 }
         }
         request.seed = try json.intIfPresent("seed").map { UInt64($0) }
         request.motion = try json.stringIfPresent("motion")

@@ -20,7 +20,7 @@ struct RuyiPreviewTests {
         let still = (0..<2).flatMap { frame in
             (0..<channels).flatMap { channel in (0..<area).map { value(channel, $0, frame) } }
         }
-        let preview = RuyiPreview([(Tensor(still, [2, channels, height, width]), picture)])
+        let preview = LatentPreview([(Tensor(still, [2, channels, height, width]), picture)])
         let clip = (0..<channels).flatMap { channel in
             (0..<9).flatMap { frame in (0..<area).map { value(channel, $0, frame) } }
         }
@@ -35,7 +35,7 @@ struct RuyiPreviewTests {
     @Test("latents that are no numbers, and channels that never vary, are shown all the same")
     func broken() {
         let picture = Picture(width: 2, height: 2, pixels: [UInt8](repeating: 128, count: 12))
-        let preview = RuyiPreview([(Tensor([Float](repeating: 0, count: 16), [1, 4, 2, 2]), picture)])
+        let preview = LatentPreview([(Tensor([Float](repeating: 0, count: 16), [1, 4, 2, 2]), picture)])
         let clip = [Float](repeating: .nan, count: 8) + [Float](repeating: .infinity, count: 8)
         let shown = preview.pictures(Tensor(clip, [1, 4, 1, 2, 2]), limit: 6)
         #expect(shown.count == 1 && shown[0].pixels.count == 12)

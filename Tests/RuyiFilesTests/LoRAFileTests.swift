@@ -69,6 +69,47 @@ struct LoRAFileTests {
         #expect(adapted.keys == weights.keys && adapted.byteCount == weights.byteCount)
     }
 
+    @Test("keys of diffusers and PEFT name a layer by its path, and the metadata's scale counts where a layer has none")
+    func diffusers() throws {
+        let path = scratch.path + "/style.safetensors"
+        for prefix in ["transformer.", "diffusion_model.", "base_model.model.", ""] {
+            let layer = prefix + "blocks.0.attn1.to_q"
+            func updates(_ metadata: String?) throws -> [(String, LowRankUpdate)] {
+                try SafetensorsWriter.write(
+                    [
+                        ("\(layer).lora_A.weight", LoRAFileTests.values([2, 4])),
+                        ("\(layer).lora_B.weight", LoRAFileTests.values([6, 2])),
+                        ("text_encoder.layers.0.lora_A.weight", LoRAFileTests.values([1, 1])),
+                    ], metadata: metadata.map { ["lora_adapter_metadata": $0] } ?? [:], to: path, overwrite: true)
+                let file = try LoRAFile(path: path)
+                #expect(file.warnings.count == 1)
+                return try file.updates(of: weights, strength: 1)
+            }
+            let plain = try updates(nil)
+            #expect(plain.map(\.0) == ["blocks.0.attn1.to_q.weight"] && plain[0].1.factor == 1)
+            #expect(try updates("{\"transformer.lora_alpha\": 8}")[0].1.factor == 4)
+            #expect(try updates("{\"lora_alpha\": 8, \"use_rslora\": true}")[0].1.factor == Float(8 / 2.squareRoot()))
+            expect(.badData, "an alpha for each layer") { try updates("{\"alpha_pattern\": {\"to_q\": 1}}") }
+            expect(.badData, "DoRA") { try updates("{\"transformer.use_dora\": true}") }
+            expect(.badData, "style.safetensors") { try updates("{") }
+        }
+    }
+
+    @Test("a layer that is several in the checkpoint gives each of them its rows")
+    func renamed() throws {
+        let path = scratch.path + "/style.safetensors"
+        let up = LoRAFileTests.values([12, 2])
+        try SafetensorsWriter.write(
+            [("lora_unet_qk.lora_down.weight", LoRAFileTests.values([2, 4])), ("lora_unet_qk.lora_up.weight", up)],
+            to: path)
+        let key = "blocks.0.attn1.to_q.weight"
+        let parts = [LoRAPart(key: key, rows: [6..<12]), LoRAPart(key: key, rows: [3..<6, 0..<3])]
+        let updates = try LoRAFile(path: path).updates(of: weights, strength: 1, renamed: ["qk": parts])
+        #expect(updates.map(\.0) == [key, key])
+        #expect(updates[0].1.up.floats() == up.sliced(0, 6..<12).floats())
+        #expect(updates[1].1.up.floats() == up.sliced(0, 3..<6).floats() + up.sliced(0, 0..<3).floats())
+    }
+
     @Test("layers of text encoders are left out with a warning")
     func textEncoders() throws {
         let path = try write([
@@ -81,7 +122,12 @@ struct LoRAFileTests {
     }
 
     static let bad = [
-        BadLoRA("another layout", [("blocks.0.attn1.to_q.lora_A.weight", [2, 4])], "to_q.lora_A", "expected LAYER"),
+        BadLoRA("another layout", [("blocks.0.attn1.to_q.lokr_w1", [2, 4])], "to_q.lokr_w1", "expected LAYER"),
+        BadLoRA("one half", [("blocks.0.attn1.to_q.lora_A.weight", [2, 4])], "to_q.lora_B.weight", "missing"),
+        BadLoRA("a part alone", [(".lora_A.weight", [2, 4])], ".lora_A.weight", "expected LAYER"),
+        BadLoRA(
+            "another model's dotted layer", [("transformer.mid.x.lora_A.weight", [1, 1])], "transformer.mid.x",
+            "no such layer"),
         BadLoRA("a checkpoint", [("blocks.0.attn1.to_q.weight", [6, 4])], "blocks.0.attn1.to_q.weight"),
         BadLoRA("an unknown part", [(down, [2, 4]), (up, [6, 2]), ("lora_unet_x.dora_scale", [1])], "dora_scale"),
         BadLoRA("a key without a part", [("lora_unet_x", [1])], "lora_unet_x"),

@@ -155,12 +155,12 @@ package struct BatchSource {
         }
     }
 
-    /// A line with a picture, and after a tab its prompt.
+    /// A line with a picture, and after a tab its prompt; with nothing before the tab, a prompt alone.
     private func plain(_ line: Substring, _ place: String) throws(Faults) -> [JSON.Member] {
         let parts = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false)
         let image = JSON.Member("image", .string(String(parts[0])))
         guard parts.count > 1, !parts[1].isEmpty else { return [image] }
-        return [image, JSON.Member("prompt", .string(String(parts[1])))]
+        return (parts[0].isEmpty ? [] : [image]) + [JSON.Member("prompt", .string(String(parts[1])))]
     }
 
     /// The rows of a table under the keys of its first one.

@@ -18,7 +18,7 @@ struct BatchTask {
 struct BatchNames {
     let folder: String
     let pattern: String
-    /// The name of clips that have no picture.
+    /// The name of clips that have no picture; their places in the source follow.
     let fallback: String
 
     /// The largest number of clips.
@@ -39,7 +39,7 @@ struct BatchNames {
                     Fault(.usage, "the batch has more than \(BatchNames.clipLimit) clips", at: item.place))
             }
             order.variations = nil
-            let name = item.name ?? order.request.image.map(Path.stem) ?? fallback
+            let name = item.name ?? order.request.image.map(Path.stem) ?? "\(fallback)-\(index + 1)"
             for seed in seeds {
                 order.seeds = [seed]
                 let output = self.output(item, name: name, index: index, seed: seed, isOne: seeds.count == 1)

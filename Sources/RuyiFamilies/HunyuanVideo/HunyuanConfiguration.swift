@@ -150,9 +150,26 @@ package struct HunyuanTiling: Sendable, Equatable {
         return tiling
     }()
 
+    /// What a request says: the name of one of these, whether there are tiles in space too, or the text of an object.
+    ///
+    /// Throws `.usage` for anything else.
+    package init(text: String) throws(Fault) {
+        switch text {
+        case "diffusers", "false": self.init()
+        case "true":
+            self.init()
+            inSpace = true
+        case "original": self = .original
+        case "none":
+            self.init()
+            inTime = false
+        default: try self.init(JSONObject(parsing: Array(text.utf8), file: "vae_tiling"))
+        }
+    }
+
     /// The same with square tiles of so many pixels in space that overlap by a quarter, or with none for 0; nil leaves
     /// everything as it is.
-    func tiled(_ size: Int?) -> HunyuanTiling {
+    package func tiled(_ size: Int?) -> HunyuanTiling {
         guard let size else { return self }
         var copy = self
         copy.inSpace = size > 0

@@ -23,8 +23,8 @@ struct HunyuanCost {
 
     /// Tokens of the text, the picture's in front.
     private var textTokens: Int {
-        guard let picture = configuration.picture else { return HunyuanPrompts.promptLength }
-        return HunyuanPrompts.promptLength + picture.vision.patchCount / max(1, min(settings.interleave, 2))
+        guard let picture = configuration.picture else { return settings.promptLength }
+        return settings.promptLength + picture.vision.patchCount / max(1, min(settings.interleave, 2))
     }
 
     private var sides: Int { settings.isGuided ? 2 : 1 }
@@ -35,7 +35,7 @@ struct HunyuanCost {
         let width = Double(language.hiddenSize)
         let layers = language.layerCount - 2
         let words = Double(
-            HunyuanPrompts.promptLength + HunyuanPrompts.pictureHead + (configuration.picture?.vision.patchCount ?? 0))
+            settings.promptLength + HunyuanPrompts.pictureHead + (configuration.picture?.vision.patchCount ?? 0))
         let reading =
             Double(sides * layers) * words * 2 * width * (2.5 * width + 3 * Double(language.intermediateSize))
         let transformer = configuration.transformer

@@ -44,7 +44,7 @@ struct HunyuanDryRun: DryRun {
                 let seen = [1, 3, picture.processor.cropSize, picture.processor.cropSize]
                 return HunyuanPictures(
                     seen: backend.empty(seen), black: HunyuanSettings(plan).isGuided ? backend.empty(seen) : nil,
-                    start: backend.empty([1, 3, plan.height, plan.width]))
+                    start: backend.empty([1, 3, plan.height, plan.width]), digest: "")
             }
             let latents = try renderer.latents(pictures, job)
             try renderer.decode(latents, job) { _ in meter.enter(plan.stages.count - 1) }

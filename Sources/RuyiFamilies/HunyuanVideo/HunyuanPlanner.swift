@@ -44,7 +44,8 @@ struct HunyuanPlanner {
                 .usage, "this checkpoint of \(HunyuanVideo.title) animates a picture and none was given", at: "IMAGE",
                 hint: "name a PNG or JPEG file, as in: ruyi photo.jpg --model DIR --prompt \"...\"")
         }
-        if !configuration.takesPicture, image != nil {
+        // Latents that are decoded come with a size and no picture.
+        if !configuration.takesPicture, request.image != nil {
             throw Fault(
                 .usage, "this checkpoint of \(HunyuanVideo.title) makes videos of text and takes no picture",
                 at: "IMAGE",
@@ -55,6 +56,8 @@ struct HunyuanPlanner {
     // MARK: Size and length
 
     private func size(_ plan: inout Plan, _ image: PictureSize?) throws(Fault) {
+        // With this short side 16 to 9 has the area of the square of the base resolution.
+        let short = request.resolution ?? request.baseResolution.map { $0 * 3 / 4 } ?? 720
         if let width = request.width, let height = request.height {
             func raised(_ side: Int) -> Int { side > 1 << 14 ? side : (side + 15) / 16 * 16 }
             (plan.width, plan.height) = (raised(width), raised(height))
@@ -63,13 +66,12 @@ struct HunyuanPlanner {
                     "size \(width)x\(height) -> \(plan.width)x\(plan.height): sides are multiples of 16, raised")
             }
         } else if let image {
-            let short = request.resolution ?? 720
+            let asked = request.baseResolution.map { "base resolution \($0)" } ?? "\(short)p"
             let size = HunyuanSizes.bucket(for: image, short: short)
             (plan.width, plan.height) = (size.width, size.height)
             plan.notes.append(
-                "size \(size.width)x\(size.height): picture \(image.width)x\(image.height), bucket of \(short)p")
+                "size \(size.width)x\(size.height): picture \(image.width)x\(image.height), bucket of \(asked)")
         } else {
-            let short = request.resolution ?? 720
             let size = HunyuanSizes.wide(short: short)
             (plan.width, plan.height) = (size.width, size.height)
             if request.resolution != nil {
@@ -99,7 +101,8 @@ struct HunyuanPlanner {
             guard count >= 0.5, count < 1e6 else {
                 throw Fault(.usage, "\(seconds) seconds is no usable length", at: "--seconds")
             }
-            asked = Int(count.rounded())
+            // The length is that of what is delivered.
+            asked = Int(count.rounded()) + configuration.droppedFrames
         } else {
             asked = request.frames ?? 129
         }
@@ -112,6 +115,7 @@ struct HunyuanPlanner {
         }
         let computed = (asked - 1) / time * time + 1
         plan.frames = computed - dropped
+        plan.askedFrames = dropped > 0 ? computed : nil
         if computed != asked {
             plan.notes.append("frames \(asked) -> \(computed): one more than a multiple of \(time), cut down")
         }
@@ -147,9 +151,14 @@ struct HunyuanPlanner {
             throw Fault(.usage, "the guidance scale \(scale) is not between 0 and 1000", at: "--true-cfg-scale")
         }
         plan.settings[.trueCFGScale] = "\(scale)"
-        if let tiling = try request.own(.tiledVAE, "an object", { $0 }) {
-            _ = try HunyuanTiling(JSONObject(tiling, file: "vae_tiling"))
-            plan.settings[.tiledVAE] = tiling.text()
+        if try request.own(.flowReverse, "true or false", \.bool) == false {
+            throw Fault(
+                .usage, "\(HunyuanVideo.title) was trained to go from noise to the clip, which is --flow-reverse",
+                at: "--no-flow-reverse", hint: "leave it out: the released weights have no other direction")
+        }
+        if let tiling = try request.own(.tiledVAE, "a name or an object", { $0.string ?? $0.text() }) {
+            _ = try HunyuanTiling(text: tiling)
+            plan.settings[.tiledVAE] = tiling
         }
         try tiles(&plan)
         guard let conditioning = configuration.transformer.conditioning else { return }
@@ -178,22 +187,31 @@ struct HunyuanPlanner {
 
     private func text(_ plan: inout Plan) throws(Fault) {
         plan.prompt = request.prompt ?? ""
+        let length = try request.own(.maxSequenceLength, "an integer", \.int) ?? HunyuanPrompts.promptLength
+        guard (16...1024).contains(length) else {
+            throw Fault(
+                .usage, "a prompt of \(length) tokens is not between 16 and 1024", at: "--max-sequence-length",
+                hint: "\(HunyuanVideo.title) was trained on \(HunyuanPrompts.promptLength)")
+        }
+        plan.settings[.maxSequenceLength] = "\(length)"
         let isGuided = (plan.settings[.trueCFGScale].flatMap(Double.init) ?? 1) > 1
         if isGuided { plan.negativePrompt = request.negativePrompt }
+        if plan.prompt.isEmpty {
+            plan.warnings.append("there is no prompt: \(HunyuanVideo.title) makes up what happens")
+        }
         for (text, option) in [(plan.prompt, "--prompt"), (plan.negativePrompt ?? "", "--negative-prompt")] {
-            if configuration.takesPicture, text.contains("<image>") {
-                throw Fault(.usage, "the prompt holds '<image>', which stands for the picture itself", at: option)
+            if configuration.takesPicture, let sign = HunyuanPrompts.sign(in: text) {
+                let meaning = sign == "<image>" ? "stands for the picture itself" : "is a sign of the model's own"
+                throw Fault(
+                    .usage, "the prompt holds '\(sign)', which \(meaning)", at: option, hint: "leave it out")
             }
-            // No token is shorter than a byte, so that short texts need not be looked at.
-            let length = HunyuanPrompts.promptLength
-            if text.utf8.count >= length,
-                try HunyuanPrompts(folder, takesPicture: configuration.takesPicture).tokens(text).isCut
+            // No token is shorter than a byte, so that short texts need not be looked at; some stand behind the prompt.
+            if text.utf8.count + 16 >= length,
+                try HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture)
+                    .tokens(text, length: length).isCut
             {
                 plan.warnings.append("\(option) is longer than \(length) tokens, and is cut")
             }
-        }
-        if plan.prompt.isEmpty {
-            plan.warnings.append("there is no prompt: \(HunyuanVideo.title) makes up what happens")
         }
         if isGuided, request.negativePrompt == nil {
             plan.warnings.append("--true-cfg-scale has no effect without --negative-prompt, which may be empty")
@@ -212,7 +230,8 @@ struct HunyuanPlanner {
         plan.loras = request.loras
         for lora in plan.loras {
             let file = try LoRAFile(path: lora.path)
-            _ = try file.updates(of: transformer, strength: lora.weight)
+            _ = try file.updates(
+                of: transformer, strength: lora.weight, renamed: HunyuanOriginalNames.layers(of: transformer))
             plan.warnings += file.warnings
             plan.weightBytes += file.byteCount
         }
@@ -237,17 +256,17 @@ struct HunyuanSettings {
     /// Every how many of the picture's tokens the transformer sees.
     let interleave: Int
     let tiling: HunyuanTiling
+    /// The most tokens of a prompt and of what is added behind it.
+    let promptLength: Int
 
     init(_ plan: Plan) {
+        promptLength = plan.settings[.maxSequenceLength].flatMap { Int($0) } ?? HunyuanPrompts.promptLength
         shift = plan.settings[.shift].flatMap(Double.init) ?? 7
         trueScale = plan.settings[.trueCFGScale].flatMap(Double.init) ?? 1
         isGuided = trueScale > 1 && plan.negativePrompt != nil
         interleave = plan.settings[.imageEmbedInterleave].flatMap(Int.init) ?? 1
-        let text = plan.settings[.tiledVAE].map { Array($0.utf8) }
-        let given = try? text.map { bytes throws(Fault) in
-            try HunyuanTiling(JSONObject(parsing: bytes, file: "vae_tiling"))
-        }
-        tiling = ((given ?? nil) ?? HunyuanTiling()).tiled(plan.settings[.vaeTile].flatMap { Int($0) })
+        let given = plan.settings[.tiledVAE].flatMap { try? HunyuanTiling(text: $0) }
+        tiling = (given ?? HunyuanTiling()).tiled(plan.settings[.vaeTile].flatMap { Int($0) })
     }
 }
 

@@ -1,6 +1,7 @@
 import RuyiEncoders
 import RuyiFault
 import RuyiFiles
+import Synchronization
 
 /// The sentences around a prompt, and its tokens (specification sections 2 to 4).
 package struct HunyuanPrompts: Sendable {
@@ -29,6 +30,25 @@ package struct HunyuanPrompts: Sendable {
     private static let start = "<|start_header_id|>system<|end_header_id|>\n\n"
     private static let user = "<|start_header_id|>user<|end_header_id|>\n\n"
 
+    /// What stands for something else than a word.
+    private static let signs = [
+        "<image>", "<pad>", "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
+        "<|eot_id|>",
+    ]
+    /// Those of the checkpoint that was opened last, which the plans and the renderer of a run share: the real ones take
+    /// a while to read.
+    private static let last = Mutex<(root: String, prompts: HunyuanPrompts)?>(nil)
+
+    /// The tokenizers of a checkpoint, read once for many plans.
+    static func shared(_ folder: ModelFolder, takesPicture: Bool) throws(Fault) -> HunyuanPrompts {
+        if let known = last.withLock({ $0 }), known.root == folder.root, known.prompts.takesPicture == takesPicture {
+            return known.prompts
+        }
+        let prompts = try HunyuanPrompts(folder, takesPicture: takesPicture)
+        last.withLock { $0 = (folder.root, prompts) }
+        return prompts
+    }
+
     /// Reads the tokenizers of a checkpoint.
     package init(_ folder: ModelFolder, takesPicture: Bool) throws(Fault) {
         self.takesPicture = takesPicture
@@ -53,7 +73,9 @@ package struct HunyuanPrompts: Sendable {
     }
 
     /// The tokens of a prompt within its instructions, cut to the length that the model takes.
-    package func tokens(_ prompt: String) -> Tokens {
+    ///
+    /// `length` is that of the prompt and of what is added behind it.
+    package func tokens(_ prompt: String, length promptLength: Int = HunyuanPrompts.promptLength) -> Tokens {
         let text =
             takesPicture
             ? HunyuanPrompts.start
@@ -62,13 +84,19 @@ package struct HunyuanPrompts: Sendable {
                 + "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
             : HunyuanPrompts.start + "Describe the video by detailing the following aspects: " + HunyuanPrompts.aspects
                 + HunyuanPrompts.user + prompt + "<|eot_id|>"
-        let length = HunyuanPrompts.promptLength + head
+        let length = promptLength + head
         let ids = tokenizer(text)
         let kept = Array(ids.prefix(length))
         return Tokens(
             ids: kept + Array(repeating: padding, count: length - kept.count), valid: kept.count,
             isCut: ids.count > length)
     }
+
+    /// What a prompt holds that the model would not read as words; nil where nothing is.
+    ///
+    /// Beside a picture such signs shift what stands behind them; without one they change nothing but their own meaning,
+    /// and the reference lets them pass.
+    static func sign(in prompt: String) -> String? { signs.first { prompt.contains($0) } }
 
     /// Tokens before the prompt.
     package var head: Int { takesPicture ? HunyuanPrompts.pictureHead : HunyuanPrompts.textHead }

@@ -14,6 +14,9 @@ final class HunyuanRenderer: Renderer {
     private let transformer: HunyuanTransformer
     /// The transformer with other weights than the stored ones, made when a clip first needs it and kept for the next.
     private let changedTransformer = Mutex<(change: HunyuanWeightChange, transformer: HunyuanTransformer)?>(nil)
+    /// What was read of the last clips' prompts, the latest last: clips that share them read them once.
+    private let knownTexts = Mutex<[(key: HunyuanTextKey, text: HunyuanText)]>([])
+    private static let knownTextLimit = 8
     private let vae: HunyuanVAE
     private let files: (transformer: any WeightFile, vae: any WeightFile)
 
@@ -61,11 +64,12 @@ final class HunyuanRenderer: Renderer {
         encoders.files.forEach { $0.release() }
         backend.memory.trim()
         let clean = try pictures.map { try encode($0.start, job) }
+        let preview = try job.preview.map { _ in try fittedPreview(job) }
         let noise = try job.noise.next(latentShape(job.plan))
         job.trace?.record("noise", noise)
         let initial = clean.map { blend(backend.copy(noise), $0) } ?? backend.copy(noise)
         if clean != nil { job.trace?.record("latents.init", initial) }
-        let latents = try denoise(initial, clean: clean, texts, job)
+        let latents = try denoise(initial, clean: clean, texts, preview, job)
         job.trace?.record("latents.final", latents)
         files.transformer.release()
         backend.memory.trim()
@@ -83,7 +87,8 @@ final class HunyuanRenderer: Renderer {
             width: plan.width, height: plan.height, pixels: [UInt8](repeating: 0, count: 3 * plan.width * plan.height))
         return HunyuanPictures(
             seen: seen, black: HunyuanSettings(plan).isGuided ? encoders.pixels(of: black) : nil,
-            start: picture.resized(width: plan.width, height: plan.height, filter: .lanczos).signedPixels)
+            start: picture.resized(width: plan.width, height: plan.height, filter: .lanczos).signedPixels,
+            digest: SHA256.hex(picture.pixels) + " \(picture.width)x\(picture.height)")
     }
 
     private func latentShape(_ plan: Plan) -> [Int] {
@@ -97,21 +102,71 @@ final class HunyuanRenderer: Renderer {
         let stage = HunyuanStage.reading.index(in: job.plan)
         var done = 0
         job.progress(stage, 0)
-        func read(_ prompt: String, _ pixels: Tensor?, _ interleave: Int, _ suffix: String) throws -> HunyuanText {
-            try encoders(
-                prompt, pixels: pixels, interleave: interleave, on: backend, trace: job.trace, suffix: suffix
+        let settings = HunyuanSettings(job.plan)
+        func read(
+            _ prompt: String, _ pixels: Tensor?, _ picture: String?, _ interleave: Int, _ suffix: String
+        ) throws -> HunyuanText {
+            let key = HunyuanTextKey(
+                prompt: prompt, picture: picture, interleave: interleave, length: settings.promptLength)
+            // Stages are recorded of what is read anew, padding included.
+            if job.trace == nil, let known = known(key) {
+                done += encoders.depth
+                job.progress(stage, done)
+                return known
+            }
+            let text = try encoders(
+                prompt, pixels: pixels, interleave: interleave, length: settings.promptLength, on: backend,
+                trace: job.trace, suffix: suffix
             ) {
                 try job.cancellation.check()
                 encoders.files.forEach(job.releaseWeights)
                 done += 1
                 job.progress(stage, done)
             }
+            if job.trace == nil { keep(text, key) }
+            return text
         }
-        let settings = HunyuanSettings(job.plan)
-        let positive = try read(job.plan.prompt, pictures?.seen, settings.interleave, "")
+        let positive = try read(job.plan.prompt, pictures?.seen, pictures?.digest, settings.interleave, "")
         guard settings.isGuided, let negative = job.plan.negativePrompt else { return [positive] }
         // The other side has every second of the picture's tokens, whatever the checkpoint.
-        return [positive, try read(negative, pictures?.black, 2, ".neg")]
+        let black = pictures.map { _ in "black \(job.plan.width)x\(job.plan.height)" }
+        return [positive, try read(negative, pictures?.black, black, 2, ".neg")]
+    }
+
+    /// What was read before, which is the latest then.
+    private func known(_ key: HunyuanTextKey) -> HunyuanText? {
+        knownTexts.withLock { known in
+            guard let index = known.firstIndex(where: { $0.key == key }) else { return nil }
+            known.append(known.remove(at: index))
+            return known.last?.text
+        }
+    }
+
+    private func keep(_ text: HunyuanText, _ key: HunyuanTextKey) {
+        knownTexts.withLock { known in
+            known.append((key, text))
+            if known.count > HunyuanRenderer.knownTextLimit { known.removeFirst() }
+        }
+    }
+
+    /// The map from latents to colours, fitted to the start picture, small, or to a chart of colours, and to their
+    /// complements.
+    private func fittedPreview(_ job: Job) throws -> LatentPreview {
+        let factor = HunyuanVAEConfiguration.space
+        let source = job.image ?? LatentPreview.chart
+        let scale = min(1, LatentPreview.sampleSide / Double(max(source.width, source.height)))
+        func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
+        let still = source.resized(width: small(source.width), height: small(source.height), filter: .bicubic)
+        let run = HunyuanVAERun(trace: nil) { try job.cancellation.check() }
+        let samples = try [still, still.complement].map { picture in
+            let mean = try vae.encode(backend.copy(picture.signedPixels), HunyuanTiling(), run).mean
+            let latents = backend.scale(mean, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+            let colours = picture.resized(
+                width: picture.width / factor, height: picture.height / factor, filter: .bilinear)
+            return (latents, colours)
+        }
+        backend.memory.trim()
+        return LatentPreview(samples)
     }
 
     /// The start picture's latents, scaled: `[1, C, 1, h, w]`.
@@ -144,7 +199,9 @@ final class HunyuanRenderer: Renderer {
 
     // MARK: Denoising
 
-    private func denoise(_ initial: Tensor, clean: Tensor?, _ texts: [HunyuanText], _ job: Job) throws -> Tensor {
+    private func denoise(
+        _ initial: Tensor, clean: Tensor?, _ texts: [HunyuanText], _ preview: LatentPreview?, _ job: Job
+    ) throws -> Tensor {
         let settings = HunyuanSettings(job.plan)
         let transformer = try transformer(job)
         let stage = HunyuanStage.denoising.index(in: job.plan)
@@ -196,9 +253,16 @@ final class HunyuanRenderer: Renderer {
                 velocity = backend.combine(outputs[0], scale, outputs[1], 1 - scale)
                 job.trace?.record(step + ".guided", moving(velocity))
             }
+            if let request = job.preview, let preview, request.isDue(after: call + 1, of: job.plan.steps) {
+                let frames = preview.pictures(
+                    shown(scheduler.clean(latents, velocity: velocity, call: call), clean: clean),
+                    limit: LatentPreview.frameLimit)
+                request.show(Preview(step: call + 1, steps: job.plan.steps, frames: frames))
+            }
             latents = advance(latents, velocity, clean: clean, scheduler, call: call)
             job.trace?.record(step + ".latents", latents)
         }
+        if let cache = caches[0] { job.trace?.record("teacache.log", cache.log) }
         return backend.copy(latents)
     }
 
@@ -226,6 +290,15 @@ final class HunyuanRenderer: Renderer {
         if let beside { return backend.concatenate([latents, beside], axis: 1) }
         guard let clean else { return latents }
         return backend.concatenate([clean, latents.sliced(2, 1..<latents.shape[2])], axis: 2)
+    }
+
+    /// The latents whose frames are delivered, the first of them known where it is clean.
+    private func shown(_ latents: Tensor, clean: Tensor?) -> Tensor {
+        switch configuration.transformer.conditioning {
+        case .tokenReplace: modelInput(latents, clean: clean, beside: nil)
+        case .latentConcat: backend.copy(latents.sliced(2, 1..<latents.shape[2]))
+        case nil: latents
+        }
     }
 
     /// What is computed anew of latents or velocities: all frames, or those behind a clean first one.
@@ -264,7 +337,8 @@ final class HunyuanRenderer: Renderer {
         let stored = files.transformer
         var updates: [(String, LowRankUpdate)] = []
         for lora in job.plan.loras {
-            updates += try LoRAFile(path: lora.path).updates(of: stored, strength: lora.weight)
+            updates += try LoRAFile(path: lora.path).updates(
+                of: stored, strength: lora.weight, renamed: HunyuanOriginalNames.layers(of: stored))
         }
         let ledger = WeightLedger()
         let made = HunyuanTransformer(
@@ -336,6 +410,17 @@ struct HunyuanPictures {
     let black: Tensor?
     /// The first frame, `[1, 3, H, W]` in −1...1.
     let start: Tensor
+    /// What tells the picture from others.
+    let digest: String
+}
+
+/// What the reading of a prompt depends on.
+struct HunyuanTextKey: Equatable {
+    let prompt: String
+    /// What tells the picture that is seen with it.
+    let picture: String?
+    let interleave: Int
+    let length: Int
 }
 
 /// What a plan changes about the transformer's weights.

@@ -25,7 +25,7 @@ struct HunyuanTextEncoders: Sendable {
     let warnings: [String]
 
     init(_ folder: ModelFolder, _ configuration: HunyuanConfiguration) throws(Fault) {
-        prompts = try HunyuanPrompts(folder, takesPicture: configuration.takesPicture)
+        prompts = try HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture)
         conditioning = configuration.transformer.conditioning
         let text = try folder.weights("text_encoder", stem: "model")
         let clipFile = try folder.weights("text_encoder_2", stem: "model")
@@ -84,12 +84,13 @@ struct HunyuanTextEncoders: Sendable {
     /// - Parameters:
     ///   - pixels: what a model with a picture sees.
     ///   - interleave: every how many of the picture's tokens are kept.
+    ///   - length: the most tokens of the prompt and of what is added behind it.
     ///   - trace: where the stages are recorded, which then include those of the padding; their names end with `suffix`.
     func callAsFunction(
-        _ prompt: String, pixels: Tensor?, interleave: Int, on backend: any Backend, trace: Trace?, suffix: String,
-        layerDone: () throws -> Void
+        _ prompt: String, pixels: Tensor?, interleave: Int, length: Int, on backend: any Backend, trace: Trace?,
+        suffix: String, layerDone: () throws -> Void
     ) throws -> HunyuanText {
-        let tokens = prompts.tokens(prompt)
+        let tokens = prompts.tokens(prompt, length: length)
         guard tokens.valid > prompts.head else {
             throw Fault(
                 .badData,

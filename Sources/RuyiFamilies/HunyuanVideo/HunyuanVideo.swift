@@ -11,10 +11,11 @@ public enum HunyuanVideo: Family {
     public static let layout =
         "transformer/, vae/, text_encoder/, text_encoder_2/, tokenizer/, tokenizer_2/, scheduler/"
     public static let keys: Set<RequestKey> = [
-        .family, .model, .image, .prompt, .negativePrompt, .width, .height, .resolution, .frames, .seconds, .fps,
+        .family, .model, .image, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution, .frames,
+        .seconds, .fps,
         .steps, .scheduler, .guidance, .seed, .noise, .precision, .loras, .teacache, .teacacheThreshold,
         .teacacheSkipStartSteps, .teacacheSkipEndSteps, .mode, .conditioning, .imageEmbedInterleave, .shift,
-        .trueCFGScale, .tiledVAE, .vaeTile,
+        .trueCFGScale, .tiledVAE, .vaeTile, .flowReverse, .maxSequenceLength,
     ]
     /// TeaCache's fit for this model (specification section 10).
     static let teacacheCoefficients = [733.226126, -401.131952, 67.5869174, -3.149878, 0.0961237896]

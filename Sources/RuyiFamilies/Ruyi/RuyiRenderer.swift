@@ -182,11 +182,11 @@ final class RuyiRenderer: Renderer {
     }
 
     /// The map from latents to colours, fitted to still clips of the start picture, small, and of its complement.
-    private func fittedPreview(_ job: Job) throws -> RuyiPreview {
+    private func fittedPreview(_ job: Job) throws -> LatentPreview {
         guard let image = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
         let start = image.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
         let (factor, vae) = (configuration.vae.spatialFactor, configuration.vae)
-        let scale = min(1, RuyiPreview.sampleSide / Double(max(start.width, start.height)))
+        let scale = min(1, LatentPreview.sampleSide / Double(max(start.width, start.height)))
         func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
         let still = start.resized(width: small(start.width), height: small(start.height), filter: .bicubic)
         let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
@@ -200,7 +200,7 @@ final class RuyiRenderer: Renderer {
             return (latents, colours)
         }
         backend.memory.trim()
-        return RuyiPreview(samples)
+        return LatentPreview(samples)
     }
 
     /// `[T, C, H, W]` as `[1, C, T, H, W]`.
@@ -210,7 +210,7 @@ final class RuyiRenderer: Renderer {
 
     private func denoise(
         _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler,
-        _ preview: RuyiPreview?, _ job: Job
+        _ preview: LatentPreview?, _ job: Job
     ) throws -> Tensor {
         let transformer = try transformer(job)
         let stage = RuyiRenderer.denoising(job.plan)
@@ -278,7 +278,7 @@ final class RuyiRenderer: Renderer {
             job.trace?.record("\(step).guided", guided)
             if let request = job.preview, let preview, request.isDue(after: call + 1, of: calls) {
                 let clean = scheduler.clean(modelOutput: guided, call: call, latents: latents)
-                let frames = preview.pictures(clean, limit: RuyiPreview.frameLimit)
+                let frames = preview.pictures(clean, limit: LatentPreview.frameLimit)
                 request.show(Preview(step: call + 1, steps: calls, frames: frames))
             }
             let noise = scheduler.needsNoise ? try draw(job, latents.shape, 3 + call) : nil

@@ -3,9 +3,9 @@ import RuyiTensor
 
 /// Shows latents as pictures: an affine map from a latent's channels to its mean colour.
 ///
-/// The map is no table: it is fitted, for the checkpoint at hand, to the start picture and its complement, whose
-/// latents the checkpoint's own encoder gives. So it holds for every VAE of the family.
-package struct RuyiPreview {
+/// The map is no table: it is fitted, for the checkpoint at hand, to a picture and its complement, whose latents the
+/// checkpoint's own encoder gives. So it holds for every VAE.
+package struct LatentPreview {
     /// The frames that a preview shows.
     static let frameLimit = 6
     /// The longest side of the pictures that the map is fitted to.
@@ -40,7 +40,7 @@ package struct RuyiPreview {
         }
         let trace = (0..<size).map { matrix[$0][$0] }.reduce(0, +)
         for index in 0..<channels { matrix[index][index] += 1e-4 * trace / Double(size) }
-        weights = RuyiPreview.solve(matrix, right)
+        weights = LatentPreview.solve(matrix, right)
     }
 
     /// Up to `limit` frames of latents `[1, C, f, h, w]`, evenly spread, a pixel for each latent.
@@ -94,6 +94,25 @@ package struct RuyiPreview {
         }
         return result
     }
+}
+
+extension LatentPreview {
+    /// A picture of many colours, for clips that begin with none.
+    static let chart: Picture = {
+        let side = Int(sampleSide)
+        var pixels = [UInt8](repeating: 0, count: 3 * side * side)
+        for row in 0..<side {
+            for column in 0..<side {
+                // Squares of a few pixels, whose colours go round at different speeds.
+                let (x, y) = (column / 16, row / 16)
+                let place = 3 * (row * side + column)
+                (pixels[place], pixels[place + 1], pixels[place + 2]) = (
+                    UInt8(x * 16), UInt8(y * 16), UInt8((x * 5 + y * 3) % 16 * 16)
+                )
+            }
+        }
+        return Picture(width: side, height: side, pixels: pixels)
+    }()
 }
 
 extension Picture {
