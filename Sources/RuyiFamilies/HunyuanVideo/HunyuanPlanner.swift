@@ -191,11 +191,11 @@ struct HunyuanPlanner {
     }
 
     private func weights(_ plan: inout Plan) throws(Fault) {
-        let transformer = try folder.weights("transformer", stem: "diffusion_pytorch_model")
+        let checkpoint = try HunyuanCheckpoint(folder)
+        let transformer = try checkpoint.weights(.transformer)
         plan.weightBytes =
-            try transformer.byteCount + folder.weights("vae", stem: "diffusion_pytorch_model").byteCount
-            + folder.weights("text_encoder", stem: "model").byteCount
-            + folder.weights("text_encoder_2", stem: "model").byteCount
+            try transformer.byteCount + checkpoint.weights(.vae).byteCount + checkpoint.weights(.text).byteCount
+            + checkpoint.weights(.clip).byteCount
         plan.loras = request.loras
         for lora in plan.loras {
             let file = try LoRAFile(path: lora.path)

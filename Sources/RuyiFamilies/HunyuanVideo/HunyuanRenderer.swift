@@ -21,10 +21,8 @@ final class HunyuanRenderer: Renderer {
         self.backend = backend
         configuration = try HunyuanConfiguration(folder)
         encoders = try HunyuanTextEncoders(folder, configuration)
-        files = (
-            try folder.weights("transformer", stem: "diffusion_pytorch_model"),
-            try folder.weights("vae", stem: "diffusion_pytorch_model")
-        )
+        let checkpoint = try HunyuanCheckpoint(folder)
+        files = (try checkpoint.weights(.transformer), try checkpoint.weights(.vae))
         let transformerLedger = WeightLedger()
         transformer = HunyuanTransformer(
             WeightScope(files.transformer, ledger: transformerLedger), configuration.transformer)

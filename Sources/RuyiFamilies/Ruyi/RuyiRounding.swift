@@ -78,6 +78,8 @@ struct RuyiRoundedWeights: WeightFile {
     var warnings: [String] { base.warnings }
     func shape(of key: String) -> [Int]? { base.shape(of: key) }
     func path(of key: String) -> String { base.path(of: key) }
+    func scale(of key: String) -> Float { base.scale(of: key) }
+    func storedName(of key: String) -> String { base.storedName(of: key) }
     func checkUnchanged() throws(Fault) { try base.checkUnchanged() }
     func release() { base.release() }
     func willNeed() { base.willNeed() }
