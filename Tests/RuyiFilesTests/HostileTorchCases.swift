@@ -1,5 +1,6 @@
 import RuyiFault
 import Testing
+import TorchFixtures
 
 /// One torch file that must be refused, with words of the message.
 struct HostileTorchCase: Sendable, CustomTestStringConvertible {

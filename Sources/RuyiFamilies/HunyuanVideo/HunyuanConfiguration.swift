@@ -131,7 +131,7 @@ package struct HunyuanVAEConfiguration: Sendable, Equatable {
 
 /// How the VAE's work is cut into overlapping tiles, in pixels and frames; the numbers depend on it (specification 6.2).
 package struct HunyuanTiling: Sendable, Equatable {
-    var inTime = true
+    package var inTime = true
     var inSpace = false
     var height = 256
     var width = 256
