@@ -16,7 +16,9 @@ extension Tensor {
         }
         return gathered.withUnsafeBytes { buffer in
             let start = gathered.isEmpty ? source : buffer.baseAddress ?? source
-            if type == dtype, scale == 1 { return Array(UnsafeRawBufferPointer(start: start, count: range.count * size)) }
+            if type == dtype, scale == 1 {
+                return Array(UnsafeRawBufferPointer(start: start, count: range.count * size))
+            }
             return Tensor.convert(start, dtype, range.count, to: type, scaledBy: scale)
         }
     }

@@ -128,8 +128,9 @@ struct DocumentationTests {
         try scratch.folder("bin")
         try FileManager.default.createSymbolicLink(atPath: scratch("bin/ruyi"), withDestinationPath: Executable.path)
         try FileManager.default.copyItem(atPath: BundledModelTests.photograph, toPath: scratch("photo.jpg"))
+        try OriginalLayout(name: "t2v-basic", scratch: scratch).write("ckpts", .nested(["module"]))
         let blocks = try DocumentationTests.blocks("Documentation/Models.md")
-        #expect(blocks.count == 3)
+        #expect(blocks.count == 4)
         for block in blocks {
             let outcome = try Executable.start(
                 ["/bin/bash", "-ec", "PATH=\"$PWD/bin:$PATH\"\n" + block], in: scratch.path,
@@ -139,7 +140,10 @@ struct DocumentationTests {
             ).finish()
             #expect(outcome.code == 0, "\(block)\n\(outcome.errors)")
         }
-        for file in ["nano-fp32/vae/config.json", "nano-fp8.mp4", "parts.safetensors.index.json"] {
+        for file in [
+            "nano-fp32/vae/config.json", "nano-fp8.mp4", "parts.safetensors.index.json",
+            "HunyuanVideo-fp8/tokenizer_2/merges.txt",
+        ] {
             #expect(scratch.files.contains(file), "\(file)")
         }
     }

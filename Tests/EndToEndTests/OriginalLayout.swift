@@ -147,7 +147,9 @@ private enum OriginalNames {
     ]
 
     private static func plain(_ key: String) -> String {
-        if key.hasPrefix("norm_out") { return "final_layer.adaLN_modulation.1" + key.dropFirst("norm_out.linear".count) }
+        if key.hasPrefix("norm_out") {
+            return "final_layer.adaLN_modulation.1" + key.dropFirst("norm_out.linear".count)
+        }
         if key.hasPrefix("proj_out") { return "final_layer.linear" + key.dropFirst("proj_out".count) }
         var name = patterns.reduce(key) { $0.replacingOccurrences(of: $1.0, with: $1.1) }
         let more: [(String, String)]
@@ -176,7 +178,9 @@ private enum OriginalNames {
     /// What a tensor is a part of in the original, and which part: its number and the name of the whole.
     private static func part(_ key: String) -> (name: String, number: Int)? {
         let kind = key.hasSuffix(".bias") ? ".bias" : ".weight"
-        let names = ["attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp", "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"]
+        let names = [
+            "attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp", "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj",
+        ]
         guard let index = names.firstIndex(where: { key.hasSuffix($0 + kind) }) else { return nil }
         let start = plain(String(key.dropLast((names[index] + kind).count)))
         if start.hasPrefix("single") { return (start + "linear1" + kind, index) }

@@ -58,7 +58,8 @@ struct OriginalLayoutTests {
         for part in ["transformer", "vae"] {
             let path = "/\(part)/diffusion_pytorch_model.safetensors"
             let (found, wanted) = (
-                try SafetensorsFile(path: scratch("converted" + path)), try SafetensorsFile(path: layout("model" + path))
+                try SafetensorsFile(path: scratch("converted" + path)),
+                try SafetensorsFile(path: layout("model" + path))
             )
             #expect(Set(found.keys) == Set(wanted.keys))
             for key in wanted.keys {
@@ -119,7 +120,31 @@ struct OriginalLayoutTests {
         let error = try distance("latents.final", rounded, exact)
         #expect(error > 1e-5 && error < 0.1, "\(error)")
         // The scale is within that of each output.
-        #expect(try distance("latents.final", rounded, render(layout, "decoded", "c", "--precision", "int8")) < error / 10)
+        #expect(
+            try distance("latents.final", rounded, render(layout, "decoded", "c", "--precision", "int8")) < error / 10)
+    }
+
+    @Test("rounding at a run gives what the converted weights give")
+    func rounding() throws {
+        let layout = OriginalLayout(name: "t2v-basic", scratch: scratch)
+        try layout.write("original", .nested(["module"]))
+        let outcome = try Executable.run(
+            [
+                "convert", "original", "-o", "narrow", "-q", "--type", "fp8_e4m3", "--only",
+                "transformer/transformer_blocks.*", "--only", "transformer/single_transformer_blocks.*",
+            ], in: scratch.path)
+        #expect(outcome.code == 0, "\(outcome.errors)")
+        try render(layout, "narrow", "a")
+        try render(layout, "original", "b", "--fp8-quant-mode", "strong")
+        try render(layout, "original", "c")
+        #expect(frames("a") != nil && frames("a") == frames("b") && frames("c") != frames("b"))
+        let both = try Executable.run(
+            [
+                "--request", layout("request.json"), "-m", "original", "--fp8-quant-mode", "lite", "--precision",
+                "int8",
+                "-o", "d.mp4",
+            ], in: scratch.path)
+        #expect(both.code == 64 && both.errors.contains("exclude each other"), "\(both.errors)")
     }
 
     @Test("what is missing or wrong is one line that names the file and the tensor")
@@ -146,5 +171,6 @@ struct OriginalLayoutTests {
         try attempt(66, "original/text_encoder_2/vocab.json")
         try manager.removeItem(atPath: scratch("original/text_encoder_2"))
         try attempt(66, "original/text_encoder_2/config.json")
+        #expect(try Executable.run(["inspect", "original"], in: scratch.path).code == 65)
     }
 }

@@ -21,7 +21,9 @@ struct HunyuanOriginalTests {
     }
 
     /// What the transformer of a folder gives for the recorded call.
-    private func output(_ folder: ModelFolder, change: (inout HunyuanTransformer, CPUBackend) throws -> Void = { _, _ in })
+    private func output(
+        _ folder: ModelFolder, change: (inout HunyuanTransformer, CPUBackend) throws -> Void = { _, _ in }
+    )
         throws -> Tensor
     {
         let checkpoint = try HunyuanCheckpoint(folder)
@@ -66,6 +68,22 @@ struct HunyuanOriginalTests {
         #expect(error > 1e-4 && error < 0.05, "\(error)")
     }
 
+    @Test("the modes round the blocks' layers, of which the authors' file has all in 8 bits")
+    func modes() throws {
+        let weights = try HunyuanCheckpoint(folder.model(only: "fp8")).weights(.transformer)
+        let stored = weights.keys.filter { weights.dtype(of: $0) == .f8e4m3 }
+        func keys(_ mode: FP8QuantMode) -> Set<String> {
+            Set(FP8Rounding(hunyuan: weights, mode, to: .f8e4m3, width: 32).keys)
+        }
+        #expect(stored.count > 10 && keys(.strong) == Set(stored))
+        #expect(FP8Rounding(hunyuan: weights, .strong, to: .f8e4m3, width: 32).byteCount == 0)
+        #expect(keys(.none).isEmpty && keys(.lite).isStrictSubset(of: keys(.strong)))
+        #expect(keys(.lite).contains("transformer_blocks.0.norm1.linear.weight"))
+        #expect(!keys(.lite).contains("transformer_blocks.0.attn.to_q.weight"))
+        #expect(keys(.strong).isStrictSubset(of: keys(.extreme)))
+        #expect(keys(.extreme).allSatisfy { weights.shape(of: $0)?.count == 2 })
+    }
+
     @Test("the VAE is read from within a dictionary, under its prefix")
     func vae() throws {
         let checkpoint = try HunyuanCheckpoint(ModelFolder(path: golden.path + "/model"))
@@ -105,7 +123,8 @@ struct HunyuanOriginalTests {
     ) throws -> Fault? {
         let model = try folder.model(changing: file ?? "mp_rank_00_model_states.pt", change)
         let fault = #expect(throws: Fault.self) { try load(model) }
-        #expect(fault?.kind == .badData && fault?.place?.contains("/transformers/mp_rank_00") == true, "\(fault as Any)")
+        #expect(
+            fault?.kind == .badData && fault?.place?.contains("/transformers/mp_rank_00") == true, "\(fault as Any)")
         return fault
     }
 
@@ -140,7 +159,9 @@ struct HunyuanOriginalTests {
         }
         let missing = "double_blocks.0.txt_attn_qkv.bias"
         let text = try failure() { $0.filter { $0.name != missing } }?.what ?? ""
-        #expect(text.contains("3 missing: transformer_blocks.0.attn.add_q_proj.bias (in module.\(missing)) [32]"), "\(text)")
+        #expect(
+            text.contains("3 missing: transformer_blocks.0.attn.add_q_proj.bias (in module.\(missing)) [32]"), "\(text)"
+        )
         let cases: [(([TorchTensor]) -> [TorchTensor], String)] = [
             (
                 Self.changed("double_blocks.0.img_attn_qkv.weight", shape: [32, 32]),
@@ -198,7 +219,8 @@ struct HunyuanOriginalTests {
         try check(none, Self.changed(layer, shape: [0]))
         try check(none, Self.changed(layer, type: "int8"))
         // A scale where the layer can make nothing of it.
-        let fault = try failure("mp_rank_00_model_states_fp8.pt", Self.changed("img_in.proj.weight", type: "float8_e4m3fn"))
+        let fault = try failure(
+            "mp_rank_00_model_states_fp8.pt", Self.changed("img_in.proj.weight", type: "float8_e4m3fn"))
         #expect(fault?.what.contains("\"module.img_in.proj.weight\" is stored in 8 bits and \"img_in.proj\"") == true)
     }
 
@@ -243,7 +265,9 @@ private final class OriginalFolder {
 
     deinit {
         for folder in ["/hunyuan-video-t2v-720p", "/hunyuan-video-i2v-720p"] {
-            for name in ["", "_fp8", "_fp8_map"] { unlink(path + folder + "/transformers/mp_rank_00_model_states\(name).pt") }
+            for name in ["", "_fp8", "_fp8_map"] {
+                unlink(path + folder + "/transformers/mp_rank_00_model_states\(name).pt")
+            }
             rmdir(path + folder + "/transformers")
             rmdir(path + folder)
         }

@@ -89,7 +89,9 @@ package struct ZipBuilder {
     package init(_ entries: [Entry]) { self.entries = entries }
 
     /// The archive of a pickle and storages, as torch writes it.
-    package static func torch(_ pickle: [UInt8], _ storages: [String: [UInt8]] = ["0": [UInt8](repeating: 0, count: 16)])
+    package static func torch(
+        _ pickle: [UInt8], _ storages: [String: [UInt8]] = ["0": [UInt8](repeating: 0, count: 16)]
+    )
         -> ZipBuilder
     {
         ZipBuilder(

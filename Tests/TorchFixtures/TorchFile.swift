@@ -37,7 +37,8 @@ package enum TorchFile {
                 }
                 return $0.global("torch._utils", "_rebuild_tensor_v3").op("(")
                     .storage("UntypedStorage", key: key, count: tensor.bytes.count, module: "torch.storage").int(0)
-                    .tuple(tensor.shape).tuple(strides).with([0x89]).op("}").global("torch", tensor.type).op("t").op("R")
+                    .tuple(tensor.shape).tuple(strides).with([0x89]).op("}").global("torch", tensor.type).op("t").op(
+                        "R")
             }
         }
         pickle = keys.reduce(pickle) { builder, _ in builder.op("s") }

@@ -36,12 +36,8 @@ package struct HunyuanCheckpoint: Sendable {
 
     /// The settings of a part.
     package func settings(_ part: Part) throws(Fault) -> JSONObject {
-        switch part {
-        case .transformer where original != nil, .scheduler where original != nil:
-            let json = try part == .transformer ? original?.transformerSettings() : HunyuanOriginal.schedulerSettings
-            return try JSONObject(json ?? .object([]), file: path(part))
-        default: return try base.json(place(part) + "/" + part.settings)
-        }
+        if let settings = try original?.settings(part) { return settings }
+        return try base.json(place(part) + "/" + part.settings)
     }
 
     /// The weights of a part, under the names that diffusers gives them.

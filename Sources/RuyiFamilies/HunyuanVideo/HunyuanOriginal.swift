@@ -56,6 +56,22 @@ struct HunyuanOriginal: Sendable {
         }
     }
 
+    /// The settings of a part that this layout has no file for; nil where it has one.
+    ///
+    /// Throws `.cannotOpen` for a text encoder that is not there, and as `transformerSettings` does.
+    func settings(_ part: HunyuanCheckpoint.Part) throws(Fault) -> JSONObject? {
+        switch part {
+        case .transformer: return try JSONObject(transformerSettings(), file: statesPath)
+        case .scheduler: return try JSONObject(HunyuanOriginal.schedulerSettings, file: statesPath)
+        case .text, .clip:
+            if base.names(in: place(part)).contains(part.settings) { return nil }
+            throw Fault(
+                .cannotOpen, "the model has no such file", at: base.path + "/" + place(part) + "/" + part.settings,
+                hint: "the text encoders come from other repositories, and lie beside the model's folder")
+        default: return nil
+        }
+    }
+
     // MARK: The transformer
 
     /// The file of the transformer: with 8-bit weights where there is no other.
@@ -63,6 +79,9 @@ struct HunyuanOriginal: Sendable {
         let stem = HunyuanOriginal.states
         return base.names(in: place(.transformer)).contains(stem + ".pt") ? stem : HunyuanOriginal.states8
     }
+
+    /// The path of that file, for messages.
+    private var statesPath: String { base.path + "/" + place(.transformer) + "/" + stem + ".pt" }
 
     private func archive() throws(Fault) -> any WeightFile { try base.weights(place(.transformer), stem: stem) }
 
@@ -77,10 +96,11 @@ struct HunyuanOriginal: Sendable {
         let prefix = HunyuanOriginal.prefix(file)
         let shapes = HunyuanOriginalShapes(file, prefix)
         let scales = try scales(of: file, prefix)
-        let list = HunyuanOriginalNames.places(
+        let list = HunyuanTensorTable.places(
             width: try shapes[0, of: "img_in.proj.weight", rank: 5],
-            inner: try shapes[0, of: "double_blocks.0.img_mlp.fc1.weight", rank: 2], dual: try shapes.count("double_blocks"),
-            single: try shapes.count("single_blocks"), refiner: try shapes.count(HunyuanOriginalNames.refiner),
+            inner: try shapes[0, of: "double_blocks.0.img_mlp.fc1.weight", rank: 2],
+            dual: try shapes.count("double_blocks"),
+            single: try shapes.count("single_blocks"), refiner: try shapes.count(HunyuanTensorTable.refiner),
             hasGuidance: shapes.has("guidance_in.mlp.0.weight")
         ).map { entry in
             let stored = prefix + entry.stored
@@ -103,7 +123,8 @@ struct HunyuanOriginal: Sendable {
         for key in keys {
             let layer = String(key.dropFirst(prefix.count).dropLast(".weight".count))
             guard key.hasSuffix(".weight"), let shape = map.shape(of: layer) else {
-                throw Fault(.badData, "tensor \"\(key)\" is stored in 8 bits and \"\(layer)\" has no scale", at: map.path)
+                throw Fault(
+                    .badData, "tensor \"\(key)\" is stored in 8 bits and \"\(layer)\" has no scale", at: map.path)
             }
             guard shape.allSatisfy({ $0 == 1 }), map.dtype(of: layer)?.isFloat == true,
                 let scale = try map.tensor(layer).floats().first, scale.isFinite, scale > 0
@@ -118,7 +139,7 @@ struct HunyuanOriginal: Sendable {
     /// The transformer's settings as diffusers writes them, told from the tensors.
     ///
     /// Throws `.badData` that names a tensor which does not tell what it should.
-    func transformerSettings() throws(Fault) -> JSON {
+    private func transformerSettings() throws(Fault) -> JSON {
         let file = try archive()
         let shapes = HunyuanOriginalShapes(file, HunyuanOriginal.prefix(file))
         let width = try shapes[0, of: "img_in.proj.weight", rank: 5]
@@ -135,7 +156,7 @@ struct HunyuanOriginal: Sendable {
             .init("out_channels", .int(output)), .init("num_attention_heads", .int(width / head)),
             .init("attention_head_dim", .int(head)), .init("num_layers", .int(try shapes.count("double_blocks"))),
             .init("num_single_layers", .int(try shapes.count("single_blocks"))),
-            .init("num_refiner_layers", .int(try shapes.count(HunyuanOriginalNames.refiner))),
+            .init("num_refiner_layers", .int(try shapes.count(HunyuanTensorTable.refiner))),
             .init("mlp_ratio", .double(Double(inner) / Double(width))), .init("patch_size", .int(patch)),
             .init("patch_size_t", .int(1)), .init("qk_norm", "rms_norm"),
             .init("guidance_embeds", .bool(shapes.has("guidance_in.mlp.0.weight"))),
@@ -150,7 +171,7 @@ struct HunyuanOriginal: Sendable {
     private var patch: Int { HunyuanTransformerConfiguration.patch }
 
     /// The scheduler's settings, which this layout has none of.
-    static let schedulerSettings: JSON = .object([
+    private static let schedulerSettings: JSON = .object([
         .init("_class_name", "FlowMatchEulerDiscreteScheduler"), .init("num_train_timesteps", .int(1000)),
         .init("shift", .double(7)), .init("use_dynamic_shifting", .bool(false)),
     ])
@@ -210,83 +231,5 @@ private struct HunyuanOriginalShapes {
             throw Fault(.badData, "there are no tensors \"\(start)0...\"", at: file.path)
         }
         return last + 1
-    }
-}
-
-/// The names of the transformer's tensors in the original repository and in diffusers.
-enum HunyuanOriginalNames {
-    /// The list of the refiner's blocks.
-    static let refiner = "txt_in.individual_token_refiner.blocks"
-
-    /// One tensor of diffusers, and what it is in the original.
-    typealias Entry = (key: String, stored: String, part: RenamedWeights.Part)
-
-    /// Every tensor of a transformer of this width, and inner width, with so many blocks of each kind.
-    static func places(
-        width: Int, inner: Int, dual: Int, single: Int, refiner count: Int, hasGuidance: Bool
-    ) -> [Entry] {
-        var entries: [Entry] = []
-        func add(_ key: String, _ stored: String, _ part: RenamedWeights.Part = .whole) {
-            for kind in [".weight", ".bias"] { entries.append((key + kind, stored + kind, part)) }
-        }
-        /// The rows of a stored layer are those of several, of the transformer's width unless they are said.
-        func split(_ keys: [String], _ stored: String, last: Int? = nil) {
-            let total = (keys.count - 1) * width + (last ?? width)
-            for (index, key) in keys.enumerated() {
-                let end = index == keys.count - 1 ? total : (index + 1) * width
-                add(key, stored, .rows(index * width..<end, of: total))
-            }
-        }
-        func embedder(_ key: String, _ stored: String, _ layers: [String]) {
-            for (index, layer) in layers.enumerated() { add("\(key).linear_\(index + 1)", stored + "." + layer) }
-        }
-        add("x_embedder.proj", "img_in.proj")
-        embedder("time_text_embed.timestep_embedder", "time_in", ["mlp.0", "mlp.2"])
-        if hasGuidance { embedder("time_text_embed.guidance_embedder", "guidance_in", ["mlp.0", "mlp.2"]) }
-        embedder("time_text_embed.text_embedder", "vector_in", ["in_layer", "out_layer"])
-        add("context_embedder.proj_in", "txt_in.input_embedder")
-        embedder("context_embedder.time_text_embed.timestep_embedder", "txt_in.t_embedder", ["mlp.0", "mlp.2"])
-        embedder("context_embedder.time_text_embed.text_embedder", "txt_in.c_embedder", ["linear_1", "linear_2"])
-        for index in 0..<count {
-            let (key, stored) = ("context_embedder.token_refiner.refiner_blocks.\(index)", "\(refiner).\(index)")
-            add(key + ".norm1", stored + ".norm1")
-            add(key + ".norm2", stored + ".norm2")
-            split(["to_q", "to_k", "to_v"].map { key + ".attn." + $0 }, stored + ".self_attn_qkv")
-            add(key + ".attn.to_out.0", stored + ".self_attn_proj")
-            add(key + ".ff.net.0.proj", stored + ".mlp.fc1")
-            add(key + ".ff.net.2", stored + ".mlp.fc2")
-            add(key + ".norm_out.linear", stored + ".adaLN_modulation.1")
-        }
-        func norm(_ key: String, _ stored: String) { entries.append((key + ".weight", stored + ".weight", .whole)) }
-        for index in 0..<dual {
-            let (key, stored) = ("transformer_blocks.\(index)", "double_blocks.\(index)")
-            for (suffix, stream) in [("", "img"), ("_context", "txt")] {
-                add("\(key).norm1\(suffix).linear", "\(stored).\(stream)_mod.linear")
-                add("\(key).ff\(suffix).net.0.proj", "\(stored).\(stream)_mlp.fc1")
-                add("\(key).ff\(suffix).net.2", "\(stored).\(stream)_mlp.fc2")
-            }
-            let attention = key + ".attn."
-            split(["to_q", "to_k", "to_v"].map { attention + $0 }, stored + ".img_attn_qkv")
-            split(["add_q_proj", "add_k_proj", "add_v_proj"].map { attention + $0 }, stored + ".txt_attn_qkv")
-            for part in ["q", "k"] {
-                norm(attention + "norm_" + part, "\(stored).img_attn_\(part)_norm")
-                norm(attention + "norm_added_" + part, "\(stored).txt_attn_\(part)_norm")
-            }
-            add(attention + "to_out.0", stored + ".img_attn_proj")
-            add(attention + "to_add_out", stored + ".txt_attn_proj")
-        }
-        for index in 0..<single {
-            let (key, stored) = ("single_transformer_blocks.\(index)", "single_blocks.\(index)")
-            split(
-                ["attn.to_q", "attn.to_k", "attn.to_v", "proj_mlp"].map { key + "." + $0 }, stored + ".linear1",
-                last: inner)
-            add(key + ".proj_out", stored + ".linear2")
-            for part in ["q", "k"] { norm("\(key).attn.norm_\(part)", "\(stored).\(part)_norm") }
-            add(key + ".norm.linear", stored + ".modulation.linear")
-        }
-        // Shift and scale change places.
-        add("norm_out.linear", "final_layer.adaLN_modulation.1", .halvesSwapped)
-        add("proj_out", "final_layer.linear")
-        return entries
     }
 }

@@ -19,8 +19,9 @@ struct HunyuanPlanner {
         plan.settings[.precision] = try choice(
             request.precision ?? Precision.float32.rawValue, Precision.allCases.map(\.rawValue), "--precision")
         plan.teacache = request.teacache.resolved(StepFeature(amount: 0.1, skipStartSteps: 1, skipEndSteps: 1))
-        try weights(&plan)
-        let cost = HunyuanCost(configuration, plan)
+        try plan.round(as: request)
+        let rounding = try weights(&plan)
+        let cost = HunyuanCost(configuration, plan, rounding: rounding)
         plan.tokens = cost.tokens
         plan.stages = cost.stages
         return plan
@@ -190,7 +191,8 @@ struct HunyuanPlanner {
         }
     }
 
-    private func weights(_ plan: inout Plan) throws(Fault) {
+    /// Opens the weights, and says which of them are rounded.
+    private func weights(_ plan: inout Plan) throws(Fault) -> FP8Rounding {
         let checkpoint = try HunyuanCheckpoint(folder)
         let transformer = try checkpoint.weights(.transformer)
         plan.weightBytes =
@@ -203,6 +205,9 @@ struct HunyuanPlanner {
             plan.warnings += file.warnings
             plan.weightBytes += file.byteCount
         }
+        return FP8Rounding(
+            hunyuan: transformer, plan.fp8QuantMode, to: plan.fp8DataType.dtype,
+            width: configuration.transformer.hiddenSize)
     }
 
     private func choice(_ value: String, _ allowed: [String], _ option: String) throws(Fault) -> String {

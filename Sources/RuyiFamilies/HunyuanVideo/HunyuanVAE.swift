@@ -128,7 +128,8 @@ package struct HunyuanVAE: Sendable {
         let (height, width) = (x.shape[2], x.shape[3])
         guard isTiled, height > size.rows || width > size.columns else { return try network(x) }
         let joined = Tiles.join(
-            try Tiles.map(x, size: size, step: step, network), blend: (resultSize.rows - resultStep.rows, resultSize.columns - resultStep.columns),
+            try Tiles.map(x, size: size, step: step, network),
+            blend: (resultSize.rows - resultStep.rows, resultSize.columns - resultStep.columns),
             keep: resultStep)
         return joined.sliced(2, 0..<extent.rows).sliced(3, 0..<extent.columns)
     }

@@ -15,7 +15,7 @@ public enum HunyuanVideo: Family {
         .family, .model, .image, .prompt, .negativePrompt, .width, .height, .resolution, .frames, .seconds, .fps,
         .steps, .scheduler, .guidance, .seed, .noise, .precision, .loras, .teacache, .teacacheThreshold,
         .teacacheSkipStartSteps, .teacacheSkipEndSteps, .mode, .conditioning, .imageEmbedInterleave, .shift,
-        .trueCFGScale, .tiledVAE, .vaeTile,
+        .trueCFGScale, .tiledVAE, .vaeTile, .fp8QuantMode, .fp8DataType,
     ]
     /// TeaCache's fit for this model (specification section 10).
     static let teacacheCoefficients = [733.226126, -401.131952, 67.5869174, -3.149878, 0.0961237896]
