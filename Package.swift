@@ -131,9 +131,11 @@ let package = Package(
             .testTarget(
                 name: "CorpusTests", dependencies: ["ParserEntries", "RuyiFault"], swiftSettings: strict),
             .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
+            // Writes torch files, right and wrong, for tests.
+            .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
-                name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault"], exclude: ["Fixtures"],
-                swiftSettings: strict),
+                name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault", "TorchFixtures"],
+                exclude: ["Fixtures"], swiftSettings: strict),
             // Runs the program where opening a socket ends it; for tests.
             .executableTarget(name: "NoSockets", path: "Tests/NoSockets"),
             .testTarget(
@@ -149,12 +151,13 @@ let package = Package(
                 name: "RuyiFamiliesTests",
                 dependencies: [
                     "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiMedia", "RuyiPicture", "RuyiLayers",
-                    "RuyiSampling", "RuyiFault",
+                    "RuyiSampling", "RuyiFault", "TorchFixtures",
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",
                 dependencies: [
                     "RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi",
+                    "TorchFixtures",
                 ],
                 swiftSettings: strict),
         ],

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFamilies
 import RuyiFault
 import RuyiFiles
 import RuyiTensor
@@ -62,6 +63,8 @@ public struct Conversion: Sendable {
 
     /// Rewrites a file of weights, or all weights of a checkpoint folder, whose other files are copied.
     ///
+    /// A checkpoint in another layout than its family's main one gets that.
+    ///
     /// Throws `Fault`: `.cannotOpen` and `.badData` for the input, `.cannotCreate` and `.io` for the output, which appears
     /// complete or not at all. Throws `Cancelled`.
     ///
@@ -96,22 +99,27 @@ public struct Conversion: Sendable {
         _ input: String, _ output: String, _ cancellation: Cancellation, _ observer: @escaping Observer
     ) throws -> [String] {
         let model = try ModelFolder(path: input)
-        let (groups, others) = try contents(of: model)
+        let (groups, others, texts) = try layout(of: model, observer)
         guard !groups.isEmpty else {
             throw Fault(.badData, "the folder holds no weights", at: input)
         }
         let tree = try AtomicTree(output)
         let meter = Meter(total: groups.reduce(0) { $0 + $1.weights.byteCount }, observer: observer)
-        for name in groups.map(\.name) + others {
+        for name in groups.map(\.name) + others.map(\.name) + texts.map(\.name) {
             var folder = ""
             for part in name.split(separator: "/").dropLast() {
                 folder += (folder.isEmpty ? "" : "/") + part
                 try tree.makeFolder(folder)
             }
         }
-        for name in others {
+        for (name, path) in others {
             try cancellation.check()
-            try Conversion.copy(try model.file(name), to: tree.path + "/" + name, cancellation)
+            try Conversion.copy(path, to: tree.path + "/" + name, cancellation)
+        }
+        for (name, text) in texts {
+            let file = try AtomicFile(tree.path + "/" + name)
+            try file.write(text)
+            try file.commit()
         }
         for group in groups {
             try write(group, try shards(of: group), cancellation, meter) { tree.path + "/" + group.prefix + $0 }
@@ -119,6 +127,23 @@ public struct Conversion: Sendable {
         }
         try tree.commit()
         return [output]
+    }
+
+    private typealias Copies = [(name: String, path: String)]
+
+    /// What the output holds: weights, files that are copied from their paths, and texts, all by their relative names.
+    private func layout(
+        of model: ModelFolder, _ observer: Observer
+    ) throws(Fault) -> ([Group], Copies, [(name: String, text: String)]) {
+        for family in Registry.families {
+            guard let rearranged = try family.rearranged(model) else { continue }
+            rearranged.warnings.forEach { observer(.warning($0)) }
+            return (rearranged.weights.map { Group($0.name, $0.file) }, rearranged.copies, rearranged.texts)
+        }
+        let (groups, others) = try contents(of: model)
+        var copies: Copies = []
+        for name in others { copies.append((name, try model.file(name))) }
+        return (groups, copies, [])
     }
 
     /// The weights and the other files of a checkpoint, by their relative names.
@@ -195,11 +220,13 @@ public struct Conversion: Sendable {
         guard key != "__metadata__" else {
             throw Fault(.badData, "a tensor called \"__metadata__\" cannot be stored", at: group.weights.path(of: key))
         }
-        guard let kind, dtype.isFloat else { return dtype }
-        if kind.dtype.byteCount == 1, shape.count != 2 { return dtype }
+        // The files have no place for scales.
+        let stored = group.weights.scale(of: key) == 1 ? dtype : .bf16
+        guard let kind, dtype.isFloat else { return stored }
+        if kind.dtype.byteCount == 1, shape.count != 2 { return stored }
         let name = group.prefix + key
         let matches = { (pattern: String) in fnmatch(pattern, name, 0) == 0 }
-        if keep.contains(where: matches) || (!only.isEmpty && !only.contains(where: matches)) { return dtype }
+        if keep.contains(where: matches) || (!only.isEmpty && !only.contains(where: matches)) { return stored }
         return kind.dtype
     }
 
@@ -261,10 +288,12 @@ public struct Conversion: Sendable {
         }
         try SafetensorsWriter.write(entries, metadata: group.metadata, to: path, overwrite: overwrite) { index, put in
             let tensor = try group.weights.tensor(entries[index].name)
+            let scale = group.weights.scale(of: entries[index].name)
             let piece = 1 << 20
             for start in stride(from: 0, to: tensor.count, by: piece) {
                 try cancellation.check()
-                try put(tensor.bytes(start..<min(start + piece, tensor.count), as: entries[index].dtype))
+                let range = start..<min(start + piece, tensor.count)
+                try put(tensor.bytes(range, as: entries[index].dtype, scaledBy: scale))
             }
             meter.add(tensor.byteCount)
             if tensor.byteCount > 64 << 20 { group.weights.release() }

@@ -183,16 +183,24 @@ struct WeightTally {
     ///
     /// Weights that cannot be read are left out: loading says what is wrong with them.
     static func parts(of folder: ModelFolder) -> [(name: String, tally: WeightTally)] {
-        ([""] + folder.names().filter { folder.hasFolder($0) && !$0.hasPrefix(".") }).compactMap { part in
+        folders(of: folder, "", depth: 2).compactMap { part in
             let files = stems(folder.names(in: part)).compactMap { try? folder.weights(part, stem: $0) }
             return files.isEmpty ? nil : (part.isEmpty ? "." : part, WeightTally(files))
         }
     }
 
+    /// A folder inside and those in it, so many levels down.
+    private static func folders(of model: ModelFolder, _ name: String, depth: Int) -> [String] {
+        if depth == 0 { return [name] }
+        let prefix = name.isEmpty ? "" : name + "/"
+        let inner = model.names(in: name).filter { !$0.hasPrefix(".") && model.hasFolder(prefix + $0) }
+        return [name] + inner.flatMap { folders(of: model, prefix + $0, depth: depth - 1) }
+    }
+
     /// The names of a folder's weights without their endings; the parts of a sharded file count as their index.
     private static func stems(_ names: [String]) -> [String] {
         let stems = names.compactMap { name in
-            [".safetensors.index.json", ".safetensors", ".bin"].first { name.hasSuffix($0) }.map {
+            [".safetensors.index.json", ".safetensors", ".bin", ".pt"].first { name.hasSuffix($0) }.map {
                 String(name.dropLast($0.count))
             }
         }

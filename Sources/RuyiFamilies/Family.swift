@@ -22,6 +22,8 @@ public protocol Family: Sendable {
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
     /// What tells the memory and the work of plans on `threads` threads with kernels of `level`.
     static func dryRun(_ folder: ModelFolder, threads: Int, level: KernelLevel?) throws(Fault) -> any DryRun
+    /// A checkpoint of another layout than the family's main one, as it is in that one; nil if it is in that.
+    static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint?
     /// Loads the checkpoint for plans of this folder. Weights are mapped, not copied.
     static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer
 }
@@ -32,10 +34,25 @@ extension Family {
     /// What a family that does not say has.
     public static var bounds: String? { nil }
 
+    /// None: there is one layout.
+    public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? { nil }
+
     /// One that knows what the plan says.
     public static func dryRun(
         _ folder: ModelFolder, threads: Int, level: KernelLevel?
     ) throws(Fault) -> any DryRun { PlannedMemory() }
+}
+
+/// A checkpoint's files under the names that another layout gives them, all relative to its folder.
+public struct RearrangedCheckpoint: Sendable {
+    /// Weights by folder and stem.
+    public var weights: [(name: String, file: any WeightFile)] = []
+    /// What is written anew.
+    public var texts: [(name: String, text: String)] = []
+    /// What is copied as it is, and the path that it lies at.
+    public var copies: [(name: String, path: String)] = []
+    /// What a person should know, one line each.
+    public var warnings: [String] = []
 }
 
 /// Tells what plans for one checkpoint take, without reading any weight.

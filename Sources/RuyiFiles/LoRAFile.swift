@@ -257,6 +257,10 @@ public struct AdaptedWeights: WeightFile {
     public func dtype(of key: String) -> DType? { base.dtype(of: key) }
     /// The file that holds a tensor.
     public func path(of key: String) -> String { base.path(of: key) }
+    /// What the numbers of a tensor are multiplied by to give the weight.
+    public func scale(of key: String) -> Float { base.scale(of: key) }
+    /// The name that a tensor has in its file.
+    public func storedName(of key: String) -> String { base.storedName(of: key) }
     /// A tensor without its updates.
     public func tensor(_ key: String) throws(Fault) -> Tensor { try base.tensor(key) }
     /// Throws `.badData` when a file was changed since it was opened.

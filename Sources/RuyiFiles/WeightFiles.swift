@@ -3,7 +3,7 @@ import RuyiFault
 /// Finds and opens weights.
 public enum WeightFiles {
     /// Opens the weights of a component of a model: `STEM.safetensors`, else `STEM.safetensors.index.json` with its
-    /// parts, else `STEM.bin`.
+    /// parts, else `STEM.bin` or `STEM.pt`.
     ///
     /// - Parameters:
     ///   - folder: the model.
@@ -23,11 +23,12 @@ public enum WeightFiles {
         if present.contains(stem + ".safetensors.index.json") {
             return try ShardedSafetensors(folder, component: component, index: stem + ".safetensors.index.json")
         }
-        if present.contains(stem + ".bin") {
-            return try TorchArchive(path: try folder.file(prefix + ".bin"), shown: folder.path + "/" + prefix + ".bin")
+        for ending in [".bin", ".pt"] where present.contains(stem + ending) {
+            return try TorchArchive(
+                path: try folder.file(prefix + ending), shown: folder.path + "/" + prefix + ending)
         }
         throw Fault(
-            .cannotOpen, "the model has no weights \"\(stem)\" (.safetensors, .safetensors.index.json or .bin)",
+            .cannotOpen, "the model has no weights \"\(stem)\" (.safetensors, .safetensors.index.json, .bin or .pt)",
             at: component.isEmpty ? folder.path : folder.path + "/" + component,
             hint: "download the whole model, or check that this is its folder")
     }

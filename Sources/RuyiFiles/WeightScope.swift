@@ -99,7 +99,23 @@ public struct WeightScope: Sendable {
 
     /// The tensor of this name, which must have this shape and an allowed type; otherwise the problem is noted and the
     /// result is zeros of the shape.
+    ///
+    /// Numbers that are stored with a scale are such a problem: `takeScaled` gives both.
     public func take(_ name: String, _ shape: [Int], type: WeightType = .float) -> Tensor {
+        let (tensor, scale) = takeScaled(name, shape, type: type)
+        if scale != 1 { ledger.note(.mistyped, "\(prefix + name) is stored with a scale, expected plain numbers") }
+        return tensor
+    }
+
+    /// The tensor of this name as `take` gives it, and what its numbers are to be multiplied by.
+    public func takeScaled(
+        _ name: String, _ shape: [Int], type: WeightType = .float
+    ) -> (tensor: Tensor, scale: Float) {
+        guard case .file(let file, _) = source else { return (takePlain(name, shape, type), 1) }
+        return (takePlain(name, shape, type), file.scale(of: prefix + name))
+    }
+
+    private func takePlain(_ name: String, _ shape: [Int], _ type: WeightType) -> Tensor {
         let key = prefix + name
         switch source {
         case .measuring(let dtype, _):
@@ -142,9 +158,11 @@ public struct WeightScope: Sendable {
     private func check(
         _ file: any WeightFile, _ key: String, _ shape: [Int], _ type: WeightType
     ) -> (kind: WeightLedger.Problem, text: String)? {
-        guard let found = file.shape(of: key) else { return (.missing, "\(key) \(shape)") }
-        if found != shape { return (.misshapen, "\(key) is \(found), expected \(shape)") }
+        let stored = file.storedName(of: key)
+        let name = stored == key ? key : "\(key) (in \(stored))"
+        guard let found = file.shape(of: key) else { return (.missing, "\(name) \(shape)") }
+        if found != shape { return (.misshapen, "\(name) is \(found), expected \(shape)") }
         guard let dtype = file.dtype(of: key) else { return nil }  // reading it says which type it is
-        return type.allows(dtype) ? nil : (.mistyped, "\(key) is \(dtype.rawValue), expected \(type.name)")
+        return type.allows(dtype) ? nil : (.mistyped, "\(name) is \(dtype.rawValue), expected \(type.name)")
     }
 }

@@ -5,6 +5,8 @@ import RuyiTensor
 public struct Linear: Sendable {
     /// `[out, in]`, in the type in which it is stored.
     public let weight: Tensor
+    /// What the stored values of the weight are multiplied by; 1 where they are what they say.
+    public let scale: Float
     /// `[out]`.
     public let bias: Tensor?
     /// What is added to the weight.
@@ -14,7 +16,7 @@ public struct Linear: Sendable {
 
     /// Takes `weight` `[output, input]` and, if the layer has one, `bias` `[output]`.
     public init(_ scope: WeightScope, _ input: Int, _ output: Int, bias: Bool = true) {
-        weight = scope.take("weight", [output, input])
+        (weight, scale) = scope.takeScaled("weight", [output, input])
         self.bias = bias ? scope.take("bias", [output]) : nil
         updates = scope.updates(of: "weight")
     }
@@ -22,16 +24,18 @@ public struct Linear: Sendable {
     /// Wraps weights that were taken elsewhere, such as a part of a packed projection.
     public init(weight: Tensor, bias: Tensor?) {
         self.weight = weight
+        scale = 1
         self.bias = bias
         updates = []
     }
 
-    /// The weight with its updates, `[out, in]`.
+    /// The weight with its scale and its updates, `[out, in]`.
     ///
     /// It is made anew each time: next to a product over thousands of tokens that costs little, and a second copy of
     /// all weights is never there.
     public func updatedWeight(on backend: any Backend) -> Tensor {
-        updates.reduce(weight) { $1.added(to: $0, on: backend) }
+        let scaled = scale == 1 ? weight : backend.scale(weight, by: scale, plus: 0, clampedTo: nil)
+        return updates.reduce(scaled) { $1.added(to: $0, on: backend) }
     }
 
     /// `residual + gate · activation(x Wᵀ + b)`.
@@ -44,8 +48,10 @@ public struct Linear: Sendable {
             return x.backend.linear(
                 x, weight: quantizedWeight, bias: bias, activation: activation, gate: gate, residual: residual)
         }
+        let isStored = updates.isEmpty
         return x.backend.linear(
-            x, weight: updatedWeight(on: x.backend), bias: bias, activation: activation, gate: gate, residual: residual)
+            x, weight: isStored ? weight : updatedWeight(on: x.backend), scale: isStored ? scale : 1, bias: bias,
+            activation: activation, gate: gate, residual: residual)
     }
 
     /// Switches to 8-bit arithmetic; a weight that has no 8-bit form stays as it is.

@@ -19,10 +19,11 @@ public protocol Backend: AnyObject, Sendable {
     func empty(_ shape: [Int]) -> Tensor
     /// A contiguous `f32` copy of a tensor of any type, strides and origin.
     func copy(_ x: Tensor) -> Tensor
-    /// `residual + gate · activation(x Wᵀ + b)`. x `[B, ..., K]`, weight `[N, K]` (or more axes that flatten to K), bias
-    /// `[N]`, gate `[B, N]`, residual and result `[B, ..., N]`.
+    /// `residual + gate · activation(scale · x Wᵀ + b)`. x `[B, ..., K]`, weight `[N, K]` (or more axes that flatten to
+    /// K), bias `[N]`, gate `[B, N]`, residual and result `[B, ..., N]`.
     func linear(
-        _ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, gate: Tensor?, residual: Tensor?
+        _ x: Tensor, weight: Tensor, scale: Float, bias: Tensor?, activation: Activation, gate: Tensor?,
+        residual: Tensor?
     ) -> Tensor
     /// A copy of a weight `[N, K]` in 8 bits: each row by its largest magnitude to −127...127, NaN staying NaN; nil for
     /// a weight that cannot be quantised. The values are undefined when the run was cancelled.
@@ -88,6 +89,13 @@ public protocol Backend: AnyObject, Sendable {
 }
 
 extension Backend {
+    /// `linear` with a weight that is what it says.
+    public func linear(
+        _ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, gate: Tensor?, residual: Tensor?
+    ) -> Tensor {
+        linear(x, weight: weight, scale: 1, bias: bias, activation: activation, gate: gate, residual: residual)
+    }
+
     /// `linear` without a gate.
     public func linear(
         _ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, residual: Tensor?

@@ -3,8 +3,8 @@ extension Tensor {
     /// to the nearest, ties to even.
     ///
     /// Too large values become infinite, or NaN in `f8e4m3`, which has no infinities. The bytes of the own type are
-    /// copied as they are.
-    package func bytes(_ range: Range<Int>, as type: DType) -> [UInt8] {
+    /// copied as they are, unless they are to be scaled.
+    package func bytes(_ range: Range<Int>, as type: DType, scaledBy scale: Float = 1) -> [UInt8] {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "\(range) is outside \(shape)")
         let size = dtype.byteCount
         var source = UnsafeRawPointer(storage.base) + offset * size
@@ -16,8 +16,10 @@ extension Tensor {
         }
         return gathered.withUnsafeBytes { buffer in
             let start = gathered.isEmpty ? source : buffer.baseAddress ?? source
-            if type == dtype { return Array(UnsafeRawBufferPointer(start: start, count: range.count * size)) }
-            return Tensor.convert(start, dtype, range.count, to: type)
+            if type == dtype, scale == 1 {
+                return Array(UnsafeRawBufferPointer(start: start, count: range.count * size))
+            }
+            return Tensor.convert(start, dtype, range.count, to: type, scaledBy: scale)
         }
     }
 
@@ -32,7 +34,9 @@ extension Tensor {
     }
 
     /// Elements one after the other to another type, by way of float32, as torch does it.
-    private static func convert(_ source: UnsafeRawPointer, _ from: DType, _ count: Int, to type: DType) -> [UInt8] {
+    private static func convert(
+        _ source: UnsafeRawPointer, _ from: DType, _ count: Int, to type: DType, scaledBy scale: Float
+    ) -> [UInt8] {
         precondition(from.isFloat && type.isFloat, "\(from) to \(type) is no rounding")
         let values = [Float](unsafeUninitializedCapacity: count) { values, filled in
             func fill<Bits: BitwiseCopyable>(_ bits: Bits.Type, _ value: (Bits) -> Float) {
@@ -49,6 +53,7 @@ extension Tensor {
             case .f8e5m2: fill(UInt8.self) { FloatBits.half(UInt16($0) << 8) }
             default: fill(Float.self) { $0 }
             }
+            if scale != 1 { for index in 0..<count { values[index] *= scale } }
             filled = count
         }
         return [UInt8](unsafeUninitializedCapacity: count * type.byteCount) { bytes, filled in

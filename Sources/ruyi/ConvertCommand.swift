@@ -11,7 +11,8 @@ struct ConvertCommand: LongCommand {
         usage: "ruyi convert <input> --output <output> [<options>]",
         discussion: """
             <input> is a file (safetensors, or torch's .bin, .pt and .pth) or a checkpoint folder; a folder keeps its \
-            layout, and what is no weights is copied. Numbers are rounded to the nearest, ties to even, as torch does. \
+            layout, and what is no weights is copied; HunyuanVideo as its authors publish it gets that of diffusers. \
+            Numbers are rounded to the nearest, ties to even, as torch does. \
             The 8-bit types take matrices alone: norms, biases and convolutions stay as they are.
 
               ruyi convert pytorch_model.bin -o model.safetensors

@@ -151,12 +151,16 @@ struct DocumentationTests {
     func models() throws {
         let scratch = try Scratch()
         try FileManager.default.copyItem(atPath: BundledModelTests.photograph, toPath: scratch("photo.jpg"))
+        try OriginalLayout(name: "t2v-basic", scratch: scratch).write("ckpts", .nested(["module"]))
         try run(
-            ["Documentation/Models.md"], blocks: 3, in: scratch,
+            ["Documentation/Models.md"], blocks: 4, in: scratch,
             environment: [
                 "RUYI_HOME": scratch.path, "RUYI_MODELS": "", "HF_HOME": scratch.path, "HF_HUB_CACHE": "",
             ])
-        for file in ["nano-fp32/vae/config.json", "nano-fp8.mp4", "parts.safetensors.index.json"] {
+        for file in [
+            "nano-fp32/vae/config.json", "nano-fp8.mp4", "parts.safetensors.index.json",
+            "HunyuanVideo-fp8/tokenizer_2/merges.txt",
+        ] {
             #expect(scratch.files.contains(file), "\(file)")
         }
     }

@@ -180,7 +180,7 @@ struct RuyiWeightChangeTests {
         let golden = try GoldenCase("i2v-euler")
         let dtype: DType = type == .e5m2 ? .f8e5m2 : .f8e4m3
         let backend = CPUBackend(threads: 2)
-        let rounding = RuyiRounding(try ChangedModel.transformer(golden), mode, to: dtype, width: 8)
+        let rounding = FP8Rounding(ruyi: try ChangedModel.transformer(golden), mode, to: dtype, width: 8)
         let stored = try ChangedModel(golden) {
             rounding.keys.contains($0) ? backend.narrow($1, to: dtype) : $1
         }
@@ -209,7 +209,7 @@ struct RuyiWeightChangeTests {
         let shapes = try Shapes(
             table: "/" + root.joined(separator: "/") + "/Scripts/ruyi-mini-7b.tensors.tsv", prefix: "transformer/")
         func count(_ keys: [String]) -> Int { keys.reduce(0) { $0 + (shapes.shape(of: $1) ?? []).reduce(1, *) } }
-        let rounding = RuyiRounding(shapes, mode, to: .f8e4m3, width: 2816)
+        let rounding = FP8Rounding(ruyi: shapes, mode, to: .f8e4m3, width: 2816)
         #expect(rounding.keys.filter { $0.hasSuffix(".weight") }.count == layers)
         #expect(2 * count(shapes.keys) - count(rounding.keys) == bytes)
         #expect(rounding.byteCount >= count(rounding.keys))
@@ -219,7 +219,7 @@ struct RuyiWeightChangeTests {
     func publishedMix() throws {
         let weights = try ChangedModel.transformer(GoldenCase("i2v-fp8"))
         let stored = weights.keys.filter { weights.dtype(of: $0) == .f8e4m3 }
-        let rounding = RuyiRounding(weights, .strong, to: .f8e4m3, width: 16)
+        let rounding = FP8Rounding(ruyi: weights, .strong, to: .f8e4m3, width: 16)
         #expect(stored.count > 100 && Set(rounding.keys) == Set(stored) && rounding.byteCount == 0)
     }
 

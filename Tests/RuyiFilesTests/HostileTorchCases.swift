@@ -1,5 +1,6 @@
 import RuyiFault
 import Testing
+import TorchFixtures
 
 /// One torch file that must be refused, with words of the message.
 struct HostileTorchCase: Sendable, CustomTestStringConvertible {
@@ -8,7 +9,7 @@ struct HostileTorchCase: Sendable, CustomTestStringConvertible {
     let bytes: [UInt8]
     var testDescription: String { name }
 
-    static let all = callables + machine + ids + tensors + archives + numbers + formats
+    static let all = callables + machine + ids + tensors + typed + archives + numbers + formats
 
     private static let plain = PickleBuilder.dictionary { $0.item("a") { $0.tensor() } }
 
@@ -128,6 +129,50 @@ struct HostileTorchCase: Sendable, CustomTestStringConvertible {
         item("a storage count that overflows", "past its storage") { $0.tensor(count: 1 << 62) },
         item("a parameter of nothing", "parameter") {
             $0.global("torch._utils", "_rebuild_parameter").op("}").with([0x85]).op("R")
+        },
+    ]
+
+    /// A tensor whose type stands beside an untyped storage, as newer versions of torch write those of 8 bits.
+    private static func typedTensor(
+        _ builder: PickleBuilder, count: Int = 16, offset: Int = 0, shape: [Int] = [4], strides: [Int] = [1],
+        type: (PickleBuilder) -> PickleBuilder
+    ) -> PickleBuilder {
+        type(
+            builder.global("torch._utils", "_rebuild_tensor_v3").op("(")
+                .storage("UntypedStorage", count: count, module: "torch.storage").int(offset).tuple(shape)
+                .tuple(strides).with([0x89]).op("}")
+        ).op("t").op("R")
+    }
+
+    private static func narrow(_ builder: PickleBuilder) -> PickleBuilder { builder.global("torch", "float8_e4m3fn") }
+
+    private static let typed = [
+        item("a typed tensor without a type", "without a type") { typedTensor($0) { $0 } },
+        item("a typed tensor whose type is a text", "without a type") { typedTensor($0) { $0.text("float8_e4m3fn") } },
+        item("a typed tensor whose type is a storage", "without a type") {
+            typedTensor($0) { $0.global("torch", "FloatStorage") }
+        },
+        item("a type that torch does not have", "torch float9") { typedTensor($0) { $0.global("torch", "float9") } },
+        item("a typed tensor of 17 bytes in 16", "past its storage") { typedTensor($0, shape: [17], type: narrow) },
+        item("a typed tensor that starts behind its storage", "past its storage") {
+            typedTensor($0, offset: 13, type: narrow)
+        },
+        item("a typed tensor of wider elements than its storage has bytes", "past its storage") {
+            typedTensor($0, shape: [5]) { $0.global("torch", "float32") }
+        },
+        item("a typed tensor whose size overflows", "make no sense") {
+            typedTensor($0, shape: [1 << 40, 1 << 40], strides: [0, 0], type: narrow)
+        },
+        item("a typed tensor that repeats a byte beyond its storage", "past its storage") {
+            typedTensor($0, shape: [1 << 40], strides: [0], type: narrow)
+        },
+        item("an untyped storage longer than its file", "should have 1000000 elements") {
+            typedTensor($0, count: 1_000_000, type: narrow)
+        },
+        item("an untyped storage without a type beside it", "without a type") {
+            $0.global("torch._utils", "_rebuild_tensor_v2").op("(")
+                .storage("UntypedStorage", count: 16, module: "torch.storage").int(0).tuple([4]).tuple([1]).with([0x89])
+                .op("}").op("t").op("R")
         },
     ]
 

@@ -3,6 +3,7 @@ import RuyiFault
 import RuyiFiles
 import RuyiTensor
 import Testing
+import TorchFixtures
 
 @Suite("model folders")
 struct ModelFolderTests {

@@ -53,6 +53,27 @@ struct LinearTests {
         }
     }
 
+    @Test("a scale multiplies the weight and nothing else", arguments: shapes)
+    func scale(_ size: (rows: Int, depth: Int, columns: Int)) {
+        var random = TestRandom(12)
+        let (x, w) = (random.tensor([1, size.rows, size.depth]), random.tensor([size.columns, size.depth]))
+        let (bias, gate) = (random.tensor([size.columns]), random.tensor([1, size.columns]))
+        let residual = random.tensor([1, size.rows, size.columns])
+        let scale: Float = 0.0371
+        let scaled = Tensor(w.floats().map { $0 * scale }, w.shape)
+        for backend in backends {
+            let found = backend.linear(
+                x, weight: w, scale: scale, bias: bias, activation: .silu, gate: gate, residual: residual)
+            let expected = backend.linear(
+                x, weight: scaled, bias: bias, activation: .silu, gate: gate, residual: residual)
+            #expect(relativeError(found, expected) < 1e-6, "\(backend.level)")
+            let bare = backend.linear(
+                x, weight: w, scale: scale, bias: nil, activation: .none, gate: nil, residual: nil)
+            let plain = backend.linear(x, weight: scaled, bias: nil, activation: .none, residual: nil)
+            #expect(relativeError(bare, plain) < 1e-6, "\(backend.level)")
+        }
+    }
+
     @Test(
         "weights are read where they lie, whatever their type", arguments: [DType.f16, .bf16, .f8e4m3, .f8e5m2, .f64])
     func weightTypes(_ dtype: DType) {

@@ -233,10 +233,11 @@ struct HunyuanConfiguration: Sendable {
     var takesPicture: Bool { picture != nil }
 
     init(_ folder: ModelFolder) throws(Fault) {
-        transformer = try HunyuanTransformerConfiguration(folder.json("transformer/config.json"))
-        vae = try HunyuanVAEConfiguration(folder.json("vae/config.json"))
-        clip = try CLIPText.Configuration(folder.json("text_encoder_2/config.json"))
-        let text = try folder.json("text_encoder/config.json")
+        let checkpoint = try HunyuanCheckpoint(folder)
+        transformer = try HunyuanTransformerConfiguration(checkpoint.settings(.transformer))
+        vae = try HunyuanVAEConfiguration(checkpoint.settings(.vae))
+        clip = try CLIPText.Configuration(checkpoint.settings(.clip))
+        let text = try checkpoint.settings(.text)
         if let nested = try text.objectIfPresent("text_config") {
             language = try LLaMA.Configuration(nested)
             let projector = try text.string("projector_hidden_act", default: "gelu")
@@ -249,13 +250,13 @@ struct HunyuanConfiguration: Sendable {
             }
             picture = Picture(
                 vision: try CLIPVision.Configuration(text),
-                processor: try CLIPImageProcessor(folder.json("image_processor/preprocessor_config.json")),
+                processor: try CLIPImageProcessor(checkpoint.settings(.processor)),
                 projector: .gelu, token: try text.int("image_token_index", default: 128257))
         } else {
             language = try LLaMA.Configuration(text)
             picture = nil
         }
-        let scheduler = try folder.json("scheduler/scheduler_config.json")
+        let scheduler = try checkpoint.settings(.scheduler)
         shift = try scheduler.double("shift", default: 7)
         for key in [
             "use_dynamic_shifting", "invert_sigmas", "use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas",

@@ -7,14 +7,16 @@ struct HunyuanCost {
     private let configuration: HunyuanConfiguration
     private let plan: Plan
     private let settings: HunyuanSettings
+    private let rounding: FP8Rounding
     /// Transformer tokens of one clip, without the text's.
     let tokens: Int
     private let computedFrames: Int
     private let latentFrames: Int
 
-    init(_ configuration: HunyuanConfiguration, _ plan: Plan) {
+    init(_ configuration: HunyuanConfiguration, _ plan: Plan, rounding: FP8Rounding) {
         self.configuration = configuration
         self.plan = plan
+        self.rounding = rounding
         settings = HunyuanSettings(plan)
         computedFrames = configuration.computedFrames(plan.frames)
         latentFrames = configuration.vae.latentLength(of: computedFrames)
@@ -48,8 +50,11 @@ struct HunyuanCost {
         }
         var stages = [stage(.reading, sides * layers, reading)]
         if configuration.takesPicture { stages.append(stage(.encoding, 1, vaeCost(frames: 1))) }
-        // Bound by reading the weights: as a rule some two hundred operations' time for each.
+        // Both are bound by reading the weights: as a rule some two hundred operations' time for each.
         if plan.isQuantized { stages.append(stage(.quantising, blocks, 200 * Double(quantizedBytes))) }
+        if !rounding.keys.isEmpty {
+            stages.append(stage(.rounding, rounding.keys.count, 200 * Double(rounding.byteCount)))
+        }
         return stages + [
             stage(.denoising, plan.steps, parts: blocks * sides, call * Double(plan.steps * sides)),
             stage(.decoding, plan.frames, vaeCost(frames: computedFrames)),

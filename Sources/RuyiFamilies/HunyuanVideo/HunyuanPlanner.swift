@@ -20,8 +20,9 @@ struct HunyuanPlanner {
         plan.settings[.precision] = try choice(
             request.precision ?? Precision.float32.rawValue, Precision.allCases.map(\.rawValue), "--precision")
         plan.teacache = request.teacache.resolved(StepFeature(amount: 0.1, skipStartSteps: 1, skipEndSteps: 1))
-        try weights(&plan)
-        let cost = HunyuanCost(configuration, plan)
+        try plan.round(as: request)
+        let rounding = try weights(&plan)
+        let cost = HunyuanCost(configuration, plan, rounding: rounding)
         plan.tokens = cost.tokens
         plan.stages = cost.stages
         return plan
@@ -221,12 +222,13 @@ struct HunyuanPlanner {
         }
     }
 
-    private func weights(_ plan: inout Plan) throws(Fault) {
-        let transformer = try folder.weights("transformer", stem: "diffusion_pytorch_model")
+    /// Opens the weights, and says which of them are rounded.
+    private func weights(_ plan: inout Plan) throws(Fault) -> FP8Rounding {
+        let checkpoint = try HunyuanCheckpoint(folder)
+        let transformer = try checkpoint.weights(.transformer)
         plan.weightBytes =
-            try transformer.byteCount + folder.weights("vae", stem: "diffusion_pytorch_model").byteCount
-            + folder.weights("text_encoder", stem: "model").byteCount
-            + folder.weights("text_encoder_2", stem: "model").byteCount
+            try transformer.byteCount + checkpoint.weights(.vae).byteCount + checkpoint.weights(.text).byteCount
+            + checkpoint.weights(.clip).byteCount
         plan.loras = request.loras
         for lora in plan.loras {
             let file = try LoRAFile(path: lora.path)
@@ -235,6 +237,9 @@ struct HunyuanPlanner {
             plan.warnings += file.warnings
             plan.weightBytes += file.byteCount
         }
+        return FP8Rounding(
+            hunyuan: transformer, plan.fp8QuantMode, to: plan.fp8DataType.dtype,
+            width: configuration.transformer.hiddenSize)
     }
 
     private func choice(_ value: String, _ allowed: [String], _ option: String) throws(Fault) -> String {

@@ -52,14 +52,15 @@ package struct HunyuanPrompts: Sendable {
     /// Reads the tokenizers of a checkpoint.
     package init(_ folder: ModelFolder, takesPicture: Bool) throws(Fault) {
         self.takesPicture = takesPicture
-        tokenizer = try ByteLevelTokenizer(folder.json("tokenizer/tokenizer.json"))
-        let shown = folder.path + "/tokenizer/tokenizer.json"
+        let checkpoint = try HunyuanCheckpoint(folder)
+        tokenizer = try ByteLevelTokenizer(checkpoint.json(.tokenizer, "tokenizer.json"))
+        let shown = checkpoint.path(.tokenizer) + "/tokenizer.json"
         padding = try tokenizer.id(of: "<pad>", file: shown)
         headerEnd = try tokenizer.id(of: "<|end_header_id|>", file: shown)
         clipTokenizer = try CLIPTokenizer(
-            vocabulary: folder.json("tokenizer_2/vocab.json"),
-            merges: FileBytes.read(folder.file("tokenizer_2/merges.txt"), limit: 1 << 24),
-            file: folder.path + "/tokenizer_2/merges.txt")
+            vocabulary: checkpoint.json(.clipTokenizer, "vocab.json"),
+            merges: FileBytes.read(checkpoint.file(.clipTokenizer, "merges.txt"), limit: 1 << 24),
+            file: checkpoint.path(.clipTokenizer) + "/merges.txt")
     }
 
     /// A prompt's tokens for the language model.

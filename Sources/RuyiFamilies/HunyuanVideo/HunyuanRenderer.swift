@@ -13,7 +13,7 @@ final class HunyuanRenderer: Renderer {
     private let encoders: HunyuanTextEncoders
     private let transformer: HunyuanTransformer
     /// The transformer with other weights than the stored ones, made when a clip first needs it and kept for the next.
-    private let changedTransformer = Mutex<(change: HunyuanWeightChange, transformer: HunyuanTransformer)?>(nil)
+    private let changedTransformer = Mutex<(change: WeightChange, transformer: HunyuanTransformer)?>(nil)
     /// What was read of the last clips' prompts, the latest last: clips that share them read them once.
     private let knownTexts = Mutex<[(key: HunyuanTextKey, text: HunyuanText)]>([])
     private static let knownTextLimit = 8
@@ -24,10 +24,8 @@ final class HunyuanRenderer: Renderer {
         self.backend = backend
         configuration = try HunyuanConfiguration(folder)
         encoders = try HunyuanTextEncoders(folder, configuration)
-        files = (
-            try folder.weights("transformer", stem: "diffusion_pytorch_model"),
-            try folder.weights("vae", stem: "diffusion_pytorch_model")
-        )
+        let checkpoint = try HunyuanCheckpoint(folder)
+        files = (try checkpoint.weights(.transformer), try checkpoint.weights(.vae))
         let transformerLedger = WeightLedger()
         transformer = HunyuanTransformer(
             WeightScope(files.transformer, ledger: transformerLedger), configuration.transformer)
@@ -46,7 +44,7 @@ final class HunyuanRenderer: Renderer {
         switch stage {
         case .reading: return isStreamed ? encoders.streamedByteCount : encoders.byteCount
         case .encoding, .decoding: return files.vae.byteCount
-        case .quantising, .denoising:
+        case .quantising, .rounding, .denoising:
             guard isStreamed else {
                 let text = encoders.files.reduce(0) { $0 + $1.byteCount }
                 return plan.weightBytes - text
@@ -320,8 +318,8 @@ final class HunyuanRenderer: Renderer {
 
     /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> HunyuanTransformer {
-        let change = HunyuanWeightChange(job.plan)
-        if change == HunyuanWeightChange(Plan()) { return transformer }
+        let change = WeightChange(job.plan)
+        if change == WeightChange(Plan()) { return transformer }
         return try changedTransformer.withLock { kept in
             if let kept, kept.change == change { return kept.transformer }
             kept = nil
@@ -332,9 +330,22 @@ final class HunyuanRenderer: Renderer {
         }
     }
 
-    /// Makes that transformer: with low-rank updates, in 8 bits.
+    /// Makes that transformer: rounded to 8-bit floating-point numbers, with low-rank updates, in 8 bits.
     private func changed(_ job: Job) throws -> HunyuanTransformer {
         let stored = files.transformer
+        let done = Atomic<Int>(0)
+        @Sendable func advance(_ stage: HunyuanStage) {
+            stored.release()
+            job.progress(stage.index(in: job.plan), done.add(1, ordering: .relaxed).newValue)
+        }
+        var weights: any WeightFile = stored
+        if job.plan.fp8QuantMode != .none {
+            job.progress(HunyuanStage.rounding.index(in: job.plan), 0)
+            let dtype = job.plan.fp8DataType.dtype
+            let rounding = FP8Rounding(
+                hunyuan: stored, job.plan.fp8QuantMode, to: dtype, width: configuration.transformer.hiddenSize)
+            weights = RoundedWeights(stored, keys: rounding.keys, to: dtype, on: backend) { advance(.rounding) }
+        }
         var updates: [(String, LowRankUpdate)] = []
         for lora in job.plan.loras {
             updates += try LoRAFile(path: lora.path).updates(
@@ -342,18 +353,14 @@ final class HunyuanRenderer: Renderer {
         }
         let ledger = WeightLedger()
         let made = HunyuanTransformer(
-            WeightScope(AdaptedWeights(stored, updates), ledger: ledger), configuration.transformer)
+            WeightScope(AdaptedWeights(weights, updates), ledger: ledger), configuration.transformer)
         try job.cancellation.check()
         try ledger.finish(unknown: .warn)
         guard job.plan.isQuantized else { return made }
-        let stage = HunyuanStage.quantising.index(in: job.plan)
-        var done = 0
-        job.progress(stage, 0)
+        job.progress(HunyuanStage.quantising.index(in: job.plan), 0)
         return try made.quantized(on: backend) {
             try job.cancellation.check()
-            stored.release()
-            done += 1
-            job.progress(stage, done)
+            advance(.quantising)
         }
     }
 
@@ -423,21 +430,10 @@ struct HunyuanTextKey: Equatable {
     let length: Int
 }
 
-/// What a plan changes about the transformer's weights.
-private struct HunyuanWeightChange: Equatable, Sendable {
-    let loras: [LoRA]
-    let isQuantized: Bool
-
-    init(_ plan: Plan) {
-        loras = plan.loras
-        isQuantized = plan.isQuantized
-    }
-}
-
 /// The parts of a run by their names for people; a plan has those that it needs.
 enum HunyuanStage: String {
     case reading = "reading the prompt"
-    case encoding, quantising, denoising, decoding
+    case encoding, quantising, rounding, denoising, decoding
 
     /// The part's place among the plan's stages.
     func index(in plan: Plan) -> Int { plan.stages.firstIndex { $0.name == rawValue } ?? 0 }

@@ -27,8 +27,9 @@ struct HunyuanTextEncoders: Sendable {
     init(_ folder: ModelFolder, _ configuration: HunyuanConfiguration) throws(Fault) {
         prompts = try HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture)
         conditioning = configuration.transformer.conditioning
-        let text = try folder.weights("text_encoder", stem: "model")
-        let clipFile = try folder.weights("text_encoder_2", stem: "model")
+        let checkpoint = try HunyuanCheckpoint(folder)
+        let text = try checkpoint.weights(.text)
+        let clipFile = try checkpoint.weights(.clip)
         files = [text, clipFile]
         let ledger = WeightLedger()
         let scope = WeightScope(text, ledger: ledger)

@@ -112,7 +112,7 @@ package struct HunyuanTransformer: Sendable {
     }
 
     /// A copy whose blocks' large linear layers compute in 8 bits.
-    func quantized(on backend: any Backend, blockDone: () throws -> Void) throws -> HunyuanTransformer {
+    package func quantized(on backend: any Backend, blockDone: () throws -> Void) throws -> HunyuanTransformer {
         var copy = self
         for index in dualBlocks.indices {
             copy.dualBlocks[index].quantize(on: backend)

@@ -8,9 +8,9 @@ struct RuyiCost {
     /// Transformer tokens of one clip.
     let tokens: Int
     private let latentFrames: Int
-    private let rounding: RuyiRounding
+    private let rounding: FP8Rounding
 
-    init(_ configuration: RuyiConfiguration, _ plan: Plan, rounding: RuyiRounding = RuyiRounding()) {
+    init(_ configuration: RuyiConfiguration, _ plan: Plan, rounding: FP8Rounding = FP8Rounding()) {
         self.configuration = configuration.tiled(plan)
         self.plan = plan
         self.rounding = rounding

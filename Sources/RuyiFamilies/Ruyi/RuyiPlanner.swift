@@ -28,8 +28,8 @@ struct RuyiPlanner {
         plan.weightBytes = try RuyiRenderer.weightBytes(folder)
         let weights = try folder.weights("transformer", stem: "diffusion_pytorch_model")
         try loras(&plan, weights)
-        let rounding = RuyiRounding(
-            weights, plan.fp8QuantMode, to: plan.fp8DataType.dtype, width: configuration.transformer.hiddenSize)
+        let rounding = FP8Rounding(
+            ruyi: weights, plan.fp8QuantMode, to: plan.fp8DataType.dtype, width: configuration.transformer.hiddenSize)
         let cost = RuyiCost(configuration, plan, rounding: rounding)
         plan.tokens = cost.tokens
         plan.stages = cost.stages(modelCalls: try modelCalls(plan))
@@ -175,19 +175,7 @@ struct RuyiPlanner {
                 .usage, "there is nothing to enhance between the frames of a clip of \(plan.frames)",
                 at: "--enhance-a-video", hint: "leave it out, or give --frames \(configuration.vae.encoderChunk)")
         }
-        let mode = try choice(
-            request.fp8QuantMode ?? FP8QuantMode.none.rawValue, FP8QuantMode.allCases.map(\.rawValue),
-            "--fp8-quant-mode")
-        let type = try choice(
-            request.fp8DataType ?? FP8DataType.auto.rawValue, FP8DataType.allCases.map(\.rawValue), "--fp8-data-type")
-        plan.settings[.fp8QuantMode] = mode
-        guard plan.fp8QuantMode != .none else { return }
-        plan.settings[.fp8DataType] = type
-        if plan.isQuantized {
-            throw Fault(
-                .usage, "int8 and a rounding to 8-bit floating-point numbers exclude each other",
-                at: "--fp8-quant-mode", hint: "leave out --precision int8, or give --fp8-quant-mode none")
-        }
+        try plan.round(as: request)
         if plan.fp8QuantMode == .extreme, plan.fp8DataType == .e5m2 {
             plan.warnings.append("the model's authors advise against fp8_e5m2 with the mode extreme")
         }

@@ -16,7 +16,7 @@ final class RuyiRenderer: Renderer {
     private let controls: RuyiControls
     private let transformer: RuyiTransformer
     /// The transformer with other weights than the stored ones, made when a clip first needs it and kept for the next.
-    private let changedTransformer = Mutex<(change: RuyiWeightChange, transformer: RuyiTransformer)?>(nil)
+    private let changedTransformer = Mutex<(change: WeightChange, transformer: RuyiTransformer)?>(nil)
     private let vae: RuyiVAE
     private let vision: CLIPVision
     private let files: (transformer: any WeightFile, vae: any WeightFile, vision: any WeightFile)
@@ -302,8 +302,8 @@ final class RuyiRenderer: Renderer {
 
     /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> RuyiTransformer {
-        let change = RuyiWeightChange(job.plan)
-        if change == RuyiWeightChange(Plan()) { return transformer }
+        let change = WeightChange(job.plan)
+        if change == WeightChange(Plan()) { return transformer }
         return try changedTransformer.withLock { kept in
             if let kept, kept.change == change { return kept.transformer }
             kept = nil
@@ -326,9 +326,9 @@ final class RuyiRenderer: Renderer {
         if job.plan.fp8QuantMode != .none {
             job.progress(2, 0)
             let dtype = job.plan.fp8DataType.dtype
-            let rounding = RuyiRounding(
-                stored, job.plan.fp8QuantMode, to: dtype, width: configuration.transformer.hiddenSize)
-            weights = RuyiRoundedWeights(
+            let rounding = FP8Rounding(
+                ruyi: stored, job.plan.fp8QuantMode, to: dtype, width: configuration.transformer.hiddenSize)
+            weights = RoundedWeights(
                 stored, keys: rounding.keys, to: dtype, on: backend, taken: advance)
         }
         var updates: [(String, LowRankUpdate)] = []
@@ -469,21 +469,6 @@ struct RuyiPictures {
     let start: Tensor
     /// The last one.
     let end: Tensor?
-}
-
-/// What a plan changes about the transformer's weights.
-private struct RuyiWeightChange: Equatable, Sendable {
-    let loras: [LoRA]
-    let isQuantized: Bool
-    let fp8QuantMode: FP8QuantMode
-    let fp8DataType: FP8DataType
-
-    init(_ plan: Plan) {
-        loras = plan.loras
-        isQuantized = plan.isQuantized
-        fp8QuantMode = plan.fp8QuantMode
-        fp8DataType = plan.fp8DataType
-    }
 }
 
 /// Draws from the VAE's diagonal Gaussian (specification section 6.4).

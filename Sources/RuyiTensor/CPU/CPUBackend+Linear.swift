@@ -9,7 +9,8 @@ private let rowLimit = 4032
 
 extension CPUBackend {
     public func linear(
-        _ x: Tensor, weight: Tensor, bias: Tensor?, activation: Activation, gate: Tensor?, residual: Tensor?
+        _ x: Tensor, weight: Tensor, scale: Float, bias: Tensor?, activation: Activation, gate: Tensor?,
+        residual: Tensor?
     ) -> Tensor {
         let depth = x.shape.last ?? 0
         let columns = weight.shape.first ?? 0
@@ -17,7 +18,7 @@ extension CPUBackend {
             weight.rank >= 2 && weight.count == columns * depth, "weight \(weight.shape) does not take x \(x.shape)")
         let shape = Array(x.shape.dropLast()) + [columns]
         let finish = ProductFinish(
-            self, shape: shape, bias: bias, activation: activation, gate: gate, residual: residual)
+            self, shape: shape, scale: scale, bias: bias, activation: activation, gate: gate, residual: residual)
         let result = empty(shape)
         let rows = x.count / max(depth, 1)
         note(.product(inputs: depth, outputs: columns), 2 * Double(x.count) * Double(columns))

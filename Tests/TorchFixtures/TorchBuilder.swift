@@ -1,35 +1,37 @@
 /// Writes pickles opcode by opcode, as torch does it with protocol 2, or wrongly.
-struct PickleBuilder {
-    var bytes: [UInt8] = [0x80, 2]
+package struct PickleBuilder {
+    package var bytes: [UInt8] = [0x80, 2]
 
-    init() {}
+    package init() {}
 
     /// Starts without the protocol opcode.
-    init(bytes: [UInt8]) { self.bytes = bytes }
+    package init(bytes: [UInt8]) { self.bytes = bytes }
 
-    func with(_ more: [UInt8]) -> PickleBuilder { PickleBuilder(bytes: bytes + more) }
-    func op(_ name: Character) -> PickleBuilder { with(Array(String(name).utf8)) }
+    package func with(_ more: [UInt8]) -> PickleBuilder { PickleBuilder(bytes: bytes + more) }
+    package func op(_ name: Character) -> PickleBuilder { with(Array(String(name).utf8)) }
 
-    func global(_ module: String, _ name: String) -> PickleBuilder { with(Array("c\(module)\n\(name)\n".utf8)) }
-    func text(_ text: String) -> PickleBuilder { op("X").with(little(UInt64(text.utf8.count), 4) + Array(text.utf8)) }
+    package func global(_ module: String, _ name: String) -> PickleBuilder { with(Array("c\(module)\n\(name)\n".utf8)) }
+    package func text(_ text: String) -> PickleBuilder {
+        op("X").with(little(UInt64(text.utf8.count), 4) + Array(text.utf8))
+    }
 
-    func int(_ value: Int) -> PickleBuilder {
+    package func int(_ value: Int) -> PickleBuilder {
         if let byte = UInt8(exactly: value) { return op("K").with([byte]) }
         if let small = Int32(exactly: value) { return op("J").with(little(UInt64(UInt32(bitPattern: small)), 4)) }
         return with([0x8A, 8] + little(UInt64(bitPattern: Int64(value)), 8))
     }
 
-    func tuple(_ values: [Int]) -> PickleBuilder { values.reduce(op("(")) { $0.int($1) }.op("t") }
+    package func tuple(_ values: [Int]) -> PickleBuilder { values.reduce(op("(")) { $0.int($1) }.op("t") }
 
     /// A storage by its persistent id.
-    func storage(_ type: String = "FloatStorage", key: String = "0", count: Int = 4, module: String = "torch")
+    package func storage(_ type: String = "FloatStorage", key: String = "0", count: Int = 4, module: String = "torch")
         -> PickleBuilder
     {
         op("(").text("storage").global(module, type).text(key).text("cpu").int(count).op("t").op("Q")
     }
 
     /// A tensor as `_rebuild_tensor_v2` makes it; leaves it on the stack.
-    func tensor(
+    package func tensor(
         type: String = "FloatStorage", key: String = "0", count: Int = 4, offset: Int = 0, shape: [Int] = [4],
         strides: [Int] = [1]
     ) -> PickleBuilder {
@@ -39,47 +41,57 @@ struct PickleBuilder {
     }
 
     /// One item of the dictionary below it on the stack.
-    func item(_ name: String, _ value: (PickleBuilder) -> PickleBuilder) -> PickleBuilder { value(text(name)).op("s") }
+    package func item(_ name: String, _ value: (PickleBuilder) -> PickleBuilder) -> PickleBuilder {
+        value(text(name)).op("s")
+    }
 
     /// A whole pickle: an OrderedDict with items.
-    static func dictionary(_ items: (PickleBuilder) -> PickleBuilder) -> [UInt8] {
+    package static func dictionary(_ items: (PickleBuilder) -> PickleBuilder) -> [UInt8] {
         items(PickleBuilder().global("collections", "OrderedDict").op(")").op("R")).op(".").bytes
     }
 }
 
 /// Writes ZIP archives of stored entries, or wrong ones.
-struct ZipBuilder {
-    struct Entry {
-        var name: String
-        var data: [UInt8]
-        var method = 0
-        var flags = 0x0808
-        var checksum: UInt32?
+package struct ZipBuilder {
+    package struct Entry {
+        package var name: String
+        package var data: [UInt8]
+        package var method = 0
+        package var flags = 0x0808
+        package var checksum: UInt32?
         /// Another size in the directory.
-        var size: Int?
+        package var size: Int?
         /// Another name in the local header.
-        var localName: String?
+        package var localName: String?
         /// Where the directory says that it starts.
-        var start: Int?
+        package var start: Int?
         /// Zeros that put the data at a multiple of 64, as torch does.
-        var isPadded = true
+        package var isPadded = true
         /// Sizes and start in a ZIP64 field.
-        var isWide = false
+        package var isWide = false
+
+        package init(name: String, data: [UInt8], isPadded: Bool = true) {
+            self.name = name
+            self.data = data
+            self.isPadded = isPadded
+        }
     }
 
-    var entries: [Entry]
+    package var entries: [Entry]
     /// Another number of entries at the end.
-    var count: Int?
+    package var count: Int?
     /// A ZIP64 end record, and whether it lies.
-    var isWide = false
-    var wideCount: Int?
-    var comment: [UInt8] = []
-    var directoryShift = 0
+    package var isWide = false
+    package var wideCount: Int?
+    package var comment: [UInt8] = []
+    package var directoryShift = 0
 
-    init(_ entries: [Entry]) { self.entries = entries }
+    package init(_ entries: [Entry]) { self.entries = entries }
 
     /// The archive of a pickle and storages, as torch writes it.
-    static func torch(_ pickle: [UInt8], _ storages: [String: [UInt8]] = ["0": [UInt8](repeating: 0, count: 16)])
+    package static func torch(
+        _ pickle: [UInt8], _ storages: [String: [UInt8]] = ["0": [UInt8](repeating: 0, count: 16)]
+    )
         -> ZipBuilder
     {
         ZipBuilder(
@@ -88,7 +100,7 @@ struct ZipBuilder {
                 + [Entry(name: "m/version", data: Array("3\n".utf8))])
     }
 
-    var bytes: [UInt8] {
+    package var bytes: [UInt8] {
         var result = [UInt8]()
         var directory = [UInt8]()
         for entry in entries {
@@ -143,7 +155,7 @@ struct ZipBuilder {
     }
 
     /// CRC-32, bit by bit.
-    static func crc32(_ bytes: [UInt8]) -> UInt32 {
+    package static func crc32(_ bytes: [UInt8]) -> UInt32 {
         var value = ~UInt32(0)
         for byte in bytes {
             value ^= UInt32(byte)
@@ -156,4 +168,9 @@ struct ZipBuilder {
 /// Numbers with their widths in bytes, each lowest byte first; widths above 8 are filled with zeros.
 private func numbers(_ list: [(value: UInt64, width: Int)]) -> [UInt8] {
     list.flatMap { little($0.value, min($0.width, 8)) + [UInt8](repeating: 0, count: max($0.width - 8, 0)) }
+}
+
+/// The bytes of a number, lowest first.
+private func little(_ value: UInt64, _ count: Int) -> [UInt8] {
+    (0..<count).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }
 }

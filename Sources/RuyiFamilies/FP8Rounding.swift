@@ -1,0 +1,103 @@
+import RuyiFault
+import RuyiFiles
+import RuyiTensor
+
+/// Which of a transformer's weights and biases are rounded to 8-bit floating-point numbers, without scales.
+package struct FP8Rounding: Sendable {
+    /// The keys of what is rounded, in the order of the file.
+    package let keys: [String]
+    /// Memory that the rounded copies take.
+    package let byteCount: Int
+
+    /// Nothing is rounded.
+    init() { (keys, byteCount) = ([], 0) }
+
+    /// What is included of a file.
+    init(_ weights: any WeightFile, to dtype: DType, where isIncluded: (String) -> Bool) {
+        keys = weights.keys.filter(isIncluded)
+        byteCount = keys.filter { weights.dtype(of: $0) != dtype }.reduce(0) {
+            $0 + MemoryPool.roundedSize((weights.shape(of: $1) ?? []).reduce(1, *))
+        }
+    }
+}
+
+extension Plan {
+    /// Takes the rounding to 8-bit floating-point numbers that a request asks for.
+    ///
+    /// Throws `.usage` for an unknown name, and beside 8-bit integers.
+    mutating func round(as request: Request) throws(Fault) {
+        func choice(_ value: String?, _ allowed: [String], _ option: String) throws(Fault) -> String {
+            let value = value ?? allowed[0]
+            if allowed.contains(value) { return value }
+            throw Fault(
+                .usage, "\"\(value)\" is not a choice", at: option, hint: "one of: " + allowed.joined(separator: ", "))
+        }
+        let mode = try choice(request.fp8QuantMode, FP8QuantMode.allCases.map(\.rawValue), "--fp8-quant-mode")
+        let type = try choice(request.fp8DataType, FP8DataType.allCases.map(\.rawValue), "--fp8-data-type")
+        settings[.fp8QuantMode] = mode
+        guard fp8QuantMode != .none else { return }
+        settings[.fp8DataType] = type
+        if isQuantized {
+            throw Fault(
+                .usage, "int8 and a rounding to 8-bit floating-point numbers exclude each other",
+                at: "--fp8-quant-mode", hint: "leave out --precision int8, or give --fp8-quant-mode none")
+        }
+    }
+}
+
+/// What a plan changes about the transformer's weights.
+struct WeightChange: Equatable, Sendable {
+    private let loras: [LoRA]
+    private let isQuantized: Bool
+    private let fp8QuantMode: FP8QuantMode
+    private let fp8DataType: FP8DataType
+
+    init(_ plan: Plan) {
+        loras = plan.loras
+        isQuantized = plan.isQuantized
+        fp8QuantMode = plan.fp8QuantMode
+        fp8DataType = plan.fp8DataType
+    }
+}
+
+/// Weights some of which are rounded to 8 bits when they are taken.
+struct RoundedWeights: WeightFile {
+    private let base: any WeightFile
+    private let rounded: Set<String>
+    private let dtype: DType
+    private let backend: any Backend
+    private let taken: @Sendable () -> Void
+
+    /// `taken` is called after each of the `keys` has been taken, whose stored values are then not needed any more.
+    init(
+        _ base: any WeightFile, keys: [String], to dtype: DType, on backend: any Backend,
+        taken: @escaping @Sendable () -> Void
+    ) {
+        self.base = base
+        rounded = Set(keys)
+        self.dtype = dtype
+        self.backend = backend
+        self.taken = taken
+    }
+
+    func tensor(_ key: String) throws(Fault) -> Tensor {
+        let tensor = try base.tensor(key)
+        guard rounded.contains(key) else { return tensor }
+        defer { taken() }
+        return tensor.dtype == dtype ? tensor : backend.narrow(tensor, to: dtype)
+    }
+
+    func dtype(of key: String) -> DType? { rounded.contains(key) ? dtype : base.dtype(of: key) }
+
+    var path: String { base.path }
+    var keys: [String] { base.keys }
+    var byteCount: Int { base.byteCount }
+    var warnings: [String] { base.warnings }
+    func shape(of key: String) -> [Int]? { base.shape(of: key) }
+    func path(of key: String) -> String { base.path(of: key) }
+    func scale(of key: String) -> Float { base.scale(of: key) }
+    func storedName(of key: String) -> String { base.storedName(of: key) }
+    func checkUnchanged() throws(Fault) { try base.checkUnchanged() }
+    func release() { base.release() }
+    func willNeed(_ prefix: String) { base.willNeed(prefix) }
+}

@@ -1,0 +1,86 @@
+import RuyiFault
+import RuyiFiles
+
+extension HunyuanCheckpoint {
+    /// The checkpoint in the layout of diffusers.
+    ///
+    /// Text encoders that are not there are left out with a warning. Throws `.badData` for weights and settings that are
+    /// not those of the model.
+    func rearranged() throws(Fault) -> RearrangedCheckpoint {
+        var result = RearrangedCheckpoint()
+        let transformer = try settings(.transformer)
+        let vae = try settings(.vae)
+        let takesPicture = try HunyuanTransformerConfiguration(transformer).conditioning != nil
+        _ = try HunyuanVAEConfiguration(vae)
+        func write(_ name: String, _ json: JSON) { result.texts.append((name, json.text(pretty: true) + "\n")) }
+        write("model_index.json", HunyuanCheckpoint.index(takesPicture: takesPicture))
+        write("transformer/config.json", transformer.json)
+        write("vae/config.json", try HunyuanCheckpoint.vaeSettings(vae))
+        write("scheduler/scheduler_config.json", try settings(.scheduler).json)
+        result.weights.append(("transformer/diffusion_pytorch_model", try weights(.transformer)))
+        result.weights.append(("vae/diffusion_pytorch_model", try weights(.vae)))
+        for part in [Part.text, .clip] {
+            guard names(part).contains(part.settings) else {
+                result.warnings.append(
+                    "\(path(part)) has no \(part.settings): the result has no \(part.rawValue) and cannot render "
+                        + "without it")
+                continue
+            }
+            result.weights.append((part.rawValue + "/model", try part == .clip ? clipText() : weights(part)))
+            result.copies.append((part.rawValue + "/" + part.settings, try file(part, part.settings)))
+        }
+        let texts: [(Part, [String])] = [
+            (.tokenizer, ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]),
+            (.clipTokenizer, ["vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"]),
+            (.processor, takesPicture ? [Part.processor.settings] : []),
+        ]
+        for (part, wanted) in texts {
+            let present = names(part)
+            for name in wanted where present.contains(name) {
+                result.copies.append((part.rawValue + "/" + name, try file(part, name)))
+            }
+        }
+        return result
+    }
+
+    /// The text tower of a file that may hold a whole CLIP.
+    private func clipText() throws(Fault) -> any WeightFile {
+        let file = try weights(.clip)
+        let keys = file.keys.filter { $0.hasPrefix("text_model.") }
+        if keys.isEmpty { return file }
+        return try RenamedWeights(file, keys.map { ($0, RenamedWeights.Place($0)) }) { _ in true }
+    }
+
+    private static func index(takesPicture: Bool) -> JSON {
+        let parts: [(Part, String, String)] =
+            [
+                (.scheduler, "diffusers", "FlowMatchEulerDiscreteScheduler"),
+                (.text, "transformers", takesPicture ? "LlavaForConditionalGeneration" : "LlamaModel"),
+                (.clip, "transformers", "CLIPTextModel"), (.tokenizer, "transformers", "LlamaTokenizerFast"),
+                (.clipTokenizer, "transformers", "CLIPTokenizer"),
+                (.transformer, "diffusers", "HunyuanVideoTransformer3DModel"),
+                (.vae, "diffusers", "AutoencoderKLHunyuanVideo"),
+            ] + (takesPicture ? [(.processor, "transformers", "CLIPImageProcessor")] : [])
+        let name = takesPicture ? "HunyuanVideoImageToVideoPipeline" : "HunyuanVideoPipeline"
+        return .object(
+            [.init("_class_name", .string(name))]
+                + parts.map { .init($0.rawValue, .array([.string($1), .string($2)])) })
+    }
+
+    /// The VAE's settings as diffusers names them.
+    private static func vaeSettings(_ file: JSONObject) throws(Fault) -> JSON {
+        let kept = [
+            "in_channels", "out_channels", "latent_channels", "block_out_channels", "layers_per_block", "act_fn",
+            "norm_num_groups", "scaling_factor", "mid_block_add_attention",
+        ]
+        let levels = try file.ints("block_out_channels", default: [128, 256, 512, 512]).count
+        func blocks(_ name: JSON) -> JSON { .array(Array(repeating: name, count: levels)) }
+        return .object(
+            [.init("_class_name", "AutoencoderKLHunyuanVideo")] + file.members.filter { kept.contains($0.key) } + [
+                .init("down_block_types", blocks("HunyuanVideoDownBlock3D")),
+                .init("up_block_types", blocks("HunyuanVideoUpBlock3D")),
+                .init("spatial_compression_ratio", .int(HunyuanVAEConfiguration.space)),
+                .init("temporal_compression_ratio", .int(HunyuanVAEConfiguration.time)),
+            ])
+    }
+}
