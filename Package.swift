@@ -124,8 +124,8 @@ let package = Package(
             .target(
                 name: "ParserEntries",
                 dependencies: [
-                    "RuyiEngine", "RuyiFamilies", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia",
-                    "RuyiPicture",
+                    "RuyiEngine", "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiFault",
+                    "RuyiMedia", "RuyiPicture",
                 ],
                 path: "Tests/ParserEntries", swiftSettings: strict),
             .testTarget(
@@ -177,7 +177,9 @@ if isFuzzing || Context.environment["RUYI_SANITIZE"] != nil {
     }
 }
 if isFuzzing {
-    let parsing = ["RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiFamilies", "RuyiEngine", "ParserEntries"]
+    let parsing = [
+        "RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiEncoders", "RuyiFamilies", "RuyiEngine", "ParserEntries",
+    ]
     for target in package.targets where parsing.contains(target.name) {
         target.swiftSettings = strict + [.unsafeFlags(["-sanitize=fuzzer,address"])]
     }

@@ -170,7 +170,11 @@ public struct Engine: Sendable {
                 at: model, hint: "name the folder that holds the checkpoint's files")
         }
         let folder = try ModelFolder(path: model)
-        guard let family = families.first(where: { $0.recognises(folder) }) else {
+        var family: (any Family.Type)?
+        for known in families where family == nil {
+            if try known.recognises(folder) { family = known }
+        }
+        guard let family else {
             let known = families.map { "\($0.title): \($0.layout)" }.joined(separator: "; ")
             throw Fault(
                 .badData, "no known model has this folder's files", at: model,

@@ -98,7 +98,7 @@ public struct Inspection: Sendable {
 
     private static func folder(_ path: String, _ families: [any Family.Type]) throws(Fault) -> (JSON, Faults?) {
         let folder = try ModelFolder(path: path)
-        let family = families.first { $0.recognises(folder) }
+        let family = families.first { (try? $0.recognises(folder)) == true }
         let parts = WeightTally.parts(of: folder)
         if family == nil, parts.isEmpty { return (try frames(path, families), nil) }
         let faults = family.flatMap { missing(folder, $0) } ?? (family == nil ? unknown(path, families) : nil)

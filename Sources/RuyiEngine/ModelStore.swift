@@ -74,7 +74,7 @@ public struct ModelStore: Sendable {
     public func entries() -> [ModelEntry] {
         catalog.all().compactMap { found in
             let folder = try? ModelFolder(path: found.path)
-            let family = folder.flatMap { folder in families.first { $0.recognises(folder) } }
+            let family = folder.flatMap { folder in families.first { (try? $0.recognises(folder)) == true } }
             let isPulled = Path.kind(found.path + "/" + ModelManifest.file) == .file
             guard family != nil || isPulled || KnownModel.find(found.name) != nil else { return nil }
             return ModelStore.entry(found, folder, family)
@@ -123,7 +123,7 @@ public struct ModelStore: Sendable {
     public func describe(_ name: String) throws -> (text: String, json: String, faults: Faults?) {
         let found = try find(name)
         let folder = try ModelFolder(path: found.path)
-        let family = families.first { $0.recognises(folder) }
+        let family = families.first { (try? $0.recognises(folder)) == true }
         let manifest = try ModelManifest.read(found.path)
         let parts = WeightTally.parts(of: folder)
         let faults = family.flatMap { Inspection.missing(folder, $0) }
@@ -202,7 +202,7 @@ public struct ModelStore: Sendable {
                 faults.append(Fault(.badData, fault.what, at: fault.place ?? shown, hint: fault.hint))
             }
         }
-        let family = families.first { $0.recognises(folder) }
+        let family = families.first { (try? $0.recognises(folder)) == true }
         if let family {
             faults += (Inspection.missing(folder, family)?.list ?? []).filter { fault in
                 !faults.contains { $0.place == fault.place }

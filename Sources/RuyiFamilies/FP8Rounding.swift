@@ -45,21 +45,6 @@ extension Plan {
     }
 }
 
-/// What a plan changes about the transformer's weights.
-struct WeightChange: Equatable, Sendable {
-    private let loras: [LoRA]
-    private let isQuantized: Bool
-    private let fp8QuantMode: FP8QuantMode
-    private let fp8DataType: FP8DataType
-
-    init(_ plan: Plan) {
-        loras = plan.loras
-        isQuantized = plan.isQuantized
-        fp8QuantMode = plan.fp8QuantMode
-        fp8DataType = plan.fp8DataType
-    }
-}
-
 /// Weights some of which are rounded to 8 bits when they are taken.
 struct RoundedWeights: WeightFile {
     private let base: any WeightFile

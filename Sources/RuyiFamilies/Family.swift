@@ -16,8 +16,8 @@ public protocol Family: Sendable {
     static var bounds: String? { get }
     /// The request keys that the family reads. Any other key with a value is refused with this list.
     static var keys: Set<RequestKey> { get }
-    /// Whether a checkpoint folder is this family's, judged by its files.
-    static func recognises(_ folder: ModelFolder) -> Bool
+    /// Whether a checkpoint folder is this family's, judged by its files; throws where one of them cannot be read.
+    static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool
     /// Resolves a request into exact sizes, counts and settings, without reading any weight.
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
     /// What tells the memory and the work of plans on `threads` threads with kernels of `level`.
@@ -214,6 +214,25 @@ public struct Stage: Sendable, Equatable {
         self.steps = steps
         self.parts = parts
         self.cost = cost
+    }
+}
+
+extension Plan {
+    /// The VAE's tiles in space, where other ones are asked for than the model's own; 0 asks for none.
+    mutating func setTiles(_ size: Int?, where isPossible: (Int) -> Bool) throws(Fault) {
+        guard let size else { return }
+        settings[.vaeTile] = String(size)
+        guard size > 0 else { return }
+        guard (64...4096).contains(size), isPossible(size) else {
+            throw Fault(
+                .usage, "the VAE cannot work in tiles of \(size) pixels", at: "--vae-tile",
+                hint: "give a multiple of 32 from 64 to 4096, such as 256, or 0 for none")
+        }
+        if max(width, height) > size {
+            notes.append(
+                "the VAE works in tiles of \(size)x\(size) pixels to save memory: the clip differs a little from one "
+                    + "without tiles")
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiEncoders
 import RuyiEngine
 import RuyiFamilies
 import RuyiFault
@@ -195,5 +196,44 @@ enum Entries {
         (request.width, request.height, request.frames, request.steps) = (48, 32, 8, 2)
         _ = try Ruyi.plan(request, folder: folder, image: PictureSize(width: 48, height: 32))
         _ = try Ruyi.load(folder, backend: CPUBackend(threads: 1))
+    }
+
+    // MARK: Tokenizers
+
+    /// `j` is followed by a tokenizer.json, `v` by a vocabulary, `m` by merges, anything else by a text.
+    ///
+    /// Ids are those of the vocabulary, and the length that is asked for is kept.
+    static func tokenizer(_ bytes: [UInt8]) throws {
+        let text = String(decoding: bytes.dropFirst(), as: UTF8.self)
+        let rest = Array(bytes.dropFirst())
+        let sample = "A cat's \u{1F431} walks, 2 km\n\n <|endoftext|>"
+        switch bytes.first {
+        case UInt8(ascii: "j"):
+            _ = try ByteLevelTokenizer(JSONObject(parsing: rest, file: "tokenizer.json"))(sample)
+        case UInt8(ascii: "v"):
+            try clip(JSONObject(parsing: rest, file: "vocab.json"), Array("#version\na t</w>\n".utf8), sample)
+        case UInt8(ascii: "m"):
+            try clip(vocabulary(), rest, sample)
+        default:
+            try clip(vocabulary(), Array("#version\na t</w>\n".utf8), text)
+        }
+    }
+
+    private static func clip(_ vocabulary: JSONObject, _ merges: [UInt8], _ text: String) throws {
+        let tokenizer = try CLIPTokenizer(vocabulary: vocabulary, merges: merges, file: "merges.txt")
+        for length in [2, 8, 77] {
+            let ids = tokenizer.padded(tokenizer(text, length: length), length: length)
+            precondition(ids.count == length, "\(ids.count) ids where \(length) were asked for")
+        }
+    }
+
+    /// A vocabulary of all bytes and one merge.
+    private static func vocabulary() throws -> JSONObject {
+        let visible = Array(33...126) + Array(161...172) + Array(174...255)
+        let scalars = visible + (0..<(256 - visible.count)).map { 256 + $0 }
+        let letters = scalars.compactMap { Unicode.Scalar(UInt32($0)).map { String(Character($0)) } }
+        let names = letters + letters.map { $0 + "</w>" } + ["at</w>", "<|startoftext|>", "<|endoftext|>"]
+        let members = names.enumerated().map { JSON.Member($1, .int($0)) }
+        return try JSONObject(parsing: Array(JSON.object(members).text().utf8), file: "vocab.json")
     }
 }

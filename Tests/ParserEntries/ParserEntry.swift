@@ -34,6 +34,8 @@ public enum ParserEntry: String, CaseIterable, Sendable {
     case config
     /// The configuration files of a checkpoint; the first byte chooses which.
     case checkpoint
+    /// A tokenizer's file, or a text for a tokenizer; the first byte chooses which.
+    case tokenizer
 
     /// The folder that parsers of files read from.
     static let stage = Mutex(Stage())
@@ -88,6 +90,7 @@ public enum ParserEntry: String, CaseIterable, Sendable {
         case .video: try Entries.video(bytes, stage)
         case .config: try Entries.config(bytes, stage)
         case .checkpoint: try Entries.checkpoint(bytes, stage)
+        case .tokenizer: try Entries.tokenizer(bytes)
         }
     }
 }

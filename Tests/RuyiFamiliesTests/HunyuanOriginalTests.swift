@@ -236,13 +236,13 @@ struct HunyuanOriginalTests {
                     model.root + "/hunyuan-video-t2v-720p" + states + ending,
                     model.root + "/hunyuan-video-i2v-720p" + states + ending) == 0)
         }
-        #expect(HunyuanVideo.recognises(model))
+        #expect(try HunyuanVideo.recognises(model))
         let fault = #expect(throws: Fault.self) { try HunyuanCheckpoint(model) }
         #expect(fault?.kind == .usage)
         #expect(fault?.what.contains("several models: hunyuan-video-i2v-720p, hunyuan-video-t2v-720p") == true)
         for (name, condition) in [("t2v", nil), ("i2v", "token_replace")] {
             let inner = try ModelFolder(path: model.root + "/hunyuan-video-\(name)-720p")
-            #expect(HunyuanVideo.recognises(inner))
+            #expect(try HunyuanVideo.recognises(inner))
             let settings = try HunyuanCheckpoint(inner).settings(.transformer)
             #expect(try settings.stringIfPresent("image_condition_type") == condition)
         }

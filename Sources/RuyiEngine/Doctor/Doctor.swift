@@ -206,7 +206,7 @@ public struct Doctor: Sendable {
             // A cache holds whatever other programs have fetched.
             guard Path.name(path).hasPrefix("models--") else { return true }
             guard let folder = try? ModelFolder(path: path) else { return false }
-            return Registry.families.contains { $0.recognises(folder) }
+            return Registry.families.contains { (try? $0.recognises(folder)) == true }
         }.map(checkpoint)
         do throws(Fault) { _ = try catalog.path(nil) } catch {
             checks.append(Check("model", .problem, error.description, hint: error.hint))

@@ -161,29 +161,12 @@ struct HunyuanPlanner {
             _ = try HunyuanTiling(text: tiling)
             plan.settings[.tiledVAE] = tiling
         }
-        try tiles(&plan)
+        try plan.setTiles(request.vaeTile) { $0 % 32 == 0 }
         guard let conditioning = configuration.transformer.conditioning else { return }
         let interleave =
             try request.own(.imageEmbedInterleave, "an integer", \.int) ?? (conditioning == .tokenReplace ? 4 : 2)
         // The reference keeps every token unless the number is between 1 and 5.
         plan.settings[.imageEmbedInterleave] = "\((1...5).contains(interleave) ? interleave : 1)"
-    }
-
-    /// The VAE's tiles in space, where other ones are asked for than the reference's.
-    private func tiles(_ plan: inout Plan) throws(Fault) {
-        guard let size = request.vaeTile else { return }
-        plan.settings[.vaeTile] = String(size)
-        guard size > 0 else { return }
-        guard (64...4096).contains(size), size % 32 == 0 else {
-            throw Fault(
-                .usage, "the VAE cannot work in tiles of \(size) pixels", at: "--vae-tile",
-                hint: "give a multiple of 32 from 64 to 4096, such as 256, or 0 for none")
-        }
-        if max(plan.width, plan.height) > size {
-            plan.notes.append(
-                "the VAE works in tiles of \(size)x\(size) pixels to save memory: the clip differs a little from one "
-                    + "without tiles")
-        }
     }
 
     private func text(_ plan: inout Plan) throws(Fault) {

@@ -13,7 +13,7 @@ final class HunyuanRenderer: Renderer {
     private let encoders: HunyuanTextEncoders
     private let transformer: HunyuanTransformer
     /// The transformer with other weights than the stored ones, made when a clip first needs it and kept for the next.
-    private let changedTransformer = Mutex<(change: WeightChange, transformer: HunyuanTransformer)?>(nil)
+    private let changedTransformer = ChangedModel<HunyuanTransformer>()
     /// What was read of the last clips' prompts, the latest last: clips that share them read them once.
     private let knownTexts = Mutex<[(key: HunyuanTextKey, text: HunyuanText)]>([])
     private static let knownTextLimit = 8
@@ -318,50 +318,14 @@ final class HunyuanRenderer: Renderer {
 
     /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> HunyuanTransformer {
-        let change = WeightChange(job.plan)
-        if change == WeightChange(Plan()) { return transformer }
-        return try changedTransformer.withLock { kept in
-            if let kept, kept.change == change { return kept.transformer }
-            kept = nil
-            let made = try changed(job)
-            backend.memory.trim()
-            kept = (change, made)
-            return made
-        }
-    }
-
-    /// Makes that transformer: rounded to 8-bit floating-point numbers, with low-rank updates, in 8 bits.
-    private func changed(_ job: Job) throws -> HunyuanTransformer {
-        let stored = files.transformer
-        let done = Atomic<Int>(0)
-        @Sendable func advance(_ stage: HunyuanStage) {
-            stored.release()
-            job.progress(stage.index(in: job.plan), done.add(1, ordering: .relaxed).newValue)
-        }
-        var weights: any WeightFile = stored
-        if job.plan.fp8QuantMode != .none {
-            job.progress(HunyuanStage.rounding.index(in: job.plan), 0)
-            let dtype = job.plan.fp8DataType.dtype
-            let rounding = FP8Rounding(
-                hunyuan: stored, job.plan.fp8QuantMode, to: dtype, width: configuration.transformer.hiddenSize)
-            weights = RoundedWeights(stored, keys: rounding.keys, to: dtype, on: backend) { advance(.rounding) }
-        }
-        var updates: [(String, LowRankUpdate)] = []
-        for lora in job.plan.loras {
-            updates += try LoRAFile(path: lora.path).updates(
-                of: stored, strength: lora.weight, renamed: HunyuanOriginalNames.layers(of: stored))
-        }
-        let ledger = WeightLedger()
-        let made = HunyuanTransformer(
-            WeightScope(AdaptedWeights(weights, updates), ledger: ledger), configuration.transformer)
-        try job.cancellation.check()
-        try ledger.finish(unknown: .warn)
-        guard job.plan.isQuantized else { return made }
-        job.progress(HunyuanStage.quantising.index(in: job.plan), 0)
-        return try made.quantized(on: backend) {
-            try job.cancellation.check()
-            advance(.quantising)
-        }
+        let configuration = configuration.transformer
+        return try changedTransformer(
+            job, transformer, stored: files.transformer, on: backend,
+            rounding: { FP8Rounding(hunyuan: $0, $1, to: $2, width: configuration.hiddenSize) },
+            renamed: job.plan.loras.isEmpty ? [:] : HunyuanOriginalNames.layers(of: files.transformer),
+            stages: (HunyuanStage.rounding.index(in: job.plan), HunyuanStage.quantising.index(in: job.plan)),
+            make: { HunyuanTransformer($0, configuration) },
+            quantize: { try $0.quantized(on: backend, blockDone: $1) })
     }
 
     // MARK: Decoding

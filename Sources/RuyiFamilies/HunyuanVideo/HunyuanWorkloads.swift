@@ -13,7 +13,7 @@ package enum HunyuanWorkloads {
         frames: Int, rows: Int, columns: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
-        let block = try build(dualShapes(configuration)) { HunyuanDualBlock($0, configuration) }
+        let block = try MemoryWeights.build(dualShapes(configuration)) { HunyuanDualBlock($0, configuration) }
         let (rotary, signal) = surroundings(frames, rows, columns, configuration, backend)
         let count = frames * rows * columns
         let video = stream([1, count, configuration.hiddenSize], 1, backend)
@@ -26,7 +26,7 @@ package enum HunyuanWorkloads {
         frames: Int, rows: Int, columns: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
-        let block = try build(singleShapes(configuration)) { HunyuanSingleBlock($0, configuration) }
+        let block = try MemoryWeights.build(singleShapes(configuration)) { HunyuanSingleBlock($0, configuration) }
         let (rotary, signal) = surroundings(frames, rows, columns, configuration, backend)
         let count = frames * rows * columns + textTokens
         let tokens = stream([1, count, configuration.hiddenSize], 1, backend)
@@ -54,16 +54,6 @@ package enum HunyuanWorkloads {
     }
 
     // MARK: Weights
-
-    private static func build<Part>(
-        _ shapes: [(key: String, shape: [Int])], _ make: (WeightScope) -> Part
-    ) throws(Fault) -> Part {
-        let ledger = WeightLedger()
-        let weights = MemoryWeights.random(shapes, dtype: .bf16, path: "random weights")
-        let part = make(WeightScope(weights, ledger: ledger))
-        _ = try ledger.finish(unknown: .refuse)
-        return part
-    }
 
     /// What a layer with weight and bias holds.
     private static func layer(_ key: String, _ outputs: Int, _ inputs: Int) -> [(key: String, shape: [Int])] {

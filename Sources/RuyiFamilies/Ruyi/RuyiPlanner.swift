@@ -24,7 +24,7 @@ struct RuyiPlanner {
         try sampling(&plan)
         try controls(&plan)
         try features(&plan)
-        try tiles(&plan)
+        try plan.setTiles(request.vaeTile, where: configuration.vae.canTile)
         plan.weightBytes = try RuyiRenderer.weightBytes(folder)
         let weights = try folder.weights("transformer", stem: "diffusion_pytorch_model")
         try loras(&plan, weights)
@@ -178,23 +178,6 @@ struct RuyiPlanner {
         try plan.round(as: request)
         if plan.fp8QuantMode == .extreme, plan.fp8DataType == .e5m2 {
             plan.warnings.append("the model's authors advise against fp8_e5m2 with the mode extreme")
-        }
-    }
-
-    /// The VAE's tiles, where other ones are asked for than the checkpoint's own.
-    private func tiles(_ plan: inout Plan) throws(Fault) {
-        guard let size = request.vaeTile else { return }
-        plan.settings[.vaeTile] = String(size)
-        guard size > 0 else { return }
-        guard (64...4096).contains(size), configuration.vae.canTile(size) else {
-            throw Fault(
-                .usage, "the VAE cannot work in tiles of \(size) pixels", at: "--vae-tile",
-                hint: "give a multiple of 32 from 64 to 4096, such as 256, or 0 for none")
-        }
-        if max(plan.width, plan.height) > size {
-            plan.notes.append(
-                "the VAE works in tiles of \(size)x\(size) pixels to save memory: the clip differs a little from one "
-                    + "without tiles")
         }
     }
 

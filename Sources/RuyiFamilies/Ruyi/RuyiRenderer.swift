@@ -16,7 +16,7 @@ final class RuyiRenderer: Renderer {
     private let controls: RuyiControls
     private let transformer: RuyiTransformer
     /// The transformer with other weights than the stored ones, made when a clip first needs it and kept for the next.
-    private let changedTransformer = Mutex<(change: WeightChange, transformer: RuyiTransformer)?>(nil)
+    private let changedTransformer = ChangedModel<RuyiTransformer>()
     private let vae: RuyiVAE
     private let vision: CLIPVision
     private let files: (transformer: any WeightFile, vae: any WeightFile, vision: any WeightFile)
@@ -302,48 +302,12 @@ final class RuyiRenderer: Renderer {
 
     /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> RuyiTransformer {
-        let change = WeightChange(job.plan)
-        if change == WeightChange(Plan()) { return transformer }
-        return try changedTransformer.withLock { kept in
-            if let kept, kept.change == change { return kept.transformer }
-            kept = nil
-            let made = try changed(job)
-            backend.memory.trim()
-            kept = (change, made)
-            return made
-        }
-    }
-
-    /// Makes that transformer: rounded to 8-bit floating-point numbers, with low-rank updates, in 8 bits.
-    private func changed(_ job: Job) throws -> RuyiTransformer {
-        let stored = files.transformer
-        var weights: any WeightFile = stored
-        let done = Atomic<Int>(0)
-        @Sendable func advance() {
-            stored.release()
-            job.progress(2, done.add(1, ordering: .relaxed).newValue)
-        }
-        if job.plan.fp8QuantMode != .none {
-            job.progress(2, 0)
-            let dtype = job.plan.fp8DataType.dtype
-            let rounding = FP8Rounding(
-                ruyi: stored, job.plan.fp8QuantMode, to: dtype, width: configuration.transformer.hiddenSize)
-            weights = RoundedWeights(
-                stored, keys: rounding.keys, to: dtype, on: backend, taken: advance)
-        }
-        var updates: [(String, LowRankUpdate)] = []
-        for lora in job.plan.loras {
-            updates += try LoRAFile(path: lora.path).updates(of: stored, strength: lora.weight)
-        }
-        let ledger = WeightLedger()
-        let made = RuyiTransformer(
-            WeightScope(AdaptedWeights(weights, updates), ledger: ledger),
-            pictureWidth: configuration.clip.hiddenSize, configuration.transformer)
-        try job.cancellation.check()
-        try ledger.finish(unknown: .warn)
-        guard job.plan.isQuantized else { return made }
-        job.progress(2, 0)
-        return try made.quantized(on: backend, cancellation: job.cancellation, blockDone: advance)
+        let (clip, configuration) = (configuration.clip, configuration.transformer)
+        return try changedTransformer(
+            job, transformer, stored: files.transformer, on: backend,
+            rounding: { FP8Rounding(ruyi: $0, $1, to: $2, width: configuration.hiddenSize) }, stages: (2, 2),
+            make: { RuyiTransformer($0, pictureWidth: clip.hiddenSize, configuration) },
+            quantize: { try $0.quantized(on: backend, blockDone: $1) })
     }
 
     /// The first half of the channels, `negative + scale · (positive − negative)`; nil takes the only item.

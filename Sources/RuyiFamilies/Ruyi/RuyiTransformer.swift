@@ -78,14 +78,11 @@ struct RuyiTransformer: Sendable {
     /// A copy whose blocks' large linear layers compute in 8 bits.
     ///
     /// `blockDone` is called after each block, whose stored weights are then not needed for a while.
-    func quantized(
-        on backend: any Backend, cancellation: Cancellation, blockDone: () -> Void
-    ) throws(Cancelled) -> RuyiTransformer {
+    func quantized(on backend: any Backend, blockDone: () throws -> Void) rethrows -> RuyiTransformer {
         var copy = self
         for index in blocks.indices {
             copy.blocks[index].quantize(on: backend)
-            try cancellation.check()
-            blockDone()
+            try blockDone()
         }
         return copy
     }

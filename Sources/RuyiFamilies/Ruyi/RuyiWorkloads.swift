@@ -11,7 +11,7 @@ package enum RuyiWorkloads {
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
         let width = configuration.hiddenSize
-        let block = try build(blockShapes(configuration)) { RuyiBlock($0, index: 0, configuration) }
+        let block = try MemoryWeights.build(blockShapes(configuration)) { RuyiBlock($0, index: 0, configuration) }
         let rotary = RuyiRotary.table(rows: rows, columns: columns, headSize: configuration.headSize)
         func stream(_ shape: [Int], _ seed: UInt64) -> Tensor {
             backend.copy(RandomValues().tensor(shape, seed: seed))
@@ -47,7 +47,7 @@ package enum RuyiWorkloads {
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
         let (input, output) = (configuration.widths[1], configuration.widths[0])
-        let (block, norm, convolution) = try build(upBlockShapes(input, output)) { scope in
+        let (block, norm, convolution) = try MemoryWeights.build(upBlockShapes(input, output)) { scope in
             (
                 RuyiUpBlock(scope / "up", input, output, .none, configuration),
                 GroupNorm(scope / "conv_norm_out", output, groups: configuration.groups, epsilon: 1e-6),
@@ -75,7 +75,7 @@ package enum RuyiWorkloads {
         latents count: Int, height: Int, width: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
-        let vae = try build(autoencoderShapes(configuration)) { RuyiVAE($0, configuration) }
+        let vae = try MemoryWeights.build(autoencoderShapes(configuration)) { RuyiVAE($0, configuration) }
         let latents = backend.copy(RandomValues().tensor([count, configuration.latentChannels, height, width]))
         return {
             var last = latents
@@ -103,16 +103,6 @@ package enum RuyiWorkloads {
 
     /// Tokens of the two text streams together.
     private static let textTokens = 333
-
-    private static func build<Part>(
-        _ shapes: [(key: String, shape: [Int])], _ make: (WeightScope) -> Part
-    ) throws(Fault) -> Part {
-        let ledger = WeightLedger()
-        let weights = MemoryWeights.random(shapes, dtype: .bf16, path: "random weights")
-        let part = make(WeightScope(weights, ledger: ledger))
-        _ = try ledger.finish(unknown: .refuse)
-        return part
-    }
 
     /// What a layer with weight and bias holds.
     private static func layer(_ key: String, _ shape: [Int]) -> [(key: String, shape: [Int])] {

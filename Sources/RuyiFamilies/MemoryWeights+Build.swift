@@ -1,0 +1,16 @@
+import RuyiFault
+import RuyiFiles
+import RuyiTensor
+
+extension MemoryWeights {
+    /// A part of a model over random weights in bf16, for measuring.
+    static func build<Part>(
+        _ shapes: [(key: String, shape: [Int])], _ make: (WeightScope) -> Part
+    ) throws(Fault) -> Part {
+        let ledger = WeightLedger()
+        let weights = random(shapes, dtype: .bf16, path: "random weights")
+        let part = make(WeightScope(weights, ledger: ledger))
+        _ = try ledger.finish(unknown: .refuse)
+        return part
+    }
+}
