@@ -106,6 +106,16 @@ public struct ModelFolder: Sendable {
         try JSONObject(parsing: try bytes(name, limit: limit), file: path + "/" + name)
     }
 
+    /// The same; nil for a file that is not there or is no such object, which tells what model this is not.
+    ///
+    /// Throws `.io` where the file is there and the system does not give it.
+    public func jsonIfReadable(_ name: String) throws(Fault) -> JSONObject? {
+        do { return try json(name) } catch {
+            if error.kind == .io { throw error }
+            return nil
+        }
+    }
+
     /// The names of the files and folders in a folder, sorted; `""` is the model folder itself.
     ///
     /// Empty if there is none.

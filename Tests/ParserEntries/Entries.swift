@@ -190,7 +190,7 @@ enum Entries {
         _ = stage.file("model/" + name, bytes.dropFirst())
         defer { _ = stage.file("model/" + name, good) }
         let folder = try ModelFolder(path: model)
-        guard Ruyi.recognises(folder) else { return }
+        guard try Ruyi.recognises(folder) else { return }
         var request = Request()
         request.image = "picture.png"
         (request.width, request.height, request.frames, request.steps) = (48, 32, 8, 2)

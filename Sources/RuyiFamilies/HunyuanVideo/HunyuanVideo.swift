@@ -27,22 +27,14 @@ public enum HunyuanVideo: Family {
     ]
 
     public static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool {
-        if let index = try json(folder, "model_index.json"), let name = try? index.string("_class_name") {
+        if let index = try folder.jsonIfReadable("model_index.json"), let name = try? index.string("_class_name") {
             return name.hasPrefix("HunyuanVideo") && name.hasSuffix("Pipeline") && !name.contains("Framepack")
         }
         if HunyuanOriginal.isThere(folder) { return true }
-        guard parts.allSatisfy({ folder.has($0) }), let file = try json(folder, "transformer/config.json") else {
+        guard parts.allSatisfy({ folder.has($0) }), let file = try folder.jsonIfReadable("transformer/config.json") else {
             return false
         }
         return (try? file.string("_class_name")) == "HunyuanVideoTransformer3DModel"
-    }
-
-    /// A file of whatever model this is; nil for one that is not there or not as this family has it.
-    private static func json(_ folder: ModelFolder, _ name: String) throws(Fault) -> JSONObject? {
-        do { return try folder.json(name) } catch {
-            if error.kind == .io { throw error }
-            return nil
-        }
     }
 
     public static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan {

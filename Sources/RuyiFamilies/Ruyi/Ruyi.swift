@@ -33,9 +33,9 @@ public enum Ruyi: Family {
         "embeddings.safetensors",
     ]
 
-    public static func recognises(_ folder: ModelFolder) -> Bool {
+    public static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool {
         guard folder.has("embeddings.safetensors") || folder.hasFolder("image_encoder") else { return false }
-        if let index = try? folder.json("model_index.json"), let name = try? index.string("_class_name") {
+        if let index = try folder.jsonIfReadable("model_index.json"), let name = try? index.string("_class_name") {
             return name == "RuyiInpaintPipeline"
         }
         return parts.allSatisfy { folder.has($0) }
