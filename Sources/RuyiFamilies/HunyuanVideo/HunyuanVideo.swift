@@ -31,7 +31,8 @@ public enum HunyuanVideo: Family {
             return name.hasPrefix("HunyuanVideo") && name.hasSuffix("Pipeline") && !name.contains("Framepack")
         }
         if HunyuanOriginal.isThere(folder) { return true }
-        guard parts.allSatisfy({ folder.has($0) }), let file = try folder.jsonIfReadable("transformer/config.json") else {
+        guard parts.allSatisfy({ folder.has($0) }), let file = try folder.jsonIfReadable("transformer/config.json")
+        else {
             return false
         }
         return (try? file.string("_class_name")) == "HunyuanVideoTransformer3DModel"
