@@ -67,6 +67,7 @@ final class OpenFile: Sendable {
     /// Throws `.io` when reading fails or the file has shrunk.
     func read(_ range: Range<Int>) throws(Fault) -> [UInt8] {
         precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "\(range) is outside \(path)")
+        guard !range.isEmpty else { return [] }
         var code: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: range.count) { buffer, count in
             while count < range.count {

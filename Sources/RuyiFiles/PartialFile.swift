@@ -33,9 +33,14 @@ package final class PartialFile {
         return mark.byteCount
     }
 
-    /// Removes what killed processes have left in a folder while they wrote the records of these files.
+    /// Removes what killed processes have left in a folder: what they wrote records of these files into, and records of
+    /// files that have got their names.
     package static func removeLeftovers(inFolder folder: String, names: [String]) {
-        TemporaryName.sweep(folder, targets: Set(names.map { $0 + recordEnding }))
+        let records = Set(names.map { $0 + recordEnding }).subtracting(names)
+        TemporaryName.sweep(folder, targets: records)
+        for name in names where records.contains(name + recordEnding) && FileMark(folder + "/" + name + ending) == nil {
+            unlink(folder + "/" + name + recordEnding)
+        }
     }
 
     /// Opens what is there, reads it through for the digest, and goes on after it; what was to become another file is
