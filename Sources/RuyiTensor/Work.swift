@@ -54,20 +54,25 @@ extension CPUBackend {
             run = { self.attention(x, x, x, heads: 2, scale: 1) }
         case .convolution(let inputs, let outputs, let frames, let side, let stride):
             let perPlace = 2 * Double(frames * side * side * inputs * outputs)
-            let length = count((amount / perPlace).squareRoot(), 16...192) * stride
-            let frame = filled([inputs, length, length])
+            let length = count((amount / perPlace).squareRoot(), 32...192) * stride
+            let timeline = (0..<frames).map { _ in Tensor?(filled([inputs, length, length])) }
             let weight = filled([outputs, inputs, frames, side, side])
             let padding = SpatialPadding(before: stride == 1 ? side / 2 : 0, after: stride == 1 ? side / 2 : 1)
             done = perPlace * Double(length / stride * (length / stride))
             run = {
                 self.convolution(
-                    [Tensor?](repeating: frame, count: frames), weight: weight, bias: nil,
+                    timeline, weight: weight, bias: nil,
                     stride: ConvolutionStride(1, stride, stride), padding: padding, residual: nil)
             }
         case .passing:
-            let x = filled([1 << 20])
+            // As norms do, which most of it are: read twice, written once.
+            let x = filled([1, 32, 256, 128])
+            let weight = filled([32])
             done = Double(x.byteCount)
-            run = { self.combine(x, 1, x, 1) }
+            run = {
+                self.groupNorm(
+                    x, groups: 32, weight: weight, bias: weight, epsilon: 1e-6, perFrame: true, activation: .silu)
+            }
         }
         _ = run()
         let times = (0..<2).map { _ in
