@@ -40,11 +40,6 @@ public struct ByteLevelTokenizer: Sendable {
         return id
     }
 
-    /// Whether a text spells an added token.
-    public func hasAddedToken(_ text: String) -> Bool {
-        added.split(text).contains { if case .token = $0 { true } else { false } }
-    }
-
     /// The ids of a text, the tokens that begin every text in front.
     public func callAsFunction(_ text: String) -> [Int] {
         start
