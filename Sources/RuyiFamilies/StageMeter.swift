@@ -57,14 +57,17 @@ extension Plan {
     var shortened: Plan {
         var short = self
         short.steps = teacache == nil ? 1 : min(steps, 2)
-        // What is on in some of the calls is on in these.
-        func shortened(_ feature: StepFeature, from first: Int) -> StepFeature {
-            let isOn = first < steps - feature.skipEndSteps
-            return StepFeature(amount: feature.amount, skipStartSteps: 0, skipEndSteps: isOn ? 0 : steps)
-        }
-        short.teacache = teacache.map { shortened($0, from: max(0, $0.skipStartSteps - 1)) }
-        short.enhanceAVideo = enhanceAVideo.map { shortened($0, from: $0.skipStartSteps) }
+        short.teacache = teacache.map { $0.shortened(from: max(0, $0.skipStartSteps - 1), of: steps) }
+        short.settings = settings.shortened(from: steps)
         return short
+    }
+}
+
+extension StepFeature {
+    /// The feature in a run of few of so many steps: what is on in some of them, after `first`, is on in these.
+    func shortened(from first: Int, of steps: Int) -> StepFeature {
+        let isOn = first < steps - skipEndSteps
+        return StepFeature(amount: amount, skipStartSteps: 0, skipEndSteps: isOn ? 0 : steps)
     }
 }
 

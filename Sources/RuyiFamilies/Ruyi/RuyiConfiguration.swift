@@ -290,8 +290,3 @@ struct RuyiConfiguration: Sendable {
         return copy
     }
 }
-
-extension Plan {
-    /// Side of the VAE's tiles in pixels, 0 for none; nil for the checkpoint's own.
-    var vaeTile: Int? { settings[.vaeTile].flatMap { Int($0) } }
-}

@@ -216,8 +216,8 @@ final class RuyiRenderer: Renderer {
         let stage = RuyiRenderer.denoising(job.plan)
         job.progress(stage, 0)
         let isGuided = job.plan.guidance > 1
-        let set = RuyiControls.key(
-            camera: job.plan.settings[.camera] ?? "auto", motion: job.plan.settings[.motion] ?? "auto")
+        let settings = RuyiSettings(job.plan)
+        let set = RuyiControls.key(camera: settings.camera, motion: settings.motion)
         let positive = try controls.positive(set)
         let halves = isGuided ? [try controls.negative(), positive] : [positive]
         recordControls(positive, scheduler, job)
@@ -240,7 +240,7 @@ final class RuyiRenderer: Renderer {
         // Stages are recorded and TeaCache decides for all items together.
         let isSequential =
             job.plan.memoryMode != .resident && job.trace == nil && job.plan.teacache == nil
-            && job.plan.enhanceAVideo == nil
+            && settings.enhancement == nil
         var caches = halves.map { _ in
             job.plan.teacache.map {
                 TeaCache($0, steps: job.plan.steps, coefficients: RuyiLimits.teacacheCoefficients)
@@ -295,7 +295,7 @@ final class RuyiRenderer: Renderer {
     /// The weight of Enhance-A-Video in a model call, which counts as TeaCache counts; nil where it is off.
     private func enhancement(_ plan: Plan, _ call: Int) -> Double? {
         let step = call % plan.steps
-        guard let feature = plan.enhanceAVideo, step >= feature.skipStartSteps, step < plan.steps - feature.skipEndSteps
+        guard let feature = RuyiSettings(plan).enhancement, step >= feature.skipStartSteps, step < plan.steps - feature.skipEndSteps
         else { return nil }
         return feature.amount
     }
