@@ -10,7 +10,6 @@ public struct CommonSettings: SettingTable {
     /// The family's name; only checked against what the checkpoint is.
     public let family = Setting("family", .text, .model, "The family that the request is for.", value: "name") {
         $0.option = nil
-        $0.scope = .aside
         $0.isKept = true
         $0.standardText = "none"
     }

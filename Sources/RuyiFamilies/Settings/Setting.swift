@@ -28,14 +28,16 @@ public struct Setting<Value: Sendable>: AnySetting {
         standard: Value? = nil, _ change: (inout SettingTraits) -> Void = { _ in }
     ) {
         var traits = SettingTraits(key: key, group: group, help: help, valueName: value)
-        traits.standard = standard.map { SettingValue($0, json: kind.write($0)) }
         traits.choices = kind.choices
         change(&traits)
+        let alternative = traits.alternative
+        traits.standard = standard.map { SettingValue($0, json: kind.write($0), alternative: alternative) }
         self.kind = kind
         self.traits = traits
     }
 
     public var expected: String { kind.expected }
+    public var isShortForm: Bool { kind.fill != nil }
     public var isFlag: Bool { Value.self == Bool.self && traits.valueName == nil }
 
     public func read(_ json: JSON, _ reading: SettingReading, into values: inout SettingValues) throws(Fault) {
@@ -90,6 +92,8 @@ public protocol AnySetting: Sendable {
     var traits: SettingTraits { get }
     /// What a value must be, for messages.
     var expected: String { get }
+    /// Whether its values stand for those of other settings, and it has none itself.
+    var isShortForm: Bool { get }
     /// Whether it is on or off, and takes no value on the command line.
     var isFlag: Bool { get }
     /// Reads a value as files hold it; throws `.badData` that names the key.
@@ -107,21 +111,6 @@ extension AnySetting {
     public var key: String { traits.key }
     /// The option on the command line, `--end-image`; the key where there is none.
     public var option: String { traits.option.map { "--" + $0 } ?? traits.key }
-
-    /// Reads a text that stands for any value: as people type it, or as JSON, or as the elements of a list.
-    ///
-    /// Throws `.badData` that names the key.
-    public func read(anyText text: String, _ reading: SettingReading, into values: inout SettingValues) throws(Fault) {
-        if read(text: text, reading, into: &values) { return }
-        for form in [text, "[\(text)]"] {
-            guard let json = try? JSON.parse(Array(form.utf8), file: reading.file), json != .null else { continue }
-            var read = values
-            guard (try? self.read(json, reading, into: &read)) != nil else { continue }
-            values = read
-            return
-        }
-        throw reading.wrong(.string(text), expected)
-    }
 }
 
 /// Where a value is read.

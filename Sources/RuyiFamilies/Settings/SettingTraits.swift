@@ -87,8 +87,6 @@ public enum SettingScope: Sendable {
     case aside
     /// A whole run, so that a clip of a batch has none of its own.
     case run
-    /// A whole run whose frames may depend on it.
-    case runClip
 }
 
 /// Where a setting stands on the command line.

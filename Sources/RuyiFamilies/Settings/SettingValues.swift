@@ -6,10 +6,13 @@ public struct SettingValue: Sendable, Equatable {
     let value: any Sendable
     /// The value as a file holds it.
     public let json: JSON
+    /// What it is a form of, with other settings; see `SettingTraits.alternative`.
+    let alternative: String?
 
-    init(_ value: any Sendable, json: JSON) {
+    init(_ value: any Sendable, json: JSON, alternative: String?) {
         self.value = value
         self.json = json
+        self.alternative = alternative
     }
 
     public static func == (first: SettingValue, second: SettingValue) -> Bool { first.json == second.json }
@@ -26,7 +29,9 @@ public struct SettingValues: Sendable, Equatable {
     public subscript<Value>(_ setting: Setting<Value>) -> Value? {
         get { stored[setting.traits.key]?.value as? Value }
         set {
-            stored[setting.traits.key] = newValue.map { SettingValue($0, json: setting.kind.write($0)) }
+            stored[setting.traits.key] = newValue.map {
+                SettingValue($0, json: setting.kind.write($0), alternative: setting.traits.alternative)
+            }
         }
     }
 
@@ -47,15 +52,11 @@ public struct SettingValues: Sendable, Equatable {
     /// Takes the value that the program has by itself.
     public mutating func takeStandard(of setting: any AnySetting) { stored[setting.key] = setting.traits.standard }
 
-    /// These values, and those of `base` under keys that have none here.
+    /// These values, and those of `base` under keys that have none here, and no alternative either.
     public func over(_ base: SettingValues) -> SettingValues {
+        let given = Set(stored.values.compactMap(\.alternative))
         var merged = self
-        merged.stored.merge(base.stored) { mine, _ in mine }
+        merged.stored.merge(base.stored.filter { $0.value.alternative.map(given.contains) != true }) { mine, _ in mine }
         return merged
-    }
-
-    /// The values under the keys of these settings, in their order.
-    public func members(of settings: [any AnySetting]) -> [JSON.Member] {
-        settings.compactMap { setting in stored[setting.key].map { JSON.Member(setting.key, $0.json) } }
     }
 }
