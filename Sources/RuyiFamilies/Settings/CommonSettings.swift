@@ -282,6 +282,8 @@ public enum AskedSize: Sendable {
     /// The short side.
     case named(Int)
 
+    /// What stands for any width and height among the words that may be typed.
+    public static let anySize = "WIDTHxHEIGHT"
     /// The short sides that have a name.
     static let short = [360, 480, 540, 720]
     /// Their names.
@@ -312,7 +314,7 @@ extension SettingKind where Value == AskedSize {
                 case .named(let short): .string("\(short)p")
                 }
             }
-        ).choices(["WIDTHxHEIGHT"] + AskedSize.names).filling { size, values in
+        ).choices([AskedSize.anySize] + AskedSize.names).filling { size, values in
             let common = CommonSettings.table
             for key in [common.width.key, common.height.key, common.resolution.key] { values.remove(key) }
             switch size {

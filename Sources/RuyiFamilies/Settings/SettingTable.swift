@@ -39,3 +39,11 @@ public struct Given<Table: SettingTable>: Sendable {
         set { values[Table.table[keyPath: path]] = newValue }
     }
 }
+
+extension Given {
+    /// The value of a setting, or the one that the program takes.
+    public func settled<Value>(_ path: KeyPath<Table, Setting<Value>>) -> Value? {
+        let setting = Table.table[keyPath: path]
+        return values[setting] ?? setting.traits.standard?.value as? Value
+    }
+}

@@ -52,6 +52,11 @@ public struct SettingValues: Sendable, Equatable {
     /// Takes the value that the program has by itself.
     public mutating func takeStandard(of setting: any AnySetting) { stored[setting.key] = setting.traits.standard }
 
+    /// Switches a feature on.
+    public mutating func switchOn(_ setting: any AnySetting) {
+        stored[setting.key] = SettingValue(true, json: true, alternative: setting.traits.alternative)
+    }
+
     /// These values, and those of `base` under keys that have none here, and no alternative either.
     public func over(_ base: SettingValues) -> SettingValues {
         let given = Set(stored.values.compactMap(\.alternative))
