@@ -183,11 +183,10 @@ struct ArgumentReader {
     }
 
     private func wrong(_ text: String, _ setting: any AnySetting, _ name: String) -> Fault {
-        let words = setting.words
-        let near = Nearest.match(text, among: words)
-        let list = words.joined(separator: ", ")
+        let near = Nearest.match(text, among: setting.words)
+        let list = setting.traits.choices.joined(separator: ", ")
         let hint =
-            words.isEmpty || words.count < setting.traits.choices.count
+            list.isEmpty
             ? "it takes \(setting.expected)" : near.map { "did you mean '\($0)'? There are \(list)" } ?? "use one of " + list
         return Fault(.usage, "the value '\(text.prefix(80))' is invalid for '\(name)'", hint: hint)
     }
