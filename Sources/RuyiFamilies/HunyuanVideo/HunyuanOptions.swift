@@ -1,5 +1,6 @@
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 
 /// The settings that only HunyuanVideo has.
 public struct HunyuanOptions: SettingTable {

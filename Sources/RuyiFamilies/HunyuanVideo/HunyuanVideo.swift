@@ -1,5 +1,6 @@
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 import RuyiPicture
 import RuyiTensor
 
