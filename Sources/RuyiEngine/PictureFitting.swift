@@ -30,7 +30,15 @@ extension Order {
         switch plan.fit {
         case .family: return picture
         case .stretch: return picture.resized(width: width, height: height, filter: .bicubic)
-        case .crop: return picture.covering(width: width, height: height, filter: .bicubic)
+        case .crop:
+            // The family scales what is left as it does every picture.
+            let scale = min(Double(picture.width) / Double(width), Double(picture.height) / Double(height))
+            func side(_ side: Int, of whole: Int) -> Int {
+                min(whole, max(1, Int((Double(side) * scale).rounded())))
+            }
+            let (inner, outer) = (side(width, of: picture.width), side(height, of: picture.height))
+            return picture.cropped(
+                x: (picture.width - inner) / 2, y: (picture.height - outer) / 2, width: inner, height: outer)
         case .pad:
             let factor = min(Double(width) / Double(picture.width), Double(height) / Double(picture.height))
             let inner = picture.resized(
