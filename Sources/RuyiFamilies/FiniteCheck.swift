@@ -25,10 +25,13 @@ struct FiniteCheck: Sendable {
         let searched = Set(weights.files.map(\.path))
         for file in files where !searched.contains(file.path) { try search(file, job) }
         throw Fault(
-            .badData, "the numbers stopped being finite \(place()), and the clip would be nothing", hint: hint(job.plan))
+            .badData, "the numbers stopped being finite \(place()): there is no clip to make of them",
+            hint: hint(job.plan))
     }
 
-    private func isFinite(_ x: Tensor) -> Bool { backend.isMeasuring || backend.meanMagnitude(x, minus: nil).isFinite }
+    private func isFinite(_ x: Tensor) -> Bool {
+        backend.isMeasuring || backend.meanMagnitude(x, minus: nil).isFinite
+    }
 
     /// Elements that are looked at together.
     private static let grain = 1 << 22
@@ -56,7 +59,9 @@ struct FiniteCheck: Sendable {
     }
 
     private func hint(_ plan: Plan) -> String {
-        if let lora = plan.loras.first { return "the LoRA may be too strong: try --lora \(lora.path):\(lora.weight / 2)" }
+        if let lora = plan.loras.first {
+            return "the LoRA may be too strong: try a smaller number in --lora \(lora.path):\(lora.weight)"
+        }
         if plan.fp8QuantMode != .none { return "try it without --fp8-quant-mode" }
         if plan.isQuantized { return "try it without --precision int8" }
         return "try a smaller --guidance, and look whether the checkpoint is whole with 'ruyi models verify'"
@@ -70,7 +75,8 @@ extension Job {
     func check(_ latents: Tensor, shape: [Int], on backend: any Backend) throws(Fault) {
         guard latents.shape == shape, latents.dtype == .f32 else {
             throw Fault(
-                .badData, "latents of the shape \(shape) in f32 were expected, not \(latents.shape) in \(latents.dtype)")
+                .badData,
+                "latents of the shape \(shape) in f32 were expected, not \(latents.shape) in \(latents.dtype)")
         }
         if !backend.isMeasuring, !backend.meanMagnitude(latents, minus: nil).isFinite, !cancellation.isCancelled {
             throw Fault(.badData, "the latents hold numbers that are not finite")

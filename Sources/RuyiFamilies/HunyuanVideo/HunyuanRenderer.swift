@@ -65,7 +65,8 @@ final class HunyuanRenderer: Renderer {
             trace.record("timesteps", Tensor(scheduler.timesteps, [scheduler.timesteps.count]))
         }
         let start = HunyuanStart(clean, configuration.transformer.conditioning, like: initial, job.trace)
-        var denoiser = HunyuanDenoiser(transformer, texts, start, grid: Array(initial.shape.suffix(3)), job, on: backend)
+        let grid = Array(initial.shape.suffix(3))
+        var denoiser = HunyuanDenoiser(transformer, texts, start, grid: grid, job, on: backend)
         let loop = SamplingLoop(
             job: job, backend: backend, calls: plan.steps, blocks: transformer.blockCount, sides: texts.count,
             weights: weights.transformer, blockPrefix: transformer.prefix(ofBlock:), preview: preview, finite: finite)
