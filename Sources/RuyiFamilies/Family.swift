@@ -16,6 +16,8 @@ public protocol Family: Sendable {
     static var bounds: String? { get }
     /// The request keys that the family reads. Any other key with a value is refused with this list.
     static var keys: Set<RequestKey> { get }
+    /// Parts of the model at full size, for measuring.
+    static var workloads: [Workload] { get }
     /// Whether a checkpoint folder is this family's, judged by its files; throws where one of them cannot be read.
     static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool
     /// Resolves a request into exact sizes, counts and settings, without reading any weight.
@@ -31,6 +33,8 @@ extension Family {
     public static var layout: String { "a published checkpoint folder" }
     /// What a family that does not say has.
     public static var bounds: String? { nil }
+    /// None.
+    public static var workloads: [Workload] { [] }
 
     /// None: there is one layout.
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? { nil }
