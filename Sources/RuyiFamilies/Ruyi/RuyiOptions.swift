@@ -108,9 +108,9 @@ public struct RuyiSettings: FamilySettings {
         return copy
     }
 
-    public func shortened(from steps: Int) -> RuyiSettings {
+    public func counted(of steps: Int) -> RuyiSettings {
         var copy = self
-        copy.enhancement = enhancement.map { $0.shortened(from: $0.skipStartSteps, of: steps) }
+        copy.enhancement = enhancement.map { $0.everywhere(from: $0.skipStartSteps, of: steps) }
         return copy
     }
 }

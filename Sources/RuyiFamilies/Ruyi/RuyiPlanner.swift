@@ -27,11 +27,7 @@ struct RuyiPlanner {
         plan.weightBytes = try RuyiRenderer.weightBytes(folder)
         let weights = try folder.weights("transformer", stem: "diffusion_pytorch_model")
         try loras(&plan, weights)
-        let rounding = FP8Rounding(
-            ruyi: weights, plan.fp8QuantMode, to: plan.fp8DataType.dtype, width: configuration.transformer.hiddenSize)
-        let cost = RuyiCost(configuration, plan, rounding: rounding)
-        plan.tokens = cost.tokens
-        plan.stages = cost.stages(modelCalls: try modelCalls(plan))
+        plan.tokens = configuration.tokens(plan)
         return plan
     }
 
@@ -46,7 +42,7 @@ struct RuyiPlanner {
             lengths: "1, or \(chunk) to \(limit) in steps of \(chunk)"
         ) { $0 == 1 ? 1 : $0 / chunk * chunk }
         try rule.settle(&plan, request, standard: Ruyi.defaults[CommonSettings.table.frames] ?? chunk)
-        let latents = RuyiCost.latentFrames(plan.frames, vae)
+        let latents = vae.latentFrames(plan.frames)
         guard vae.latentLength(of: plan.frames) == latents, vae.frameLength(of: latents) == plan.frames else {
             throw Fault(
                 .badData, "this VAE's chunks of \(chunk) frames do not make \(plan.frames) frames",
@@ -55,11 +51,6 @@ struct RuyiPlanner {
     }
 
     // MARK: Sampling and controls
-
-    private func modelCalls(_ plan: Plan) throws(Fault) -> Int {
-        let sampler = try Sampler(named: plan.scheduler)
-        return try sampler.scheduler(steps: plan.steps, configuration: try Ruyi.schedule(folder)).timesteps.count
-    }
 
     private func controls(_ plan: inout Plan, _ settings: RuyiSettings) throws(Fault) {
         let (camera, motion) = (settings.camera, settings.motion)
@@ -78,7 +69,7 @@ struct RuyiPlanner {
     // MARK: Features and weights
 
     private func features(_ plan: inout Plan, _ settings: RuyiSettings) throws(Fault) {
-        if settings.enhancement != nil, RuyiCost.latentFrames(plan.frames, configuration.vae) < 2 {
+        if settings.enhancement != nil, configuration.vae.latentFrames(plan.frames) < 2 {
             throw Fault(
                 .usage, "there is nothing to enhance between the frames of a clip of \(plan.frames)",
                 at: "--enhance-a-video", hint: "leave it out, or give --frames \(configuration.vae.encoderChunk)")

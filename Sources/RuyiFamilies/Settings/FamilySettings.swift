@@ -8,15 +8,15 @@ public protocol FamilySettings: Sendable {
     var values: SettingValues { get }
     /// The same with everything left to the defaults that memory and work do not depend on.
     var forCosts: Self { get }
-    /// The same for a run of few of so many steps, in which what is on in some of them is on in these.
-    func shortened(from steps: Int) -> Self
+    /// The same with what is on in some of so many steps on in those that a dry run counts.
+    func counted(of steps: Int) -> Self
 }
 
 extension FamilySettings {
     /// The same: everything may count.
     public var forCosts: Self { self }
     /// The same: nothing is on in some of the steps only.
-    public func shortened(from steps: Int) -> Self { self }
+    public func counted(of steps: Int) -> Self { self }
 }
 
 /// The settings of a family that has none of its own.
