@@ -88,7 +88,8 @@ extension Order {
     /// What the order says about the compression of frames.
     var encoding: Encoding {
         Encoding(
-            codec: self.codec, crf: self.crf, pixelFormat: self.pixelFormat, container: self.container, isLossless: self.lossless ?? false,
+            codec: self.codec, crf: self.crf, pixelFormat: self.pixelFormat, container: self.container,
+            isLossless: self.lossless ?? false,
             proresProfile: self.proresProfile, loop: self.loop)
     }
 }

@@ -148,7 +148,9 @@ public struct ModelStore: Sendable {
         (small.request.resolution, small.request.frames) = (360, 24)
         var large = Order()
         (large.request.resolution, large.request.frames) = (720, 120)
-        guard let defaults = try? ModelDefaults(folder, table: SettingsTable([family])).order, let output = try? Output("clip.mp4") else { return [] }
+        guard let defaults = try? ModelDefaults(folder, table: SettingsTable([family])).order,
+            let output = try? Output("clip.mp4")
+        else { return [] }
         let costs = PlanCosts { _ in fatalError("nothing is computed to count memory") }
         return [small, Order(), large].map { order in
             var settled = order.over(defaults)

@@ -65,7 +65,9 @@ public struct Order: Sendable, Equatable {
         if stronger.lossless == true { self.crf = nil }
         if stronger.crf != nil { self.lossless = nil }
         // A quality, format or profile of another codec says nothing about this one.
-        if let named = stronger.codec, named != self.codec { (self.crf, self.pixelFormat, self.proresProfile) = (nil, nil, nil) }
+        if let named = stronger.codec, named != self.codec {
+            (self.crf, self.pixelFormat, self.proresProfile) = (nil, nil, nil)
+        }
         // A list of seeds says how many clips there are.
         if stronger.seeds.count > 1 { self.variations = nil }
     }

@@ -30,7 +30,9 @@ extension Order {
         if (request.width == nil) != (request.height == nil) { usage("width and height must be given together") }
         // Width and height are one form of a size.
         let forms = table.all.filter { $0.key != CommonSettings.table.height.key && request.values[$0.key] != nil }
-        for (_, settings) in Dictionary(grouping: forms, by: \.traits.alternative).sorted(by: { $0.key ?? "" < $1.key ?? "" })
+        for (_, settings) in Dictionary(grouping: forms, by: \.traits.alternative).sorted(by: {
+            $0.key ?? "" < $1.key ?? ""
+        })
         where settings.first?.traits.alternative != nil && settings.count > 1 {
             let keys = settings.map(\.key)
             usage("\(keys.dropLast().joined(separator: ", ")) and \(keys[keys.count - 1]) exclude each other")

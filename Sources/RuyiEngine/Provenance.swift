@@ -96,7 +96,8 @@ public struct Provenance: Sendable, Equatable {
         (order.request.guidance, order.seeds) = (plan.guidance, [plan.seed])
         let values = plan.values.over(order.request.values)
         // A model that reads no text keeps it all the same: another one may make the clip again.
-        let settings = family.settings + [common.family, common.model, common.noise, common.prompt, common.negativePrompt]
+        let settings =
+            family.settings + [common.family, common.model, common.noise, common.prompt, common.negativePrompt]
         let kept = settings + RunSettings.all.filter { $0.traits.scope != .encoding }
         let keys = Set(kept.filter(\.traits.isKept).map(\.key))
         return values.members.filter { keys.contains($0.key) } + form(clip, encoding)

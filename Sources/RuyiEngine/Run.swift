@@ -190,7 +190,8 @@ public struct Run: Sendable {
         if order.latents != nil, let origin = order.origin {
             return Provenance(origin, clip, encoding: order.encoding)
         }
-        return try Provenance(clip, encoding: order.encoding, checkpoint: checkpoint, digest: digest, table: engine.table)
+        return try Provenance(
+            clip, encoding: order.encoding, checkpoint: checkpoint, digest: digest, table: engine.table)
     }
 
     /// Keeps the latents until the clip is written, so that what follows can be done again; the file's path.

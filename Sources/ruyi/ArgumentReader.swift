@@ -46,6 +46,14 @@ struct ArgumentReader {
         if let word = arguments.first, command.path.isEmpty, let near = nearCommand(word) {
             throw Faults(Fault(.usage, "there is no command '\(word)'", hint: "did you mean 'ruyi \(near)'?"))
         }
+        if case .group = command.action, let word = rest.first {
+            let near = Nearest.match(word, among: command.commands.map(\.word))
+            throw Faults(
+                Fault(
+                    .usage, "there is no command '\(command.name) \(word)'",
+                    hint: near.map { "did you mean '\(command.name) \($0)'?" }
+                        ?? "'\(command.name) --help' lists the commands"))
+        }
         var reader = ArgumentReader(command)
         reader.read(rest)
         if let first = reader.faults.first { throw Faults(first, Array(reader.faults.dropFirst())) }
@@ -187,7 +195,8 @@ struct ArgumentReader {
         let list = setting.traits.choices.joined(separator: ", ")
         let hint =
             list.isEmpty
-            ? "it takes \(setting.expected)" : near.map { "did you mean '\($0)'? There are \(list)" } ?? "use one of " + list
+            ? "it takes \(setting.expected)"
+            : near.map { "did you mean '\($0)'? There are \(list)" } ?? "use one of " + list
         return Fault(.usage, "the value '\(text.prefix(80))' is invalid for '\(name)'", hint: hint)
     }
 }

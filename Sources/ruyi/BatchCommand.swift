@@ -52,7 +52,8 @@ struct BatchOptions: SettingTable {
         $0.standardText = ""
     }
     let limit = Setting(
-        "limit", SettingKind<Int>.integer.checked { $0 < 1 ? "\($1) is \($0), and must be at least 1" : nil }, .batch, "Render at most so many clips and leave the rest to another run.",
+        "limit", SettingKind<Int>.integer.checked { $0 < 1 ? "\($1) is \($0), and must be at least 1" : nil }, .batch,
+        "Render at most so many clips and leave the rest to another run.",
         value: "n"
     ) { $0.standardText = "" }
     let onError = Setting(

@@ -56,7 +56,8 @@ struct HelpPage {
             label = names.dropLast().joined(separator: ", ") + "/" + (names.last ?? "")
         }
         label = "  " + [label, value].filter { !$0.isEmpty }.joined(separator: " ")
-        let values = setting.traits.choices.isEmpty ? "" : " (values: \(setting.traits.choices.joined(separator: ", ")))"
+        let values =
+            setting.traits.choices.isEmpty ? "" : " (values: \(setting.traits.choices.joined(separator: ", ")))"
         return entry(label, setting.help + values, at: column)
     }
 
@@ -72,7 +73,8 @@ struct HelpPage {
         let column = (command.commands.map(\.word.count).max() ?? 0) + 4
         return ["", "COMMANDS:"] + command.commands.flatMap { entry("  " + $0.word, $0.abstract, at: column) } + [
             "", "  '\(command.name) <command> --help' says more of a command",
-        ] + (command.path.isEmpty
-            ? ["  and 'man ruyi' or 'ruyi man' holds everything."] : [])
+        ]
+            + (command.path.isEmpty
+                ? ["  and 'man ruyi' or 'ruyi man' holds everything."] : [])
     }
 }

@@ -72,7 +72,8 @@ struct RunArguments {
             throw Faults(
                 Fault(
                     .usage, "standard error is no terminal that is known to show pictures", at: "--preview-terminal",
-                    hint: "kitty, Ghostty, WezTerm and iTerm2 do, outside tmux and screen; --preview FILE works anywhere"
+                    hint:
+                        "kitty, Ghostty, WezTerm and iTerm2 do, outside tmux and screen; --preview FILE works anywhere"
                 ))
         }
         return try reader.read()
@@ -92,7 +93,9 @@ struct RunArguments {
         }
         // Whoever says how a feature works wants it.
         for setting in SettingsTable.standard.all where order.request.values[setting.key] == nil {
-            guard setting.traits.parts.contains(where: { order.request.values[$0.setting.key] != nil }) else { continue }
+            guard setting.traits.parts.contains(where: { order.request.values[$0.setting.key] != nil }) else {
+                continue
+            }
             order.request.values.switchOn(setting)
         }
         return order

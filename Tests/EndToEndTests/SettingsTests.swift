@@ -98,7 +98,8 @@ struct SettingsTests {
             reader.from = try scratch.write("{\"schema\": 1, \"request\": \(written)}", to: "clip.gif.json")
             // A clip's own form is taken where the output can have it.
             let codec = order.codec
-            reader.commandLine.output = codec == "gif" || order.pixelFormat == "palette" || order.loop != nil
+            reader.commandLine.output =
+                codec == "gif" || order.pixelFormat == "palette" || order.loop != nil
                 ? "v.gif" : codec == "webp" ? "v.webp" : order.proresProfile != nil ? "v.mov" : "v.mkv"
             let read = try reader.read().order
             for member in order.members where !["loop", "pixel_format", "crf"].contains(item.key) {
@@ -128,7 +129,7 @@ struct SettingsTests {
             let settings = try reader.read()
             let strongest = try #require(has.lastIndex(of: true))
             let expected = try SettingsTests.order(item.key, item.values[strongest])
-                        #expect(settings.order == expected, "\(item.key) \(has)")
+            #expect(settings.order == expected, "\(item.key) \(has)")
             let sources = ["preset mine", scratch("config.json"), "RUYI_", scratch("request.json"), "command line"]
             for member in expected.members {
                 let line = settings.report.first { $0.hasPrefix(member.key + " ") }
@@ -140,7 +141,8 @@ struct SettingsTests {
 
     /// The options that choose sources and forms, and are no settings.
     static let noSettings: Set<String> = [
-        "--request", "--from", "--preset", "--config", "--no-config", "--print-config", "--json", "--help", "--help-hidden",
+        "--request", "--from", "--preset", "--config", "--no-config", "--print-config", "--json", "--help",
+        "--help-hidden",
         "--version",
     ]
 

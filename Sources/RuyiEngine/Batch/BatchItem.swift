@@ -58,7 +58,9 @@ package struct BatchItem {
         let rest = members.filter { !own.contains($0.key) && table[$0.key]?.traits.scope != .run }
         do {
             order = try RequestReader.order(rest, file: place, table: table)
-            faults += order.faults(ofPart: true, table: table).map { Fault(.badData, $0.what, at: place, hint: $0.hint) }
+            faults += order.faults(ofPart: true, table: table).map {
+                Fault(.badData, $0.what, at: place, hint: $0.hint)
+            }
         } catch {
             faults += error.list
         }

@@ -102,7 +102,8 @@ package struct BatchSource {
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw Faults(Fault(.badData, "the list is not UTF-8 text", at: place))
         }
-        let source = BatchSource(path: place, isRecursive: false, allowsOutside: allowsOutside, filter: filter, table: table)
+        let source = BatchSource(
+            path: place, isRecursive: false, allowsOutside: allowsOutside, filter: filter, table: table)
         let isObjects = text.unicodeScalars.first { !$0.properties.isWhitespace } == "{"
         let entries = isObjects ? try source.lines(text, source.object) : try source.lines(text, source.plain)
         return try source.items(entries, in: ".")

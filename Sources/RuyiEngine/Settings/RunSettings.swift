@@ -180,7 +180,8 @@ public struct RunSettings: SettingTable {
 
     /// The colour around a picture that is placed whole.
     public let padColor = Setting(
-        "pad_color", .color, .form, "The colour around a picture with --fit pad: black, white, grey or such as #102030.",
+        "pad_color", .color, .form,
+        "The colour around a picture with --fit pad: black, white, grey or such as #102030.",
         value: "colour"
     ) {
         $0.isKept = true

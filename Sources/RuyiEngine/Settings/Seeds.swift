@@ -64,7 +64,9 @@ extension Order {
     /// After the largest seed comes 0.
     public var clipSeeds: [UInt64] {
         let given = seeds.isEmpty ? [request.seed ?? 42] : seeds
-        guard let variations = self.variations, Order.variationRange.contains(variations), given.count == 1 else { return given }
+        guard let variations = self.variations, Order.variationRange.contains(variations), given.count == 1 else {
+            return given
+        }
         return (0..<UInt64(variations)).map { given[0] &+ $0 }
     }
 

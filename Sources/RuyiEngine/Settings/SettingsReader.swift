@@ -45,7 +45,9 @@ public struct SettingsReader: Sendable {
         layers += files.map { Settings.Layer(source: $0.path, order: $0.order) }
         layers.append(environment)
         var stronger: [Settings.Layer] = []
-        if let request { stronger.append(Settings.Layer(source: request, order: try RequestReader.read(request, table: table))) }
+        if let request {
+            stronger.append(Settings.Layer(source: request, order: try RequestReader.read(request, table: table)))
+        }
         stronger.append(Settings.Layer(source: "command line", order: commandLine))
         if let from { layers.append(try clipLayer(from, over: layers, under: stronger)) }
         return Settings(layers: layers + stronger, table: table)
@@ -59,7 +61,8 @@ public struct SettingsReader: Sendable {
         given.output = given.output ?? Settings.merged(weaker).output
         let provenance: Provenance
         do throws(Fault) { provenance = try Provenance.read(clip) } catch { throw Faults(error) }
-        let order = try provenance.settings(under: given, from: clip, leavingOut: takesPicture ? [] : [CommonSettings.table.image.key], table: table)
+        let order = try provenance.settings(
+            under: given, from: clip, leavingOut: takesPicture ? [] : [CommonSettings.table.image.key], table: table)
         return Settings.Layer(source: clip, order: order)
     }
 
@@ -113,7 +116,8 @@ public struct SettingsReader: Sendable {
                         at: place ?? "--preset", hint: "there are \(all)"))
             }
             let source = "preset \(name)"
-            var order = try SettingsReader.checked(preset.members, file: file.isEmpty ? source : "\(file), \(source)", table)
+            var order = try SettingsReader.checked(
+                preset.members, file: file.isEmpty ? source : "\(file), \(source)", table)
             order.takesFewerSteps = preset.takesFewerSteps
             layers.append(Settings.Layer(source: source, order: order))
         }
@@ -197,7 +201,8 @@ private struct ConfigFile {
             }
         }
         do {
-            order = try SettingsReader.checked(members.filter { !["preset", "presets"].contains($0.key) }, file: path, table)
+            order = try SettingsReader.checked(
+                members.filter { !["preset", "presets"].contains($0.key) }, file: path, table)
         } catch {
             throw Faults(error.list[0], Array(error.list.dropFirst()) + faults)
         }

@@ -83,7 +83,9 @@ public struct CommonSettings: SettingTable {
         $0.isRecommendable = true
     }
     /// A size in any form.
-    public let size = Setting("size", .size, .form, "Width and height in pixels, or 360p, 480p, 540p, 720p.", value: "WxH|360p|...") {
+    public let size = Setting(
+        "size", .size, .form, "Width and height in pixels, or 360p, 480p, 540p, 720p.", value: "WxH|360p|..."
+    ) {
         $0.standardText = "from the picture's shape, or the model's"
     }
     /// How a picture of another shape fills the frames.
@@ -101,7 +103,7 @@ public struct CommonSettings: SettingTable {
     ) {
         $0.hasNegative = true
         $0.isKept = true
-        $0.standardText = "with a named size with Ruyi"
+        $0.standardText = "the model's"
     }
     /// The side of the square whose area sizes are scaled to.
     public let baseResolution = Setting(

@@ -173,7 +173,8 @@ extension SettingKind where Value == [String] {
     /// Texts, each given by an option of its own.
     public static var texts: SettingKind {
         SettingKind(
-            "a list of strings", json: { json in
+            "a list of strings",
+            json: { json in
                 let texts = json.array?.compactMap(\.string)
                 return texts?.count == json.array?.count ? texts : nil
             }, text: { [$0] }, write: { .array($0.map(JSON.string)) }

@@ -86,7 +86,8 @@ public struct SizeRule: Sendable {
         case .family:
             let percent = Int(((factor - 1) * 100).rounded())
             plan.warnings.append(
-                "the picture is stretched by \(percent) % to fill \(size); --fit crop or --fit pad keeps its proportions")
+                "the picture is stretched by \(percent) % to fill \(size); --fit crop or --fit pad keeps its proportions"
+            )
         case .crop:
             let percent = Int(((1 - 1 / factor) * 100).rounded())
             plan.notes.append("\(percent) % of the picture are cut off to fill \(size); --fit pad keeps all of it")

@@ -46,7 +46,8 @@ struct OptionsTable {
     private static func json(_ command: Command) -> JSON {
         .object([
             .init("command", .string(command.name)), .init("abstract", .string(command.abstract)),
-            .init("options", .array(command.completed.map(json))), .init("commands", .array(command.commands.map(json))),
+            .init("options", .array(command.completed.map(json))),
+            .init("commands", .array(command.commands.map(json))),
         ])
     }
 
