@@ -80,8 +80,8 @@ public struct ModelCatalog: Sendable {
     ///
     /// A path to something that exists is taken as it is; a plain name or `ORGANISATION/NAME` is searched in the
     /// catalogue; nil is the bundled model. Throws `.unavailable` when that, or a model that could be downloaded, is
-    /// not there, `.cannotOpen` for a name that is nearly a known one, and `.usage` for one that several models of the
-    /// hub's cache share.
+    /// not there, and for a name that is nearly a known one, and `.usage` for one that several models of the hub's cache
+    /// share.
     func path(_ model: String?, of families: [any Family.Type] = Registry.families) throws(Fault) -> String {
         if let model {
             guard Path.kind(model) == .nothing else { return model }
@@ -89,11 +89,11 @@ public struct ModelCatalog: Sendable {
             if let known = KnownModel.find(model, families) {
                 throw Fault(
                     .unavailable, "the model \(known.repository) is not installed", at: model,
-                    hint: "download it with: ruyi models pull \(known.name)")
+                    hint: "download it with: ruyi models pull \(known.repository)")
             }
             guard let near = near(model, families) else { return model }
             throw Fault(
-                .cannotOpen, "there is no model of this name, and no such folder", at: model,
+                .unavailable, "there is no model of this name, and no such folder", at: model,
                 hint: "did you mean \(near)?")
         }
         if let found = try find(ModelCatalog.bundled) { return found.path }

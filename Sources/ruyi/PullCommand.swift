@@ -71,13 +71,13 @@ extension ModelsCommand {
 
         /// The repository that the name means.
         ///
-        /// Throws `.usage` with the name that is nearest where it can be none.
+        /// Throws `.unavailable` with the name that is nearest where it can be none.
         private var repository: String {
             get throws {
                 let name = given.name ?? ""
                 if let known = KnownModel.find(name) { return known.repository }
                 if !name.contains("/"), let near = ModelCatalog.installed().near(name) {
-                    throw Fault(.usage, "there is no model of this name", at: name, hint: "did you mean \(near)?")
+                    throw Fault(.unavailable, "there is no model of this name", at: name, hint: "did you mean \(near)?")
                 }
                 return name
             }

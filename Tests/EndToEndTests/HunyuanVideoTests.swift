@@ -174,6 +174,26 @@ struct HunyuanVideoTests {
         HunyuanRefusal(picture, [start, "-p", "an <image> of a cat", "--size", "32x32"], "'<image>'", "--prompt"),
     ]
 
+    @Test("an exact size is delivered exactly, and how a picture is placed is told")
+    func sizes() throws {
+        func plan(_ arguments: [String], _ model: String) throws -> JSONObject {
+            let outcome = try Executable.run(["plan", "-p", "x", "--frames", "5", "-m", model, "--json"] + arguments)
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            return try object(outcome.output)
+        }
+        let exact = try plan(["--size", "40x24", "--exact-size"], HunyuanVideoTests.text)
+        #expect(try exact.int("width") == 48 && exact.int("height") == 32)
+        #expect(try exact.int("output_width") == 40 && exact.int("output_height") == 24)
+        let named = try plan(["--size", "360p", "--exact-size"], HunyuanVideoTests.text)
+        #expect(try named.int("output_width") == 640 && named.int("output_height") == 360)
+        #expect(try plan(["--size", "40x24"], HunyuanVideoTests.text).int("output_width") == 48)
+        let start = HunyuanVideoTests.start
+        let wide = ["--size", "128x32", "-i", start]
+        #expect(try plan(wide, HunyuanVideoTests.picture).array("warnings").isEmpty)
+        let stretched = try plan(wide + ["--fit", "family"], HunyuanVideoTests.picture).array("warnings")
+        #expect(stretched.contains { $0.string?.contains("is stretched by") == true })
+    }
+
     @Test("what the family or the checkpoint does not have is refused in one line", arguments: refusals)
     func refuses(_ refusal: HunyuanRefusal) throws {
         let outcome = try Executable.run(refusal.arguments + ["-m", refusal.model, "-o", "v.mp4"], in: scratch.path)
