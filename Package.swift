@@ -35,7 +35,6 @@ let package = Package(
         .library(name: "RuyiEngine", targets: ["RuyiEngine"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     ],
@@ -124,7 +123,6 @@ let package = Package(
                 name: "ruyi",
                 dependencies: [
                     "RuyiEngine", "RuyiFault", "RuyiHub", "BundledModel",
-                    .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
             // Every way for bytes from outside into the program, for the fuzzer and the tests.

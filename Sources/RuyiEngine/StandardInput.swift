@@ -89,10 +89,10 @@ extension Order {
             throw Fault(.usage, "\(readers.joined(separator: " and ")) cannot all come from standard input")
         }
         var order = self
-        if let promptFile, request.prompt == nil {
+        if let promptFile = self.promptFile, request.prompt == nil {
             (order.request.prompt, order.promptFile) = (try Order.text(promptFile), nil)
         }
-        if let negativePromptFile, request.negativePrompt == nil {
+        if let negativePromptFile = self.negativePromptFile, request.negativePrompt == nil {
             (order.request.negativePrompt, order.negativePromptFile) = (try Order.text(negativePromptFile), nil)
         }
         return order
@@ -114,8 +114,8 @@ extension Order {
     /// The options that read standard input.
     var readers: [String] {
         [
-            ("the picture", request.image), ("the end picture", request.endImage), ("prompt_file", promptFile),
-            ("negative_prompt_file", negativePromptFile),
+            ("the picture", request.image), ("the end picture", request.endImage), ("prompt_file", self.promptFile),
+            ("negative_prompt_file", self.negativePromptFile),
         ].compactMap { $1 == StandardInput.name ? $0 : nil }
     }
 }

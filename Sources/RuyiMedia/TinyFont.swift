@@ -1,35 +1,40 @@
 import RuyiPicture
 
-/// Capital letters, digits and signs of 3x5 dots, for captions in pictures.
+/// Letters, digits and signs of 3x5 dots and a row for what hangs below, for captions in pictures.
 public enum TinyFont {
     /// The size of a dot in pixels.
     static let dot = 2
     /// The pixels from one character to the next.
     public static let advance = 4 * dot
     /// The height of a line in pixels without the space below it.
-    public static let height = 5 * dot
+    public static let height = 6 * dot
 
-    /// Five rows of three dots a character, each row an octal digit, the topmost first.
+    /// Six rows of three dots a character, each row an octal digit, the topmost first.
     private static let glyphs: [Character: Int] = [
-        "A": 0o25755, "B": 0o65656, "C": 0o34443, "D": 0o65556, "E": 0o74647, "F": 0o74644, "G": 0o34553, "H": 0o55755,
-        "I": 0o72227, "J": 0o11152, "K": 0o55655, "L": 0o44447, "M": 0o57755, "N": 0o65555, "O": 0o25552, "P": 0o65644,
-        "Q": 0o25563, "R": 0o65655, "S": 0o34216, "T": 0o72222, "U": 0o55557, "V": 0o55552, "W": 0o55775, "X": 0o55255,
-        "Y": 0o55222, "Z": 0o71247, "0": 0o75557, "1": 0o26227, "2": 0o61247, "3": 0o61216, "4": 0o55711, "5": 0o74616,
-        "6": 0o34652, "7": 0o71244, "8": 0o25252, "9": 0o25316, " ": 0o00000, ".": 0o00002, ",": 0o00024, "-": 0o00700,
-        "_": 0o00007, "/": 0o11244, ":": 0o02020, ";": 0o02024, "(": 0o12221, ")": 0o42224, "'": 0o22000, "\"": 0o55000,
-        "+": 0o02720, "=": 0o07070, "#": 0o57575, "%": 0o51245, "!": 0o22202, "?": 0o61202, "*": 0o05250, "<": 0o12421,
-        ">": 0o42124, "[": 0o64446, "]": 0o31113, "@": 0o25743,
+        "A": 0o257550, "B": 0o656560, "C": 0o344430, "D": 0o655560, "E": 0o746470, "F": 0o746440, "G": 0o345530,
+        "H": 0o557550, "I": 0o722270, "J": 0o111520, "K": 0o556550, "L": 0o444470, "M": 0o577550, "N": 0o655550,
+        "O": 0o255520, "P": 0o656440, "Q": 0o255630, "R": 0o656550, "S": 0o342160, "T": 0o722220, "U": 0o555570,
+        "V": 0o555520, "W": 0o557750, "X": 0o552550, "Y": 0o552220, "Z": 0o712470, "0": 0o755570, "1": 0o262270,
+        "2": 0o612470, "3": 0o612160, "4": 0o557110, "5": 0o746160, "6": 0o346520, "7": 0o712440, "8": 0o252520,
+        "9": 0o253160, " ": 0o000000, ".": 0o000020, ",": 0o000240, "-": 0o007000, "_": 0o000070, "/": 0o112440,
+        ":": 0o020200, ";": 0o020240, "(": 0o122210, ")": 0o422240, "'": 0o220000, "\"": 0o550000, "+": 0o027200,
+        "=": 0o070700, "#": 0o575750, "%": 0o512450, "!": 0o222020, "?": 0o612020, "*": 0o052500, "<": 0o124210,
+        ">": 0o421240, "[": 0o644460, "]": 0o311130, "@": 0o257430, "a": 0o035530, "b": 0o465560, "c": 0o034430,
+        "d": 0o135530, "e": 0o025630, "f": 0o127220, "g": 0o035316, "h": 0o465550, "i": 0o202220, "j": 0o101152,
+        "k": 0o456650, "l": 0o622270, "m": 0o077550, "n": 0o065550, "o": 0o025520, "p": 0o065564, "q": 0o035531,
+        "r": 0o056440, "s": 0o036360, "t": 0o272210, "u": 0o055530, "v": 0o055520, "w": 0o055770, "x": 0o052250,
+        "y": 0o055316, "z": 0o073670,
     ]
 
     /// Draws a text in white, its upper left corner at a point; what does not fit into the picture is cut off.
     ///
-    /// Small letters become capitals, and characters that the font lacks question marks.
+    /// Characters that the font lacks become question marks.
     public static func draw(_ text: String, x left: Int, y top: Int, on picture: inout Picture) {
-        for (place, character) in text.uppercased().enumerated() {
+        for (place, character) in text.enumerated() {
             let start = left + place * advance
             guard start + 3 * dot <= picture.width else { return }
             let rows = glyphs[character] ?? glyphs["?"] ?? 0
-            for index in 0..<15 where rows >> (14 - index) & 1 == 1 {
+            for index in 0..<18 where rows >> (17 - index) & 1 == 1 {
                 fill(x: start + index % 3 * dot, y: top + index / 3 * dot, on: &picture)
             }
         }

@@ -46,9 +46,10 @@ struct GoldenCase {
         request.guidance = try json.doubleIfPresent("guidance")
         request.prompt = try json.stringIfPresent("prompt")
         request.negativePrompt = try json.stringIfPresent("negative_prompt")
-        for key in [RequestKey.mode, .conditioning, .shift, .trueCFGScale, .tiledVAE, .imageEmbedInterleave] {
-            let name = key == .shift ? "shift" : key.rawValue
-            request.own[key] = json[name].flatMap { $0 == .null ? nil : $0 }
+        for setting in HunyuanOptions.all {
+            let name = setting.traits.spellings.first ?? setting.key
+            guard let value = json[name], value != .null else { continue }
+            try setting.read(value, SettingReading(key: name, file: "request.json"), into: &request.values)
         }
         request.seed = try json.intIfPresent("seed").map { UInt64($0) }
         request.motion = try json.stringIfPresent("motion")
@@ -88,7 +89,7 @@ struct GoldenCase {
     ) throws -> (trace: Trace, plan: Plan, frames: [Picture]) {
         let folder = try ModelFolder(path: model ?? path + "/model")
         var request = try request()
-        request.precision = precision.rawValue
+        request.precision = precision
         change(&request)
         let image = try picture(try #require(request.image, "the case has no picture"))
         var plan = try Ruyi.plan(request, folder: folder, image: PictureSize(width: image.width, height: image.height))

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFamilies
 import RuyiFault
 import RuyiFiles
 
@@ -19,11 +20,17 @@ package struct BatchSource {
     let isRecursive: Bool
     let allowsOutside: Bool
     let filter: NameFilter
+    /// The settings that there are.
+    let table: SettingsTable
 
     /// A source that has not been looked at.
-    package init(path: String, isRecursive: Bool, allowsOutside: Bool, filter: NameFilter = .all) {
+    package init(
+        path: String, isRecursive: Bool, allowsOutside: Bool, filter: NameFilter = .all,
+        table: SettingsTable = .standard
+    ) {
         (self.path, self.isRecursive, self.allowsOutside) = (path, isRecursive, allowsOutside)
         self.filter = filter
+        self.table = table
     }
 
     /// Every entry; everything wrong with them is reported together.
@@ -95,7 +102,8 @@ package struct BatchSource {
         guard let text = String(validating: bytes, as: UTF8.self) else {
             throw Faults(Fault(.badData, "the list is not UTF-8 text", at: place))
         }
-        let source = BatchSource(path: place, isRecursive: false, allowsOutside: allowsOutside, filter: filter)
+        let source = BatchSource(
+            path: place, isRecursive: false, allowsOutside: allowsOutside, filter: filter, table: table)
         let isObjects = text.unicodeScalars.first { !$0.properties.isWhitespace } == "{"
         let entries = isObjects ? try source.lines(text, source.object) : try source.lines(text, source.plain)
         return try source.items(entries, in: ".")
@@ -108,7 +116,7 @@ package struct BatchSource {
         var faults: [Fault] = []
         for entry in entries {
             do {
-                items.append(try BatchItem(try entry.members(), place: entry.place, within: confinement))
+                items.append(try BatchItem(try entry.members(), place: entry.place, within: confinement, table: table))
             } catch {
                 faults += error.list
             }
@@ -196,7 +204,7 @@ package struct BatchSource {
                         members.append(
                             isOwn
                                 ? JSON.Member(key, .string(cell))
-                                : try RequestReader.member(key, text: cell, file: place))
+                                : try RequestReader.member(key, text: cell, file: place, table: self.table))
                     }
                     return members
                 }
@@ -205,8 +213,6 @@ package struct BatchSource {
     }
 
     // MARK: Folders
-
-    private static let pictureSuffixes: Set<String> = ["png", "jpg", "jpeg"]
 
     /// The pictures of a folder in the order of their names' bytes, each with the prompt in a text file beside it.
     private func folder() throws(Faults) -> [BatchItem] {
@@ -226,7 +232,7 @@ package struct BatchSource {
                     continue
                 }
                 let relative = inner.isEmpty ? name : inner + "/" + name
-                if BatchSource.pictureSuffixes.contains(Path.suffix(name)) {
+                if pictureSuffixes.contains(Path.suffix(name)) {
                     guard filter.holds(relative) else { continue }
                     if Path.kind(Path.resolve(relative, in: path)) != .folder { found.append(relative) }
                 } else if isRecursive, Path.isPlainFolder(Path.resolve(relative, in: path)) {

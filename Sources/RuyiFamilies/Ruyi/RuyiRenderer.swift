@@ -89,8 +89,8 @@ final class RuyiRenderer: Renderer {
         job.trace?.record("latents.initial", initial)
 
         let transformer = try transformer(job)
-        let positive = try controls.positive(
-            RuyiControls.key(camera: plan.settings[.camera] ?? "auto", motion: plan.settings[.motion] ?? "auto"))
+        let settings = RuyiSettings(plan)
+        let positive = try controls.positive(RuyiControls.key(camera: settings.camera, motion: settings.motion))
         recordControls(positive, scheduler, job)
         var denoiser = RuyiDenoiser(
             transformer, controls: plan.guidance > 1 ? [try controls.negative(), positive] : [positive],

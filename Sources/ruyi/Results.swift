@@ -1,11 +1,5 @@
-import ArgumentParser
 import RuyiEngine
 import Synchronization
-
-/// How results are printed.
-struct ResultOptions: ParsableArguments {
-    @Flag(help: "Print results as JSON, an object a line.") var json = false
-}
 
 /// Results as JSON, an object a line.
 enum ResultLine {
@@ -18,14 +12,24 @@ enum ResultLine {
         ]).text()
     }
 
+    /// A clip of a batch that came to nothing.
+    static func failure(_ faults: Faults) -> String {
+        JSON.object([
+            .init("type", "failure"), .init("schema", 1), .init("exit_code", .int(Int(faults.kind.rawValue))),
+            .init("errors", .array(faults.list.map(error))),
+        ]).text()
+    }
+
+    private static func error(_ fault: Fault) -> JSON {
+        .object([
+            .init("what", .string(fault.what)), .init("where", fault.place.map(JSON.string) ?? .null),
+            .init("hint", fault.hint.map(JSON.string) ?? .null),
+        ])
+    }
+
     /// The end of a run: how many clips are finished, and what went wrong.
     static func summary(clips: Int, seconds: Double, faults: Faults?) -> String {
-        let errors = (faults?.list ?? []).map { fault in
-            JSON.object([
-                .init("what", .string(fault.what)), .init("where", fault.place.map(JSON.string) ?? .null),
-                .init("hint", fault.hint.map(JSON.string) ?? .null),
-            ])
-        }
+        let errors = (faults?.list ?? []).map(error)
         return JSON.object([
             .init("type", "summary"), .init("schema", 1), .init("clips", .int(clips)),
             .init("seconds", .double((seconds * 1000).rounded() / 1000)),
