@@ -21,7 +21,7 @@ struct ToyFamilyTests {
                 (name: "mix.weight", tensor: Tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3])),
                 (name: "mix.bias", tensor: Tensor([0, 0, 0], [3])),
             ], to: scratch("toy-one/mix.safetensors"))
-        let pixels = (0..<64 * 48).flatMap { [UInt8($0 % 64 * 4), 90, UInt8($0 / 64 * 5)] }
+        let pixels = (0..<64 * 48).flatMap { place -> [UInt8] in [UInt8(place % 64 * 4), 90, UInt8(place / 64 * 5)] }
         try PictureWriter.write(Picture(width: 64, height: 48, pixels: pixels), to: scratch("start.png"))
     }
 
@@ -57,7 +57,8 @@ struct ToyFamilyTests {
         #expect((plan.settings as? ToySettings)?.tint == 0.25)
         #expect(plan.stages.map(\.name) == ["denoising", "decoding"] && plan.stages.map(\.steps) == [3, 5])
         #expect((plan.width, plan.height, plan.frames) == (64, 48, 5) && plan.activationBytes > 0)
-        #expect(run.clips[0].description.text().contains("\"tint\":0.25"))
+        let report = try #require(run.reports().first)
+        #expect(report.json.contains("\"tint\":0.25") && report.refusal == nil)
     }
 
     @Test("it renders, is watched, is traced, and says in the file how the clip was made")
