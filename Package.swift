@@ -161,8 +161,8 @@ let package = Package(
             .testTarget(
                 name: "EndToEndTests",
                 dependencies: [
-                    "RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi",
-                    "TorchFixtures",
+                    "RuyiEngine", "RuyiFamilies", "RuyiModels", "RuyiLayers", "RuyiSampling", "RuyiFiles", "RuyiTensor",
+                    "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi", "TorchFixtures",
                 ],
                 swiftSettings: strict),
         ],

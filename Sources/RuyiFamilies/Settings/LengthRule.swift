@@ -32,7 +32,7 @@ public struct LengthRule: Sendable {
     /// Puts the length that a request asks for into a plan whose frame rate is settled.
     ///
     /// Throws `.usage` for a length that there is not.
-    func settle(_ plan: inout Plan, _ request: Request, standard: Int) throws(Fault) {
+    public func settle(_ plan: inout Plan, _ request: Request, standard: Int) throws(Fault) {
         var asked = request.frames ?? standard
         if let seconds = request.seconds {
             let count = seconds * plan.fps.framesPerSecond

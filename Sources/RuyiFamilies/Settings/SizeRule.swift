@@ -30,7 +30,7 @@ public struct SizeRule: Sendable {
     /// Puts the size that a request asks for into a plan, with notes about what differs.
     ///
     /// Throws `.usage` for a size out of bounds.
-    func settle(_ plan: inout Plan, _ request: Request, _ image: PictureSize?) throws(Fault) {
+    public func settle(_ plan: inout Plan, _ request: Request, _ image: PictureSize?) throws(Fault) {
         if let width = request.width, let height = request.height {
             let asked = PictureSize(width: width, height: height)
             if request.exactSize == true {
