@@ -62,7 +62,9 @@ let package = Package(
         .target(name: "CKernelIntrinsics"),
         // The one error type that every room throws.
         .target(name: "RuyiFault", swiftSettings: strict),
-        // What is the result: tensors, memory, threads, primitive operations and their kernels.
+        // What is the result: tensors, primitive operations and what they mean, backends and sessions as protocols.
+        .target(name: "RuyiTensor", dependencies: ["RuyiFault"], swiftSettings: strict),
+        // What the kernels of every instruction-set level offer.
         .target(name: "RuyiKernelTable", swiftSettings: strict),
     ]
         + kernelLevels.map {
@@ -70,9 +72,10 @@ let package = Package(
                 name: $0.target, dependencies: ["RuyiKernelTable", "CKernelIntrinsics"],
                 swiftSettings: strict + kernelFlags($0.machine, $0.defines))
         } + [
+            // The processor as a backend: kernels, memory, threads.
             .target(
-                name: "RuyiTensor",
-                dependencies: ["CProcessor", "RuyiFault", "RuyiKernelTable"]
+                name: "RuyiCPU",
+                dependencies: ["CProcessor", "RuyiFault", "RuyiKernelTable", "RuyiTensor"]
                     + kernelLevels.map { .byName(name: $0.target) },
                 swiftSettings: strict),
             // Is this file what it says: strict JSON, safetensors, torch pickles, atomic writing, model folders.
@@ -130,7 +133,10 @@ let package = Package(
                 path: "Tests/ParserEntries", swiftSettings: strict),
             .testTarget(
                 name: "CorpusTests", dependencies: ["ParserEntries", "RuyiFault"], swiftSettings: strict),
-            .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
+            .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "RuyiFault"], swiftSettings: strict),
+            .testTarget(
+                name: "RuyiCPUTests", dependencies: ["RuyiCPU", "RuyiTensor", "RuyiFault", "COpenBLAS"],
+                swiftSettings: strict),
             // Writes torch files, right and wrong, for tests.
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(

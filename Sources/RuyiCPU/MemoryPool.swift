@@ -7,7 +7,7 @@ import Synchronization
 /// large ones are joined with free neighbours and cut to what is asked for. What is kept never raises the footprint
 /// above the peak of what was in use at one time since `trim`: before the pool maps memory beyond that peak it gives
 /// unused memory back.
-public final class MemoryPool: Sendable {
+final class MemoryPool: Sendable {
     /// Unused memory of large blocks.
     private struct Span {
         var base: UnsafeMutableRawPointer
@@ -30,37 +30,32 @@ public final class MemoryPool: Sendable {
     }
 
     private let state: Mutex<State>
-    private let exhausted: @Sendable (Int) -> Never
     /// Whether memory is counted and never mapped.
     let isMeasuring: Bool
 
     /// Makes an empty pool.
-    ///
-    /// `exhausted` ends the process when the system refuses that number of bytes.
-    public init(exhausted: @escaping @Sendable (Int) -> Never) {
+    init() {
         state = Mutex(State())
-        self.exhausted = exhausted
         isMeasuring = false
     }
 
     /// Makes a pool that counts what it is asked for and maps nothing: its blocks must not be touched.
     init(measuring: Void) {
         state = Mutex(State())
-        exhausted = { fatalError("\($0) bytes were to be mapped by a pool that only counts") }
         isMeasuring = true
     }
 
     deinit { trim() }
 
     /// Bytes in use.
-    public var usedBytes: Int { state.withLock { $0.usedBytes } }
+    var usedBytes: Int { state.withLock { $0.usedBytes } }
     /// Bytes that are mapped, in use or not; never more than `peakBytes`.
-    package var mappedBytes: Int { state.withLock { $0.usedBytes + $0.freeBytes } }
+    var mappedBytes: Int { state.withLock { $0.usedBytes + $0.freeBytes } }
     /// The largest number of bytes that were in use at one time.
-    public var peakBytes: Int { state.withLock { $0.peakBytes } }
+    var peakBytes: Int { state.withLock { $0.peakBytes } }
 
     /// The largest number of bytes that were in use at one time since the last call, in a pool that only counts.
-    package func takePeak() -> Int {
+    func takePeak() -> Int {
         state.withLock { state in
             defer { state.ceiling = state.usedBytes }
             return state.ceiling
@@ -68,7 +63,7 @@ public final class MemoryPool: Sendable {
     }
 
     /// Gives every unused block back to the system, and begins a new peak for what is kept from here on.
-    public func trim() {
+    func trim() {
         if isMeasuring { return }
         state.withLock { state in
             release(&state, downTo: 0)
@@ -76,11 +71,12 @@ public final class MemoryPool: Sendable {
         }
     }
 
-    /// A block of at least `byteCount` bytes, aligned to a page; the contents are undefined.
-    public func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer {
+    /// A block of at least `byteCount` bytes, aligned to a page, with undefined contents; nil if the system refuses it.
+    func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer? {
         let size = MemoryPool.roundedSize(byteCount)
-        let block: UnsafeMutableRawPointer? = state.withLock { state in
+        return state.withLock { state in
             state.usedBytes += size
+            let before = (state.ceiling, state.peakBytes)
             state.ceiling = max(state.ceiling, state.usedBytes)
             state.peakBytes = max(state.peakBytes, state.ceiling)
             if isMeasuring { return MemoryPool.nowhere }
@@ -90,14 +86,15 @@ public final class MemoryPool: Sendable {
                 return reused
             }
             release(&state, downTo: state.ceiling - state.usedBytes)
-            return MemoryPool.map(size)
+            if let block = MemoryPool.map(size) { return block }
+            state.usedBytes -= size
+            (state.ceiling, state.peakBytes) = before
+            return nil
         }
-        guard let block else { exhausted(size) }
-        return block
     }
 
     /// Takes back a block that was allocated for `byteCount` bytes.
-    public func free(_ block: UnsafeMutableRawPointer, _ byteCount: Int) {
+    func free(_ block: UnsafeMutableRawPointer, _ byteCount: Int) {
         let size = MemoryPool.roundedSize(byteCount)
         state.withLock { state in
             state.usedBytes -= size
@@ -164,14 +161,14 @@ public final class MemoryPool: Sendable {
     }
 
     /// The address of blocks that are only counted.
-    nonisolated(unsafe) private static let nowhere = UnsafeMutableRawPointer(bitPattern: hugePage)
+    nonisolated(unsafe) static let nowhere = UnsafeMutableRawPointer(bitPattern: hugePage) ?? .allocate(byteCount: 1, alignment: 1)
     private static let hugePage = 2 << 20
     /// From this size on blocks are made of huge pages, and are cut and joined.
     private static let largeSize = 8 * hugePage
 
     /// Sizes grow in steps of an eighth, so that blocks of similar tensors can take each other's place, and from
     /// `largeSize` on in huge pages.
-    package static func roundedSize(_ byteCount: Int) -> Int {
+    static func roundedSize(_ byteCount: Int) -> Int {
         let page = 4096
         let pages = max(1, (byteCount + page - 1) / page)
         guard pages > 16 else { return pages * page }

@@ -1,18 +1,22 @@
 import RuyiKernelTable
+import RuyiTensor
 
-extension CPUBackend {
-    public func layerNorm(
-        _ x: Tensor, weight: Tensor?, bias: Tensor?, epsilon: Float, scale: Tensor?, shift: Tensor?
+extension CPUSession {
+    func layerNorm(
+        _ x: Tensor, weight: Weight?, bias: Weight?, epsilon: Float, scale: TokenRows?, shift: TokenRows?
     ) -> Tensor {
         let width = x.shape.last ?? 0
-        let batch = x.shape.first ?? 0
-        let rows = x.count / max(width, 1)
         let weights = vector(weight, count: width, "weight")
         let biases = vector(bias, count: width, "bias")
-        let scales = vector(scale, count: batch * width, "scale")
-        let shifts = vector(shift, count: batch * width, "shift")
-        // One gain and one offset per batch item: gain = w (1 + s), offset = b (1 + s) + shift.
-        let sets = scales == nil && shifts == nil ? 1 : batch
+        let scales = vector(scale, width: width, "scale")
+        let shifts = vector(shift, width: width, "shift")
+        let rows = scale ?? shift
+        precondition(
+            scale == nil || shift == nil || scale?.values.shape == shift?.values.shape && scale?.lengths == shift?.lengths,
+            "scale and shift have other runs of tokens")
+        // One gain and one offset per run of tokens: gain = w (1 + s), offset = b (1 + s) + shift.
+        let sets = rows?.values.shape[0] ?? 1
+        let runs = RowRuns(rows, of: x.shape)
         var gains: [Float]?
         if weights != nil || scales != nil {
             gains = (0..<sets * width).map { (weights?[$0 % width] ?? 1) * (1 + (scales?[$0] ?? 0)) }
@@ -26,14 +30,13 @@ extension CPUBackend {
         let source = dense(x)
         let result = empty(x.shape)
         let kernels = kernels
-        let rowsPerSet = sets == 1 ? rows : rows / batch
         let streams = streams(result)
-        forEachRange(rows, grain: max(1, 32_768 / max(width, 1))) { [gains, offsets] range in
+        forEachRange(x.count / max(width, 1), grain: max(1, 32_768 / max(width, 1))) { [gains, offsets] range in
             let (from, target) = (source.floatPointer, result.floatPointer)
             withOptionalPointer(gains) { gain in
                 withOptionalPointer(offsets) { offset in
                     for row in range {
-                        let start = row / rowsPerSet * width
+                        let start = runs.index(of: row) * width
                         kernels.normalizeRow(
                             from + row * width, width, epsilon, gain.map { $0 + start }, offset.map { $0 + start },
                             target + row * width, streams)
@@ -44,8 +47,8 @@ extension CPUBackend {
         return result
     }
 
-    public func headNorm(
-        _ x: Tensor, heads: Int, weight: Tensor, bias: Tensor, epsilon: Float, rotary: RotaryTable?
+    func headNorm(
+        _ x: Tensor, heads: Int, weight: Weight, bias: Weight, epsilon: Float, rotary: RotaryTable?
     ) -> Tensor {
         let size = (x.shape.last ?? 0) / heads
         let gains = vector(weight, count: size, "weight")
@@ -57,8 +60,8 @@ extension CPUBackend {
         }
     }
 
-    public func headRMSNorm(
-        _ x: Tensor, heads: Int, weight: Tensor, epsilon: Float, rotary: RotaryTable?
+    func headRMSNorm(
+        _ x: Tensor, heads: Int, weight: Weight, epsilon: Float, rotary: RotaryTable?
     ) -> Tensor {
         let size = (x.shape.last ?? 0) / heads
         let gains = vector(weight, count: size, "weight") ?? []
@@ -70,7 +73,7 @@ extension CPUBackend {
         }
     }
 
-    public func rmsNorm(_ x: Tensor, weight: Tensor, epsilon: Float) -> Tensor {
+    func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float) -> Tensor {
         let width = x.shape.last ?? 0
         let tokens = dense(x).reshaped([1, x.count / max(width, 1), width])
         return headRMSNorm(tokens, heads: 1, weight: weight, epsilon: epsilon, rotary: nil).reshaped(x.shape)
@@ -88,6 +91,7 @@ extension CPUBackend {
             precondition(
                 rotary.cosines.shape[1] == size, "rotary \(rotary.cosines.shape) does not fit heads of \(size)")
         }
+        let rotary = rotary.map(dense)
         let source = dense(x)
         let result = empty(x.shape)
         let kernels = kernels
@@ -113,8 +117,8 @@ extension CPUBackend {
         return result
     }
 
-    public func groupNorm(
-        _ x: Tensor, groups: Int, weight: Tensor, bias: Tensor, epsilon: Float, perFrame: Bool, activation: Activation
+    func groupNorm(
+        _ x: Tensor, groups: Int, weight: Weight, bias: Weight, epsilon: Float, perFrame: Bool, activation: Activation
     ) -> Tensor {
         precondition(x.rank == 4 && x.shape[1] % groups == 0, "\(x.shape) does not split into \(groups) groups")
         let (frames, channels, area) = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
@@ -129,7 +133,7 @@ extension CPUBackend {
             epsilon: epsilon, activation: activation, streams: streams(result))
         // A group is read twice in a row, the second time from a cache.
         if perFrame || frames == 1 {
-            pool.parallel(frames * groups) { index in
+            parallel(frames * groups) { index in
                 let from = source.floatPointer + index * perGroup
                 let statistics = kernels.moments(from, perGroup)
                 work.normalize(
@@ -142,11 +146,11 @@ extension CPUBackend {
         statistics.withUnsafeMutableBufferPointer { buffer in
             guard let base = buffer.baseAddress else { return }
             let shared = Shared(base)
-            pool.parallel(frames * groups) { index in
+            parallel(frames * groups) { index in
                 shared.pointer[index] = kernels.moments(source.floatPointer + index * perGroup, perGroup)
             }
         }
-        pool.parallel(frames * groups) { [statistics = merged(statistics, groups: groups, perGroup: perGroup)] index in
+        parallel(frames * groups) { [statistics = merged(statistics, groups: groups, perGroup: perGroup)] index in
             work.normalize(
                 source.floatPointer + index * perGroup, group: index % groups, statistics[index % groups],
                 count: perGroup * frames, into: result.floatPointer + index * perGroup)
@@ -168,6 +172,13 @@ extension CPUBackend {
             }
             return (Float(mean), Float(deviation))
         }
+    }
+}
+
+extension CPUSession {
+    /// A table in memory.
+    func dense(_ table: RotaryTable) -> RotaryTable {
+        RotaryTable(cosines: dense(table.cosines), sines: dense(table.sines), pairing: table.pairing)
     }
 }
 
@@ -205,7 +216,7 @@ private struct GroupNormWork: Sendable {
             let channel = group * channelsPerGroup + index
             let gain = gains[channel] / (statistics.deviation / Float(count) + epsilon).squareRoot()
             kernels.affine(
-                x + index * area, area, gain, offsets[channel] - statistics.mean * gain, activation, y + index * area,
+                x + index * area, area, gain, offsets[channel] - statistics.mean * gain, activation.function, y + index * area,
                 streams)
         }
         kernels.endStreams()

@@ -1,4 +1,5 @@
 import RuyiKernelTable
+import RuyiTensor
 
 /// Queries of one task; the keys and values that it streams are used for all of them.
 private let queriesPerTask = 128
@@ -9,8 +10,8 @@ private let packedLimit = 1 << 25
 /// Scores are kept to base 2, in which the softmax is cheaper.
 private let logarithmOfE: Float = 1.44269504
 
-extension CPUBackend {
-    public func attention(
+extension CPUSession {
+    func attention(
         _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float, options: AttentionOptions
     ) -> Tensor {
         precondition(
@@ -29,7 +30,7 @@ extension CPUBackend {
         let work = AttentionWork(
             kernels: kernels, q: q.floatPointer, k: k.floatPointer, v: v.floatPointer, result: result.floatPointer,
             queries: q.shape[1], keys: k.shape[1], heads: heads, keyHeads: keyHeads, size: size, scale: scale,
-            mask: options.mask, queryRotary: options.queryRotary, keyRotary: options.keyRotary,
+            mask: options.mask, queryRotary: options.queryRotary.map(dense), keyRotary: options.keyRotary.map(dense),
             bias: options.bias.map { scoreBias($0, heads: heads, queries: q.shape[1], keys: k.shape[1]) })
         withExtendedLifetime((q, k, v, result)) { run(work, pairs: q.shape[0] * keyHeads) }
         return result
@@ -70,7 +71,7 @@ extension CPUBackend {
         precondition(slopes.count == heads, "\(slopes.count) slopes for \(heads) heads")
         // The last sliver of queries reads up to its width.
         let table = empty([keys + queries + kernels.nr])
-        for index in 0..<(memory.isMeasuring ? 0 : table.count) {
+        for index in 0..<(halt.isHollow ? 0 : table.count) {
             table.floatPointer[index] = distance(Float(abs(index + 1 - keys)))
         }
         return .distances(table, slopes: slopes)

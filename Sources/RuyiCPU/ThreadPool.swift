@@ -5,15 +5,14 @@ import Synchronization
 ///
 /// Work is a list of independent tasks; which thread takes which task does not matter to the result, because a task's
 /// result depends on its index alone.
-public final class ThreadPool: @unchecked Sendable {
+final class ThreadPool: @unchecked Sendable {
     /// Threads that work at one time, the caller included.
-    public let threadCount: Int
-    private let cancellation: Cancellation
+    let threadCount: Int
     private var mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var idle = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     // Guarded by `mutex`.
-    private var body: (@Sendable (Int) -> Void)?
+    private var work: (body: @Sendable (Int) -> Void, halt: Halt)?
     private var generation = 0
     private var working = 0
     private var stopping = false
@@ -23,21 +22,14 @@ public final class ThreadPool: @unchecked Sendable {
     private let next = Atomic<Int>(0)
     private let taskCount = Atomic<Int>(0)
 
-    /// Whether tasks are left undone, for a backend that only counts memory.
-    private let isIdle: Bool
-
-    /// Starts `threadCount − 1` workers, or none if the pool is to be idle.
-    ///
-    /// A cancelled run skips the tasks that have not begun, an idle pool all of them.
-    public init(threadCount: Int, cancellation: Cancellation, isIdle: Bool = false) {
+    /// Starts `threadCount − 1` workers.
+    init(threadCount: Int) {
         precondition(threadCount > 0, "a pool needs at least one thread")
         self.threadCount = threadCount
-        self.cancellation = cancellation
-        self.isIdle = isIdle
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(wake, nil)
         pthread_cond_init(idle, nil)
-        for _ in 1..<(isIdle ? 1 : threadCount) {
+        for _ in 1..<threadCount {
             var thread = pthread_t()
             var attributes = pthread_attr_t()
             pthread_attr_init(&attributes)
@@ -46,7 +38,7 @@ public final class ThreadPool: @unchecked Sendable {
             let status = pthread_create(
                 &thread, &attributes,
                 { argument in
-                    if let argument { Unmanaged<ThreadPool>.fromOpaque(argument).takeUnretainedValue().work() }
+                    if let argument { Unmanaged<ThreadPool>.fromOpaque(argument).takeUnretainedValue().serve() }
                     return nil
                 }, argument)
             pthread_attr_destroy(&attributes)
@@ -70,35 +62,36 @@ public final class ThreadPool: @unchecked Sendable {
 
     /// Runs `body(0) ... body(count − 1)`, each once, on all threads, and returns when all have ended.
     ///
-    /// Callers on several threads take turns. Must not be called from inside a task.
-    public func parallel(_ count: Int, _ body: @Sendable (Int) -> Void) {
-        guard count > 0, !isIdle else { return }
+    /// Tasks that have not begun when `halt` says so are skipped. Callers on several threads take turns. Must not be
+    /// called from inside a task.
+    func parallel(_ count: Int, _ halt: Halt, _ body: @Sendable (Int) -> Void) {
+        guard count > 0 else { return }
         if count == 1 || threads.isEmpty {
-            for index in 0..<count where !cancellation.isCancelled { body(index) }
+            for index in 0..<count where !halt.isHalted { body(index) }
             return
         }
-        submission.withLock { _ in withoutActuallyEscaping(body, do: { run(count, $0) }) }
+        submission.withLock { _ in withoutActuallyEscaping(body, do: { run(count, halt, $0) }) }
     }
 
-    private func run(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) {
+    private func run(_ count: Int, _ halt: Halt, _ body: @escaping @Sendable (Int) -> Void) {
         next.store(0, ordering: .relaxed)
         taskCount.store(count, ordering: .relaxed)
         pthread_mutex_lock(mutex)
-        self.body = body
+        work = (body, halt)
         generation += 1
         working = threads.count
         pthread_cond_broadcast(wake)
         pthread_mutex_unlock(mutex)
-        drain(body)
+        drain(body, halt)
         pthread_mutex_lock(mutex)
         while working > 0 { pthread_cond_wait(idle, mutex) }
-        self.body = nil
+        work = nil
         pthread_mutex_unlock(mutex)
     }
 
-    private func drain(_ body: @Sendable (Int) -> Void) {
+    private func drain(_ body: @Sendable (Int) -> Void, _ halt: Halt) {
         let count = taskCount.load(ordering: .relaxed)
-        while !cancellation.isCancelled {
+        while !halt.isHalted {
             let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
             if index >= count { return }
             body(index)
@@ -111,12 +104,12 @@ public final class ThreadPool: @unchecked Sendable {
     @inline(never)
     private func drainCurrent() {
         pthread_mutex_lock(mutex)
-        let current = body
+        let current = work
         pthread_mutex_unlock(mutex)
-        if let current { drain(current) }
+        if let current { drain(current.body, current.halt) }
     }
 
-    private func work() {
+    private func serve() {
         // Signals belong to the main thread.
         var all = sigset_t()
         sigfillset(&all)

@@ -1,13 +1,14 @@
 import RuyiKernelTable
+import RuyiTensor
 
 /// Depth of the panels that are gathered at a time.
 private let panelDepth = 512
 /// Slivers of positions of one task; the packed weights are streamed once for all of them.
 private let sliversPerTask = 8
 
-extension CPUBackend {
-    public func convolution(
-        _ timeline: [Tensor?], weight: Tensor, bias: Tensor?, stride: ConvolutionStride, padding: SpatialPadding,
+extension CPUSession {
+    func convolution(
+        _ timeline: [Tensor?], weight: Weight, bias: Weight?, stride: ConvolutionStride, padding: SpatialPadding,
         residual: Tensor?
     ) -> Tensor {
         guard let first = timeline.lazy.compactMap({ $0 }).first else {
@@ -47,7 +48,7 @@ extension CPUBackend {
         let blocks = (work.area + sliversPerTask * kernels.nr - 1) / (sliversPerTask * kernels.nr)
         withScratch(work.packedCount) { packed in
             let shared = Shared(packed)
-            let usable = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
+            let usable = readable(weight)
             parallel(work.outputSlivers, scratch: 2 * work.depth * kernels.mr) { sliver, scratch in
                 work.pack(usable, sliver, scratch: scratch, into: shared.pointer)
             }
@@ -93,7 +94,7 @@ private struct ConvolutionWork: @unchecked Sendable {
 
     /// Packs the weights of `mr` outputs in the order time, tap, channel.
     func pack(
-        _ weight: Tensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>, into packed: UnsafeMutablePointer<Float>
+        _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>, into packed: UnsafeMutablePointer<Float>
     ) {
         guard let element = weight.dtype.element else { return }
         let mr = kernels.mr

@@ -1,16 +1,15 @@
 import RuyiKernelTable
+import RuyiTensor
 
-extension CPUBackend {
-    public func narrow(_ x: Tensor, to dtype: DType) -> Tensor {
+extension CPUSession {
+    func narrowed(_ weight: Weight, to dtype: DType) -> Weight {
         precondition(dtype == .f8e4m3 || dtype == .f8e5m2, "\(dtype) is no 8-bit floating-point type")
-        note(.passing, Double(4 * x.count))
-        let source = x.isContiguous && x.dtype.element != nil ? x : copy(x)
-        guard let element = source.dtype.element else { return source }
-        let (memory, kernels, count) = (memory, kernels, x.count)
-        let storage = Storage(base: memory.allocate(count), byteCount: count, backend: self) { base, byteCount in
-            memory.free(base, byteCount)
-        }
-        let target = Shared(storage.base.assumingMemoryBound(to: UInt8.self))
+        note(.passing, Double(4 * weight.count))
+        let source = readable(weight)
+        guard let element = source.dtype.element else { return weight }
+        let (kernels, count) = (kernels, weight.count)
+        let block = account.block(count)
+        let target = Shared(block.base.assumingMemoryBound(to: UInt8.self))
         let grain = min(count, 1 << 16)
         parallel((count + grain - 1) / max(grain, 1), scratch: grain) { task, values in
             let range = task * grain..<min((task + 1) * grain, count)
@@ -23,6 +22,9 @@ extension CPUBackend {
                 for index in 0..<range.count { bytes[index] = FloatBits.e5m2(rounding: values[index]) }
             }
         }
-        return Tensor(dtype: dtype, shape: x.shape, storage: storage)
+        let host = HostStorage(base: block.base, byteCount: count) { _, _ in withExtendedLifetime(block) {} }
+        let storage = MappedWeight(HostTensor(dtype: dtype, shape: weight.shape, storage: host))
+        weight.unit.add(storage)
+        return Weight(dtype: dtype, layout: Layout(weight.shape), unit: weight.unit, storage: storage)
     }
 }

@@ -1,12 +1,13 @@
 import RuyiKernelTable
+import RuyiTensor
 
 /// Elements whose sum one task takes.
 private let grain = 1 << 16
 /// The softmax is computed to base 2.
 private let logarithmOfE: Float = 1.44269504
 
-extension CPUBackend {
-    public func meanMagnitude(_ x: Tensor, minus y: Tensor?) -> Double {
+extension CPUSession {
+    func meanMagnitude(_ x: Tensor, minus y: Tensor?) -> Tensor {
         if let y { precondition(y.shape == x.shape, "\(y.shape) cannot be taken from \(x.shape)") }
         let (left, right) = (dense(x), y.map(dense))
         let count = x.count
@@ -18,10 +19,10 @@ extension CPUBackend {
             }
             return range.reduce(0) { $0 + Double((values[$1] - others[$1]).magnitude) }
         }
-        return sum / Double(count)
+        return single(sum / Double(count))
     }
 
-    public func crossFrameAttention(_ q: Tensor, _ k: Tensor, frames: Int, heads: Int, scale: Float) -> Double {
+    func crossFrameAttention(_ q: Tensor, _ k: Tensor, frames: Int, heads: Int, scale: Float) -> Tensor {
         precondition(
             q.rank == 3 && k.shape == q.shape && frames > 1 && q.shape[1] % frames == 0 && q.shape[2] % heads == 0,
             "attention over \(frames) frames of q \(q.shape), k \(k.shape) with \(heads) heads")
@@ -35,8 +36,11 @@ extension CPUBackend {
                 work.sum(item: task / places, place: task % places, scratch: scratch)
             }
         }
-        return sum / Double(batch * places * heads * frames * (frames - 1))
+        return single(sum / Double(batch * places * heads * frames * (frames - 1)))
     }
+
+    /// A tensor of one number.
+    private func single(_ value: Double) -> Tensor { filled([1], Float(value)) }
 
     /// The sum of what tasks give, in their order, so that it does not depend on the threads.
     private func sumOfTasks(

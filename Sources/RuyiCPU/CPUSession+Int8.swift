@@ -1,4 +1,5 @@
 import RuyiKernelTable
+import RuyiTensor
 
 /// Rows of x that are quantised at a time.
 private let rowLimit = 4032
@@ -7,23 +8,20 @@ private let cachedBytes = 512 << 10
 /// What stands for zero in the left operand, whose bytes are unsigned.
 private let zeroPoint: Int32 = 128
 
-extension CPUBackend {
-    public func quantize(_ weight: Tensor) -> QuantizedWeight? {
-        let outputs = weight.shape.first ?? 0
-        guard weight.rank >= 2, weight.count > 0, weight.count / outputs <= QuantizedWeight.mostInputs else {
-            return nil
-        }
-        let inputs = weight.count / outputs
+extension CPUSession {
+    func quantized(_ matrix: Projection.Matrix, in unit: ResidencyUnit) -> Weight? {
+        let shape = matrix.shape
+        let outputs = shape.first ?? 0
+        let count = shape.reduce(1, *)
+        guard shape.count >= 2, count > 0, count / outputs <= QuantizedWeight.mostInputs else { return nil }
+        let inputs = count / outputs
         let (kernels, integerKernels) = (kernels, integerKernels)
         let nr = integerKernels.nr
-        let layout = QuantizedWeight.Layout(outputs: outputs, inputs: inputs, panelColumns: nr)
-        let memory = memory
-        let storage = Storage(base: memory.allocate(layout.byteCount), byteCount: layout.byteCount, backend: self) {
-            base, count in memory.free(base, count)
-        }
-        let result = QuantizedWeight(outputs: outputs, inputs: inputs, storage: storage, layout: layout)
-        note(.passing, Double(4 * weight.count))
-        let source = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
+        let layout = QuantizedLayout(outputs: outputs, inputs: inputs, panelColumns: nr)
+        let result = QuantizedWeight(
+            outputs: outputs, inputs: inputs, layout: layout, block: account.block(layout.byteCount))
+        note(.passing, Double(4 * count))
+        let source = readable(matrix)
         guard let element = source.dtype.element else { return nil }
         parallel(layout.panels, scratch: inputs) { panel, row in
             let target = result.panels + panel * layout.panelWords
@@ -42,31 +40,27 @@ extension CPUBackend {
                 result.starts[first + column] = 0 &- zeroPoint &* sum
             }
         }
-        return result
+        unit.add(result)
+        return Weight(dtype: .i8, layout: Layout([outputs, inputs]), unit: unit, storage: result)
     }
 
-    public func linear(
-        _ x: Tensor, weight: QuantizedWeight, bias: Tensor?, activation: Activation, gate: Tensor?, residual: Tensor?
-    ) -> Tensor {
-        precondition(weight.storage.backend === self, "a quantised weight belongs to the backend that made it")
+    /// Writes the product of dense rows with a quantised weight to these rows of the result.
+    func multiply(
+        _ x: Tensor, _ weight: QuantizedWeight, _ finish: ProductFinish, rows: Range<Int>, into result: Tensor
+    ) {
         precondition(
             x.shape.last == weight.inputs, "weight [\(weight.outputs), \(weight.inputs)] does not take x \(x.shape)")
-        let shape = Array(x.shape.dropLast()) + [weight.outputs]
-        let finish = ProductFinish(
-            self, shape: shape, bias: bias, activation: activation, gate: gate, residual: residual)
-        let result = empty(shape)
-        let rows = x.count / weight.inputs
         note(
             .integerProduct(inputs: weight.inputs, outputs: weight.outputs),
             2 * Double(x.count) * Double(weight.outputs))
-        let source = dense(x)
         let work = IntegerProduct(
-            kernels: integerKernels, weight: weight, x: source.floatPointer, finish: finish, result: result.floatPointer
-        )
-        withExtendedLifetime(source) {
-            for row in stride(from: 0, to: rows, by: rowLimit) { work.run(row..<min(row + rowLimit, rows), on: self) }
+            kernels: integerKernels, weight: weight, x: x.floatPointer, finish: finish, result: result.floatPointer,
+            start: rows.lowerBound)
+        withExtendedLifetime(x) {
+            for row in stride(from: 0, to: rows.count, by: rowLimit) {
+                work.run(row..<min(row + rowLimit, rows.count), on: self)
+            }
         }
-        return result
     }
 }
 
@@ -77,30 +71,32 @@ private struct IntegerProduct: @unchecked Sendable {
     let x: UnsafePointer<Float>
     let finish: ProductFinish
     let result: UnsafeMutablePointer<Float>
+    /// The row of the result that x's first one makes.
+    let start: Int
 
-    private var layout: QuantizedWeight.Layout { weight.layout }
+    private var layout: QuantizedLayout { weight.layout }
     private var columns: Int { weight.outputs }
 
     /// Computes some rows of the product.
-    func run(_ rows: Range<Int>, on backend: CPUBackend) {
+    func run(_ rows: Range<Int>, on session: CPUSession) {
         let (mr, quads) = (kernels.mr, layout.quads)
         let slivers = (rows.count + mr - 1) / mr
         // Each task owns whole panels; the tasks are as large as cache and balance allow.
         let cached = max(1, cachedBytes / (4 * layout.panelWords))
-        let threads = backend.threadCount
+        let threads = session.threadCount
         let rounds = (layout.panels + cached * threads - 1) / (cached * threads)
         let tasks = min(layout.panels, rounds * threads)
-        backend.withScratch(slivers * mr * (quads + 1)) { scratch in
+        session.withScratch(slivers * mr * (quads + 1)) { scratch in
             let left = Shared(UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt32.self))
             let scales = Shared(scratch + slivers * mr * quads)
             @Sendable func part(_ sliver: Int) -> Range<Int> {
                 let row = rows.lowerBound + sliver * mr
                 return row..<min(row + mr, rows.upperBound)
             }
-            backend.pool.parallel(slivers) { sliver in
+            session.parallel(slivers) { sliver in
                 quantize(part(sliver), left.pointer + sliver * mr * quads, scales.pointer + sliver * mr)
             }
-            backend.pool.parallel(tasks) { task in
+            session.parallel(tasks) { task in
                 let panels = task * layout.panels / tasks..<(task + 1) * layout.panels / tasks
                 let width = panels.count * kernels.nr
                 withUnsafeTemporaryAllocation(of: Int32.self, capacity: mr * width) { sums in
@@ -145,8 +141,8 @@ private struct IntegerProduct: @unchecked Sendable {
         for (index, row) in rows.enumerated() {
             kernels.scaleRow(
                 sums + index * width, range.count, weight.scales + range.lowerBound, scales[index],
-                result + row * columns + range.lowerBound)
+                result + (start + row) * columns + range.lowerBound)
         }
-        finish.apply(rows, range, of: result)
+        finish.apply(start + rows.lowerBound..<start + rows.upperBound, range, of: result)
     }
 }

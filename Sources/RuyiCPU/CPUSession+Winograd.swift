@@ -1,21 +1,22 @@
 import RuyiKernelTable
+import RuyiTensor
 
 /// Channels of one frame that are transformed at a time.
 private let panelDepth = 128
 
-extension CPUBackend {
+extension CPUSession {
     /// A convolution with 3 x 3 spatial kernels by Winograd's minimal filtering: 2.25 times fewer multiplications.
     ///
     /// `result` is `[T, O, H, W]`.
     func winograd(
-        _ frames: [Tensor?], weight: Tensor, bias: [Float]?, border: SpatialPadding.Border, residual: Tensor?,
+        _ frames: [Tensor?], weight: Weight, bias: [Float]?, border: SpatialPadding.Border, residual: Tensor?,
         into result: Tensor
     ) {
         let work = WinogradWork(
             kernels: kernels, channels: weight.shape[1], height: result.shape[2], width: result.shape[3],
             outputs: weight.shape[0], kernelTime: weight.shape[2], border: border)
-        let usable = weight.isContiguous && weight.dtype.element != nil ? weight : copy(weight)
-        let blocks = work.blocks(frames: result.shape[0], threads: pool.threadCount)
+        let usable = readable(weight)
+        let blocks = work.blocks(frames: result.shape[0], threads: threadCount)
         withScratch(work.packedCount) { packed in
             let shared = Shared(packed)
             parallel(work.outputSlivers, scratch: work.weightScratchCount) { sliver, scratch in
@@ -50,7 +51,7 @@ struct WinogradWork: @unchecked Sendable {
     /// Whether a convolution can be done this way and gains by it: the transforms of inputs and outputs are spread over
     /// the channels, that of the weights over the positions.
     static func suits(
-        _ weight: Tensor, area: Int, _ stride: ConvolutionStride, _ padding: SpatialPadding
+        _ weight: Weight, area: Int, _ stride: ConvolutionStride, _ padding: SpatialPadding
     ) -> Bool {
         weight.shape[3] == 3 && weight.shape[4] == 3 && stride == .one && padding.before == 1 && padding.after == 1
             && min(weight.shape[0], weight.shape[1]) >= 64 && area >= 128
@@ -82,7 +83,7 @@ struct WinogradWork: @unchecked Sendable {
 
     /// Transforms and packs the weights of `mr` outputs as `[value][sliver][time · channels][mr]`.
     func pack(
-        _ weight: Tensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>, into packed: UnsafeMutablePointer<Float>
+        _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>, into packed: UnsafeMutablePointer<Float>
     ) {
         guard let element = weight.dtype.element else { return }
         let mr = kernels.mr

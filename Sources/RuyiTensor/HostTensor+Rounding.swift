@@ -1,4 +1,4 @@
-extension Tensor {
+extension HostTensor {
     /// A range of the elements in row-major order as the bytes of another floating-point type, rounded as torch rounds:
     /// to the nearest, ties to even.
     ///
@@ -19,7 +19,7 @@ extension Tensor {
             if type == dtype, scale == 1 {
                 return Array(UnsafeRawBufferPointer(start: start, count: range.count * size))
             }
-            return Tensor.convert(start, dtype, range.count, to: type, scaledBy: scale)
+            return HostTensor.convert(start, dtype, range.count, to: type, scaledBy: scale)
         }
     }
 
@@ -29,7 +29,7 @@ extension Tensor {
         let base = UnsafeRawPointer(storage.base)
         var bytes: [UInt8] = []
         bytes.reserveCapacity(range.count * size)
-        forEachOffset(range) { bytes.append(contentsOf: UnsafeRawBufferPointer(start: base + $0 * size, count: size)) }
+        layout.forEachOffset(range) { bytes.append(contentsOf: UnsafeRawBufferPointer(start: base + $0 * size, count: size)) }
         return bytes
     }
 
@@ -73,28 +73,5 @@ extension Tensor {
             }
             filled = count * type.byteCount
         }
-    }
-}
-
-extension FloatBits {
-    /// The bfloat16 nearest to a value, ties to even; every NaN becomes the one that torch makes of it.
-    public static func bfloat(rounding value: Float) -> UInt16 {
-        let bits = value.bitPattern
-        if value.isNaN { return 0x7FC0 }
-        return UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
-    }
-
-    /// The binary16 nearest to a value, ties to even; what rounds to more than 65504 becomes infinite.
-    public static func half(rounding value: Float) -> UInt16 {
-        let sign = UInt16(value.bitPattern >> 16 & 0x8000)
-        let magnitude = value.bitPattern & 0x7FFF_FFFF
-        if magnitude > 0x7F80_0000 { return sign | 0x7E00 }
-        // 65520 lies between 65504 and the next one, which there is not.
-        if magnitude >= 0x477F_F000 { return sign | 0x7C00 }
-        // Below 2^-14 all steps are of 2^-24; a carry counts on into the normal numbers.
-        if magnitude < 0x3880_0000 {
-            return sign | UInt16((value.magnitude * 0x1p24).rounded(.toNearestOrEven))
-        }
-        return sign | UInt16((magnitude + 0xFFF + (magnitude >> 13 & 1) - 0x3800_0000) >> 13)
     }
 }
