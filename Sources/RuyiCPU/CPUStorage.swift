@@ -9,21 +9,18 @@ final class CPUStorage: TensorStorage, @unchecked Sendable {
     /// Set once, before anybody reads the elements.
     private var block: CPUMemory.Block?
     private let waiting: Mutex<PendingProduct?>
-    let byteCount: Int
 
     /// Memory that is there.
     init(_ session: CPUSession, _ block: CPUMemory.Block) {
         self.block = block
-        byteCount = block.byteCount
         waiting = Mutex(nil)
-        super.init(session)
+        super.init(session, byteCount: block.byteCount)
     }
 
     /// Memory that a product will take.
     init(_ session: CPUSession, _ product: PendingProduct) {
         waiting = Mutex(product)
-        byteCount = max(product.shape.reduce(1, *) * 4, 4)
-        super.init(session)
+        super.init(session, byteCount: max(product.shape.reduce(1, *) * 4, 4))
     }
 
     /// The product that waits, if one does.

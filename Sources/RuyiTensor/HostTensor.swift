@@ -31,6 +31,11 @@ public struct HostTensor: TensorView {
     }
 
     public func view(_ layout: Layout) -> HostTensor { HostTensor(dtype: dtype, layout: layout, storage: storage) }
+
+    /// Tells the system that the pages of a mapped file behind the tensor are not needed soon.
+    package func releasePages() {
+        if let (file, range) = storage.pages { file.release(range) }
+    }
 }
 
 /// Memory of the host, or a part of a mapped file.

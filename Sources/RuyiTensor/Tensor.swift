@@ -19,15 +19,23 @@ public struct Tensor: TensorView {
 
     /// The session whose operations work on this tensor.
     public var session: any Session { storage.session }
+
+    /// Bytes of the memory that the tensor views, which is kept as long as the tensor is.
+    public var storedByteCount: Int { storage.byteCount }
 }
 
 /// The memory of tensors, which each backend makes of its own kind.
 open class TensorStorage: @unchecked Sendable {
     /// The session whose account it is on.
     public let session: any Session
+    /// Its size.
+    public let byteCount: Int
 
     /// Memory of a session.
-    public init(_ session: any Session) { self.session = session }
+    public init(_ session: any Session, byteCount: Int) {
+        self.session = session
+        self.byteCount = byteCount
+    }
 }
 
 /// A row of values for each run of a sequence's tokens: one for each item of a batch, or, as where a clean first frame
