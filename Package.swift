@@ -115,8 +115,8 @@ let package = Package(
             .target(
                 name: "RuyiEngine",
                 dependencies: [
-                    "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiPicture", "RuyiSampling",
-                    .product(name: "Logging", package: "swift-log"),
+                    "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiPicture",
+                    "RuyiSampling", .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
             // Models from the hub; nothing else opens a connection.
             .target(name: "RuyiHub", dependencies: ["RuyiFault", "RuyiFiles", "CCurl"], swiftSettings: strict),

@@ -12,14 +12,14 @@ final class ChangedModel<Model: Sendable>: Sendable {
     ///
     /// - Parameters:
     ///   - model: the model with the stored weights.
-    ///   - stored: the file of its weights.
+    ///   - stored: the file of its weights, which are those of `unit`.
     ///   - rounding: what is rounded where the plan asks for a mode of 8-bit floating-point numbers.
     ///   - renamed: the layers that LoRA files may name in another way.
     ///   - stages: the plan's stages in which weights are rounded and quantised.
     ///   - make: makes the model of weights that are rounded and have low-rank updates.
     ///   - quantize: switches it to 8-bit integers, and calls back after each block.
     func callAsFunction(
-        _ job: Job, _ model: Model, stored: any WeightFile, on backend: any Backend,
+        _ job: Job, _ model: Model, stored: any WeightFile, in unit: ResidencyUnit,
         rounding: (any WeightFile, FP8QuantMode, DType) -> FP8Rounding, renamed: [String: [LoRAPart]] = [:],
         stages: (rounding: Int, quantising: Int), make: (WeightScope) -> Model,
         quantize: (Model, () throws -> Void) throws -> Model
@@ -27,21 +27,26 @@ final class ChangedModel<Model: Sendable>: Sendable {
         let plan = job.plan
         let change = WeightChange(plan)
         if change == WeightChange(Plan()) { return model }
+        let session = job.session
         return try kept.withLock { kept in
             if let kept, kept.change == change { return kept.model }
             kept = nil
             let done = Atomic<Int>(0)
             @Sendable func advance(_ stage: Int) {
-                stored.release()
+                session.release(unit)
                 job.progress(stage, done.add(1, ordering: .relaxed).newValue)
             }
-            var weights: any WeightFile = stored
+            var round: @Sendable (String, Weight) -> Weight = { $1 }
             if plan.fp8QuantMode != .none {
                 let stage = stages.rounding
                 job.progress(stage, 0)
                 let dtype = plan.fp8DataType.dtype
-                let keys = rounding(stored, plan.fp8QuantMode, dtype).keys
-                weights = RoundedWeights(stored, keys: keys, to: dtype, on: backend) { advance(stage) }
+                let keys = Set(rounding(stored, plan.fp8QuantMode, dtype).keys)
+                round = { key, weight in
+                    guard keys.contains(key) else { return weight }
+                    defer { advance(stage) }
+                    return weight.dtype == dtype ? weight : session.narrowed(weight, to: dtype)
+                }
             }
             var updates: [(String, LowRankUpdate)] = []
             for lora in plan.loras {
@@ -49,17 +54,18 @@ final class ChangedModel<Model: Sendable>: Sendable {
                     of: stored, strength: lora.weight, renamed: renamed)
             }
             let ledger = WeightLedger()
-            var made = make(WeightScope(AdaptedWeights(weights, updates), ledger: ledger))
-            try job.cancellation.check()
+            var made = make(
+                WeightScope(AdaptedWeights(stored, updates), ledger: ledger, on: session.backend, change: round))
+            try session.check()
             try ledger.finish(unknown: .warn)
             if plan.isQuantized {
                 job.progress(stages.quantising, 0)
                 made = try quantize(made) {
-                    try job.cancellation.check()
+                    try session.check()
                     advance(stages.quantising)
                 }
             }
-            backend.memory.trim()
+            session.memory.trim()
             kept = (change, made)
             return made
         }

@@ -20,8 +20,8 @@ public protocol Family: Sendable {
     static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool
     /// Resolves a request into exact sizes, counts and settings, without reading any weight.
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
-    /// What tells the memory and the work of plans on `threads` threads with kernels of `level`.
-    static func dryRun(_ folder: ModelFolder, threads: Int, level: KernelLevel?) throws(Fault) -> any DryRun
+    /// What tells the memory and the work of plans on a backend.
+    static func dryRun(_ folder: ModelFolder, on backend: any Backend) throws(Fault) -> any DryRun
     /// A checkpoint of another layout than the family's main one, as it is in that one; nil if it is in that.
     static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint?
     /// Loads the checkpoint for plans of this folder. Weights are mapped, not copied.
@@ -39,7 +39,7 @@ extension Family {
 
     /// One that knows what the plan says.
     public static func dryRun(
-        _ folder: ModelFolder, threads: Int, level: KernelLevel?
+        _ folder: ModelFolder, on backend: any Backend
     ) throws(Fault) -> any DryRun { PlannedMemory() }
 }
 
@@ -109,11 +109,11 @@ public protocol Renderer: Sendable {
     /// What a person should know about the checkpoint, one line each.
     var warnings: [String] { get }
     /// Denoises one clip and returns its final latents, of type `f32`. Throws `Fault` or `Cancelled`.
-    func latents(_ job: Job) throws -> Tensor
+    func latents(_ job: Job) throws -> HostTensor
     /// Turns a clip's final latents into frames and hands them to `job.frames` in order.
     ///
     /// Throws `Fault`, `.badData` for latents that are not of the plan's shape, or `Cancelled`.
-    func decode(_ latents: Tensor, _ job: Job) throws
+    func decode(_ latents: HostTensor, _ job: Job) throws
 }
 
 extension Renderer {
@@ -238,15 +238,14 @@ extension Plan {
 
 extension Job {
     /// Gives the pages of weights back where the plan says so.
-    func releaseWeights(_ file: any WeightFile) {
-        if plan.memoryMode != .resident { file.release() }
+    func releaseWeights(_ unit: ResidencyUnit) {
+        if plan.memoryMode != .resident { session.release(unit) }
     }
 
-    /// The same, and has those of the tensors whose names begin with `prefix` read from the disk in the meantime, unless
-    /// `backend` only counts.
-    func streamWeights(_ file: any WeightFile, next prefix: String, on backend: any Backend) {
-        releaseWeights(file)
-        if plan.memoryMode != .resident, !backend.isMeasuring { file.willNeed(prefix) }
+    /// The same, and has those that are needed next brought in meanwhile.
+    func streamWeights(_ unit: ResidencyUnit, next: ResidencyUnit) {
+        releaseWeights(unit)
+        if plan.memoryMode != .resident { session.willNeed(next) }
     }
 }
 
@@ -262,8 +261,8 @@ public struct Job: Sendable {
     public let noise: any NoiseSource
     /// Receives the stages' tensors, if anybody wants them.
     public let trace: Trace?
-    /// Says when to stop.
-    public let cancellation: Cancellation
+    /// What it is computed on; it says when to stop.
+    public let session: any Session
     /// Called after each part of a step with the stage's index in `plan.stages` and the number of parts done.
     public let progress: @Sendable (_ stage: Int, _ done: Int) -> Void
     /// Who wants to see the clip while it is denoised, if anybody does; the clip is the same.
@@ -274,7 +273,7 @@ public struct Job: Sendable {
     /// A job.
     public init(
         plan: Plan, image: Picture?, endImage: Picture?, noise: any NoiseSource, trace: Trace?,
-        cancellation: Cancellation, preview: PreviewRequest? = nil,
+        session: any Session, preview: PreviewRequest? = nil,
         progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
         frames: @escaping @Sendable (Picture) throws -> Void
     ) {
@@ -283,7 +282,7 @@ public struct Job: Sendable {
         self.endImage = endImage
         self.noise = noise
         self.trace = trace
-        self.cancellation = cancellation
+        self.session = session
         self.preview = preview
         self.progress = progress
         self.frames = frames

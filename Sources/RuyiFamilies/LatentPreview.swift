@@ -17,7 +17,7 @@ package struct LatentPreview {
     /// The least squares fit of colours to latents, with a little damping for channels that hardly vary.
     ///
     /// `samples` are latents of still clips, `[t, C, h, w]`, each with the picture of `w` x `h` pixels that it encodes.
-    package init(_ samples: [(latents: Tensor, picture: Picture)]) {
+    package init(_ samples: [(latents: HostTensor, picture: Picture)]) {
         let channels = samples.first?.latents.shape[1] ?? 0
         let size = channels + 1
         var matrix = [[Double]](repeating: [Double](repeating: 0, count: size), count: size)
@@ -44,7 +44,7 @@ package struct LatentPreview {
     }
 
     /// Up to `limit` frames of latents `[1, C, f, h, w]`, evenly spread, a pixel for each latent.
-    package func pictures(_ latents: Tensor, limit: Int) -> [Picture] {
+    package func pictures(_ latents: HostTensor, limit: Int) -> [Picture] {
         let (channels, frames) = (latents.shape[1], latents.shape[2])
         let (height, width) = (latents.shape[3], latents.shape[4])
         let area = height * width

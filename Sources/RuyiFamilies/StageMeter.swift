@@ -12,18 +12,18 @@ final class StageMeter: Sendable {
         var work: [Work: Double] = [:]
     }
 
-    private let backend: CPUBackend
+    private let session: any Meter
     private let state: Mutex<(stage: Int, counts: [Count])>
 
     /// A meter of a run that begins.
-    init(_ backend: CPUBackend, stages: Int) {
-        self.backend = backend
+    init(_ session: any Meter, stages: Int) {
+        self.session = session
         state = Mutex((0, [Count](repeating: Count(), count: stages)))
     }
 
     /// Notes that a stage is under way from here on: what has come up since the last call belongs to the one before.
     func enter(_ stage: Int) {
-        let (peak, work) = (backend.memory.takePeak(), backend.takeWork())
+        let (peak, work) = (session.takePeak(), session.takeWork())
         state.withLock { state in
             state.counts[state.stage].bytes = max(state.counts[state.stage].bytes, peak)
             state.counts[state.stage].work.merge(work, uniquingKeysWith: +)
@@ -33,11 +33,11 @@ final class StageMeter: Sendable {
 
     /// The counts of a plan's stages, from a run of it that must give its jobs' progress to this meter.
     static func counts(
-        of plan: Plan, on backend: CPUBackend, _ run: (Job, StageMeter) throws -> Void
+        of plan: Plan, on session: any Meter, _ run: (Job, StageMeter) throws -> Void
     ) throws(Fault) -> [Count] {
-        let meter = StageMeter(backend, stages: plan.stages.count)
+        let meter = StageMeter(session, stages: plan.stages.count)
         let job = Job(
-            plan: plan, image: nil, endImage: nil, noise: NoDraws(backend), trace: nil, cancellation: Cancellation(),
+            plan: plan, image: nil, endImage: nil, noise: NoDraws(), trace: nil, session: session,
             progress: { stage, _ in meter.enter(stage) }, frames: { _ in })
         do {
             try run(job, meter)
@@ -70,9 +70,5 @@ extension Plan {
 
 /// Random draws that nobody looks at.
 private final class NoDraws: NoiseSource {
-    private let backend: CPUBackend
-
-    init(_ backend: CPUBackend) { self.backend = backend }
-
-    func next(_ shape: [Int]) throws(Fault) -> Tensor { backend.empty(shape) }
+    func next(_ shape: [Int]) throws(Fault) -> HostTensor { .zeros(shape) }
 }

@@ -69,6 +69,9 @@ package struct HunyuanTextEncoders: Sendable {
         return max(files[0].byteCount(isSeeing), layers.values.max() ?? 0, files[1].byteCount)
     }
 
+    /// Bytes of the files.
+    package var storedByteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
+
     /// What the model sees of a picture, `[1, 3, S, S]`; nil for one that reads text alone.
     package func pixels(of picture: Picture) -> HostTensor? {
         guard case .picture(_, let processor, _) = language else { return nil }

@@ -77,7 +77,7 @@ struct HunyuanCost {
         let transformer = configuration.transformer
         let (width, inner) = (transformer.hiddenSize, transformer.innerWidth)
         func layer(_ outputs: Int, _ inputs: Int) -> Int {
-            QuantizedWeight.byteCount(outputs: outputs, inputs: inputs)
+            outputs * inputs
         }
         let dual = 2 * (4 * layer(width, width) + layer(inner, width) + layer(width, inner))
         let single = 3 * layer(width, width) + layer(inner, width) + layer(width, width + inner)

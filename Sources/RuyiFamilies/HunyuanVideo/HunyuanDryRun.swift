@@ -8,19 +8,17 @@ import RuyiTensor
 /// the figures follow every change of it.
 struct HunyuanDryRun: DryRun {
     private let folder: ModelFolder
-    private let threads: Int
-    private let level: KernelLevel?
+    private let backend: any Backend
     private let configuration: HunyuanConfiguration
     /// Keeps the files open between plans.
     private let opened: HunyuanRenderer
 
     /// Opens the checkpoint; throws what loading it throws.
-    init(_ folder: ModelFolder, threads: Int, level: KernelLevel?) throws(Fault) {
+    init(_ folder: ModelFolder, on backend: any Backend) throws(Fault) {
         self.folder = folder
-        self.threads = threads
-        self.level = level
+        self.backend = backend
         configuration = try HunyuanConfiguration(folder)
-        opened = try HunyuanRenderer(folder, backend: CPUBackend(measuring: threads, level: level))
+        opened = try HunyuanRenderer(folder, backend: backend)
     }
 
     func phases(of plan: Plan) throws(Fault) -> [Phase] {
@@ -38,14 +36,13 @@ struct HunyuanDryRun: DryRun {
 
     /// Runs through a shortened plan.
     private func count(_ plan: Plan) throws(Fault) -> [StageMeter.Count] {
-        let backend = CPUBackend(measuring: threads, level: level)
         let renderer = try HunyuanRenderer(folder, backend: backend)
-        return try StageMeter.counts(of: plan, on: backend) { job, meter in
+        return try StageMeter.counts(of: plan, on: backend.meter()) { job, meter in
             let pictures = configuration.text.picture.map { picture in
                 let seen = [1, 3, picture.processor.cropSize, picture.processor.cropSize]
                 return HunyuanPictures(
-                    seen: backend.empty(seen), black: HunyuanSettings(plan).isGuided ? backend.empty(seen) : nil,
-                    start: backend.empty([1, 3, plan.height, plan.width]), digest: "")
+                    seen: HostTensor.zeros(seen), black: HunyuanSettings(plan).isGuided ? HostTensor.zeros(seen) : nil,
+                    start: HostTensor.zeros([1, 3, plan.height, plan.width]), digest: "")
             }
             let latents = try renderer.latents(pictures, job)
             try renderer.decode(latents, job) { _ in meter.enter(plan.stages.count - 1) }

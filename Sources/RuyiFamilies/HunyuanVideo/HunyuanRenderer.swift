@@ -9,7 +9,6 @@ import Synchronization
 /// A loaded HunyuanVideo checkpoint (specification sections 3 to 8).
 final class HunyuanRenderer: Renderer {
     let warnings: [String]
-    private let backend: any Backend
     private let configuration: HunyuanConfiguration
     private let encoders: HunyuanTextEncoders
     private let transformer: HunyuanTransformer
@@ -20,20 +19,23 @@ final class HunyuanRenderer: Renderer {
     private static let knownTextLimit = 8
     private let vae: HunyuanVAE
     private let files: (transformer: any WeightFile, vae: any WeightFile)
+    private let units: (transformer: ResidencyUnit, vae: ResidencyUnit)
 
     init(_ folder: ModelFolder, backend: any Backend) throws(Fault) {
-        self.backend = backend
         configuration = try HunyuanConfiguration(folder)
         let checkpoint = try HunyuanCheckpoint(folder)
         encoders = try HunyuanTextEncoders(
             text: checkpoint.weights(.text), clip: checkpoint.weights(.clip),
-            prompts: HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture), configuration.text)
+            prompts: HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture), configuration.text,
+            on: backend)
         files = (try checkpoint.weights(.transformer), try checkpoint.weights(.vae))
         let transformerLedger = WeightLedger()
-        transformer = HunyuanTransformer(
-            WeightScope(files.transformer, ledger: transformerLedger), configuration.transformer)
+        let transformerScope = WeightScope(files.transformer, ledger: transformerLedger, on: backend)
+        transformer = HunyuanTransformer(transformerScope, configuration.transformer)
         let vaeLedger = WeightLedger()
-        vae = HunyuanVAE(WeightScope(files.vae, ledger: vaeLedger), configuration.vae)
+        let vaeScope = WeightScope(files.vae, ledger: vaeLedger, on: backend)
+        vae = HunyuanVAE(vaeScope, configuration.vae)
+        units = (transformerScope.unit, vaeScope.unit)
         warnings =
             encoders.warnings + (try transformerLedger.finish(unknown: .warn))
             + (try vaeLedger.finish(unknown: .warn))
@@ -49,7 +51,7 @@ final class HunyuanRenderer: Renderer {
         case .encoding, .decoding: return files.vae.byteCount
         case .quantising, .rounding, .denoising:
             guard isStreamed else {
-                let text = encoders.files.reduce(0) { $0 + $1.byteCount }
+                let text = encoders.storedByteCount
                 return plan.weightBytes - text
             }
             let blocks = files.transformer.blockByteCounts(["transformer_blocks", "single_transformer_blocks"])
@@ -57,27 +59,30 @@ final class HunyuanRenderer: Renderer {
         }
     }
 
-    func latents(_ job: Job) throws -> Tensor { try latents(try pictures(job), job) }
+    func latents(_ job: Job) throws -> HostTensor { try latents(try pictures(job), job) }
 
     /// Denoises one clip of pictures that are ready for the model.
-    func latents(_ pictures: HunyuanPictures?, _ job: Job) throws -> Tensor {
+    func latents(_ pictures: HunyuanPictures?, _ job: Job) throws -> HostTensor {
+        let session = job.session
         let texts = try texts(pictures, job)
-        encoders.files.forEach { $0.release() }
-        backend.memory.trim()
+        encoders.units.forEach(session.release)
+        session.memory.trim()
         let clean = try pictures.map { try encode($0.start, job) }
         let preview = try job.preview.map { _ in try fittedPreview(job) }
         let noise = try job.noise.next(latentShape(job.plan))
         job.trace?.record("noise", noise)
-        let initial = clean.map { blend(backend.copy(noise), $0) } ?? backend.copy(noise)
+        let initial = clean.map { blend(session.upload(noise), $0) } ?? session.upload(noise)
         if clean != nil { job.trace?.record("latents.init", initial) }
         let latents = try denoise(initial, clean: clean, texts, preview, job)
         job.trace?.record("latents.final", latents)
-        files.transformer.release()
-        backend.memory.trim()
-        return latents
+        try session.check()
+        session.release(units.transformer)
+        session.memory.trim()
+        return session.read(latents).single
     }
 
     private func pictures(_ job: Job) throws(Fault) -> HunyuanPictures? {
+        let session = job.session
         guard configuration.takesPicture else { return nil }
         let plan = job.plan
         guard let picture = job.image, let seen = encoders.pixels(of: picture) else {
@@ -100,12 +105,13 @@ final class HunyuanRenderer: Renderer {
 
     /// What the clip shows, and what is to be kept out of it where true guidance is on.
     private func texts(_ pictures: HunyuanPictures?, _ job: Job) throws -> [HunyuanText] {
+        let session = job.session
         let stage = HunyuanStage.reading.index(in: job.plan)
         var done = 0
         job.progress(stage, 0)
         let settings = HunyuanSettings(job.plan)
         func read(
-            _ prompt: String, _ pixels: Tensor?, _ picture: String?, _ interleave: Int, _ suffix: String
+            _ prompt: String, _ pixels: HostTensor?, _ picture: String?, _ interleave: Int, _ suffix: String
         ) throws -> HunyuanText {
             let key = HunyuanTextKey(
                 prompt: prompt, picture: picture, interleave: interleave, length: settings.promptLength)
@@ -113,14 +119,14 @@ final class HunyuanRenderer: Renderer {
             if job.trace == nil, let known = known(key) {
                 done += encoders.depth
                 job.progress(stage, done)
-                return known
+                return known.moved(to: session)
             }
             let text = try encoders(
-                prompt, pixels: pixels, interleave: interleave, length: settings.promptLength, on: backend,
+                prompt, pixels: pixels, interleave: interleave, length: settings.promptLength, on: session,
                 trace: job.trace, suffix: suffix
             ) {
-                try job.cancellation.check()
-                encoders.files.forEach(job.releaseWeights)
+                try job.session.check()
+                encoders.units.forEach(job.releaseWeights)
                 done += 1
                 job.progress(stage, done)
             }
@@ -153,56 +159,59 @@ final class HunyuanRenderer: Renderer {
     /// The map from latents to colours, fitted to the start picture, small, or to a chart of colours, and to their
     /// complements.
     private func fittedPreview(_ job: Job) throws -> LatentPreview {
+        let session = job.session
         let factor = HunyuanVAEConfiguration.space
         let source = job.image ?? LatentPreview.chart
         let scale = min(1, LatentPreview.sampleSide / Double(max(source.width, source.height)))
         func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
         let still = source.resized(width: small(source.width), height: small(source.height), filter: .bicubic)
-        let run = HunyuanVAERun(trace: nil) { try job.cancellation.check() }
+        let run = HunyuanVAERun(trace: nil) { try job.session.check() }
         let samples = try [still, still.complement].map { picture in
-            let mean = try vae.encode(backend.copy(picture.signedPixels), HunyuanTiling(), run).mean
-            let latents = backend.scale(mean, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+            let mean = try vae.encode(session.upload(picture.signedPixels), HunyuanTiling(), run).mean
+            let latents = session.scale(mean, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
             let colours = picture.resized(
                 width: picture.width / factor, height: picture.height / factor, filter: .bilinear)
-            return (latents, colours)
+            return (session.read(latents), colours)
         }
-        backend.memory.trim()
+        session.memory.trim()
         return LatentPreview(samples)
     }
 
     /// The start picture's latents, scaled: `[1, C, 1, h, w]`.
-    private func encode(_ start: Tensor, _ job: Job) throws -> Tensor {
+    private func encode(_ start: HostTensor, _ job: Job) throws -> Tensor {
+        let session = job.session
         let stage = HunyuanStage.encoding.index(in: job.plan)
         job.progress(stage, 0)
-        let pixels = backend.copy(start)  // [1, 3, H, W]
+        let pixels = session.upload(start)  // [1, 3, H, W]
         job.trace?.record("image.pixels", pixels)
-        let run = HunyuanVAERun(trace: nil) { try job.cancellation.check() }
+        let run = HunyuanVAERun(trace: nil) { try job.session.check() }
         let (mean, logVariance) = try vae.encode(pixels, HunyuanSettings(job.plan).tiling, run)
-        try job.cancellation.check()
+        try job.session.check()
         job.trace?.record("vae.encode.mean", channelsFirst(mean))
         job.trace?.record("vae.encode.logvar", channelsFirst(logVariance))
-        backend.memory.trim()
-        job.releaseWeights(files.vae)
+        session.memory.trim()
+        job.releaseWeights(units.vae)
         job.progress(stage, 1)
-        return backend.scale(channelsFirst(mean), by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        return session.scale(channelsFirst(mean), by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
     }
 
     /// The noise with a thousandth of the picture in every frame (specification section 8.2).
     private func blend(_ noise: Tensor, _ clean: Tensor) -> Tensor {
-        let share: Float = 0.999
+        let (session, share) = (noise.session, Float(0.999))
         let frames = noise.shape[2]
-        let repeated = backend.concatenate(Array(repeating: clean, count: frames), axis: 2)
-        return backend.combine(noise, share, repeated, 1 - share)
+        let repeated = session.concatenate(Array(repeating: clean, count: frames), axis: 2)
+        return session.combine(noise, share, repeated, 1 - share)
     }
 
     /// `[T, C, H, W]` as `[1, C, T, H, W]`.
-    private func channelsFirst(_ x: Tensor) -> Tensor { backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
+    private func channelsFirst(_ x: Tensor) -> Tensor { x.session.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
 
     // MARK: Denoising
 
     private func denoise(
         _ initial: Tensor, clean: Tensor?, _ texts: [HunyuanText], _ preview: LatentPreview?, _ job: Job
     ) throws -> Tensor {
+        let session = job.session
         let settings = HunyuanSettings(job.plan)
         let transformer = try transformer(job)
         let stage = HunyuanStage.denoising.index(in: job.plan)
@@ -213,14 +222,14 @@ final class HunyuanRenderer: Renderer {
         let rotaries = texts.map { text in
             VideoRotary(
                 frames: grid[0], rows: grid[1] / 2, columns: grid[2] / 2, text: text.states.shape[1],
-                axes: configuration.transformer.rotaryAxes, base: configuration.transformer.rotaryBase, on: backend)
+                axes: configuration.transformer.rotaryAxes, base: configuration.transformer.rotaryBase, on: session)
         }
         if let trace = job.trace {
-            trace.record("sigmas", Tensor(scheduler.sigmas, [scheduler.sigmas.count]))
-            trace.record("timesteps", Tensor(scheduler.timesteps, [scheduler.timesteps.count]))
+            trace.record("sigmas", HostTensor(scheduler.sigmas, [scheduler.sigmas.count]))
+            trace.record("timesteps", HostTensor(scheduler.timesteps, [scheduler.timesteps.count]))
             trace.record("rope.cos", rotaries[0].video.cosines)
             trace.record("rope.sin", rotaries[0].video.sines)
-            if configuration.transformer.embedsGuidance { trace.record("guidance", Tensor([guidance], [1])) }
+            if configuration.transformer.embedsGuidance { trace.record("guidance", HostTensor([guidance], [1])) }
         }
         let beside = try clean.map { try condition($0, like: initial, job) } ?? nil
         var caches = texts.map { _ in
@@ -239,9 +248,9 @@ final class HunyuanRenderer: Renderer {
                     rotary: rotaries[side], cache: &caches[side],
                     trace: call == 0 && side == 0 ? job.trace.map { StageTrace($0) } : nil
                 ) { block in
-                    try job.cancellation.check()
+                    try job.session.check()
                     // The next block is on its way already.
-                    job.streamWeights(files.transformer, next: transformer.prefix(ofBlock: block + 2), on: backend)
+                    job.streamWeights(units.transformer, next: transformer.unit(ofBlock: block + 2))
                     job.progress(stage, call * parts + side * transformer.blockCount + block + 1)
                 }
             }
@@ -251,12 +260,12 @@ final class HunyuanRenderer: Renderer {
             if outputs.count == 2 {
                 job.trace?.record(step + ".model_output.neg", outputs[1])
                 let scale = Float(settings.trueScale)
-                velocity = backend.combine(outputs[0], scale, outputs[1], 1 - scale)
+                velocity = session.combine(outputs[0], scale, outputs[1], 1 - scale)
                 job.trace?.record(step + ".guided", moving(velocity))
             }
             if let request = job.preview, let preview, request.isDue(after: call + 1, of: job.plan.steps) {
                 let frames = preview.pictures(
-                    shown(scheduler.clean(latents, velocity: velocity, call: call), clean: clean),
+                    session.read(shown(scheduler.clean(latents, velocity: velocity, call: call), clean: clean)),
                     limit: LatentPreview.frameLimit)
                 request.show(Preview(step: call + 1, steps: job.plan.steps, frames: frames))
             }
@@ -264,40 +273,42 @@ final class HunyuanRenderer: Renderer {
             job.trace?.record(step + ".latents", latents)
         }
         if let cache = caches[0] { job.trace?.record("teacache.log", cache.log) }
-        return backend.copy(latents)
+        return session.copy(latents)
     }
 
     /// What stands beside the noise: the picture's latents in the first frame, and a mask of it.
     private func condition(_ clean: Tensor, like latents: Tensor, _ job: Job) throws -> Tensor? {
+        let session = job.session
         guard configuration.transformer.conditioning == .latentConcat else {
             job.trace?.record("cond.latents", clean)
             return nil
         }
         let rest = latents.sliced(2, 1..<latents.shape[2])
-        let empty = backend.scale(rest, by: 0, plus: 0, clampedTo: nil)
-        let known = backend.concatenate([clean, empty], axis: 2)
+        let empty = session.scale(rest, by: 0, plus: 0, clampedTo: nil)
+        let known = session.concatenate([clean, empty], axis: 2)
         let plane = latents.sliced(1, 0..<1)
-        let mask = backend.concatenate(
+        let mask = session.concatenate(
             [
-                backend.scale(plane.sliced(2, 0..<1), by: 0, plus: 1, clampedTo: nil),
-                backend.scale(plane.sliced(2, 1..<latents.shape[2]), by: 0, plus: 0, clampedTo: nil),
+                session.scale(plane.sliced(2, 0..<1), by: 0, plus: 1, clampedTo: nil),
+                session.scale(plane.sliced(2, 1..<latents.shape[2]), by: 0, plus: 0, clampedTo: nil),
             ], axis: 2)
         job.trace?.record("cond.latents", known)
         job.trace?.record("cond.mask", mask)
-        return backend.concatenate([known, mask], axis: 1)
+        return session.concatenate([known, mask], axis: 1)
     }
 
     private func modelInput(_ latents: Tensor, clean: Tensor?, beside: Tensor?) -> Tensor {
-        if let beside { return backend.concatenate([latents, beside], axis: 1) }
+        let session = latents.session
+        if let beside { return session.concatenate([latents, beside], axis: 1) }
         guard let clean else { return latents }
-        return backend.concatenate([clean, latents.sliced(2, 1..<latents.shape[2])], axis: 2)
+        return session.concatenate([clean, latents.sliced(2, 1..<latents.shape[2])], axis: 2)
     }
 
     /// The latents whose frames are delivered, the first of them known where it is clean.
     private func shown(_ latents: Tensor, clean: Tensor?) -> Tensor {
         switch configuration.transformer.conditioning {
         case .tokenReplace: modelInput(latents, clean: clean, beside: nil)
-        case .latentConcat: backend.copy(latents.sliced(2, 1..<latents.shape[2]))
+        case .latentConcat: latents.session.copy(latents.sliced(2, 1..<latents.shape[2]))
         case nil: latents
         }
     }
@@ -305,7 +316,7 @@ final class HunyuanRenderer: Renderer {
     /// What is computed anew of latents or velocities: all frames, or those behind a clean first one.
     private func moving(_ x: Tensor) -> Tensor {
         guard configuration.transformer.conditioning == .tokenReplace else { return x }
-        return backend.copy(x.sliced(2, 1..<x.shape[2]))
+        return x.session.copy(x.sliced(2, 1..<x.shape[2]))
     }
 
     /// The next latents; a clean first frame stays as it is.
@@ -316,29 +327,32 @@ final class HunyuanRenderer: Renderer {
             return scheduler.step(latents, velocity: velocity, call: call)
         }
         let moved = scheduler.step(moving(latents), velocity: moving(velocity), call: call)
-        return backend.concatenate([clean, moved], axis: 2)
+        return clean.session.concatenate([clean, moved], axis: 2)
     }
 
     /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> HunyuanTransformer {
+        let session = job.session
         let configuration = configuration.transformer
         return try changedTransformer(
-            job, transformer, stored: files.transformer, on: backend,
+            job, transformer, stored: files.transformer, in: units.transformer,
             rounding: { FP8Rounding(hunyuan: $0, $1, to: $2, width: configuration.hiddenSize) },
             renamed: job.plan.loras.isEmpty ? [:] : HunyuanOriginalNames.layers(of: files.transformer),
             stages: (HunyuanStage.rounding.index(in: job.plan), HunyuanStage.quantising.index(in: job.plan)),
             make: { HunyuanTransformer($0, configuration) },
-            quantize: { try $0.quantized(on: backend, blockDone: $1) })
+            quantize: { try $0.quantized(on: session, blockDone: $1) })
     }
 
     // MARK: Decoding
 
-    func decode(_ latents: Tensor, _ job: Job) throws {
-        try decode(latents, job) { try job.frames(Picture(unit: $0, rounding: .toNearestOrEven)) }
+    func decode(_ latents: HostTensor, _ job: Job) throws {
+        let session = job.session
+        try decode(latents, job) { try job.frames(Picture(unit: session.read($0), rounding: .toNearestOrEven)) }
     }
 
     /// Decodes latents and hands each frame to `give`, `[3, H, W]` in 0...1.
-    func decode(_ latents: Tensor, _ job: Job, _ give: (Tensor) throws -> Void) throws {
+    func decode(_ latents: HostTensor, _ job: Job, _ give: (Tensor) throws -> Void) throws {
+        let session = job.session
         let expected = latentShape(job.plan)
         guard latents.shape == expected, latents.dtype == .f32 else {
             throw Fault(
@@ -347,43 +361,43 @@ final class HunyuanRenderer: Renderer {
         }
         let stage = HunyuanStage.decoding.index(in: job.plan)
         job.progress(stage, 0)
-        let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        let scaled = session.scale(session.upload(latents), by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
-        let input = backend.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]
-        let run = HunyuanVAERun(trace: nil) { try job.cancellation.check() }
+        let input = session.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]
+        let run = HunyuanVAERun(trace: nil) { try job.session.check() }
         var dropped = configuration.droppedFrames
         var done = 0
         var kept: (raw: [Tensor], unit: [Tensor]) = ([], [])
         try vae.decode(input, HunyuanSettings(job.plan).tiling, run) { frames in  // [T, 3, H, W], in −1...1
-            try job.cancellation.check()
+            try job.session.check()
             let skipped = min(dropped, frames.shape[0])
             dropped -= skipped
             if job.trace != nil { kept.raw.append(frames) }
             guard skipped < frames.shape[0] else { return }
-            let unit = backend.scale(
+            let unit = session.scale(
                 frames.sliced(0, skipped..<frames.shape[0]), by: 0.5, plus: 0.5, clampedTo: 0...1)
             if job.trace != nil { kept.unit.append(unit) }
             for index in 0..<unit.shape[0] {
-                try job.cancellation.check()
+                try job.session.check()
                 try give(unit.selected(0, index))
                 done += 1
                 job.progress(stage, done)
             }
         }
         guard let trace = job.trace else { return }
-        trace.record("vae.decode.out", channelsFirst(backend.concatenate(kept.raw, axis: 0)))
-        trace.record("video", backend.copy(backend.concatenate(kept.unit, axis: 0).permuted([0, 2, 3, 1])))
+        trace.record("vae.decode.out", channelsFirst(session.concatenate(kept.raw, axis: 0)))
+        trace.record("video", session.copy(session.concatenate(kept.unit, axis: 0).permuted([0, 2, 3, 1])))
     }
 }
 
 /// The pictures of a clip as the model takes them.
 struct HunyuanPictures {
     /// What the language model sees, `[1, 3, S, S]`.
-    let seen: Tensor
+    let seen: HostTensor
     /// What it sees beside the negative prompt, where that is read.
-    let black: Tensor?
+    let black: HostTensor?
     /// The first frame, `[1, 3, H, W]` in −1...1.
-    let start: Tensor
+    let start: HostTensor
     /// What tells the picture from others.
     let digest: String
 }

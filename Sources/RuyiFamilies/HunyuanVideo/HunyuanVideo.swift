@@ -44,9 +44,9 @@ public enum HunyuanVideo: Family {
     }
 
     public static func dryRun(
-        _ folder: ModelFolder, threads: Int, level: KernelLevel?
+        _ folder: ModelFolder, on backend: any Backend
     ) throws(Fault) -> any DryRun {
-        try HunyuanDryRun(folder, threads: threads, level: level)
+        try HunyuanDryRun(folder, on: backend)
     }
 
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? {

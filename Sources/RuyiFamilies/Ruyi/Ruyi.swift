@@ -48,9 +48,9 @@ public enum Ruyi: Family {
     }
 
     public static func dryRun(
-        _ folder: ModelFolder, threads: Int, level: KernelLevel?
+        _ folder: ModelFolder, on backend: any Backend
     ) throws(Fault) -> any DryRun {
-        try RuyiDryRun(folder, threads: threads, level: level)
+        try RuyiDryRun(folder, on: backend)
     }
 
     public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {

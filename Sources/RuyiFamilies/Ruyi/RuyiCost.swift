@@ -75,7 +75,7 @@ struct RuyiCost {
         let transformer = configuration.transformer
         let (width, inner) = (transformer.hiddenSize, transformer.innerWidth)
         func layer(_ outputs: Int, _ inputs: Int) -> Int {
-            QuantizedWeight.byteCount(outputs: outputs, inputs: inputs)
+            outputs * inputs
         }
         // Eight square projections, four of the context, the gate and the feed-forward layers.
         let block =

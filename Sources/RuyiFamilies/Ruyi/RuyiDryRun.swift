@@ -9,19 +9,17 @@ import Synchronization
 /// the figures follow every change of it.
 struct RuyiDryRun: DryRun {
     private let folder: ModelFolder
-    private let threads: Int
-    private let level: KernelLevel?
+    private let backend: any Backend
     private let configuration: RuyiConfiguration
     /// Keeps the files open between plans.
     private let opened: RuyiRenderer
 
     /// Opens the checkpoint; throws what loading it throws.
-    init(_ folder: ModelFolder, threads: Int, level: KernelLevel?) throws(Fault) {
+    init(_ folder: ModelFolder, on backend: any Backend) throws(Fault) {
         self.folder = folder
-        self.threads = threads
-        self.level = level
+        self.backend = backend
         configuration = try RuyiConfiguration(folder)
-        opened = try RuyiRenderer(folder, backend: CPUBackend(measuring: threads, level: level))
+        opened = try RuyiRenderer(folder, backend: backend)
     }
 
     func phases(of plan: Plan) throws(Fault) -> [Phase] {
@@ -39,14 +37,13 @@ struct RuyiDryRun: DryRun {
 
     /// Runs through a shortened plan, whose scheduler is asked so often in the whole one.
     private func count(_ plan: Plan, calls: Int) throws(Fault) -> [StageMeter.Count] {
-        let backend = CPUBackend(measuring: threads, level: level)
         let renderer = try RuyiRenderer(folder, backend: backend)
-        return try StageMeter.counts(of: plan, on: backend) { job, meter in
+        return try StageMeter.counts(of: plan, on: backend.meter()) { job, meter in
             let size = configuration.processor.cropSize
             let frame = [1, 3, plan.height, plan.width]
             let pictures = RuyiPictures(
-                clip: backend.empty([1, 3, size, size]), start: backend.empty(frame),
-                end: plan.hasEndImage ? backend.empty(frame) : nil)
+                clip: HostTensor.zeros([1, 3, size, size]), start: HostTensor.zeros(frame),
+                end: plan.hasEndImage ? HostTensor.zeros(frame) : nil)
             // Schedulers remember four outputs at most.
             let scheduler = IdleScheduler(calls: plan.steps, outputs: min(4, calls - 1))
             let latents = try renderer.latents(pictures, scheduler, job)
@@ -70,13 +67,13 @@ private final class IdleScheduler: Scheduler {
     }
 
     func scaleModelInput(_ latents: Tensor, call: Int) -> Tensor {
-        let outputs = (0..<outputs).map { _ in latents.backend.empty(latents.shape) }
+        let outputs = (0..<outputs).map { _ in latents.session.empty(latents.shape) }
         kept.withLock { $0 = outputs }
         return latents
     }
 
     func step(modelOutput: Tensor, call: Int, latents: Tensor, noise: Tensor?) -> Tensor {
-        latents.backend.empty(latents.shape)
+        latents.session.empty(latents.shape)
     }
 
     func clean(modelOutput: Tensor, call: Int, latents: Tensor) -> Tensor { latents }

@@ -7,14 +7,14 @@ import RuyiTensor
 package enum RuyiWorkloads {
     /// One transformer block without a skip on latents of `frames` x `rows` x `columns` tokens, batch 1.
     package static func block(
-        frames: Int, rows: Int, columns: Int, on backend: any Backend
+        frames: Int, rows: Int, columns: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
         let width = configuration.hiddenSize
-        let block = try MemoryWeights.build(blockShapes(configuration)) { RuyiBlock($0, index: 0, configuration) }
-        let rotary = RuyiRotary.table(rows: rows, columns: columns, headSize: configuration.headSize)
+        let block = try MemoryWeights.build(blockShapes(configuration), on: session.backend) { RuyiBlock($0, index: 0, configuration) }
+        let rotary = RuyiRotary.table(rows: rows, columns: columns, headSize: configuration.headSize, on: session)
         func stream(_ shape: [Int], _ seed: UInt64) -> Tensor {
-            backend.copy(RandomValues().tensor(shape, seed: seed))
+            session.upload(RandomValues().tensor(shape, seed: seed))
         }
         let hidden = stream([1, frames * rows * columns, width], 1)
         let embedding = stream([1, width], 2)
@@ -43,18 +43,18 @@ package enum RuyiWorkloads {
     /// The VAE decoder's last level, from the last up block to the finished pixels, for one frame of `height` x `width`
     /// pixels, which is what the decoder works on at a time.
     package static func lastUpBlock(
-        height: Int, width: Int, on backend: any Backend
+        height: Int, width: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
         let (input, output) = (configuration.widths[1], configuration.widths[0])
-        let (block, norm, convolution) = try MemoryWeights.build(upBlockShapes(input, output)) { scope in
+        let (block, norm, convolution) = try MemoryWeights.build(upBlockShapes(input, output), on: session.backend) { scope in
             (
                 RuyiUpBlock(scope / "up", input, output, .none, configuration),
                 GroupNorm(scope / "conv_norm_out", output, groups: configuration.groups, epsilon: 1e-6),
                 CausalConv3D(scope / "conv_out", output, 3)
             )
         }
-        let frame = backend.copy(RandomValues().tensor([1, input, height, width]))
+        let frame = session.upload(RandomValues().tensor([1, input, height, width]))
         return {
             let chunk = Chunk(.continuing)
             let hidden = block(frame, chunk)
@@ -72,11 +72,11 @@ package enum RuyiWorkloads {
     /// The VAE decoder on a clip of so many latents of `height` x `width`, each of which gives four frames that are let
     /// go as soon as they are there; the last one is returned.
     package static func decoder(
-        latents count: Int, height: Int, width: Int, on backend: any Backend
+        latents count: Int, height: Int, width: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
-        let vae = try MemoryWeights.build(autoencoderShapes(configuration)) { RuyiVAE($0, configuration) }
-        let latents = backend.copy(RandomValues().tensor([count, configuration.latentChannels, height, width]))
+        let vae = try MemoryWeights.build(autoencoderShapes(configuration), on: session.backend) { RuyiVAE($0, configuration) }
+        let latents = session.upload(RandomValues().tensor([count, configuration.latentChannels, height, width]))
         return {
             var last = latents
             // Only the closures could throw.
