@@ -134,20 +134,19 @@ let package = Package(
             .target(
                 name: "ParserEntries",
                 dependencies: [
-                    "RuyiEngine", "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiFault",
+                    "RuyiEngine", "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault",
                     "RuyiMedia", "RuyiPicture",
                 ],
                 path: "Tests/ParserEntries", swiftSettings: strict),
             .testTarget(
                 name: "CorpusTests", dependencies: ["ParserEntries", "RuyiFault"], swiftSettings: strict),
-            .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "RuyiFault"], swiftSettings: strict),
             .testTarget(
                 name: "RuyiCPUTests", dependencies: ["RuyiCPU", "RuyiTensor", "RuyiFault", "COpenBLAS"],
                 swiftSettings: strict),
             // Writes torch files, right and wrong, for tests.
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
-                name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault", "TorchFixtures"],
+                name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault", "TorchFixtures"],
                 exclude: ["Fixtures"], swiftSettings: strict),
             // Runs the program where opening a socket ends it; for tests.
             .executableTarget(name: "NoSockets", path: "Tests/NoSockets"),
@@ -158,18 +157,18 @@ let package = Package(
                 name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], exclude: ["Fixtures"],
                 swiftSettings: strict),
             .testTarget(
-                name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiFault"],
+                name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiCPU", "RuyiFault"],
                 exclude: ["Fixtures"], swiftSettings: strict),
             .testTarget(
                 name: "RuyiFamiliesTests",
                 dependencies: [
-                    "RuyiFamilies", "RuyiModels", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiMedia", "RuyiPicture",
-                    "RuyiLayers", "RuyiSampling", "RuyiFault", "TorchFixtures",
+                    "RuyiFamilies", "RuyiModels", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiMedia",
+                    "RuyiPicture", "RuyiLayers", "RuyiSampling", "RuyiFault", "TorchFixtures",
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",
                 dependencies: [
-                    "RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi",
+                    "RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi",
                     "TorchFixtures",
                 ],
                 swiftSettings: strict),

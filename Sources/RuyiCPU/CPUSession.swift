@@ -154,11 +154,14 @@ class CPUSession: Session, @unchecked Sendable {
 }
 
 /// Why the tasks of a session are left undone.
-final class Halt: Sendable {
+package final class Halt: Sendable {
     private let cancellation: Cancellation
-    private let memory: CPUMemory
+    private let memory: CPUMemory?
 
-    init(_ cancellation: Cancellation, _ memory: CPUMemory) {
+    /// Tasks are left undone once this is cancelled.
+    package convenience init(_ cancellation: Cancellation) { self.init(cancellation, nil) }
+
+    init(_ cancellation: Cancellation, _ memory: CPUMemory?) {
         self.cancellation = cancellation
         self.memory = memory
     }
@@ -166,7 +169,7 @@ final class Halt: Sendable {
     /// Whether tasks are left undone.
     var isHalted: Bool { cancellation.isCancelled || isHollow }
     /// Whether there may be tensors without memory, which must not be touched.
-    var isHollow: Bool { memory.isHollow }
+    var isHollow: Bool { memory?.isHollow ?? false }
 }
 
 /// A session that computes nothing: memory is counted and never mapped.

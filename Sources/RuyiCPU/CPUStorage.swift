@@ -92,7 +92,7 @@ extension HostTensor {
 
 extension Weight {
     /// The stored elements.
-    var elements: HostTensor {
+    package var elements: HostTensor {
         guard let mapped = storage as? MappedWeight else {
             preconditionFailure("a weight \(shape) of \(dtype) has no elements of its own")
         }

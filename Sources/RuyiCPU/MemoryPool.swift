@@ -7,7 +7,7 @@ import Synchronization
 /// large ones are joined with free neighbours and cut to what is asked for. What is kept never raises the footprint
 /// above the peak of what was in use at one time since `trim`: before the pool maps memory beyond that peak it gives
 /// unused memory back.
-final class MemoryPool: Sendable {
+package final class MemoryPool: Sendable {
     /// Unused memory of large blocks.
     private struct Span {
         var base: UnsafeMutableRawPointer
@@ -34,13 +34,13 @@ final class MemoryPool: Sendable {
     let isMeasuring: Bool
 
     /// Makes an empty pool.
-    init() {
+    package init() {
         state = Mutex(State())
         isMeasuring = false
     }
 
     /// Makes a pool that counts what it is asked for and maps nothing: its blocks must not be touched.
-    init(measuring: Void) {
+    package init(measuring: Void) {
         state = Mutex(State())
         isMeasuring = true
     }
@@ -48,11 +48,11 @@ final class MemoryPool: Sendable {
     deinit { trim() }
 
     /// Bytes in use.
-    var usedBytes: Int { state.withLock { $0.usedBytes } }
+    package var usedBytes: Int { state.withLock { $0.usedBytes } }
     /// Bytes that are mapped, in use or not; never more than `peakBytes`.
-    var mappedBytes: Int { state.withLock { $0.usedBytes + $0.freeBytes } }
+    package var mappedBytes: Int { state.withLock { $0.usedBytes + $0.freeBytes } }
     /// The largest number of bytes that were in use at one time.
-    var peakBytes: Int { state.withLock { $0.peakBytes } }
+    package var peakBytes: Int { state.withLock { $0.peakBytes } }
 
     /// The largest number of bytes that were in use at one time since the last call, in a pool that only counts.
     func takePeak() -> Int {
@@ -63,7 +63,7 @@ final class MemoryPool: Sendable {
     }
 
     /// Gives every unused block back to the system, and begins a new peak for what is kept from here on.
-    func trim() {
+    package func trim() {
         if isMeasuring { return }
         state.withLock { state in
             release(&state, downTo: 0)
@@ -72,7 +72,7 @@ final class MemoryPool: Sendable {
     }
 
     /// A block of at least `byteCount` bytes, aligned to a page, with undefined contents; nil if the system refuses it.
-    func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer? {
+    package func allocate(_ byteCount: Int) -> UnsafeMutableRawPointer? {
         let size = MemoryPool.roundedSize(byteCount)
         return state.withLock { state in
             state.usedBytes += size
@@ -94,7 +94,7 @@ final class MemoryPool: Sendable {
     }
 
     /// Takes back a block that was allocated for `byteCount` bytes.
-    func free(_ block: UnsafeMutableRawPointer, _ byteCount: Int) {
+    package func free(_ block: UnsafeMutableRawPointer, _ byteCount: Int) {
         let size = MemoryPool.roundedSize(byteCount)
         state.withLock { state in
             state.usedBytes -= size

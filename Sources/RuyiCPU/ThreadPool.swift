@@ -5,9 +5,9 @@ import Synchronization
 ///
 /// Work is a list of independent tasks; which thread takes which task does not matter to the result, because a task's
 /// result depends on its index alone.
-final class ThreadPool: @unchecked Sendable {
+package final class ThreadPool: @unchecked Sendable {
     /// Threads that work at one time, the caller included.
-    let threadCount: Int
+    package let threadCount: Int
     private var mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private var wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var idle = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -23,7 +23,7 @@ final class ThreadPool: @unchecked Sendable {
     private let taskCount = Atomic<Int>(0)
 
     /// Starts `threadCount − 1` workers.
-    init(threadCount: Int) {
+    package init(threadCount: Int) {
         precondition(threadCount > 0, "a pool needs at least one thread")
         self.threadCount = threadCount
         pthread_mutex_init(mutex, nil)
@@ -64,7 +64,7 @@ final class ThreadPool: @unchecked Sendable {
     ///
     /// Tasks that have not begun when `halt` says so are skipped. Callers on several threads take turns. Must not be
     /// called from inside a task.
-    func parallel(_ count: Int, _ halt: Halt, _ body: @Sendable (Int) -> Void) {
+    package func parallel(_ count: Int, _ halt: Halt, _ body: @Sendable (Int) -> Void) {
         guard count > 0 else { return }
         if count == 1 || threads.isEmpty {
             for index in 0..<count where !halt.isHalted { body(index) }

@@ -27,7 +27,7 @@ enum ScarceFamily: Family {
 struct ScarceRenderer: Renderer {
     var warnings: [String] { [] }
 
-    func latents(_ job: Job) throws -> Tensor {
+    func latents(_ job: Job) throws -> HostTensor {
         let fault = ScarceFamily.failures.withLock { left -> Fault? in
             guard left.count > 0 else { return nil }
             left.count -= 1
@@ -37,7 +37,7 @@ struct ScarceRenderer: Renderer {
         return try FakeRenderer().latents(job)
     }
 
-    func decode(_ latents: Tensor, _ job: Job) throws { try FakeRenderer().decode(latents, job) }
+    func decode(_ latents: HostTensor, _ job: Job) throws { try FakeRenderer().decode(latents, job) }
 }
 
 @Suite("Batch options", .serialized)

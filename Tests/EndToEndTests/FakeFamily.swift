@@ -49,11 +49,11 @@ enum FakeFamily: Family {
 struct FakeRenderer: Renderer {
     var warnings: [String] { [] }
 
-    func latents(_ job: Job) throws -> Tensor {
+    func latents(_ job: Job) throws -> HostTensor {
         let noise = try job.noise.next([2, 16])
         job.trace?.record("noise", noise)
         for step in 1...job.plan.steps {
-            try job.cancellation.check()
+            try job.session.check()
             if job.plan.scheduler == "slow" { usleep(20_000) }
             job.progress(0, step)
         }
@@ -61,7 +61,7 @@ struct FakeRenderer: Renderer {
         return noise
     }
 
-    func decode(_ latents: Tensor, _ job: Job) throws {
+    func decode(_ latents: HostTensor, _ job: Job) throws {
         if latents.shape != [2, 16] { throw Fault(.badData, "latents of the shape [2, 16] were expected") }
         let count = job.plan.scheduler == "short" ? job.plan.frames - 1 : job.plan.frames
         for frame in 0..<count {

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -8,12 +9,12 @@ struct AttentionOptionsTests {
 
     /// Backends of every level with one thread to three.
     private static let all = KernelLevel.supported.flatMap { level in
-        (1...3).map { CPUBackend(threads: $0, level: level) }
+        (1...3).map { HostOperations(threads: $0, level: level) }
     }
 
     /// Compares every level with the reference, and all numbers of threads and two runs with one another, bit by bit.
     private func compare(
-        _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float, _ options: AttentionOptions,
+        _ q: HostTensor, _ k: HostTensor, _ v: HostTensor, heads: Int, scale: Float, _ options: HostAttentionOptions,
         _ expected: [Float], _ what: String
     ) {
         var first: [KernelLevel: [Float]] = [:]
@@ -26,7 +27,7 @@ struct AttentionOptionsTests {
                 let other = first[backend.level] ?? values
                 #expect(
                     values.map(\.bitPattern) == other.map(\.bitPattern),
-                    "\(backend.level), \(backend.threadCount) threads: \(what)")
+                    "\(backend.level), \(backend.backend.threadCount) threads: \(what)")
                 first[backend.level] = other
             }
         }
@@ -52,7 +53,7 @@ struct AttentionOptionsTests {
                     return key < (row.count == 1 ? row[0] : row[query])
                 })
             compare(
-                q, k, v, heads: heads, scale: 2, AttentionOptions(mask: AttentionMask(visibleKeys: rows)), expected,
+                q, k, v, heads: heads, scale: 2, HostAttentionOptions(mask: AttentionMask(visibleKeys: rows)), expected,
                 "[\(batch), \(queries), \(heads) x \(size)], \(keys) keys, \(rows.count) x \(rows[0].count) prefixes")
         }
     }
@@ -66,7 +67,7 @@ struct AttentionOptionsTests {
             let (k, v) = (random.tensor([2, keys, 12]), random.tensor([2, keys, 12]))
             let expected = referenceAttention(q, k, v, heads: 2, scale: 1, visible: { $2 <= $1 + past })
             compare(
-                q, k, v, heads: 2, scale: 1, AttentionOptions(mask: .causal(queries, past: past)), expected,
+                q, k, v, heads: 2, scale: 1, HostAttentionOptions(mask: .causal(queries, past: past)), expected,
                 "\(queries) queries after \(past)")
         }
     }
@@ -83,7 +84,7 @@ struct AttentionOptionsTests {
                 let expected = referenceAttention(
                     q, k, v, heads: 1, scale: 1, visible: { $2 < past || places[$2 - past] <= places[$1] })
                 compare(
-                    q, k, v, heads: 1, scale: 1, AttentionOptions(mask: .causal(blocks: blocks, past: past)), expected,
+                    q, k, v, heads: 1, scale: 1, HostAttentionOptions(mask: .causal(blocks: blocks, past: past)), expected,
                     "\(blocks) after \(past)")
             }
         }
@@ -101,10 +102,10 @@ struct AttentionOptionsTests {
                     (ks[index], vs[index]) = (.nan, .infinity)
                 }
             }
-            let (k, v) = (Tensor(ks, [2, keys, 10]), Tensor(vs, [2, keys, 10]))
+            let (k, v) = (HostTensor(ks, [2, keys, 10]), HostTensor(vs, [2, keys, 10]))
             let expected = referenceAttention(q, k, v, heads: 2, scale: 1, visible: { $2 < lengths[$0] })
             compare(
-                q, k, v, heads: 2, scale: 1, AttentionOptions(mask: .lengths(lengths)), expected,
+                q, k, v, heads: 2, scale: 1, HostAttentionOptions(mask: .lengths(lengths)), expected,
                 "\(lengths) of \(keys)")
         }
     }
@@ -121,8 +122,8 @@ struct AttentionOptionsTests {
             for backend in backends {
                 let results = [ks, changed].map {
                     backend.attention(
-                        q, Tensor($0, [1, count, 6]), v, heads: 1, scale: 1,
-                        options: AttentionOptions(mask: .causal(count))
+                        q, HostTensor($0, [1, count, 6]), v, heads: 1, scale: 1,
+                        options: HostAttentionOptions(mask: .causal(count))
                     ).floats()
                 }
                 #expect(results[0][..<(key * 6)] == results[1][..<(key * 6)], "\(backend.level): key \(key)")
@@ -135,15 +136,15 @@ struct AttentionOptionsTests {
     func noKeys() {
         var random = TestRandom(243)
         let q = random.tensor([2, 40, 6])
-        let none = Tensor([], [2, 0, 6])
+        let none = HostTensor([], [2, 0, 6])
         let (k, v) = (random.tensor([2, 9, 6]), random.tensor([2, 9, 6]))
-        let hidden = Tensor([Float](repeating: -.infinity, count: 40 * 9), [1, 40, 9])
+        let hidden = HostTensor([Float](repeating: -.infinity, count: 40 * 9), [1, 40, 9])
         for backend in backends {
             let zeros = [Float](repeating: 0, count: q.count)
             #expect(backend.attention(q, none, none, heads: 2, scale: 1).floats() == zeros)
             for options in [
-                AttentionOptions(mask: .lengths([0])), AttentionOptions(mask: .lengths([0, 0])),
-                AttentionOptions(bias: .tensor(hidden)),
+                HostAttentionOptions(mask: .lengths([0])), HostAttentionOptions(mask: .lengths([0, 0])),
+                HostAttentionOptions(bias: .tensor(hidden)),
             ] { #expect(backend.attention(q, k, v, heads: 2, scale: 1, options: options).floats() == zeros) }
             #expect(backend.attention(none, k, v, heads: 2, scale: 1).shape == [2, 0, 6])
         }
@@ -167,7 +168,7 @@ struct AttentionOptionsTests {
                     })
                 compare(
                     q, k, v, heads: heads, scale: 1,
-                    AttentionOptions(
+                    HostAttentionOptions(
                         mask: isCausal ? AttentionMask(visibleKeys: [counts]) : nil,
                         bias: isRoot ? .alibiSquareRoot(slopes: slopes) : .alibi(slopes: slopes)), expected,
                     "\(queries) x \(keys), root \(isRoot)")
@@ -189,10 +190,10 @@ struct AttentionOptionsTests {
                 let expected = referenceAttention(
                     q, k, v, heads: 3, scale: 1, visible: { $2 < lengths[$0] },
                     bias: { Double(values[((count == 1 ? 0 : $0) * queries + $1) * keys + $2]) })
-                for tensor in [bias, Tensor(values, bias.shape)] {
+                for tensor in [bias, HostTensor(values, bias.shape)] {
                     compare(
                         q, k, v, heads: 3, scale: 1,
-                        AttentionOptions(mask: .lengths(lengths), bias: .tensor(tensor)), expected,
+                        HostAttentionOptions(mask: .lengths(lengths), bias: .tensor(tensor)), expected,
                         "\(count) x \(queries) x \(keys)")
                 }
             }
@@ -207,13 +208,13 @@ struct AttentionOptionsTests {
             var bias = [Float](repeating: 0, count: 40 * 260)
             for query in 0..<40 { bias[query * 260 + key] = -.infinity }
             let expected = referenceAttention(q, k, v, heads: 2, scale: 1, visible: { $2 != key })
-            let options = AttentionOptions(bias: .tensor(Tensor(bias, [1, 40, 260])))
+            let options = HostAttentionOptions(bias: .tensor(HostTensor(bias, [1, 40, 260])))
             compare(q, k, v, heads: 2, scale: 1, options, expected, "key \(key)")
             bias[17 * 260 + key] = .nan
             for backend in backends {
                 let clean = backend.attention(q, k, v, heads: 2, scale: 1, options: options).floats()
                 let spoilt = backend.attention(
-                    q, k, v, heads: 2, scale: 1, options: AttentionOptions(bias: .tensor(Tensor(bias, [1, 40, 260])))
+                    q, k, v, heads: 2, scale: 1, options: HostAttentionOptions(bias: .tensor(HostTensor(bias, [1, 40, 260])))
                 ).floats()
                 for index in clean.indices {
                     let isRight = index / 8 == 17 ? spoilt[index].isNaN : spoilt[index] == clean[index]
@@ -236,7 +237,7 @@ struct AttentionOptionsTests {
                     random.tensor([2, keys, heads / sharing * size]), random.tensor([2, keys, heads / sharing * size])
                 )
                 let tables = [queries, max(1, keys / 3)].map { rows in
-                    RotaryTable(cosines: random.tensor([rows, size]), sines: random.tensor([rows, size]))
+                    HostRotary(cosines: random.tensor([rows, size]), sines: random.tensor([rows, size]))
                 }
                 for (onQueries, onKeys) in [(true, false), (false, true), (true, true)] {
                     let expected = referenceAttention(
@@ -244,7 +245,7 @@ struct AttentionOptionsTests {
                         onKeys ? referenceRotation(k, heads: heads / sharing, tables[1]) : k, v, heads: heads, scale: 1)
                     compare(
                         q, k, v, heads: heads, scale: 1,
-                        AttentionOptions(
+                        HostAttentionOptions(
                             queryRotary: onQueries ? tables[0] : nil, keyRotary: onKeys ? tables[1] : nil), expected,
                         "\(queries) x \(keys) x \(size), \(heads / sharing) heads of keys, \(onQueries) \(onKeys)")
                 }
@@ -263,14 +264,14 @@ struct AttentionOptionsTests {
                     random.tensor([2, count, keyHeads * size]), random.tensor([2, count, keyHeads * size])
                 )
                 let slopes = (0..<heads).map { 0.1 * Float($0) }
-                let table = RotaryTable(cosines: random.tensor([count, size]), sines: random.tensor([count, size]))
+                let table = HostRotary(cosines: random.tensor([count, size]), sines: random.tensor([count, size]))
                 let expected = referenceAttention(
                     referenceRotation(q, heads: heads, table), referenceRotation(k, heads: keyHeads, table), v,
                     heads: heads, scale: 0.5, visible: { $2 <= $1 },
                     bias: { -Double(slopes[$0]) * Double(abs($1 - $2)).squareRoot() })
                 compare(
                     q, k, v, heads: heads, scale: 0.5,
-                    AttentionOptions(
+                    HostAttentionOptions(
                         mask: .causal(count), bias: .alibiSquareRoot(slopes: slopes), queryRotary: table,
                         keyRotary: table), expected, "\(heads) heads, \(keyHeads) of keys of \(size), \(count) tokens")
             }
@@ -283,7 +284,7 @@ struct AttentionOptionsTests {
         let (keys, size) = (20_000, 256)
         let q = random.tensor([1, 3, 8 * size])
         let (k, v) = (random.tensor([1, keys, 4 * size]), random.tensor([1, keys, 4 * size]))
-        let backend = CPUBackend(threads: 2)
+        let backend = HostOperations(threads: 2)
         let whole = backend.attention(q, k, v, heads: 8, scale: 0.1)
         for head in 0..<8 {
             let columns = head * size..<(head + 1) * size
@@ -298,8 +299,8 @@ struct AttentionOptionsTests {
     func weights() {
         // Each query has a key of score 0 and value 0, and one of score s and value 1.
         let scores = Sweep.patterns(0...86, step: 40_009).filter { $0 <= 0 } + [-87, -88, -104, -1e4, -1e38]
-        let q = Tensor(scores, [1, scores.count, 1])
-        let (k, v) = (Tensor([0, 1], [1, 2, 1]), Tensor([0, 1], [1, 2, 1]))
+        let q = HostTensor(scores, [1, scores.count, 1])
+        let (k, v) = (HostTensor([0, 1], [1, 2, 1]), HostTensor([0, 1], [1, 2, 1]))
         for backend in backends {
             let found = backend.attention(q, k, v, heads: 1, scale: 1).floats()
             for (score, weight) in zip(scores, found) {

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -75,7 +76,7 @@ struct AttentionTests {
                 }
                 for backend in backends {
                     let y = backend.attention(
-                        Tensor(qs, [1, queries, queries]), Tensor(ks, [1, keys, queries]), v, heads: 1, scale: 1)
+                        HostTensor(qs, [1, queries, queries]), HostTensor(ks, [1, keys, queries]), v, heads: 1, scale: 1)
                     #expect(y.floats() == expected, "\(backend.level) at \(magnitude), \(keys) keys")
                 }
             }
@@ -86,8 +87,8 @@ struct AttentionTests {
     func equalScores(_ score: Float) {
         var random = TestRandom(209)
         let (queries, keys) = (9, 505)
-        let q = Tensor([Float](repeating: 1, count: queries * 3), [1, queries, 3])
-        let k = Tensor([Float](repeating: score, count: keys * 3), [1, keys, 3])
+        let q = HostTensor([Float](repeating: 1, count: queries * 3), [1, queries, 3])
+        let k = HostTensor([Float](repeating: score, count: keys * 3), [1, keys, 3])
         let v = random.tensor([1, keys, 3])
         let expected = referenceAttention(q, k, v, heads: 1, scale: 1)
         for backend in backends {
@@ -107,8 +108,8 @@ struct AttentionTests {
             // Head 1, channel 2 of a query, of a key or of a value.
             let row = which == 0 ? place % queries : place
             changed[which][row * width + size + 2] = .nan
-            let tensors = changed.map { Tensor($0, [1, $0.count / width, width]) }
-            let clean = inputs.map { Tensor($0, [1, $0.count / width, width]) }
+            let tensors = changed.map { HostTensor($0, [1, $0.count / width, width]) }
+            let clean = inputs.map { HostTensor($0, [1, $0.count / width, width]) }
             for backend in backends {
                 let y = backend.attention(tensors[0], tensors[1], tensors[2], heads: heads, scale: 1).floats()
                 let z = backend.attention(clean[0], clean[1], clean[2], heads: heads, scale: 1).floats()
@@ -130,12 +131,12 @@ struct AttentionTests {
 
     @Test("an infinite score gives NaN, and a key at minus infinity takes no part")
     func infinities() {
-        let q = Tensor([1, 1], [1, 2, 1])
-        let v = Tensor([1, 2, 4], [1, 3, 1])
+        let q = HostTensor([1, 1], [1, 2, 1])
+        let v = HostTensor([1, 2, 4], [1, 3, 1])
         for backend in backends {
-            let masked = backend.attention(q, Tensor([0, -.infinity, 0], [1, 3, 1]), v, heads: 1, scale: 1).floats()
+            let masked = backend.attention(q, HostTensor([0, -.infinity, 0], [1, 3, 1]), v, heads: 1, scale: 1).floats()
             #expect(masked == [2.5, 2.5], "\(backend.level)")
-            let infinite = backend.attention(q, Tensor([0, .infinity, 0], [1, 3, 1]), v, heads: 1, scale: 1).floats()
+            let infinite = backend.attention(q, HostTensor([0, .infinity, 0], [1, 3, 1]), v, heads: 1, scale: 1).floats()
             #expect(infinite.allSatisfy { $0.isNaN }, "\(backend.level)")
         }
     }

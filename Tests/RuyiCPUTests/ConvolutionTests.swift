@@ -1,11 +1,12 @@
+import RuyiCPU
 import RuyiTensor
 import Testing
 
 /// One convolution with everything that varies.
 struct ConvolutionCase {
-    let timeline: [Tensor?]
-    let weight: Tensor
-    let bias: Tensor?
+    let timeline: [HostTensor?]
+    let weight: HostTensor
+    let bias: HostTensor?
     let stride: ConvolutionStride
     let padding: SpatialPadding
 
@@ -22,7 +23,7 @@ struct ConvolutionCase {
         let width = kernel[2] + random.pick([0, 1, 2, 5, 7, 8, 14, 15, 16, 17, 31, 40])
         weight = random.tensor([outputs, channels] + kernel)
         bias = random.chance(3) ? nil : random.tensor([outputs])
-        var frames: [Tensor?] = []
+        var frames: [HostTensor?] = []
         for index in 0..<kernel[0] + random.below(4) {
             // The first frame is there, so that the case has a size.
             let kind = index == 0 ? random.below(4) : random.below(5)
@@ -72,7 +73,7 @@ struct ConvolutionTests {
     @Test("weights of every type, contiguous and not", arguments: DType.allCases)
     func weightTypes(_ dtype: DType) {
         var random = TestRandom(311)
-        let timeline: [Tensor?] = [random.tensor([3, 5, 9]), nil, random.tensor([3, 5, 9])]
+        let timeline: [HostTensor?] = [random.tensor([3, 5, 9]), nil, random.tensor([3, 5, 9])]
         let padding = SpatialPadding(before: 1, after: 1)
         for weight in [
             random.small(dtype, [7, 3, 2, 3, 3]), random.small(dtype, [9, 3, 2, 3, 3]).sliced(0, 1..<8),
@@ -91,7 +92,7 @@ struct ConvolutionTests {
     func absentFrames() {
         var random = TestRandom(313)
         let (weight, bias) = (random.tensor([5, 2, 2, 3, 3]), random.tensor([5]))
-        let timeline: [Tensor?] = [nil, nil, random.tensor([2, 4, 4])]
+        let timeline: [HostTensor?] = [nil, nil, random.tensor([2, 4, 4])]
         for backend in backends {
             let y = backend.convolution(
                 timeline, weight: weight, bias: bias, stride: .one, padding: SpatialPadding(before: 1, after: 1),

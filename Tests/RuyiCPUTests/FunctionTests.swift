@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -45,7 +46,7 @@ struct FunctionTests {
         inputs += Sweep.patterns(87.33654...88.722832, step: 1).filter { $0 > 0 }
         inputs += Sweep.around(1).flatMap { [$0, -$0] } + Sweep.around(0.34657359) + Sweep.around(87)
         for backend in backends {
-            let found = backend.exponential(Tensor(inputs, [inputs.count])).floats()
+            let found = backend.exponential(HostTensor(inputs, [inputs.count])).floats()
             let worst = worst(inputs, found, exp)
             #expect(worst.ulps <= 1.5, "\(backend.level): \(worst)")
         }
@@ -58,7 +59,7 @@ struct FunctionTests {
         let under = Sweep.around(87.336544).map { -$0 } + Sweep.patterns(87.3365...110, step: 13).filter { $0 < 0 }
         let over = Sweep.around(88.72283) + Sweep.patterns(88.7...110, step: 13).filter { $0 > 0 }
         for backend in backends {
-            for (x, y) in zip(under, backend.exponential(Tensor(under, [under.count])).floats()) {
+            for (x, y) in zip(under, backend.exponential(HostTensor(under, [under.count])).floats()) {
                 let exact = exp(Double(x))
                 let isRight =
                     Double(x) >= edge
@@ -68,14 +69,14 @@ struct FunctionTests {
                 // No subnormal results but at the very edge.
                 #expect(y == 0 || Double(x) > edge - 1e-5, "\(backend.level): e^\(x) = \(y)")
             }
-            for (x, y) in zip(over, backend.exponential(Tensor(over, [over.count])).floats()) {
+            for (x, y) in zip(over, backend.exponential(HostTensor(over, [over.count])).floats()) {
                 let exact = exp(Double(x))
                 #expect(Sweep.ulps(y, exact) <= 1.5, "\(backend.level): e^\(x) = \(y)")
             }
             let specials: [Float] = [0, -0, .infinity, -.infinity, .leastNonzeroMagnitude, 1e-40, -1e-40, 1e38, -1e38]
-            let values = backend.exponential(Tensor(specials, [specials.count])).floats()
+            let values = backend.exponential(HostTensor(specials, [specials.count])).floats()
             #expect(values == [1, 1, .infinity, 0, 1, 1, 1, .infinity, 0], "\(backend.level)")
-            #expect(backend.exponential(Tensor([.nan, -.nan], [2])).floats().allSatisfy { $0.isNaN })
+            #expect(backend.exponential(HostTensor([.nan, -.nan], [2])).floats().allSatisfy { $0.isNaN })
         }
     }
 
@@ -86,12 +87,12 @@ struct FunctionTests {
         let negative = inputs.filter { $0 < 0 }
         for backend in backends {
             let right = worst(
-                positive, backend.activate(Tensor(positive, [positive.count]), activation).floats(),
+                positive, backend.activate(HostTensor(positive, [positive.count]), activation).floats(),
                 { exact(activation, $0) })
             #expect(right.ulps <= (activation == .gelu ? 6.5 : 3), "\(backend.level): \(right)")
             var relative = (error: 0.0, at: Float(0))
             var ulps = (error: 0.0, at: Float(0))
-            for (x, y) in zip(negative, backend.activate(Tensor(negative, [negative.count]), activation).floats()) {
+            for (x, y) in zip(negative, backend.activate(HostTensor(negative, [negative.count]), activation).floats()) {
                 let wanted = exact(activation, Double(x))
                 let error = abs(Double(y) - wanted) / max(abs(Double(x)), 0x1p-126)
                 if !(error <= relative.error) { relative = (error, x) }
@@ -117,7 +118,7 @@ struct FunctionTests {
     @Test("infinities and NaN pass activations as the limits say", arguments: Activation.allCases)
     func activationSpecials(_ activation: Activation) {
         for backend in backends {
-            let y = backend.activate(Tensor([.infinity, .nan, -.infinity, 0, -0], [5]), activation).floats()
+            let y = backend.activate(HostTensor([.infinity, .nan, -.infinity, 0, -0], [5]), activation).floats()
             #expect(y[0] == .infinity && y[1].isNaN && y[3] == 0 && y[4] == 0, "\(backend.level): \(y)")
             // The limit is zero; -infinity times zero is NaN.
             #expect(activation == .none ? y[2] == -.infinity : y[2] == 0 || y[2].isNaN, "\(backend.level): \(y)")

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -9,7 +10,7 @@ struct Int8Tests {
         (100, 1030, 97), (5, 2816, 130), (4033, 40, 70),
     ]
 
-    private static func product(_ backend: CPUBackend, _ x: Tensor, _ w: Tensor) throws -> [Float] {
+    private static func product(_ backend: HostOperations, _ x: HostTensor, _ w: HostTensor) throws -> [Float] {
         let weight = try #require(backend.quantize(w))
         return backend.linear(x, weight: weight, bias: nil, activation: .none, residual: nil).floats()
     }
@@ -35,8 +36,8 @@ struct Int8Tests {
             }
         }
         let (left, right) = (
-            Tensor(x.map { Float($0) }, [size.rows, size.depth]),
-            Tensor(w.map { Float($0) }, [size.columns, size.depth])
+            HostTensor(x.map { Float($0) }, [size.rows, size.depth]),
+            HostTensor(w.map { Float($0) }, [size.columns, size.depth])
         )
         for backend in backends {
             #expect(try Int8Tests.product(backend, left, right) == expected, "\(backend.level)")
@@ -47,15 +48,15 @@ struct Int8Tests {
     func largestSums() throws {
         for depth in [4096, 1 << 17] {
             for (a, b) in [(Float(1), Float(1)), (1, -1), (-1, 1), (-1, -1)] {
-                let x = Tensor([Float](repeating: a * 127, count: depth), [1, depth])
-                let w = Tensor([Float](repeating: b * 127, count: depth), [1, depth])
+                let x = HostTensor([Float](repeating: a * 127, count: depth), [1, depth])
+                let w = HostTensor([Float](repeating: b * 127, count: depth), [1, depth])
                 for backend in backends {
                     #expect(try Int8Tests.product(backend, x, w) == [a * b * 16129 * Float(depth)], "\(backend.level)")
                 }
             }
         }
         for shape in [[1, 1 << 17 + 1], [0, 4], [4, 0], [4]] {
-            #expect(backends[0].quantize(Tensor([Float](repeating: 1, count: shape.reduce(1, *)), shape)) == nil)
+            #expect(backends[0].quantize(HostTensor([Float](repeating: 1, count: shape.reduce(1, *)), shape)) == nil)
         }
     }
 
@@ -76,7 +77,7 @@ struct Int8Tests {
     func specialRows() throws {
         let depth = 18
         var random = TestRandom(9)
-        func matrix(_ rows: [Float?]) -> Tensor {
+        func matrix(_ rows: [Float?]) -> HostTensor {
             var values: [Float] = []
             for row in rows {
                 var line = random.values(depth)
@@ -84,7 +85,7 @@ struct Int8Tests {
                 if let row, row != 0 { line[depth - 1] = row }
                 values += line
             }
-            return Tensor(values, [rows.count, depth])
+            return HostTensor(values, [rows.count, depth])
         }
         let x = matrix([nil, 0, .nan, .infinity, -.infinity, 1e-41, 3e38])
         let w = matrix([nil, 0, .nan, .infinity])
@@ -140,18 +141,12 @@ struct Int8Tests {
         for backend in backends {
             #expect(
                 try Int8Tests.product(backend, x, transposed)
-                    == Int8Tests.product(backend, x, Tensor(transposed.floats(), [45, 44])))
+                    == Int8Tests.product(backend, x, HostTensor(transposed.floats(), [45, 44])))
             for (dtype, bits) in [(DType.bf16, w.floats().map { UInt16($0.bitPattern >> 16) })] {
-                let storage = Storage(
-                    base: .allocate(byteCount: bits.count * 2, alignment: 16), byteCount: bits.count * 2
-                ) { base, _ in base.deallocate() }
-                for (index, value) in bits.enumerated() {
-                    storage.base.storeBytes(of: value, toByteOffset: 2 * index, as: UInt16.self)
-                }
-                let narrow = Tensor(dtype: dtype, shape: w.shape, storage: storage)
+                let narrow = HostTensor(bits, w.shape, as: dtype)
                 #expect(
                     try Int8Tests.product(backend, x, narrow)
-                        == Int8Tests.product(backend, x, Tensor(narrow.floats(), w.shape)))
+                        == Int8Tests.product(backend, x, HostTensor(narrow.floats(), w.shape)))
             }
         }
     }
@@ -161,35 +156,35 @@ struct Int8Tests {
         var random = TestRandom(17)
         let x = random.tensor([130, 600])
         let w = random.tensor([333, 600])
-        let results = try [1, 2, 5, 8].map { try Int8Tests.product(CPUBackend(threads: $0), x, w) }
+        let results = try [1, 2, 5, 8].map { try Int8Tests.product(HostOperations(threads: $0), x, w) }
         #expect(results.allSatisfy { $0 == results[0] })
     }
 
     @Test("a quantised weight takes the memory that is planned for it, and gives it back")
     func memory() throws {
         for (outputs, inputs) in [(1, 1), (33, 70), (256, 1030), (2816, 2816)] {
-            for backend in KernelLevel.supported.map({ CPUBackend(threads: 1, level: $0) }) {
-                let w = Tensor([Float](repeating: 0.5, count: outputs * inputs), [outputs, inputs])
+            for backend in KernelLevel.supported.map({ HostOperations(threads: 1, level: $0) }) {
+                let w = HostTensor([Float](repeating: 0.5, count: outputs * inputs), [outputs, inputs])
                 do {
                     let weight = try #require(backend.quantize(w))
-                    let planned = QuantizedWeight.byteCount(outputs: outputs, inputs: inputs)
-                    #expect(backend.memory.usedBytes <= planned && weight.outputs == outputs)
+                    let planned = backend.backend.quantizedByteCount(outputs: outputs, inputs: inputs)
+                    #expect(backend.session.memory.usedBytes <= planned && weight.shape == [outputs, inputs])
                 }
-                #expect(backend.memory.usedBytes == 0)
+                #expect(backend.session.memory.usedBytes == 0)
             }
         }
     }
 
     @Test("attention and feed-forward projections of the real width stay within 1.5 %")
     func realWidth() throws {
-        let backend = CPUBackend(threads: 2)
+        let backend = HostOperations(threads: 2)
         var random = TestRandom(19)
         let (width, inner) = (2816, 11264)
         // Sums of four uniform values: nearly normal.
-        func normal(_ shape: [Int], _ deviation: Float) -> Tensor {
+        func normal(_ shape: [Int], _ deviation: Float) -> HostTensor {
             let count = shape.reduce(1, *)
             let factor = deviation * Float(3).squareRoot() / 2
-            return Tensor(
+            return HostTensor(
                 (0..<count).map { _ in
                     (random.value() + random.value() + random.value() + random.value()) * factor
                 }, shape)

@@ -1,4 +1,5 @@
 import COpenBLAS
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -60,7 +61,7 @@ struct LinearTests {
         let (bias, gate) = (random.tensor([size.columns]), random.tensor([1, size.columns]))
         let residual = random.tensor([1, size.rows, size.columns])
         let scale: Float = 0.0371
-        let scaled = Tensor(w.floats().map { $0 * scale }, w.shape)
+        let scaled = HostTensor(w.floats().map { $0 * scale }, w.shape)
         for backend in backends {
             let found = backend.linear(
                 x, weight: w, scale: scale, bias: bias, activation: .silu, gate: gate, residual: residual)
@@ -88,16 +89,11 @@ struct LinearTests {
             default: return byte & 0xBB
             }
         }
-        let storage = Storage(base: .allocate(byteCount: bytes.count, alignment: 16), byteCount: bytes.count) {
-            base, _ in
-            base.deallocate()
-        }
-        bytes.withUnsafeBytes { storage.base.copyMemory(from: $0.baseAddress!, byteCount: bytes.count) }
-        let w = Tensor(dtype: dtype, shape: [columns, depth], storage: storage)
+        let w = HostTensor(bytes, [columns, depth], as: dtype)
         let x = random.tensor([9, depth])
         for backend in backends {
             let expected = backend.linear(
-                x, weight: Tensor(w.floats(), w.shape), bias: nil, activation: .none, residual: nil)
+                x, weight: HostTensor(w.floats(), w.shape), bias: nil, activation: .none, residual: nil)
             let y = backend.linear(x, weight: w, bias: nil, activation: .none, residual: nil)
             #expect(y.floats() == expected.floats(), "\(backend.level)")
         }
@@ -107,19 +103,10 @@ struct LinearTests {
     func conversions() {
         for dtype in [DType.f16, .bf16, .f8e4m3, .f8e5m2] {
             let count = dtype.byteCount == 2 ? 65536 : 256
-            let storage = Storage(
-                base: .allocate(byteCount: count * dtype.byteCount, alignment: 16), byteCount: count * dtype.byteCount
-            ) { base, _ in
-                base.deallocate()
-            }
-            for index in 0..<count {
-                if dtype.byteCount == 2 {
-                    storage.base.storeBytes(of: UInt16(index), toByteOffset: 2 * index, as: UInt16.self)
-                } else {
-                    storage.base.storeBytes(of: UInt8(index), toByteOffset: index, as: UInt8.self)
-                }
-            }
-            let all = Tensor(dtype: dtype, shape: [count], storage: storage)
+            let all =
+                dtype.byteCount == 2
+                ? HostTensor((0..<count).map { UInt16($0) }, [count], as: dtype)
+                : HostTensor((0..<count).map { UInt8($0) }, [count], as: dtype)
             for backend in backends {
                 let converted = backend.copy(all).floats()
                 let wrong = zip(converted, all.floats()).enumerated().filter {
@@ -136,7 +123,7 @@ struct LinearTests {
         let x = random.tensor([130, 600])
         let w = random.tensor([333, 600])
         let results = [1, 2, 5, 8].map {
-            CPUBackend(threads: $0).linear(x, weight: w, bias: nil, activation: .silu, residual: nil).floats()
+            HostOperations(threads: $0).linear(x, weight: w, bias: nil, activation: .silu, residual: nil).floats()
         }
         #expect(results.allSatisfy { $0 == results[0] })
     }

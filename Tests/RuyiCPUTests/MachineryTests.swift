@@ -1,4 +1,5 @@
 import Foundation
+import RuyiCPU
 import RuyiTensor
 import Synchronization
 import Testing
@@ -17,7 +18,7 @@ struct MemoryPoolTests {
         var isIntact: Bool { places.allSatisfy { base.load(fromByteOffset: $0, as: UInt8.self) == stamp } }
     }
 
-    private static func pool() -> MemoryPool { MemoryPool { fatalError("\($0) bytes were refused") } }
+    private static func pool() -> MemoryPool { MemoryPool() }
 
     @Test("figures and blocks are right through any sequence", arguments: [UInt64(701), 702, 703])
     func sequence(_ seed: UInt64) {
@@ -29,7 +30,7 @@ struct MemoryPoolTests {
             if live.isEmpty || random.chance(2) && live.count < 60 {
                 let byteCount = random.below(1 << random.pick([4, 12, 13, 17, 20, 25, 27])) + 1
                 let block = Block(
-                    base: pool.allocate(byteCount), byteCount: byteCount, stamp: UInt8(truncatingIfNeeded: step))
+                    base: pool.taken(byteCount), byteCount: byteCount, stamp: UInt8(truncatingIfNeeded: step))
                 let size = pool.usedBytes - used
                 // At least what was asked for, at most an eighth and a page more, the same every time.
                 #expect(size >= byteCount && size <= byteCount + byteCount / 8 + 4096)
@@ -62,14 +63,14 @@ struct MemoryPoolTests {
     func joining() {
         let pool = Self.pool()
         let size = 32 << 20
-        let blocks = (0..<4).map { _ in pool.allocate(size) }
+        let blocks = (0..<4).map { _ in pool.taken(size) }
         for block in [blocks[2], blocks[0], blocks[3], blocks[1]] { pool.free(block, size) }
         let range = (blocks.min() ?? blocks[0])..<((blocks.max() ?? blocks[0]) + size)
         // The system may have put the four anywhere; where they are neighbours they are one piece now.
         guard range.upperBound - range.lowerBound == 4 * size else { return }
         for part in [1, 2, 3, 4].map({ 16 * $0 << 20 }) {
-            let whole = pool.allocate(4 * size - part)
-            let rest = pool.allocate(part)
+            let whole = pool.taken(4 * size - part)
+            let rest = pool.taken(part)
             #expect(range.contains(whole) && range.contains(rest) && pool.mappedBytes == 4 * size)
             pool.free(whole, 4 * size - part)
             pool.free(rest, part)
@@ -85,7 +86,7 @@ struct MemoryPoolTests {
         let before = try mapped()
         for _ in 0..<256 {
             let pool = Self.pool()
-            for size in [64 << 20, 1 << 20] { pool.free(pool.allocate(size), size) }
+            for size in [64 << 20, 1 << 20] { pool.free(pool.taken(size), size) }
         }
         // Kept, it would be 16 GiB more; other tests map some of their own meanwhile.
         #expect(try mapped() - before < 8 << 30)
@@ -102,7 +103,7 @@ struct MemoryPoolTests {
                 if live.count < 8, random.chance(2) || live.isEmpty {
                     let byteCount = random.pick([100, 5000, 70_000, 200_000])
                     let block = Block(
-                        base: pool.allocate(byteCount), byteCount: byteCount,
+                        base: pool.taken(byteCount), byteCount: byteCount,
                         stamp: UInt8(truncatingIfNeeded: random.bits()))
                     block.mark()
                     live.append(block)
@@ -120,7 +121,7 @@ struct MemoryPoolTests {
 
     @Test("every operation gives its scratch memory back, and a chain its intermediate results")
     func operations() {
-        let backend = CPUBackend(threads: 3)
+        let backend = HostOperations(threads: 3)
         var random = TestRandom(720)
         let (x, w) = (random.tensor([2, 70, 48]), random.tensor([48, 48, 1, 1, 1]))
         for _ in 0..<3 {
@@ -130,7 +131,7 @@ struct MemoryPoolTests {
                 [random.tensor([48, 6, 6]), nil], weight: w, bias: nil, stride: .one, padding: .none, residual: nil)
             _ = backend.layerNorm(
                 x.permuted([1, 0, 2]), weight: nil, bias: nil, epsilon: 1, scale: nil, shift: nil)
-            #expect(backend.memory.usedBytes == 0)
+            #expect(backend.session.memory.usedBytes == 0)
         }
     }
 }
@@ -139,13 +140,13 @@ struct MemoryPoolTests {
 struct ThreadPoolTests {
     @Test("small calls from several threads run every task once", arguments: [1, 2, 3, 8])
     func sharedPool(_ threadCount: Int) {
-        let pool = ThreadPool(threadCount: threadCount, cancellation: Cancellation())
+        let pool = ThreadPool(threadCount: threadCount)
         let wrong = Atomic<Int>(0)
         DispatchQueue.concurrentPerform(iterations: 5) { caller in
             for call in 0..<400 {
                 let count = (call * 7 + caller) % 23
                 let runs = Mutex([Int](repeating: 0, count: count))
-                pool.parallel(count) { index in runs.withLock { $0[index] += 1 } }
+                pool.parallel(count, Halt(Cancellation())) { index in runs.withLock { $0[index] += 1 } }
                 if runs.withLock({ $0.contains { $0 != 1 } }) { wrong.add(1, ordering: .relaxed) }
             }
         }
@@ -154,21 +155,21 @@ struct ThreadPoolTests {
 
     @Test("what tasks write is seen by the caller, and by the tasks of its next call")
     func order() {
-        let pool = ThreadPool(threadCount: 4, cancellation: Cancellation())
+        let pool = ThreadPool(threadCount: 4)
         let values = UnsafeMutableBufferPointer<Int>.allocate(capacity: 64)
         defer { values.deallocate() }
         values.initialize(repeating: 0)
         nonisolated(unsafe) let shared = values
-        for round in 0..<2000 { pool.parallel(64) { shared[($0 + round) % 64] += 1 } }
+        for round in 0..<2000 { pool.parallel(64, Halt(Cancellation())) { shared[($0 + round) % 64] += 1 } }
         #expect(values.allSatisfy { $0 == 2000 })
     }
 
     @Test("a stop in the middle skips what has not begun, and later calls do nothing", arguments: [1, 2, 5])
     func cancellation(_ threadCount: Int) {
         let cancellation = Cancellation()
-        let pool = ThreadPool(threadCount: threadCount, cancellation: cancellation)
+        let (pool, halt) = (ThreadPool(threadCount: threadCount), Halt(cancellation))
         let runs = Mutex([Int](repeating: 0, count: 10_000))
-        pool.parallel(10_000) { index in
+        pool.parallel(10_000, halt) { index in
             runs.withLock { $0[index] += 1 }
             if index == 50 { cancellation.cancel() }
         }
@@ -176,14 +177,14 @@ struct ThreadPoolTests {
         // A task that a thread has taken is done, and tasks are taken in order.
         #expect(counts[...50].allSatisfy { $0 == 1 } && counts.allSatisfy { $0 <= 1 })
         #expect(threadCount > 1 || counts.reduce(0, +) == 51)
-        pool.parallel(100) { _ in Issue.record("a stopped pool ran a task") }
+        pool.parallel(100, halt) { _ in Issue.record("a stopped pool ran a task") }
     }
 
     @Test("operations that are stopped on the way return, from several threads, and leave no memory in use")
     func stoppedOperations() {
         for round in 0..<20 {
             let cancellation = Cancellation()
-            let backend = CPUBackend(threads: 3, cancellation: cancellation)
+            let backend = HostOperations(threads: 3, cancellation: cancellation)
             var random = TestRandom(UInt64(730 + round))
             let x = random.tensor([1, 300, 64])
             DispatchQueue.concurrentPerform(iterations: 3) { caller in
@@ -199,7 +200,7 @@ struct ThreadPoolTests {
                     }
                 }
             }
-            #expect(backend.memory.usedBytes == 0)
+            #expect(backend.session.memory.usedBytes == 0)
         }
     }
 
@@ -207,9 +208,17 @@ struct ThreadPoolTests {
     func lifetime(_ threadCount: Int) {
         let total = Atomic<Int>(0)
         for _ in 0..<50 {
-            let pool = ThreadPool(threadCount: threadCount, cancellation: Cancellation())
-            pool.parallel(20) { total.add($0, ordering: .relaxed) }
+            let pool = ThreadPool(threadCount: threadCount)
+            pool.parallel(20, Halt(Cancellation())) { total.add($0, ordering: .relaxed) }
         }
         #expect(total.load(ordering: .relaxed) == 50 * 190)
+    }
+}
+
+extension MemoryPool {
+    /// A block; the system has enough for these tests.
+    fileprivate func taken(_ byteCount: Int) -> UnsafeMutableRawPointer {
+        guard let block = allocate(byteCount) else { fatalError("\(byteCount) bytes were refused") }
+        return block
     }
 }

@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -48,7 +49,7 @@ struct NormTests {
         for backend in backends {
             for (name, values) in rows {
                 let y = backend.layerNorm(
-                    Tensor(values, [1, width]), weight: nil, bias: nil, epsilon: Self.epsilon, scale: nil, shift: nil)
+                    HostTensor(values, [1, width]), weight: nil, bias: nil, epsilon: Self.epsilon, scale: nil, shift: nil)
                 let error = worst(values, y.floats(), width: width)
                 #expect(error <= 6, "\(backend.level): \(name) \(error)")
             }
@@ -59,19 +60,19 @@ struct NormTests {
     func specials() {
         let rows: [[Float]] = [[5], [-.infinity], [.nan], [0]]
         for backend in backends {
-            let x = Tensor(rows.flatMap(\.self), [4, 1])
-            let bias = Tensor([0.25], [1])
+            let x = HostTensor(rows.flatMap(\.self), [4, 1])
+            let bias = HostTensor([0.25], [1])
             let y = backend.layerNorm(x, weight: nil, bias: bias, epsilon: 1e-6, scale: nil, shift: nil).floats()
             #expect(y[0] == 0.25 && y[1].isNaN && y[2].isNaN && y[3] == 0.25, "\(backend.level)")
             for special: Float in [.nan, .infinity, -.infinity] {
                 var random = TestRandom(507)
                 var values = random.values(3 * 37)
                 let clean = backend.layerNorm(
-                    Tensor(values, [3, 37]), weight: nil, bias: nil, epsilon: 1e-6, scale: nil, shift: nil
+                    HostTensor(values, [3, 37]), weight: nil, bias: nil, epsilon: 1e-6, scale: nil, shift: nil
                 ).floats()
                 values[37 + 20] = special
                 let z = backend.layerNorm(
-                    Tensor(values, [3, 37]), weight: nil, bias: nil, epsilon: 1e-6, scale: nil, shift: nil
+                    HostTensor(values, [3, 37]), weight: nil, bias: nil, epsilon: 1e-6, scale: nil, shift: nil
                 ).floats()
                 #expect(z[..<37] == clean[..<37] && z[74...] == clean[74...], "\(backend.level)")
                 #expect(z[37..<74].allSatisfy { $0.isNaN }, "\(backend.level) \(special)")
@@ -132,7 +133,7 @@ struct NormTests {
                             : Float(normed[index]))
                 }
             }
-            let rotary = isRotated ? RotaryTable(cosines: cosines, sines: sines) : nil
+            let rotary = isRotated ? HostRotary(cosines: cosines, sines: sines) : nil
             for backend in backends {
                 let y = backend.headNorm(
                     x, heads: heads, weight: w, bias: b, epsilon: Self.epsilon, rotary: rotary)
@@ -153,7 +154,7 @@ struct NormTests {
         let members = channels / groups * area
         for (mean, spread): (Float, Float) in [(0, 1), (20, 1), (-5, 0), (0, 1e-20), (1e-3, 1e-5), (0, 1e12)] {
             let values = random.values(frames * channels * area).map { mean + spread * $0 }
-            let x = Tensor(values, [frames, channels, sizes[3], sizes[4]])
+            let x = HostTensor(values, [frames, channels, sizes[3], sizes[4]])
             let (w, b) = (random.tensor([channels]), random.tensor([channels]))
             let (ws, bs) = (w.floats(), b.floats())
             for perFrame in [true, false] {
@@ -197,7 +198,7 @@ struct NormTests {
         let gain = random.tensor([width / heads])
         let bias = random.tensor([width / heads])
         for backend in backends {
-            let operations: [(Tensor) -> Tensor] = [
+            let operations: [(HostTensor) -> HostTensor] = [
                 { backend.activate($0, .gelu) }, { backend.combine($0, 2, $0, -0.5) }, { backend.multiply($0, $0) },
                 {
                     backend.headNorm($0, heads: heads, weight: gain, bias: bias, epsilon: 1e-6, rotary: nil)

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -9,7 +10,7 @@ struct OperationTests {
         var inputs = (-2000...2000).map { Float($0) * 0.01 }
         inputs += [0, -0, 1e-30, -1e-30, .leastNonzeroMagnitude, 100, -100, 1e30, -1e30, .infinity]
         for backend in backends {
-            let y = backend.activate(Tensor(inputs, [inputs.count]), activation).floats()
+            let y = backend.activate(HostTensor(inputs, [inputs.count]), activation).floats()
             for (x, value) in zip(inputs, y) {
                 let expected = reference(activation, x)
                 // Far below zero the result is a difference of nearly equal numbers: the bound is relative to |x|.
@@ -18,7 +19,7 @@ struct OperationTests {
                     abs(value - expected) <= bound || value == expected,
                     "\(backend.level) \(activation)(\(x)) = \(value)")
             }
-            #expect(backend.activate(Tensor([.nan], [1]), activation).floats()[0].isNaN)
+            #expect(backend.activate(HostTensor([.nan], [1]), activation).floats()[0].isNaN)
         }
     }
 
@@ -56,7 +57,7 @@ struct OperationTests {
         var random = TestRandom(5)
         let weight = random.tensor([outputs, channels, min(size, count), size, size])
         let bias = random.tensor([outputs])
-        var timeline: [Tensor?] = (0..<count).map { _ in random.tensor([channels, height, width]) }
+        var timeline: [HostTensor?] = (0..<count).map { _ in random.tensor([channels, height, width]) }
         if count > 2 { timeline[0] = nil }
         let stride = ConvolutionStride(step > 1 && count > 4 ? 2 : 1, step, step)
         let padding = SpatialPadding(before: before, after: after)
@@ -104,7 +105,7 @@ struct OperationTests {
     func groupNorm() {
         var random = TestRandom(21)
         let shape = [3, 8, 5, 7]
-        let x = Tensor(random.values(3 * 8 * 35).map { $0 * 0.01 + 50 }, shape)
+        let x = HostTensor(random.values(3 * 8 * 35).map { $0 * 0.01 + 50 }, shape)
         let (w, b) = (random.tensor([8]), random.tensor([8]))
         let values = x.floats().map(Double.init)
         for perFrame in [true, false] {
@@ -151,7 +152,7 @@ struct OperationTests {
                 x.reshaped([24, 12]), weight: w, bias: b, epsilon: 1e-6, scale: nil, shift: nil)
             #expect(plain == normed.floats())
             let rotated = backend.headNorm(
-                x, heads: 2, weight: w, bias: b, epsilon: 1e-6, rotary: RotaryTable(cosines: cosines, sines: sines))
+                x, heads: 2, weight: w, bias: b, epsilon: 1e-6, rotary: HostRotary(cosines: cosines, sines: sines))
             var expected = plain
             for row in 0..<12 {
                 for index in 0..<24 {
@@ -172,7 +173,7 @@ struct OperationTests {
         let views = [
             x, x.permuted([3, 1, 0, 2]), x.sliced(1, 1..<3), x.selected(2, 4),
             x.permuted([0, 2, 3, 1]).sliced(3, 2..<4),
-            x.sliced(3, 5..<6), x.selected(0, 1).expanded(at: 0), Tensor(integers: [4, -5, 6], [3]),
+            x.sliced(3, 5..<6), x.selected(0, 1).expanded(at: 0), HostTensor(integers: [4, -5, 6], [3]),
         ]
         for backend in backends {
             for view in views { #expect(backend.copy(view).floats() == view.floats()) }
@@ -209,23 +210,23 @@ struct OperationTests {
 
     @Test("memory is counted, reused and given back")
     func memory() {
-        let backend = CPUBackend(threads: 1)
-        var x: Tensor? = backend.empty([1 << 20])
-        #expect(backend.memory.usedBytes >= 4 << 20)
+        let backend = HostOperations(threads: 1)
+        var x: HostTensor? = backend.read(backend.session.empty([1 << 20]))
+        #expect(backend.session.memory.usedBytes >= 4 << 20)
         let first = x?.storage.base
         x = nil
-        #expect(backend.memory.usedBytes == 0)
-        x = backend.empty([1 << 20])
+        #expect(backend.session.memory.usedBytes == 0)
+        x = backend.read(backend.session.empty([1 << 20]))
         #expect(x?.storage.base == first)
-        #expect(backend.memory.peakBytes < 5 << 20)
+        #expect(backend.session.memory.peakBytes < 5 << 20)
     }
 
     @Test("a cancelled run ends its operations early")
     func cancellation() throws {
         let cancellation = Cancellation()
-        let backend = CPUBackend(threads: 2, cancellation: cancellation)
+        let backend = HostOperations(threads: 2, cancellation: cancellation)
         cancellation.cancel()
         #expect(throws: Cancelled.self) { try cancellation.check() }
-        #expect(backend.activate(Tensor([1, 2], [2]), .silu).shape == [2])
+        #expect(backend.activate(HostTensor([1, 2], [2]), .silu).shape == [2])
     }
 }

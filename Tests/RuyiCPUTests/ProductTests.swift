@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -46,7 +47,7 @@ struct ProductTests {
                 let w = random.tensor([11, view.shape[2]])
                 let fromView = backend.linear(view, weight: w, bias: nil, activation: .none, residual: nil)
                 let fromCopy = backend.linear(
-                    Tensor(view.floats(), view.shape), weight: w, bias: nil, activation: .none, residual: nil)
+                    HostTensor(view.floats(), view.shape), weight: w, bias: nil, activation: .none, residual: nil)
                 #expect(fromView.shape == [view.shape[0], view.shape[1], 11])
                 #expect(fromView.floats() == fromCopy.floats(), "\(backend.level)")
             }
@@ -78,8 +79,8 @@ struct ProductTests {
     func denormals() {
         var random = TestRandom(109)
         let unit = Float.leastNonzeroMagnitude
-        let x = Tensor((0..<7 * 33).map { _ in Float(random.below(2000)) * unit }, [7, 33])
-        let w = Tensor((0..<19 * 33).map { _ in Float(random.below(9)) - 4 }, [19, 33])
+        let x = HostTensor((0..<7 * 33).map { _ in Float(random.below(2000)) * unit }, [7, 33])
+        let w = HostTensor((0..<19 * 33).map { _ in Float(random.below(9)) - 4 }, [19, 33])
         let (xs, ws) = (x.floats(), w.floats())
         // Whole multiples of the smallest number: the sums are exact in any order.
         var expected: [Float] = []
@@ -122,7 +123,7 @@ struct PlainProduct {
     private var values: [Double] = []
     private var bounds: [Double] = []
 
-    init(_ x: Tensor, _ weight: Tensor, _ bias: Tensor? = nil) {
+    init(_ x: HostTensor, _ weight: HostTensor, _ bias: HostTensor? = nil) {
         let (depth, columns) = (x.shape[x.rank - 1], weight.shape[0])
         let (xs, ws, bs) = (x.floats(), weight.floats(), bias?.floats())
         for row in 0..<xs.count / depth {
@@ -170,14 +171,14 @@ extension TestRandom {
     mutating func pick<Value>(_ values: [Value]) -> Value { values[below(values.count)] }
 
     /// Random values among which one in `oneIn` is special.
-    mutating func tensor(_ shape: [Int], specials: [Float], oneIn: Int) -> Tensor {
+    mutating func tensor(_ shape: [Int], specials: [Float], oneIn: Int) -> HostTensor {
         var values = values(shape.reduce(1, *))
         for index in values.indices where chance(oneIn) { values[index] = pick(specials) }
-        return Tensor(values, shape)
+        return HostTensor(values, shape)
     }
 
     /// A weight that is a part of something larger: rows of it, columns of it, or its transpose.
-    mutating func slicedWeight(_ shape: ProductShape) -> Tensor {
+    mutating func slicedWeight(_ shape: ProductShape) -> HostTensor {
         let (columns, depth) = (shape.columns, shape.depth)
         switch below(4) {
         case 0: return tensor([columns, depth])
@@ -188,15 +189,13 @@ extension TestRandom {
     }
 
     /// Random elements of a type that are finite and of moderate size.
-    mutating func small(_ dtype: DType, _ shape: [Int]) -> Tensor {
+    mutating func small(_ dtype: DType, _ shape: [Int]) -> HostTensor {
         let count = shape.reduce(1, *)
-        let storage = Storage(
-            base: .allocate(byteCount: count * dtype.byteCount, alignment: 16), byteCount: count * dtype.byteCount
-        ) { base, _ in base.deallocate() }
-        for index in 0..<count {
+        var bytes: [UInt8] = []
+        for _ in 0..<count {
             let value = self.value()
             func put(_ element: some BitwiseCopyable) {
-                storage.base.storeBytes(of: element, toByteOffset: index * dtype.byteCount, as: type(of: element))
+                withUnsafeBytes(of: element) { bytes += $0 }
             }
             switch dtype {
             case .f64: put(Double(value))
@@ -212,6 +211,6 @@ extension TestRandom {
             case .bool: put(UInt8(below(2)))
             }
         }
-        return Tensor(dtype: dtype, shape: shape, storage: storage)
+        return HostTensor(bytes, shape, as: dtype)
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiTensor
 
 /// The activation in double precision.
@@ -18,7 +19,7 @@ func reference(_ activation: Activation, _ x: Float) -> Float {
 /// q `[B, Nq, H·d]`, k and v `[B, Nk, G·d]`. `visible` tells whether a query of a batch item sees a key, `bias` what is
 /// added to a head's score; without any key the result is zero.
 func referenceAttention(
-    _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float,
+    _ q: HostTensor, _ k: HostTensor, _ v: HostTensor, heads: Int, scale: Float,
     visible: (_ item: Int, _ query: Int, _ key: Int) -> Bool = { _, _, _ in true },
     bias: (_ head: Int, _ query: Int, _ key: Int) -> Double = { _, _, _ in 0 }
 ) -> [Float] {
@@ -55,7 +56,7 @@ func referenceAttention(
 /// Pairs of every head, neighbours or one of each half, rotated by the row of the table that the token's place falls on.
 ///
 /// x `[B, N, H·d]`.
-func referenceRotation(_ x: Tensor, heads: Int, _ table: RotaryTable) -> Tensor {
+func referenceRotation(_ x: HostTensor, heads: Int, _ table: HostRotary) -> HostTensor {
     let (tokens, width) = (x.shape[1], x.shape[2])
     let size = width / heads
     let (cosines, sines) = (table.cosines.floats(), table.sines.floats())
@@ -70,12 +71,12 @@ func referenceRotation(_ x: Tensor, heads: Int, _ table: RotaryTable) -> Tensor 
             }
         return Float(Double(values[index]) * Double(cosines[place]) + partner * Double(sines[place]))
     }
-    return Tensor(turned, x.shape)
+    return HostTensor(turned, x.shape)
 }
 
 /// Convolution by the definition, in double precision; result `[T, O, H', W']`.
 func referenceConvolution(
-    _ timeline: [Tensor?], _ weight: Tensor, _ bias: Tensor?, _ stride: ConvolutionStride, _ padding: SpatialPadding
+    _ timeline: [HostTensor?], _ weight: HostTensor, _ bias: HostTensor?, _ stride: ConvolutionStride, _ padding: SpatialPadding
 ) -> (shape: [Int], values: [Float]) {
     let frame = timeline.compactMap { $0 }[0]
     let (channels, height, width) = (frame.shape[0], frame.shape[1], frame.shape[2])

@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -29,7 +30,7 @@ struct RootMeanSquareTests {
         }
         for backend in backends {
             for (name, values) in rows {
-                let y = backend.rmsNorm(Tensor(values, [1, width]), weight: weight, epsilon: Self.epsilon).floats()
+                let y = backend.rmsNorm(HostTensor(values, [1, width]), weight: weight, epsilon: Self.epsilon).floats()
                 let expected = plain(values[...]).enumerated().map { Float($1 * gains[$0]) }
                 let isZero = expected.allSatisfy { abs($0) < 1e-30 }
                 let error = isZero ? Double(y.map(abs).max() ?? 0) : relativeError(y, expected)
@@ -52,7 +53,7 @@ struct RootMeanSquareTests {
             for special: Float in [.nan, .infinity, -.infinity] {
                 var values = view.floats()
                 values[37 + 20] = special
-                let y = backend.rmsNorm(Tensor(values, [3, 37]), weight: weight, epsilon: Self.epsilon).floats()
+                let y = backend.rmsNorm(HostTensor(values, [3, 37]), weight: weight, epsilon: Self.epsilon).floats()
                 #expect(y[..<37] == clean.floats()[..<37] && y[74...] == clean.floats()[74...], "\(backend.level)")
                 #expect(y[57].isNaN, "\(backend.level) \(special)")
             }
@@ -75,8 +76,8 @@ struct RootMeanSquareTests {
                 let y = backend.headRMSNorm(x, heads: heads, weight: weight, epsilon: Self.epsilon, rotary: nil)
                 #expect(relativeError(y.floats(), normed) < 1e-6, "\(backend.level)")
                 for pairing in [RotaryTable.Pairing.neighbours, .halves] {
-                    let table = RotaryTable(cosines: cosines, sines: sines, pairing: pairing)
-                    let expected = referenceRotation(Tensor(normed, x.shape), heads: heads, table)
+                    let table = HostRotary(cosines: cosines, sines: sines, pairing: pairing)
+                    let expected = referenceRotation(HostTensor(normed, x.shape), heads: heads, table)
                     let turned = backend.headRMSNorm(
                         x, heads: heads, weight: weight, epsilon: Self.epsilon, rotary: table)
                     #expect(relativeError(turned, expected) < 1e-6, "\(backend.level) \(pairing)")
@@ -91,7 +92,7 @@ struct RootMeanSquareTests {
         for (heads, keyHeads, size, count) in [(2, 2, 8, 5), (4, 2, 16, 33), (8, 2, 18, 70)] {
             let q = random.tensor([1, count, heads * size])
             let (k, v) = (random.tensor([1, count, keyHeads * size]), random.tensor([1, count, keyHeads * size]))
-            let table = RotaryTable(
+            let table = HostRotary(
                 cosines: random.tensor([count, size]), sines: random.tensor([count, size]), pairing: .halves)
             let expected = referenceAttention(
                 referenceRotation(q, heads: heads, table), referenceRotation(k, heads: keyHeads, table), v,
@@ -99,7 +100,7 @@ struct RootMeanSquareTests {
             for backend in backends {
                 let y = backend.attention(
                     q, k, v, heads: heads, scale: 0.3,
-                    options: AttentionOptions(queryRotary: table, keyRotary: table))
+                    options: HostAttentionOptions(queryRotary: table, keyRotary: table))
                 #expect(relativeError(y.floats(), expected) < 1e-5, "\(backend.level)")
             }
         }

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -50,8 +51,8 @@ struct StatisticsTests {
             let found = backend.crossFrameAttention(q, k, frames: frames, heads: heads, scale: scale)
             #expect(abs(found - expected) < 1e-6 * expected, "\(backend.level) \(found) \(expected)")
         }
-        let single = CPUBackend(threads: 1).crossFrameAttention(q, k, frames: frames, heads: heads, scale: scale)
-        let several = CPUBackend(threads: 5).crossFrameAttention(q, k, frames: frames, heads: heads, scale: scale)
+        let single = HostOperations(threads: 1).crossFrameAttention(q, k, frames: frames, heads: heads, scale: scale)
+        let several = HostOperations(threads: 5).crossFrameAttention(q, k, frames: frames, heads: heads, scale: scale)
         #expect(single == several)
     }
 
@@ -63,8 +64,8 @@ struct StatisticsTests {
     }
 
     private static func round(_ values: [Float], _ dtype: DType) -> [UInt8] {
-        let narrowed = CPUBackend(threads: 2).narrow(Tensor(values, [values.count]), to: dtype)
-        return (0..<values.count).map { narrowed.storage.base.load(fromByteOffset: $0, as: UInt8.self) }
+        let narrowed = HostOperations(threads: 2).narrow(HostTensor(values, [values.count]), to: dtype)
+        return narrowed.bytes(0..<values.count, as: dtype)
     }
 
     @Test(
@@ -95,7 +96,7 @@ struct StatisticsTests {
 
     @Test("other types and strides are rounded as their values are", arguments: [DType.f8e4m3, .f8e5m2])
     func sources(_ dtype: DType) throws {
-        let backend = CPUBackend(threads: 2)
+        let backend = HostOperations(threads: 2)
         var random = TestRandom(13)
         let wide = random.tensor([300, 301])
         let turned = wide.permuted([1, 0])

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -19,11 +20,11 @@ struct TestRandom {
 
     mutating func values(_ count: Int) -> [Float] { (0..<count).map { _ in value() } }
 
-    mutating func tensor(_ shape: [Int]) -> Tensor { Tensor(values(shape.reduce(1, *)), shape) }
+    mutating func tensor(_ shape: [Int]) -> HostTensor { HostTensor(values(shape.reduce(1, *)), shape) }
 }
 
 /// ‖a − b‖ / ‖b‖, infinite where the shapes differ.
-func relativeError(_ a: Tensor, _ b: Tensor) -> Double {
+func relativeError(_ a: HostTensor, _ b: HostTensor) -> Double {
     guard a.shape == b.shape else { return .infinity }
     return relativeError(a.floats(), b.floats())
 }
@@ -40,8 +41,4 @@ func relativeError(_ a: [Float], _ b: [Float]) -> Double {
 }
 
 /// One backend for each level that this processor runs.
-let backends: [CPUBackend] = KernelLevel.supported.map { CPUBackend(threads: 3, level: $0) }
-
-extension CPUBackend: CustomTestStringConvertible {
-    public var testDescription: String { level.rawValue }
-}
+let backends: [HostOperations] = KernelLevel.supported.map { HostOperations(threads: 3, level: $0) }

@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -16,7 +17,7 @@ struct WinogradTests {
         var random = TestRandom(71)
         let weight = random.tensor([outputs, channels, count, 3, 3])
         let bias = random.tensor([outputs])
-        var timeline: [Tensor?] = (0..<count + 1).map { _ in random.tensor([channels, height, width]) }
+        var timeline: [HostTensor?] = (0..<count + 1).map { _ in random.tensor([channels, height, width]) }
         if count > 2 { timeline[1] = nil }
         for border in [SpatialPadding.Border.zeros, .edge] {
             let padding = SpatialPadding(before: 1, after: 1, border: border)
@@ -63,7 +64,7 @@ struct WinogradTests {
     @Test("weights of every type, contiguous and not", arguments: DType.allCases)
     func weightTypes(_ dtype: DType) {
         var random = TestRandom(83)
-        let timeline: [Tensor?] = [random.tensor([66, 9, 15]), nil, random.tensor([66, 9, 15])]
+        let timeline: [HostTensor?] = [random.tensor([66, 9, 15]), nil, random.tensor([66, 9, 15])]
         for weight in [
             random.small(dtype, [65, 66, 2, 3, 3]), random.small(dtype, [70, 66, 2, 3, 3]).sliced(0, 3..<68),
             random.small(dtype, [66, 65, 3, 3, 2]).permuted([1, 0, 4, 3, 2]),
@@ -81,7 +82,7 @@ struct WinogradTests {
     func absentFrames() {
         var random = TestRandom(89)
         let (weight, bias) = (random.tensor([64, 64, 2, 3, 3]), random.tensor([64]))
-        let timeline: [Tensor?] = [nil, nil, random.tensor([64, 9, 17])]
+        let timeline: [HostTensor?] = [nil, nil, random.tensor([64, 9, 17])]
         for backend in backends {
             let y = backend.convolution(
                 timeline, weight: weight, bias: bias, stride: .one, padding: padding, residual: nil)
@@ -95,9 +96,9 @@ struct WinogradTests {
     func threads() {
         var random = TestRandom(73)
         let weight = random.tensor([72, 65, 3, 3, 3])
-        let timeline: [Tensor?] = (0..<4).map { _ in random.tensor([65, 30, 75]) }
+        let timeline: [HostTensor?] = (0..<4).map { _ in random.tensor([65, 30, 75]) }
         let results = [1, 2, 5].map {
-            CPUBackend(threads: $0).convolution(
+            HostOperations(threads: $0).convolution(
                 timeline, weight: weight, bias: nil, stride: .one, padding: padding, residual: nil
             ).floats()
         }

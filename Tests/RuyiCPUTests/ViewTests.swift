@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiTensor
 import Testing
 
@@ -13,7 +14,7 @@ struct ViewTests {
     }
 
     /// The element at an index of every axis, straight from the definition of strides.
-    private func plain(_ x: Tensor, _ all: [Float]) -> [Float] {
+    private func plain(_ x: HostTensor, _ all: [Float]) -> [Float] {
         var result: [Float] = []
         for a in 0..<x.shape[0] {
             for b in 0..<x.shape[1] {
@@ -70,7 +71,7 @@ struct ViewTests {
     func sizes() {
         var random = TestRandom(605)
         let large = random.tensor([3, 40_000, 2])
-        let empty = Tensor([], [3, 0, 2])
+        let empty = HostTensor([], [3, 0, 2])
         for backend in backends {
             #expect(backend.copy(empty).shape == [3, 0, 2])
             let joined = backend.concatenate([large, empty, large.sliced(1, 0..<1)], axis: 1)
@@ -85,7 +86,7 @@ struct ViewTests {
     @Test("NaN payloads, infinities and denormals are copied bit by bit")
     func bits() {
         let patterns: [UInt32] = [0x7FC0_1234, 0xFFC0_0001, 0x7F80_0000, 0xFF80_0000, 1, 0x8000_0001, 0x8000_0000]
-        let x = Tensor(patterns.map(Float.init(bitPattern:)), [7, 1])
+        let x = HostTensor(patterns.map(Float.init(bitPattern:)), [7, 1])
         for backend in backends {
             #expect(backend.copy(x).floats().map(\.bitPattern) == patterns)
             #expect(backend.copy(x.permuted([1, 0])).floats().map(\.bitPattern) == patterns)
