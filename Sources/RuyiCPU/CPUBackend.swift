@@ -11,6 +11,7 @@ public final class CPUBackend: Backend {
     /// The instruction-set level of the kernels in use.
     public let level: KernelLevel
     public let threadCount: Int
+    public let isMeasuring: Bool
     let pool: MemoryPool
     /// Started with the first operation: a backend that only plans needs none.
     private let threads = Mutex<ThreadPool?>(nil)
@@ -24,7 +25,14 @@ public final class CPUBackend: Backend {
         precondition(supported.contains(self.level), "this processor does not run \(self.level) kernels")
         precondition(threads > 0, "a backend needs at least one thread")
         threadCount = threads
+        isMeasuring = false
         pool = MemoryPool()
+    }
+
+    /// One that computes nothing, and counts for another.
+    private init(measuring other: CPUBackend) {
+        (level, threadCount, isMeasuring) = (other.level, other.threadCount, true)
+        pool = MemoryPool(measuring: ())
     }
 
     public var kernelName: String { level.rawValue }
@@ -51,10 +59,10 @@ public final class CPUBackend: Backend {
     public func allocatedByteCount(_ byteCount: Int) -> Int { MemoryPool.roundedSize(byteCount) }
 
     public func session(_ cancellation: Cancellation, memoryLimit: Int?) -> any Session {
-        CPUSession(self, cancellation, CPUMemory(pool, limit: memoryLimit))
+        isMeasuring ? meter() : CPUSession(self, cancellation, CPUMemory(pool, limit: memoryLimit))
     }
 
-    public func meter() -> any Meter { CPUMeter(self) }
+    public func meter() -> any Meter { CPUMeter(isMeasuring ? self : CPUBackend(measuring: self)) }
 }
 
 /// A weight that lies where the host has it, mostly in a mapped file.

@@ -25,7 +25,7 @@ class CPUSession: Session, @unchecked Sendable {
     var backend: any Backend { cpu }
     var memory: any SessionMemory { account }
     var activationType: DType { .f32 }
-    var isMeasuring: Bool { account.isMeasuring }
+    var isMeasuring: Bool { cpu.isMeasuring }
     /// Threads that operations run on.
     var threadCount: Int { cpu.threadCount }
 

@@ -12,17 +12,16 @@ final class ChangedModel<Model: Sendable>: Sendable {
     ///
     /// - Parameters:
     ///   - model: the model with the stored weights.
-    ///   - stored: the file of its weights, which are those of `unit`.
+    ///   - stored: its weights, in one file.
     ///   - rounding: what is rounded where the plan asks for a mode of 8-bit floating-point numbers.
     ///   - renamed: the layers that LoRA files may name in another way.
-    ///   - stages: the plan's stages in which weights are rounded and quantised.
+    ///   - blocks: the model's blocks, which are quantised one after the other.
     ///   - make: makes the model of weights that are rounded and have low-rank updates.
     ///   - quantize: switches it to 8-bit integers, and calls back after each block.
     func callAsFunction(
-        _ job: Job, _ model: Model, stored: any WeightFile, in unit: ResidencyUnit,
+        _ job: Job, _ model: Model, stored: StageWeights,
         rounding: (any WeightFile, FP8QuantMode, DType) -> FP8Rounding, renamed: [String: [LoRAPart]] = [:],
-        stages: (rounding: Int, quantising: Int), make: (WeightScope) -> Model,
-        quantize: (Model, () throws -> Void) throws -> Model
+        blocks: Int, make: (WeightScope) -> Model, quantize: (Model, () throws -> Void) throws -> Model
     ) throws -> Model {
         let plan = job.plan
         let change = WeightChange(plan)
@@ -31,44 +30,53 @@ final class ChangedModel<Model: Sendable>: Sendable {
         return try kept.withLock { kept in
             if let kept, kept.change == change { return kept.model }
             kept = nil
-            let done = Atomic<Int>(0)
-            @Sendable func advance(_ stage: Int) {
-                session.release(unit)
-                job.progress(stage, done.add(1, ordering: .relaxed).newValue)
-            }
+            let base = stored.files[0]
             var round: @Sendable (String, Weight) -> Weight = { $1 }
             if plan.fp8QuantMode != .none {
-                let stage = stages.rounding
-                job.progress(stage, 0)
                 let dtype = plan.fp8DataType.dtype
-                let keys = Set(rounding(stored, plan.fp8QuantMode, dtype).keys)
+                let keys = Set(rounding(base, plan.fp8QuantMode, dtype).keys)
+                let stage = job.begin(.rounding, steps: keys.count, weights: stored)
                 round = { key, weight in
                     guard keys.contains(key) else { return weight }
-                    defer { advance(stage) }
+                    defer {
+                        session.release(weight.unit)
+                        stage.advance()
+                    }
                     return weight.dtype == dtype ? weight : session.narrowed(weight, to: dtype)
                 }
             }
-            var updates: [(String, LowRankUpdate)] = []
-            for lora in plan.loras {
-                updates += try LoRAFile(path: lora.path).updates(
-                    of: stored, strength: lora.weight, renamed: renamed)
-            }
             let ledger = WeightLedger()
+            let updates = try updates(job, of: base, renamed: renamed)
             var made = make(
-                WeightScope(AdaptedWeights(stored, updates), ledger: ledger, on: session.backend, change: round))
+                WeightScope(AdaptedWeights(base, updates), ledger: ledger, on: session.backend, change: round))
             try session.check()
             try ledger.finish(unknown: .warn)
             if plan.isQuantized {
-                job.progress(stages.quantising, 0)
+                let stage = job.begin(.quantising, steps: blocks, weights: stored)
                 made = try quantize(made) {
                     try session.check()
-                    advance(stages.quantising)
+                    stored.units.forEach(session.release)
+                    stage.advance()
                 }
             }
+            try session.check()
             session.memory.trim()
             kept = (change, made)
             return made
         }
+    }
+
+    /// The low-rank updates of a plan, whose files stay in memory.
+    private func updates(
+        _ job: Job, of base: any WeightFile, renamed: [String: [LoRAPart]]
+    ) throws(Fault) -> [(String, LowRankUpdate)] {
+        var updates: [(String, LowRankUpdate)] = []
+        for lora in job.plan.loras {
+            let file = try LoRAFile(path: lora.path)
+            job.meter?.hold(lora.path, file.byteCount)
+            updates += try file.updates(of: base, strength: lora.weight, renamed: renamed)
+        }
+        return updates
     }
 }
 

@@ -8,6 +8,8 @@ public protocol Backend: AnyObject, Sendable {
     var threadCount: Int { get }
     /// What the operations are made for, such as an instruction set.
     var kernelName: String { get }
+    /// Whether its sessions compute nothing, and only count.
+    var isMeasuring: Bool { get }
     /// A handle of a weight, which belongs to `unit` from here on; nothing is read yet.
     func weight(_ host: HostTensor, in unit: ResidencyUnit) -> Weight
     /// Memory that a matrix of this shape takes in 8 bits with one scale for each output.
@@ -16,7 +18,7 @@ public protocol Backend: AnyObject, Sendable {
     func allocatedByteCount(_ byteCount: Int) -> Int
     /// A job: `memoryLimit` is the most bytes that its tensors may take at one time, nil for what there is.
     func session(_ cancellation: Cancellation, memoryLimit: Int?) -> any Session
-    /// A session that computes nothing and counts what one of `session` would take and do.
+    /// A session of a backend that computes nothing, and counts what this one's sessions would take and do.
     func meter() -> any Meter
 }
 
@@ -40,9 +42,6 @@ public protocol Session: Operations {
     var memory: any SessionMemory { get }
     /// The type of activations.
     var activationType: DType { get }
-    /// Whether nothing is computed, and work and memory only counted.
-    var isMeasuring: Bool { get }
-
     /// Throws `Cancelled` when the job was cancelled, and `.resources` when memory has been refused.
     func check() throws
     /// Brings numbers to the backend: a contiguous tensor of the activations' type.
@@ -82,6 +81,9 @@ public protocol Meter: Session {
 }
 
 extension Session {
+    /// Whether nothing is computed, and work and memory only counted.
+    public var isMeasuring: Bool { backend.isMeasuring }
+
     /// Everything is counted as often as it is run.
     public func counting<Result>(_ times: Double, _ body: () throws -> Result) rethrows -> Result { try body() }
 

@@ -43,12 +43,6 @@ public enum HunyuanVideo: Family {
             image: image)
     }
 
-    public static func dryRun(
-        _ folder: ModelFolder, on backend: any Backend
-    ) throws(Fault) -> any DryRun {
-        try HunyuanDryRun(folder, on: backend)
-    }
-
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? {
         let checkpoint = try HunyuanCheckpoint(folder)
         return checkpoint.original == nil ? nil : try checkpoint.rearranged()

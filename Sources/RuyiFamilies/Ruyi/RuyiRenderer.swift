@@ -6,7 +6,6 @@ import RuyiModels
 import RuyiPicture
 import RuyiSampling
 import RuyiTensor
-import Synchronization
 
 /// A loaded Ruyi checkpoint (specification section 2).
 final class RuyiRenderer: Renderer {
@@ -19,16 +18,17 @@ final class RuyiRenderer: Renderer {
     private let changedTransformer = ChangedModel<RuyiTransformer>()
     private let vae: RuyiVAE
     private let vision: CLIPVision
-    private let files: (transformer: any WeightFile, vae: any WeightFile, vision: any WeightFile)
-    private let units: (transformer: ResidencyUnit, vae: ResidencyUnit, vision: ResidencyUnit)
+    private let weights: (transformer: StageWeights, vae: StageWeights, vision: StageWeights)
+    private let finite: FiniteCheck
 
     init(_ folder: ModelFolder, backend: any Backend) throws(Fault) {
         configuration = try RuyiConfiguration(folder)
         schedule = try Ruyi.schedule(folder)
         controls = RuyiControls(try folder.weights("", stem: "embeddings"), configuration.transformer)
-        files = (
-            try folder.weights("transformer", stem: "diffusion_pytorch_model"),
-            try folder.weights("vae", stem: "diffusion_pytorch_model"), try RuyiRenderer.imageEncoder(folder)
+        let files = (
+            transformer: try folder.weights("transformer", stem: "diffusion_pytorch_model"),
+            vae: try folder.weights("vae", stem: "diffusion_pytorch_model"),
+            vision: try RuyiRenderer.imageEncoder(folder)
         )
         var warnings: [String] = []
         let transformerLedger = WeightLedger()
@@ -43,7 +43,6 @@ final class RuyiRenderer: Renderer {
         let visionLedger = WeightLedger()
         let visionScope = WeightScope(files.vision, ledger: visionLedger, on: backend)
         vision = CLIPVision(visionScope / "vision_model", configuration.clip)
-        units = (transformerScope.unit, vaeScope.unit, visionScope.unit)
         // The published file is the whole CLIP: its text tower and projections are not needed.
         warnings += try visionLedger.finish(unknown: .warn) { key in
             ["text_model.", "text_projection.", "visual_projection.", "vision_model.post_layernorm."].contains {
@@ -51,6 +50,12 @@ final class RuyiRenderer: Renderer {
             } || key == "logit_scale" || key.hasSuffix("embeddings.position_ids")
         }
         self.warnings = warnings
+        weights = (
+            StageWeights(files.transformer, transformerScope.unit, blocks: ["blocks"]),
+            StageWeights(files.vae, vaeScope.unit),
+            StageWeights(files.vision, visionScope.unit) { $0.hasPrefix("vision_model.") }
+        )
+        finite = FiniteCheck(files: [files.vision, files.vae, files.transformer])
     }
 
     /// The image encoder is published as `pytorch_model.bin` or as `model.safetensors`.
@@ -67,122 +72,119 @@ final class RuyiRenderer: Renderer {
             + folder.weights("", stem: "embeddings").byteCount
     }
 
-    /// Bytes of weights that a stage has in memory.
-    func weightBytes(_ stage: Int, _ plan: Plan) -> Int {
-        if plan.memoryMode == .resident { return plan.weightBytes }
-        switch stage {
-        case 0: return files.vision.byteCount { $0.hasPrefix("vision_model.") }
-        case 1, plan.stages.count - 1: return files.vae.byteCount
-        default:
-            let blocks = files.transformer.blockByteCounts(["blocks"])
-            return (blocks[""] ?? 0) + (blocks.filter { $0.key != "" }.values.max() ?? 0)
-        }
-    }
-
     func latents(_ job: Job) throws -> HostTensor {
         let session = job.session
-        guard let image = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
-        let start = image.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
-        let end = job.endImage?.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
-        return try latents(
-            RuyiPictures(
-                clip: configuration.processor(start), start: start.signedPixels,
-                end: end?.signedPixels),
-            try Sampler(named: job.plan.scheduler).scheduler(steps: job.plan.steps, configuration: schedule), job)
-    }
-
-    /// Denoises one clip of pictures that are ready for the model.
-    func latents(_ pictures: RuyiPictures, _ scheduler: any Scheduler, _ job: Job) throws -> HostTensor {
-        let session = job.session
-        let features = try pictureFeatures(pictures, job)
-        let shape = latentShape(job.plan)
-        var scheduler = scheduler
-        let noise = try draw(job, shape, 0)
-        let condition = try inpaintingCondition(pictures, job)
-        let preview = try job.preview.map { _ in try fittedPreview(job) }
+        let plan = job.plan
+        func fitted(_ picture: InputPicture) -> InputPicture {
+            picture.resized(width: plan.width, height: plan.height, filter: .bicubic)
+        }
+        let start = try fitted(job.startPicture())
+        let end = job.endPicture.map(fitted)
+        let features = try pictureFeatures(start, job)
+        var scheduler = try Sampler(named: plan.scheduler).scheduler(steps: plan.steps, configuration: schedule)
+        let draws = Draws(job) { "noise." + StageTrace.digits($0) }
+        let noise = try draws(configuration.latentShape(plan))
+        let condition = try inpaintingCondition(start, end, draws, job)
+        let preview = try job.preview.map { _ in try fittedPreview(start, job) }
         let initial = session.scale(noise, by: scheduler.initNoiseSigma, plus: 0, clampedTo: nil)
         job.trace?.record("init_noise_sigma", HostTensor([scheduler.initNoiseSigma], [1]))
         job.trace?.record("latents.initial", initial)
-        let latents = try denoise(initial, condition: condition, features: features, &scheduler, preview, job)
-        job.trace?.record("latents.final", latents)
-        try session.check()
-        session.release(units.transformer)
-        session.memory.trim()
-        return session.read(latents).single
-    }
 
-    private func latentShape(_ plan: Plan) -> [Int] {
-        let factor = configuration.vae.spatialFactor
-        let frames = RuyiCost.latentFrames(plan.frames, configuration.vae)
-        return [1, configuration.vae.latentChannels, frames, plan.height / factor, plan.width / factor]
-    }
-
-    private func draw(_ job: Job, _ shape: [Int], _ index: Int) throws -> Tensor {
-        let session = job.session
-        let noise = try job.noise.next(shape)
-        job.trace?.record("noise." + StageTrace.digits(index), noise)
-        return session.upload(noise)
+        let transformer = try transformer(job)
+        let positive = try controls.positive(
+            RuyiControls.key(camera: plan.settings[.camera] ?? "auto", motion: plan.settings[.motion] ?? "auto"))
+        recordControls(positive, scheduler, job)
+        var denoiser = RuyiDenoiser(
+            transformer, controls: plan.guidance > 1 ? [try controls.negative(), positive] : [positive],
+            features: features, condition: condition, calls: scheduler.timesteps.count, job)
+        let loop = SamplingLoop(
+            job: job, calls: scheduler.timesteps.count, blocks: transformer.blockCount,
+            sides: denoiser.sides, weights: weights.transformer, unit: transformer.unit(ofBlock:),
+            preview: preview, finite: finite)
+        return try loop(initial) { call, latents in
+            try denoiser(
+                scheduler.scaleModelInput(latents, call: call.index), time: scheduler.timesteps[call.index], call)
+        } clean: { call, output, latents in
+            scheduler.clean(modelOutput: output, call: call.index, latents: latents)
+        } step: { call, output, latents in
+            let noise = scheduler.needsNoise ? try draws(latents.shape) : nil
+            return scheduler.step(modelOutput: output, call: call.index, latents: latents, noise: noise)
+        }
     }
 
     // MARK: Conditioning
 
-    private func pictureFeatures(_ pictures: RuyiPictures, _ job: Job) throws -> Tensor {
+    private func pictureFeatures(_ start: InputPicture, _ job: Job) throws -> Tensor {
         let session = job.session
-        job.progress(0, 0)
-        job.trace?.record("image.clip_pixels", pictures.clip)
-        let features = try vision(session.upload(pictures.clip))
+        let stage = job.begin(.seeing, steps: 1, weights: weights.vision)
+        let size = configuration.processor.cropSize
+        let pixels = start.tensor([1, 3, size, size]) { configuration.processor($0) }
+        job.trace?.record("image.clip_pixels", pixels)
+        let features = try vision(session.upload(pixels))
         job.trace?.record("image.embeds", features)
-        session.release(units.vision)
-        session.memory.trim()
-        job.progress(0, 1)
+        try finite(features, of: weights.vision, job, "while the picture was read")
+        job.release(weights.vision)
+        stage.advance()
         return features
     }
 
     /// The latents of the mask and of the known frames, `[1, 2 C, f, h, w]` (specification section 4.2).
-    private func inpaintingCondition(_ pictures: RuyiPictures, _ job: Job) throws -> Tensor {
+    private func inpaintingCondition(
+        _ start: InputPicture, _ end: InputPicture?, _ draws: Draws, _ job: Job
+    ) throws -> Tensor {
         let session = job.session
         let frames = job.plan.frames
-        let known = Set([0] + (pictures.end == nil ? [] : [frames - 1]))
-        let startFrame = session.upload(pictures.start)  // [1, 3, H, W]
-        let endFrame = pictures.end.map(session.upload)
-        let blank = session.scale(startFrame, by: 0, plus: -1, clampedTo: nil)
+        let known = Set([0] + (end == nil ? [] : [frames - 1]))
+        let startFrame = session.upload(start.signedPixels)  // [1, 3, H, W]
+        let endFrame = end.map { session.upload($0.signedPixels) }
+        let blank = session.filled(startFrame.shape, -1)
         // Where only one frame is rendered and an end picture is given, the last frame is also the first.
         let masked = (0..<frames).map { frame -> Tensor in
             if let endFrame, frame == frames - 1 { return endFrame }
             return known.contains(frame) ? startFrame : blank
         }
         let mask = (0..<frames).map {
-            session.scale(startFrame, by: 0, plus: known.contains($0) ? 0 : 1, clampedTo: nil)
+            session.filled(startFrame.shape, known.contains($0) ? 0 : 1)
         }
         job.trace?.record("image.pixels", startFrame)
         if let endFrame { job.trace?.record("end_image.pixels", endFrame) }
         job.trace?.record("cond.frame_mask", HostTensor((0..<frames).map { known.contains($0) ? 0 : 1 }, [frames]))
-        let maskLatents = try encode(mask, "mask", 1, job)
-        let videoLatents = try encode(masked, "video", 2, job)
+        let vae = vae.tiled(job.plan.vaeTile)
+        let steps = vae.configuration.encoderSteps(frames: frames, width: job.plan.width, height: job.plan.height)
+        let stage = job.begin(.encoding, steps: 2 * steps, weights: weights.vae)
+        func encode(_ frames: [Tensor], _ name: String, after done: Int) throws -> Tensor {
+            let latents = try self.encode(frames, name, vae, draws, job) { stage.report(done + $0) }
+            stage.report(done + steps)
+            return latents
+        }
+        let maskLatents = try encode(mask, "mask", after: 0)
+        let videoLatents = try encode(masked, "video", after: steps)
+        job.releaseStreamed(weights.vae)
         job.trace?.record("cond.mask", maskLatents)
         job.trace?.record("cond.latents", videoLatents)
-        return session.concatenate([maskLatents, videoLatents], axis: 1)
+        let condition = session.concatenate([maskLatents, videoLatents], axis: 1)
+        try finite(condition, of: weights.vae, job, "while the picture was encoded")
+        return condition
     }
 
-    /// Encodes frames, draws from the posterior and scales: `[1, C, f, h, w]`.
-    private func encode(_ frames: [Tensor], _ name: String, _ index: Int, _ job: Job) throws -> Tensor {
+    /// Encodes frames, draws from the posterior and scales: `[1, C, f, h, w]`; `report` is told how many chunks are done.
+    private func encode(
+        _ frames: [Tensor], _ name: String, _ vae: RuyiVAE, _ draws: Draws, _ job: Job,
+        _ report: @escaping (Int) -> Void
+    ) throws -> Tensor {
         let session = job.session
         let video = session.concatenate(frames, axis: 0)
-        if name == "video" { job.trace?.record("cond.masked_video", channelsFirst(video)) }
-        let steps = RuyiCost(configuration, job.plan).encoderSteps
-        var done = (index - 1) * steps
+        if name == "video" { job.trace?.record("cond.masked_video", video.channelsFirst) }
+        var done = 0
         let run = RuyiVAERun(trace: nil) {
             try job.session.check()
-            job.progress(1, done)
+            report(done)
             done += 1
         }
-        let (mean, logVariance) = try vae.tiled(job.plan.vaeTile).encode(video, run)
-        if index == 2 { job.releaseWeights(units.vae) }
+        let (mean, logVariance) = try vae.encode(video, run)
         try job.session.check()
-        job.progress(1, index * steps)
-        let noise = try draw(job, latentShape(job.plan), index)
-        let means = channelsFirst(mean)
-        let logVariances = channelsFirst(logVariance)
+        let noise = try draws(configuration.latentShape(job.plan))
+        let (means, logVariances) = (mean.channelsFirst, logVariance.channelsFirst)
         job.trace?.record("cond.\(name)_vae.mean", means)
         job.trace?.record("cond.\(name)_vae.logvar", logVariances)
         session.memory.trim()
@@ -190,125 +192,17 @@ final class RuyiRenderer: Renderer {
         return session.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
     }
 
-    /// The map from latents to colours, fitted to still clips of the start picture, small, and of its complement.
-    private func fittedPreview(_ job: Job) throws -> LatentPreview {
+    /// The map from latents to colours, fitted to still clips of the start picture and of its complement.
+    private func fittedPreview(_ start: InputPicture, _ job: Job) throws -> LatentPreview {
         let session = job.session
-        guard let image = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
-        let start = image.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
-        let (factor, vae) = (configuration.vae.spatialFactor, configuration.vae)
-        let scale = min(1, LatentPreview.sampleSide / Double(max(start.width, start.height)))
-        func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
-        let still = start.resized(width: small(start.width), height: small(start.height), filter: .bicubic)
+        guard let picture = start.picture else { throw Fault(.software, "a preview of a picture without pixels") }
+        let configuration = configuration.vae
         let run = RuyiVAERun(trace: nil) { try job.session.check() }
-        let samples = try [still, still.complement].map { picture in
-            let frame = session.upload(picture.signedPixels)
-            let clip = (0..<min(job.plan.frames, vae.encoderChunk)).map { _ in frame }
-            let mean = try self.vae.encode(session.concatenate(clip, axis: 0), run).mean
-            let latents = session.scale(mean, by: vae.scalingFactor, plus: 0, clampedTo: nil)
-            let colours = picture.resized(
-                width: picture.width / factor, height: picture.height / factor, filter: .bilinear)
-            return (session.read(latents), colours)
+        return try LatentPreview.fitted(to: picture, factor: configuration.spatialFactor, on: session) { frame in
+            let clip = (0..<min(job.plan.frames, configuration.encoderChunk)).map { _ in frame }
+            let mean = try vae.encode(session.concatenate(clip, axis: 0), run).mean
+            return session.scale(mean, by: configuration.scalingFactor, plus: 0, clampedTo: nil)
         }
-        session.memory.trim()
-        return LatentPreview(samples)
-    }
-
-    /// `[T, C, H, W]` as `[1, C, T, H, W]`.
-    private func channelsFirst(_ x: Tensor) -> Tensor { x.session.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
-
-    // MARK: Denoising
-
-    private func denoise(
-        _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler,
-        _ preview: LatentPreview?, _ job: Job
-    ) throws -> Tensor {
-        let session = job.session
-        let transformer = try transformer(job)
-        let stage = RuyiRenderer.denoising(job.plan)
-        job.progress(stage, 0)
-        let isGuided = job.plan.guidance > 1
-        let set = RuyiControls.key(
-            camera: job.plan.settings[.camera] ?? "auto", motion: job.plan.settings[.motion] ?? "auto")
-        let positive = try controls.positive(set)
-        let halves = isGuided ? [try controls.negative(), positive] : [positive]
-        recordControls(positive, scheduler, job)
-        let firstTrace = job.trace.map { StageTrace($0, prefix: "") }
-        let embedder = transformer.embedder
-        let text = embedder.text(halves, on: session, firstTrace)
-        let extra = embedder.extra(
-            halves, width: job.plan.width, height: job.plan.height, on: session, firstTrace)
-        let blind = embedder.picture(nil, sees: halves.map { _ in false }, on: session)
-        let seeing = embedder.picture(features, sees: isGuided ? [false, true] : [true], on: session)
-        let patch = configuration.transformer.patchSize
-        let rotary = RuyiRotary.table(
-            rows: initial.shape[3] / patch, columns: initial.shape[4] / patch,
-            headSize: configuration.transformer.headSize, on: session)
-        job.trace?.record("rope.cos", rotary.cosines)
-        job.trace?.record("rope.sin", rotary.sines)
-
-        var latents = initial
-        let calls = scheduler.timesteps.count
-        // Stages are recorded and TeaCache decides for all items together.
-        let isSequential =
-            job.plan.memoryMode != .resident && job.trace == nil && job.plan.teacache == nil
-            && job.plan.enhanceAVideo == nil
-        var caches = halves.map { _ in
-            job.plan.teacache.map {
-                TeaCache($0, steps: job.plan.steps, coefficients: RuyiLimits.teacacheCoefficients)
-            }
-        }
-        // The picture's features are off for the first 60 % of the calls.
-        let firstSeeing = Int((Double(calls) * (1 - 0.40)).rounded(.up))
-        for call in 0..<calls {
-            let input = session.copy(scheduler.scaleModelInput(latents, call: call))
-            let whole = session.concatenate([input, condition], axis: 1)
-            let conditioning = RuyiConditioning(text: text, picture: call < firstSeeing ? blind : seeing, extra: extra)
-            let trace = stepTrace(call, firstSeeing: firstSeeing, job)
-            let step = "step." + StageTrace.digits(call)
-            if call == 0 { job.trace?.record("\(step).input", session.concatenate(halves.map { _ in input }, axis: 0)) }
-            trace?.record("text.context", text)
-            trace?.record("clip.context", conditioning.picture)
-            // The items of the guidance together, or one after the other, which halves what is kept of them.
-            let groups = isSequential ? halves.indices.map { $0..<$0 + 1 } : [halves.indices]
-            let outputs = try groups.map { items in
-                try transformer(
-                    session.concatenate(items.map { _ in whole }, axis: 0), time: scheduler.timesteps[call],
-                    conditioning: conditioning.items(items), rotary: rotary, enhancement: enhancement(job.plan, call),
-                    cache: &caches[items.lowerBound], trace: trace
-                ) { block in
-                    let done = items.lowerBound * transformer.blockCount + (block + 1) * items.count
-                    job.releaseWeights(units.transformer)
-                    job.progress(stage, call * transformer.blockCount + done / halves.count)
-                }
-            }
-            let output = outputs.count == 1 ? outputs[0] : session.concatenate(outputs, axis: 0)
-            try job.session.check()
-            job.trace?.record("\(step).t", HostTensor([scheduler.timesteps[call]], [1]))
-            job.trace?.record("\(step).model_output", output)
-            let guided = guide(output, isGuided ? Float(job.plan.guidance) : nil)
-            job.trace?.record("\(step).guided", guided)
-            if let request = job.preview, let preview, request.isDue(after: call + 1, of: calls) {
-                let clean = scheduler.clean(modelOutput: guided, call: call, latents: latents)
-                let frames = preview.pictures(session.read(clean), limit: LatentPreview.frameLimit)
-                request.show(Preview(step: call + 1, steps: calls, frames: frames))
-            }
-            let noise = scheduler.needsNoise ? try draw(job, latents.shape, 3 + call) : nil
-            latents = scheduler.step(modelOutput: guided, call: call, latents: latents, noise: noise)
-            job.trace?.record("\(step).latents", latents)
-        }
-        if let cache = caches[0] { job.trace?.record("teacache.log", cache.log) }
-        return session.copy(latents)
-    }
-
-    /// The place of the denoising among the plan's stages: after the changing of the weights, if it takes a while.
-    private static func denoising(_ plan: Plan) -> Int { plan.isQuantized || plan.fp8QuantMode != .none ? 3 : 2 }
-
-    /// The weight of Enhance-A-Video in a model call, which counts as TeaCache counts; nil where it is off.
-    private func enhancement(_ plan: Plan, _ call: Int) -> Double? {
-        let step = call % plan.steps
-        guard let feature = plan.enhanceAVideo, step >= feature.skipStartSteps, step < plan.steps - feature.skipEndSteps
-        else { return nil }
-        return feature.amount
     }
 
     /// The transformer with the weights that the plan asks for.
@@ -316,29 +210,14 @@ final class RuyiRenderer: Renderer {
         let session = job.session
         let (clip, configuration) = (configuration.clip, configuration.transformer)
         return try changedTransformer(
-            job, transformer, stored: files.transformer, in: units.transformer,
-            rounding: { FP8Rounding(ruyi: $0, $1, to: $2, width: configuration.hiddenSize) }, stages: (2, 2),
+            job, transformer, stored: weights.transformer,
+            rounding: { FP8Rounding(ruyi: $0, $1, to: $2, width: configuration.hiddenSize) },
+            blocks: transformer.blockCount,
             make: { RuyiTransformer($0, pictureWidth: clip.hiddenSize, configuration) },
             quantize: { try $0.quantized(on: session, blockDone: $1) })
     }
 
-    /// The first half of the channels, `negative + scale · (positive − negative)`; nil takes the only item.
-    private func guide(_ output: Tensor, _ scale: Float?) -> Tensor {
-        let session = output.session
-        let prediction = output.sliced(1, 0..<configuration.vae.latentChannels)
-        guard let scale else { return session.copy(prediction) }
-        return session.combine(prediction.sliced(0, 1..<2), scale, prediction.sliced(0, 0..<1), 1 - scale)
-    }
-
-    /// Block stages are recorded for the first call and for the first one that sees the picture.
-    private func stepTrace(_ call: Int, firstSeeing: Int, _ job: Job) -> StageTrace? {
-        let session = job.session
-        guard let trace = job.trace, call == 0 || call == firstSeeing else { return nil }
-        return StageTrace(trace, prefix: call == 0 ? "" : "step.\(StageTrace.digits(call)).")
-    }
-
     private func recordControls(_ control: RuyiControl, _ scheduler: any Scheduler, _ job: Job) {
-        let session = job.session
         guard let trace = job.trace else { return }
         trace.record("text.embeds", control.first)
         trace.record("text.embeds.2", control.second)
@@ -354,74 +233,54 @@ final class RuyiRenderer: Renderer {
 
     func decode(_ latents: HostTensor, _ job: Job) throws {
         let session = job.session
-        try decode(latents, job) { try job.frames(Picture(unit: session.read($0), rounding: .towardZero)) }
-    }
-
-    /// Decodes latents and hands each frame to `give`, `[3, H, W]` in 0...1.
-    func decode(_ latents: HostTensor, _ job: Job, _ give: (Tensor) throws -> Void) throws {
-        let session = job.session
-        let expected = latentShape(job.plan)
-        guard latents.shape == expected, latents.dtype == .f32 else {
-            throw Fault(
-                .badData,
-                "latents of the shape \(expected) in f32 were expected, not \(latents.shape) in \(latents.dtype)")
-        }
-        let stage = RuyiRenderer.denoising(job.plan) + 1
-        job.progress(stage, 0)
+        try job.check(latents, shape: configuration.latentShape(job.plan))
+        let count = job.plan.frames
+        let stage = job.begin(.decoding, steps: count, weights: weights.vae)
         let scaled = session.scale(session.upload(latents), by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
-        let input = session.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]
-        let isSmoothed = configuration.vae.chunking != .cache && job.plan.frames > configuration.vae.encoderChunk
+        let isSmoothed = configuration.vae.chunking != .cache && count > configuration.vae.encoderChunk
         // Until frames come out, passes and their tiles are what is counted; the second pass follows an encoding.
         func pass(_ range: ClosedRange<Double>) -> RuyiVAERun {
             RuyiVAERun(trace: nil) { share in
-                let whole = range.lowerBound + (range.upperBound - range.lowerBound) * share
-                job.progress(stage, min(job.plan.frames - 1, Int(Double(job.plan.frames) * whole)))
+                stage.report(share: range.lowerBound + (range.upperBound - range.lowerBound) * share)
             } step: {
                 try job.session.check()
             }
         }
-        var kept: [Tensor] = []
-        var done = 0
-        func deliver(_ frames: Tensor) throws {  // [T, 3, H, W], in −1...1
-            let unit = session.scale(frames, by: 0.5, plus: 0.5, clampedTo: 0...1)
-            if job.trace != nil { kept.append(unit) }
-            for index in 0..<unit.shape[0] {
-                try job.session.check()
-                try give(unit.selected(0, index))
-                done += 1
-                job.progress(stage, done)
-            }
-        }
-        var raw: [Tensor] = []
+        let deliver = FrameDelivery(job, stage, rounding: .towardZero, of: weights.vae, finite)
+        var raw = RecordedVideo(job)
+        var decoded: [Tensor] = []
         let first = pass(0...(isSmoothed ? 0.4 : 1))
-        var decoded = 0
+        var done = 0
         let vae = vae.tiled(job.plan.vaeTile)
-        try vae.decode(input, first) { frames in
+        try vae.decode(scaled.framesFirst, first) { frames in
             try job.session.check()
-            decoded += frames.shape[0]
-            if isSmoothed { first.advance(Double(decoded) / Double(job.plan.frames)) }
-            if isSmoothed || job.trace != nil { raw.append(frames) }
-            if !isSmoothed { try deliver(frames) }
+            raw.keep(frames)
+            guard isSmoothed else { return try deliver(frames) }
+            decoded.append(frames)
+            done += frames.shape[0]
+            first.advance(Double(done) / Double(count))
         }
-        if let trace = job.trace { trace.record("vae.decode.out", channelsFirst(session.concatenate(raw, axis: 0))) }
-        if isSmoothed { try deliver(try smoothed(session.concatenate(raw, axis: 0), vae, pass(0.6...1), job)) }
-        if let trace = job.trace {
-            trace.record("video", session.copy(session.concatenate(kept, axis: 0).permuted([0, 2, 3, 1])))
+        raw.record("vae.decode.out")
+        if isSmoothed {
+            try deliver(try smoothed(session.concatenate(decoded, axis: 0), vae, pass(0.6...1), job))
         }
+        deliver.finish()
     }
 
     /// The video averaged with a second pass through the VAE whose chunks lie half a chunk later (specification 6.6).
     private func smoothed(_ decoded: Tensor, _ vae: RuyiVAE, _ run: RuyiVAERun, _ job: Job) throws -> Tensor {
         let session = job.session
+        // What is not finite would be hidden by the limits.
+        try finite(decoded, of: weights.vae, job, "in the decoded frames")
         let chunk = configuration.vae.encoderChunk
         let (before, after) = (chunk / 2, chunk - chunk / 2)
         let video = session.scale(decoded, by: 1, plus: 0, clampedTo: -1...1)
         let count = video.shape[0]
         let middle = video.sliced(0, before..<count - after)
         let (mean, logVariance) = try vae.encode(middle, run)
-        job.trace?.record("smooth.vae.mean", channelsFirst(mean))
-        job.trace?.record("smooth.vae.logvar", channelsFirst(logVariance))
+        job.trace?.record("smooth.vae.mean", mean.channelsFirst)
+        job.trace?.record("smooth.vae.logvar", logVariance.channelsFirst)
         var frames: [Tensor] = []
         run.advance(0)
         var done = 0
@@ -431,7 +290,8 @@ final class RuyiRenderer: Renderer {
             run.advance(Double(done) / Double(middle.shape[0]))
         }
         let again = session.concatenate(frames, axis: 0)
-        job.trace?.record("smooth.decode.out", channelsFirst(again))
+        try finite(again, of: weights.vae, job, "in the decoded frames")
+        job.trace?.record("smooth.decode.out", again.channelsFirst)
         let average = session.combine(middle, 0.5, again, 0.5)
         let joined = session.concatenate(
             [video.sliced(0, 0..<before), average, video.sliced(0, count - after..<count)], axis: 0)
@@ -439,14 +299,9 @@ final class RuyiRenderer: Renderer {
     }
 }
 
-/// The pictures of a clip as the model takes them.
-struct RuyiPictures {
-    /// For the image encoder, `[1, 3, S, S]`.
-    let clip: HostTensor
-    /// The first frame, `[1, 3, H, W]` in −1...1.
-    let start: HostTensor
-    /// The last one.
-    let end: HostTensor?
+extension Stage.Name {
+    /// The image encoder looks at the start picture.
+    static let seeing = Stage.Name("reading the picture")
 }
 
 /// Draws from the VAE's diagonal Gaussian (specification section 6.4).

@@ -39,9 +39,10 @@ struct RuyiTransformer: Sendable {
     ///   - rotary: the table of one frame's positions.
     ///   - enhancement: the weight of Enhance-A-Video, if it is on in this call.
     ///   - cache: what earlier calls left for TeaCache, if it is on.
+    ///   - blockDone: called with the index of each finished block.
     func callAsFunction(
         _ input: Tensor, time: Float, conditioning: RuyiConditioning, rotary: RotaryTable, enhancement: Double?,
-        cache: inout TeaCache?, trace: StageTrace?, blockDone: (Int) -> Void
+        cache: inout TeaCache?, trace: StageTrace?, blockDone: (Int) throws -> Void
     ) throws -> Tensor {
         let session = input.session
         let frames = input.shape[2]
@@ -53,20 +54,18 @@ struct RuyiTransformer: Sendable {
             blocks[0].modulatedInput(hidden, frames: frames, embedding: activated)
         }
         if let reused {
-            blockDone(blocks.count - 1)
+            try blockDone(blocks.count - 1)
             return unpatchify(projection(hidden + reused), like: input)
         }
         var skips: [Tensor] = []
         for (index, block) in blocks.enumerated() {
-            try session.check()
             let skip = block.takesSkip ? skips.removeLast() : nil
             hidden = block(
                 hidden, skip: skip, frames: frames, embedding: activated, text: conditioning.text,
                 picture: conditioning.picture, rotary: rotary, enhancement: enhancement, trace)
             if block.givesSkip { skips.append(hidden) }
-            blockDone(index)
+            try blockDone(index)
         }
-        try session.check()
         let modulated = TokenRows(modulation(activated))  // [B, 2 D]: scale, then shift
         let width = configuration.hiddenSize
         let normed = session.layerNorm(
@@ -91,6 +90,9 @@ struct RuyiTransformer: Sendable {
 
     /// The number of blocks, for progress.
     var blockCount: Int { blocks.count }
+
+    /// The weights of a block; behind the last one comes the first of the next step.
+    func unit(ofBlock index: Int) -> ResidencyUnit { blocks[index % blockCount].unit }
 
     /// Tokens in the order frame, row, column: `[B, f · h/2 · w/2, D]`.
     private func patchify(_ x: Tensor, _ trace: StageTrace?) -> Tensor {
