@@ -61,21 +61,21 @@ public final class StageRun: Sendable {
     public func report(_ done: Int) { told(done) }
 
     /// Says about how much is done where that cannot be counted in parts; never all of it.
-    func report(share: Double) { told(min(total - 1, Int(Double(total) * share))) }
+    package func report(share: Double) { told(min(total - 1, Int(Double(total) * share))) }
 }
 
 /// The weights that a part of a run works with.
-struct StageWeights: Sendable {
-    let files: [any WeightFile]
+package struct StageWeights: Sendable {
+    package let files: [any WeightFile]
     /// What comes and goes together of them.
-    let units: [ResidencyUnit]
+    package let units: [ResidencyUnit]
     /// The bytes that are used.
     let byteCount: Int
     /// The most of them that are in memory at one time where they are given back after each block.
     let streamedByteCount: Int
 
     /// Files with sizes that their owner knows.
-    init(_ files: [any WeightFile], _ units: [ResidencyUnit], byteCount: Int, streamedByteCount: Int) {
+    package init(_ files: [any WeightFile], _ units: [ResidencyUnit], byteCount: Int, streamedByteCount: Int) {
         self.files = files
         self.units = units
         self.byteCount = byteCount
@@ -83,7 +83,7 @@ struct StageWeights: Sendable {
     }
 
     /// What is used of a file, whose tensors outside the blocks of `lists` stay in memory.
-    init(
+    package init(
         _ file: any WeightFile, _ unit: ResidencyUnit, blocks lists: Set<Substring> = [],
         where isUsed: (String) -> Bool = { _ in true }
     ) {
