@@ -146,7 +146,8 @@ let package = Package(
             // Writes torch files, right and wrong, for tests.
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
-                name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault", "TorchFixtures"],
+                name: "RuyiFilesTests",
+                dependencies: ["RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault", "TorchFixtures"],
                 exclude: ["Fixtures"], swiftSettings: strict),
             // Runs the program where opening a socket ends it; for tests.
             .executableTarget(name: "NoSockets", path: "Tests/NoSockets"),

@@ -94,7 +94,8 @@ private struct ConvolutionWork: @unchecked Sendable {
 
     /// Packs the weights of `mr` outputs in the order time, tap, channel.
     func pack(
-        _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>, into packed: UnsafeMutablePointer<Float>
+        _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>,
+        into packed: UnsafeMutablePointer<Float>
     ) {
         guard let element = weight.dtype.element else { return }
         let mr = kernels.mr

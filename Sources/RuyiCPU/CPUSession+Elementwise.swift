@@ -40,7 +40,8 @@ extension CPUSession {
         forEachRange(rows, grain: max(1, grain / max(width, 1))) { range in
             for row in range {
                 let from = source.floatPointer + row * 2 * width
-                kernels.gated(from, from + width, activation.function, width, result.floatPointer + row * width, streams)
+                kernels.gated(
+                    from, from + width, activation.function, width, result.floatPointer + row * width, streams)
             }
         }
         return result

@@ -12,7 +12,8 @@ extension CPUSession {
         let shifts = vector(shift, width: width, "shift")
         let rows = scale ?? shift
         precondition(
-            scale == nil || shift == nil || scale?.values.shape == shift?.values.shape && scale?.lengths == shift?.lengths,
+            scale == nil || shift == nil
+                || scale?.values.shape == shift?.values.shape && scale?.lengths == shift?.lengths,
             "scale and shift have other runs of tokens")
         // One gain and one offset per run of tokens: gain = w (1 + s), offset = b (1 + s) + shift.
         let sets = rows?.values.shape[0] ?? 1
@@ -216,7 +217,8 @@ private struct GroupNormWork: Sendable {
             let channel = group * channelsPerGroup + index
             let gain = gains[channel] / (statistics.deviation / Float(count) + epsilon).squareRoot()
             kernels.affine(
-                x + index * area, area, gain, offsets[channel] - statistics.mean * gain, activation.function, y + index * area,
+                x + index * area, area, gain, offsets[channel] - statistics.mean * gain, activation.function,
+                y + index * area,
                 streams)
         }
         kernels.endStreams()

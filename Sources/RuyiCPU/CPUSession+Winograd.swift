@@ -83,7 +83,8 @@ struct WinogradWork: @unchecked Sendable {
 
     /// Transforms and packs the weights of `mr` outputs as `[value][sliver][time · channels][mr]`.
     func pack(
-        _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>, into packed: UnsafeMutablePointer<Float>
+        _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>,
+        into packed: UnsafeMutablePointer<Float>
     ) {
         guard let element = weight.dtype.element else { return }
         let mr = kernels.mr

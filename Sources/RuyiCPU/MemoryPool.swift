@@ -161,7 +161,8 @@ package final class MemoryPool: Sendable {
     }
 
     /// The address of blocks that are only counted.
-    nonisolated(unsafe) static let nowhere = UnsafeMutableRawPointer(bitPattern: hugePage) ?? .allocate(byteCount: 1, alignment: 1)
+    nonisolated(unsafe) static let nowhere =
+        UnsafeMutableRawPointer(bitPattern: hugePage) ?? .allocate(byteCount: 1, alignment: 1)
     private static let hugePage = 2 << 20
     /// From this size on blocks are made of huge pages, and are cut and joined.
     private static let largeSize = 8 * hugePage

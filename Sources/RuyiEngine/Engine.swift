@@ -111,7 +111,8 @@ public struct Engine: Sendable {
             request.seed = seed
             let output = try Output(outputs[index], container: order.container)
             let fitting = Fitting(
-                checkpoint: checkpoint, order: order, kernels: kernels, output: output, pictures: pictures, limits: limits,
+                checkpoint: checkpoint, order: order, kernels: kernels, output: output, pictures: pictures,
+                limits: limits,
                 costs: costs)
             var choice = try fitting.choice(request)
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }

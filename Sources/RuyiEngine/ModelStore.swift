@@ -156,7 +156,8 @@ public struct ModelStore: Sendable {
             settled.memoryMode = MemoryMode.resident.rawValue
             do throws(Fault) {
                 let choice = try Fitting(
-                    checkpoint: Checkpoint(folder: folder, family: family), order: settled, kernels: .best, output: output,
+                    checkpoint: Checkpoint(folder: folder, family: family), order: settled, kernels: .best,
+                    output: output,
                     pictures: [PictureSize(width: 1280, height: 720), nil], limits: MemoryLimits.read(), costs: costs
                 ).choice(settled.request)
                 let (plan, account) = (choice.plan, choice.memory)

@@ -148,7 +148,8 @@ public struct Run: Sendable {
             let count = Mutex(0)
             let job = Job(
                 plan: clip.plan, image: fitted.0, endImage: fitted.1, noise: noise, trace: trace,
-                session: loaded.backend.session(cancellation), preview: order.previews(of: clip, observe: observe), progress: progress,
+                session: loaded.backend.session(cancellation), preview: order.previews(of: clip, observe: observe),
+                progress: progress,
                 frames: { picture in
                     try cancellation.check()
                     let frame = clip.plan.cropped(picture)

@@ -39,7 +39,9 @@ package final class FrameDelivery {
         video.keep(unit)
         for index in 0..<unit.shape[0] {
             try job.session.check()
-            if job.meter == nil { try job.frames(Picture(unit: job.session.read(unit.selected(0, index)), rounding: rounding)) }
+            if job.meter == nil {
+                try job.frames(Picture(unit: job.session.read(unit.selected(0, index)), rounding: rounding))
+            }
             done += 1
             stage.report(done)
         }

@@ -29,7 +29,9 @@ extension HostTensor {
         let base = UnsafeRawPointer(storage.base)
         var bytes: [UInt8] = []
         bytes.reserveCapacity(range.count * size)
-        layout.forEachOffset(range) { bytes.append(contentsOf: UnsafeRawBufferPointer(start: base + $0 * size, count: size)) }
+        layout.forEachOffset(range) {
+            bytes.append(contentsOf: UnsafeRawBufferPointer(start: base + $0 * size, count: size))
+        }
         return bytes
     }
 

@@ -131,7 +131,9 @@ extension Reference {
         let values = x.floats()
         let shape = [x.shape[0], x.shape[1], 2 * height, 2 * width]
         let result = (0..<4 * values.count).map { index in
-            let (column, row, plane) = (index % (2 * width), index / (2 * width) % (2 * height), index / (4 * width * height))
+            let (column, row, plane) = (
+                index % (2 * width), index / (2 * width) % (2 * height), index / (4 * width * height)
+            )
             return values[(plane * height + row / 2) * width + column / 2]
         }
         return HostTensor(result, shape)

@@ -164,7 +164,8 @@ public enum Reference {
                     func start(_ frame: Int) -> Int { ((item * frames + frame) * places + place) * width + head * size }
                     for row in 0..<frames {
                         let scores = (0..<frames).map { column in
-                            Double(scale) * (0..<size).reduce(0) { $0 + queries[start(row) + $1] * keys[start(column) + $1] }
+                            Double(scale)
+                                * (0..<size).reduce(0) { $0 + queries[start(row) + $1] * keys[start(column) + $1] }
                         }
                         let weights = scores.map { exp($0 - (scores.max() ?? 0)) }
                         sum += 1 - weights[row] / weights.reduce(0, +)

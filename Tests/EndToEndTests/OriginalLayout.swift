@@ -65,7 +65,9 @@ struct OriginalLayout {
             JSONSerialization.data(withJSONObject: ["model_type": "clip", "text_config": settings]),
             clip + "/config.json")
         let file = try SafetensorsFile(path: self("model/text_encoder_2/model.safetensors"))
-        let others = [("logit_scale", HostTensor([1], [])), ("vision_model.post_layernorm.bias", HostTensor([1, 2], [2]))]
+        let others = [
+            ("logit_scale", HostTensor([1], [])), ("vision_model.post_layernorm.bias", HostTensor([1, 2], [2])),
+        ]
         try SafetensorsWriter.write(
             file.keys.map { ($0, try file.tensor($0)) } + others, to: clip + "/model.safetensors")
     }

@@ -205,7 +205,8 @@ struct OutputTests {
         try render(order("v.mp4") { $0.keepLatents = true })
         let made = try Provenance.read(scratch("v.mp4")).text
         let tensors: [(String, HostTensor)] = [
-            ("latents", HostTensor([1, 2], [2])), ("latents", HostTensor(integers: [1], [1])), ("other", HostTensor([1], [1])),
+            ("latents", HostTensor([1, 2], [2])), ("latents", HostTensor(integers: [1], [1])),
+            ("other", HostTensor([1], [1])),
         ]
         for (index, (name, tensor)) in tensors.enumerated() {
             let path = scratch("b\(index).safetensors")

@@ -84,7 +84,8 @@ struct AttentionOptionsTests {
                 let expected = referenceAttention(
                     q, k, v, heads: 1, scale: 1, visible: { $2 < past || places[$2 - past] <= places[$1] })
                 compare(
-                    q, k, v, heads: 1, scale: 1, HostAttentionOptions(mask: .causal(blocks: blocks, past: past)), expected,
+                    q, k, v, heads: 1, scale: 1, HostAttentionOptions(mask: .causal(blocks: blocks, past: past)),
+                    expected,
                     "\(blocks) after \(past)")
             }
         }
@@ -214,7 +215,8 @@ struct AttentionOptionsTests {
             for backend in backends {
                 let clean = backend.attention(q, k, v, heads: 2, scale: 1, options: options).floats()
                 let spoilt = backend.attention(
-                    q, k, v, heads: 2, scale: 1, options: HostAttentionOptions(bias: .tensor(HostTensor(bias, [1, 40, 260])))
+                    q, k, v, heads: 2, scale: 1,
+                    options: HostAttentionOptions(bias: .tensor(HostTensor(bias, [1, 40, 260])))
                 ).floats()
                 for index in clean.indices {
                     let isRight = index / 8 == 17 ? spoilt[index].isNaN : spoilt[index] == clean[index]

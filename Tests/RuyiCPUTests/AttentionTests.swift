@@ -76,7 +76,8 @@ struct AttentionTests {
                 }
                 for backend in backends {
                     let y = backend.attention(
-                        HostTensor(qs, [1, queries, queries]), HostTensor(ks, [1, keys, queries]), v, heads: 1, scale: 1)
+                        HostTensor(qs, [1, queries, queries]), HostTensor(ks, [1, keys, queries]), v, heads: 1, scale: 1
+                    )
                     #expect(y.floats() == expected, "\(backend.level) at \(magnitude), \(keys) keys")
                 }
             }
@@ -136,7 +137,8 @@ struct AttentionTests {
         for backend in backends {
             let masked = backend.attention(q, HostTensor([0, -.infinity, 0], [1, 3, 1]), v, heads: 1, scale: 1).floats()
             #expect(masked == [2.5, 2.5], "\(backend.level)")
-            let infinite = backend.attention(q, HostTensor([0, .infinity, 0], [1, 3, 1]), v, heads: 1, scale: 1).floats()
+            let infinite = backend.attention(q, HostTensor([0, .infinity, 0], [1, 3, 1]), v, heads: 1, scale: 1)
+                .floats()
             #expect(infinite.allSatisfy { $0.isNaN }, "\(backend.level)")
         }
     }

@@ -49,7 +49,8 @@ struct NormTests {
         for backend in backends {
             for (name, values) in rows {
                 let y = backend.layerNorm(
-                    HostTensor(values, [1, width]), weight: nil, bias: nil, epsilon: Self.epsilon, scale: nil, shift: nil)
+                    HostTensor(values, [1, width]), weight: nil, bias: nil, epsilon: Self.epsilon, scale: nil,
+                    shift: nil)
                 let error = worst(values, y.floats(), width: width)
                 #expect(error <= 6, "\(backend.level): \(name) \(error)")
             }

@@ -76,7 +76,8 @@ func referenceRotation(_ x: HostTensor, heads: Int, _ table: HostRotary) -> Host
 
 /// Convolution by the definition, in double precision; result `[T, O, H', W']`.
 func referenceConvolution(
-    _ timeline: [HostTensor?], _ weight: HostTensor, _ bias: HostTensor?, _ stride: ConvolutionStride, _ padding: SpatialPadding
+    _ timeline: [HostTensor?], _ weight: HostTensor, _ bias: HostTensor?, _ stride: ConvolutionStride,
+    _ padding: SpatialPadding
 ) -> (shape: [Int], values: [Float]) {
     let frame = timeline.compactMap { $0 }[0]
     let (channels, height, width) = (frame.shape[0], frame.shape[1], frame.shape[2])

@@ -238,7 +238,9 @@ struct HunyuanFeatureTests {
         let clips = try HunyuanClips("t2v-basic")
         let width = 32  // two heads of 16
         func up(_ rows: Int) -> HostTensor { LoRAOfTest.values([rows, HunyuanFeatureTests.rank], 5) }
-        func latents(_ tensors: [(String, HostTensor)], metadata: String? = nil, _ strength: Double = 1) throws -> [Float] {
+        func latents(_ tensors: [(String, HostTensor)], metadata: String? = nil, _ strength: Double = 1) throws
+            -> [Float]
+        {
             let file = try LoRAOfTest(tensors, metadata: metadata)
             return try clips.latents { $0.loras = [LoRA(path: file.path, weight: strength)] }.values
         }

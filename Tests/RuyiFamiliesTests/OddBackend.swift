@@ -312,7 +312,8 @@ class OddSession: Session, @unchecked Sendable {
         }
         let shape = [
             (timeline.count - weight.shape[2]) / stride.time + 1, weight.shape[0],
-            length(frame.shape[1], weight.shape[3], stride.height), length(frame.shape[2], weight.shape[4], stride.width),
+            length(frame.shape[1], weight.shape[3], stride.height),
+            length(frame.shape[2], weight.shape[4], stride.width),
         ]
         let sum = put(shape) { session in
             Reference.convolution(
@@ -329,7 +330,9 @@ class OddSession: Session, @unchecked Sendable {
             var result = Reference.layerNorm(
                 session.host(x), weight: weight.map(session.host), bias: bias.map(session.host), epsilon: epsilon)
             if let scale {
-                result = Reference.zip(result, rows: session.host(scale.values), lengths: scale.lengths) { $0 * (1 + $1) }
+                result = Reference.zip(result, rows: session.host(scale.values), lengths: scale.lengths) {
+                    $0 * (1 + $1)
+                }
             }
             if let shift {
                 result = Reference.zip(result, rows: session.host(shift.values), lengths: shift.lengths, +)
@@ -356,7 +359,8 @@ class OddSession: Session, @unchecked Sendable {
     func headRMSNorm(_ x: Tensor, heads: Int, weight: Weight, epsilon: Float, rotary: RotaryTable?) -> Tensor {
         put(x.shape) { session in
             session.rotated(
-                Reference.rmsNorm(session.host(x), weight: session.host(weight), epsilon: epsilon), heads: heads, rotary)
+                Reference.rmsNorm(session.host(x), weight: session.host(weight), epsilon: epsilon), heads: heads, rotary
+            )
         }
     }
 

@@ -20,7 +20,8 @@ struct RuyiComponentTests {
         let ledger = WeightLedger()
         let file = try folder.weights("vae", stem: "diffusion_pytorch_model")
         let vae = RuyiVAE(
-            WeightScope(file, ledger: ledger, on: backend), try RuyiVAEConfiguration(try folder.json("vae/config.json")))
+            WeightScope(file, ledger: ledger, on: backend), try RuyiVAEConfiguration(try folder.json("vae/config.json"))
+        )
         try ledger.finish()
         let session = backend.session()
         func channelsFirst(_ x: Tensor) -> Tensor { session.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
@@ -73,7 +74,8 @@ struct RuyiComponentTests {
         for size in sizes {
             let sides = size.split(separator: "x").compactMap { Int($0) }
             let (columns, rows) = (sides[0] / 16, sides[1] / 16)
-            let table = RuyiRotary.table(rows: rows, columns: columns, headSize: headSize, on: CPUBackend(threads: 1).session())
+            let table = RuyiRotary.table(
+                rows: rows, columns: columns, headSize: headSize, on: CPUBackend(threads: 1).session())
             #expect(try golden.mismatch("\(size).cos", table.cosines) == nil)
             #expect(try golden.mismatch("\(size).sin", table.sines) == nil)
             guard golden.expected.shape(of: "\(size).crop") != nil else { continue }
@@ -114,7 +116,8 @@ struct RuyiComponentTests {
         let processor = try CLIPImageProcessor(try folder.json("image_encoder/preprocessor_config.json"))
         let ledger = WeightLedger()
         let vision = CLIPVision(
-            WeightScope(try folder.weights("image_encoder", stem: "pytorch_model"), ledger: ledger, on: backend) / "vision_model",
+            WeightScope(try folder.weights("image_encoder", stem: "pytorch_model"), ledger: ledger, on: backend)
+                / "vision_model",
             try CLIPVision.Configuration(try folder.json("image_encoder/config.json")))
         let session = backend.session()
         let items = try JSON.parse(FileBytes.read(golden.path + "/request.json"), file: "request.json").array ?? []

@@ -82,7 +82,11 @@ struct SessionTests {
             do {
                 _ = try clip.render(renderer, on: stopped) {
                     // Well into the denoising.
-                    if reports.withLock({ $0 += 1; return $0 }) == 12 { stopped.cancellation.cancel() }
+                    if reports.withLock({
+                        $0 += 1; return $0
+                    }) == 12 {
+                        stopped.cancellation.cancel()
+                    }
                 }
             } catch {
                 outcome.withLock { $0 = error }

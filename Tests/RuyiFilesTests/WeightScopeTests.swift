@@ -25,7 +25,9 @@ struct WeightScopeTests {
         return try SafetensorsFile(path: scratch.path + "/w.safetensors", shown: "w.safetensors")
     }
 
-    private func zeros(_ shape: [Int]) -> HostTensor { HostTensor([Float](repeating: 1, count: shape.reduce(1, *)), shape) }
+    private func zeros(_ shape: [Int]) -> HostTensor {
+        HostTensor([Float](repeating: 1, count: shape.reduce(1, *)), shape)
+    }
 
     @Test("tensors are taken by path and shape, and the bytes are added up")
     func good() throws {

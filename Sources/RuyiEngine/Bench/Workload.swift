@@ -80,7 +80,8 @@ extension Workload {
         ) { session in
             let video = random([frames + 2, channels, height, width], on: session)
             let timeline = (0..<frames + 2).map { Optional(video.selected(0, $0)) }
-            let weight = stored(RandomValues(spread: 0.02).tensor([channels, channels, 3, 3, 3], dtype: .bf16, seed: 1), on: session)
+            let weight = stored(
+                RandomValues(spread: 0.02).tensor([channels, channels, 3, 3, 3], dtype: .bf16, seed: 1), on: session)
             let bias = stored(RandomValues().tensor([channels], dtype: .bf16, seed: 2), on: session)
             return {
                 session.convolution(
@@ -101,7 +102,8 @@ extension Workload {
         let shape = [frames, channels, height, width]
         return Workload("group-norm-silu-\(channels)-\(frames)x\(height)x\(width)", traffic(shape)) { session in
             let x = random(shape, on: session)
-            let weight = stored(RandomValues(centre: 1, spread: 0.1).tensor([channels], dtype: .bf16, seed: 1), on: session)
+            let weight = stored(
+                RandomValues(centre: 1, spread: 0.1).tensor([channels], dtype: .bf16, seed: 1), on: session)
             let bias = stored(RandomValues().tensor([channels], dtype: .bf16, seed: 2), on: session)
             return {
                 session.groupNorm(
@@ -113,7 +115,8 @@ extension Workload {
     private static func layerNorm(_ tokens: Int, _ width: Int) -> Workload {
         Workload("layer-norm-modulate-\(tokens)x\(width)", traffic([tokens, width])) { session in
             let x = random([1, tokens, width], on: session)
-            let weight = stored(RandomValues(centre: 1, spread: 0.1).tensor([width], dtype: .bf16, seed: 1), on: session)
+            let weight = stored(
+                RandomValues(centre: 1, spread: 0.1).tensor([width], dtype: .bf16, seed: 1), on: session)
             let bias = stored(RandomValues().tensor([width], dtype: .bf16, seed: 2), on: session)
             let scale = TokenRows(random([1, width], on: session, seed: 3))
             let shift = TokenRows(random([1, width], on: session, seed: 4))

@@ -135,7 +135,8 @@ final class HunyuanRenderer: Renderer {
         let session = job.session
         try job.check(latents, shape: configuration.latentShape(job.plan))
         let stage = job.begin(.decoding, steps: job.plan.frames, weights: weights.vae)
-        let scaled = session.scale(session.upload(latents), by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        let scaled = session.scale(
+            session.upload(latents), by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
         let run = HunyuanVAERun(trace: nil) { try job.session.check() }
         let deliver = FrameDelivery(

@@ -70,12 +70,13 @@ package struct HunyuanTransformer: Sendable {
         if let clean { trace?.record("temb.token_replace", clean) }
         let activated = session.activate(embedding, .silu)
         var video = patchify(input)
-        let signal = clean.map {
-            // The first frame's tokens are told that they are clean.
-            ModulationSignal(
-                activated, clean: session.activate($0, .silu), first: input.shape[3] * input.shape[4] / 4,
-                of: video.shape[1])
-        } ?? ModulationSignal(activated)
+        let signal =
+            clean.map {
+                // The first frame's tokens are told that they are clean.
+                ModulationSignal(
+                    activated, clean: session.activate($0, .silu), first: input.shape[3] * input.shape[4] / 4,
+                    of: video.shape[1])
+            } ?? ModulationSignal(activated)
         trace?.record("embed.out", video)
         var words = refiner(text, time: level, trace)
         let tokens = video

@@ -14,7 +14,9 @@ enum HunyuanWorkloads {
         frames: Int, rows: Int, columns: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
-        let block = try MemoryWeights.build(dualShapes(configuration), on: session.backend) { DualStreamBlock($0, configuration.sizes) }
+        let block = try MemoryWeights.build(dualShapes(configuration), on: session.backend) {
+            DualStreamBlock($0, configuration.sizes)
+        }
         let (rotary, signal) = surroundings(frames, rows, columns, configuration, session)
         let count = frames * rows * columns
         let video = stream([1, count, configuration.hiddenSize], 1, session)
@@ -28,7 +30,9 @@ enum HunyuanWorkloads {
         frames: Int, rows: Int, columns: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
-        let block = try MemoryWeights.build(singleShapes(configuration), on: session.backend) { SingleStreamBlock($0, configuration.sizes) }
+        let block = try MemoryWeights.build(singleShapes(configuration), on: session.backend) {
+            SingleStreamBlock($0, configuration.sizes)
+        }
         let (rotary, signal) = surroundings(frames, rows, columns, configuration, session)
         let count = frames * rows * columns + textTokens
         let tokens = stream([1, count, configuration.hiddenSize], 1, session)

@@ -186,7 +186,8 @@ private struct RuyiResampler: Sendable {
         let (from, to) = (RuyiResampler.side(queries.shape[0]), RuyiResampler.side(patches))
         let keyPositions = session.upload(Embeddings.bicubicGrid(positions, from: from, to: to))
         let attended = session.attention(
-            part(0)((q + session.upload(positions)).expanded(at: 0)), part(1)(keys + keyPositions), part(2)(keys), heads: heads,
+            part(0)((q + session.upload(positions)).expanded(at: 0)), part(1)(keys + keyPositions), part(2)(keys),
+            heads: heads,
             scale: 1 / Float(inWeight.shape[1] / heads).squareRoot())
         return output(attended)
     }

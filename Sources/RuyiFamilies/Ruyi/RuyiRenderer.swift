@@ -221,7 +221,8 @@ final class RuyiRenderer: Renderer {
         guard let trace = job.trace else { return }
         trace.record("text.embeds", control.first)
         trace.record("text.embeds.2", control.second)
-        trace.record("text.mask", HostTensor(integers: control.firstMask.map { $0 ? 1 : 0 }, [1, control.firstMask.count]))
+        trace.record(
+            "text.mask", HostTensor(integers: control.firstMask.map { $0 ? 1 : 0 }, [1, control.firstMask.count]))
         trace.record(
             "text.mask.2", HostTensor(integers: control.secondMask.map { $0 ? 1 : 0 }, [1, control.secondMask.count]))
         let times = scheduler.timesteps
@@ -236,7 +237,8 @@ final class RuyiRenderer: Renderer {
         try job.check(latents, shape: configuration.latentShape(job.plan))
         let count = job.plan.frames
         let stage = job.begin(.decoding, steps: count, weights: weights.vae)
-        let scaled = session.scale(session.upload(latents), by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        let scaled = session.scale(
+            session.upload(latents), by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
         let isSmoothed = configuration.vae.chunking != .cache && count > configuration.vae.encoderChunk
         // Until frames come out, passes and their tiles are what is counted; the second pass follows an encoding.

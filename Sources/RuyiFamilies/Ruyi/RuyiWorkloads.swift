@@ -11,7 +11,9 @@ enum RuyiWorkloads {
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
         let width = configuration.hiddenSize
-        let block = try MemoryWeights.build(blockShapes(configuration), on: session.backend) { RuyiBlock($0, index: 0, configuration) }
+        let block = try MemoryWeights.build(blockShapes(configuration), on: session.backend) {
+            RuyiBlock($0, index: 0, configuration)
+        }
         let rotary = RuyiRotary.table(rows: rows, columns: columns, headSize: configuration.headSize, on: session)
         func stream(_ shape: [Int], _ seed: UInt64) -> Tensor {
             session.upload(RandomValues().tensor(shape, seed: seed))
@@ -47,7 +49,8 @@ enum RuyiWorkloads {
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
         let (input, output) = (configuration.widths[1], configuration.widths[0])
-        let (block, norm, convolution) = try MemoryWeights.build(upBlockShapes(input, output), on: session.backend) { scope in
+        let (block, norm, convolution) = try MemoryWeights.build(upBlockShapes(input, output), on: session.backend) {
+            scope in
             (
                 RuyiUpBlock(scope / "up", input, output, .none, configuration),
                 GroupNorm(scope / "conv_norm_out", output, groups: configuration.groups, epsilon: 1e-6),
@@ -75,7 +78,9 @@ enum RuyiWorkloads {
         latents count: Int, height: Int, width: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
-        let vae = try MemoryWeights.build(autoencoderShapes(configuration), on: session.backend) { RuyiVAE($0, configuration) }
+        let vae = try MemoryWeights.build(autoencoderShapes(configuration), on: session.backend) {
+            RuyiVAE($0, configuration)
+        }
         let latents = session.upload(RandomValues().tensor([count, configuration.latentChannels, height, width]))
         return {
             var last = latents
