@@ -145,7 +145,7 @@ struct Program {
     private func batch(_ line: RunArguments, _ arguments: [String]) -> Int32 {
         settled(line) { layers, reporter in
             let last = LastClip()
-            let engine = Engine(exhausted: exhausted(reporter)) { event in
+            let engine = Engine { event in
                 reporter.receive(event)
                 if case .finished(let clip, let files, let seconds) = event {
                     last.line = ResultLine.clip(clip, files: files, seconds: seconds)
