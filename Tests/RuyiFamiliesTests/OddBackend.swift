@@ -179,15 +179,20 @@ class OddSession: Session, @unchecked Sendable {
     private var isIdle: Bool { isMeasuring || cancellation.isCancelled || account.refused > 0 }
 
     /// Puts an operation in the queue; its result has this shape.
-    private func put(_ shape: [Int], _ compute: @escaping @Sendable (OddSession) -> HostTensor) -> Tensor {
+    ///
+    /// It is handed what the operands hold by then. They may be let go before: buffers are removed in their turn.
+    private func put(
+        _ shape: [Int], _ operands: [Tensor] = [],
+        _ compute: @escaping @Sendable (OddSession, [HostTensor]) -> HostTensor
+    ) -> Tensor {
         let count = shape.reduce(1, *)
         account.take(2 * count)
         note(.passing, Double(2 * count))
         let storage = OddStorage(self, count: count)
-        let handle = storage.handle
+        let (handle, places) = (storage.handle, operands.map(place))
         if !isIdle {
             odd.heap.queue.async { [self] in
-                let result = compute(self)
+                let result = compute(self, places.map(host))
                 precondition(result.shape == shape, "\(result.shape) is not \(shape)")
                 odd.heap.buffers[handle] = result.floats().map(FloatBits.bfloat(rounding:))
             }
@@ -195,65 +200,66 @@ class OddSession: Session, @unchecked Sendable {
         return Tensor(dtype: .bf16, layout: Layout(shape), storage: storage)
     }
 
+    /// Where a tensor's elements lie: its buffer's number, and the layout in it.
+    private typealias Place = (handle: Int, layout: Layout)
+
+    private func place(_ x: Tensor) -> Place {
+        guard let storage = x.storage as? OddStorage else { fatalError("a tensor of another backend") }
+        return (storage.handle, x.layout)
+    }
+
     fileprivate func note(_ work: Work, _ amount: Double) {}
     func counting<Result>(_ times: Double, _ body: () throws -> Result) rethrows -> Result { try body() }
 
-    /// What a tensor holds; in the queue only.
-    private func host(_ x: Tensor) -> HostTensor {
-        guard let storage = x.storage as? OddStorage else { fatalError("a tensor of another backend") }
-        guard let buffer = odd.heap.buffers[storage.handle] else { return HostTensor.zeros(x.shape) }
-        return HostTensor(buffer, [buffer.count], as: .bf16).view(x.layout)
+    /// What lies at a place; in the queue only.
+    private func host(_ place: Place) -> HostTensor {
+        guard let buffer = odd.heap.buffers[place.handle] else { return HostTensor.zeros(place.layout.shape) }
+        return HostTensor(buffer, [buffer.count], as: .bf16).view(place.layout)
     }
 
     private func host(_ weight: Weight) -> HostTensor { odd.weights.elements(of: weight) }
 
-    private func host(_ matrix: Projection.Matrix) -> HostTensor {
-        switch matrix {
-        case .stored(let weight): host(weight)
-        case .computed(let tensor): host(tensor)
-        }
-    }
-
     // MARK: Crossings
 
-    func upload(_ host: HostTensor) -> Tensor { put(host.shape) { _ in host.single } }
+    func upload(_ host: HostTensor) -> Tensor { put(host.shape) { _, _ in host.single } }
 
     func read(_ x: Tensor) -> HostTensor {
         if isIdle { return .zeros(x.shape) }
-        return odd.heap.queue.sync { host(x).single }
+        let place = place(x)
+        return odd.heap.queue.sync { host(place).single }
     }
 
-    func tensor(_ weight: Weight) -> Tensor { put(weight.shape) { $0.host(weight).single } }
+    func tensor(_ weight: Weight) -> Tensor { put(weight.shape) { session, _ in session.host(weight).single } }
     func willNeed(_ unit: ResidencyUnit) {}
 
     func release(_ unit: ResidencyUnit) { odd.heap.queue.async { [odd] in odd.weights.release(unit) } }
 
     // MARK: Operations
 
-    func empty(_ shape: [Int]) -> Tensor { put(shape) { _ in .zeros(shape) } }
+    func empty(_ shape: [Int]) -> Tensor { put(shape) { _, _ in .zeros(shape) } }
 
     func filled(_ shape: [Int], _ value: Float) -> Tensor {
-        put(shape) { _ in HostTensor([Float](repeating: value, count: shape.reduce(1, *)), shape) }
+        put(shape) { _, _ in HostTensor([Float](repeating: value, count: shape.reduce(1, *)), shape) }
     }
 
-    func copy(_ x: Tensor) -> Tensor { put(x.shape) { $0.host(x).single } }
+    func copy(_ x: Tensor) -> Tensor { put(x.shape, [x]) { $1[0].single } }
 
     func concatenate(_ parts: [Tensor], axis: Int) -> Tensor {
         var shape = parts[0].shape
         shape[axis] = parts.reduce(0) { $0 + $1.shape[axis] }
-        return put(shape) { session in Reference.concatenate(parts.map(session.host), axis: axis) }
+        return put(shape, parts) { Reference.concatenate($1, axis: axis) }
     }
 
     func gather(_ table: Weight, _ places: [Int]) -> Tensor {
-        put([places.count, table.shape[1]]) { Reference.gather($0.host(table), places) }
+        put([places.count, table.shape[1]]) { session, _ in Reference.gather(session.host(table), places) }
     }
 
     func gather(_ table: Tensor, _ places: [Int]) -> Tensor {
-        put([places.count, table.shape[1]]) { Reference.gather($0.host(table), places) }
+        put([places.count, table.shape[1]], [table]) { Reference.gather($1[0], places) }
     }
 
     func upsampleNearest(_ x: Tensor) -> Tensor {
-        put([x.shape[0], x.shape[1], 2 * x.shape[2], 2 * x.shape[3]]) { Reference.upsampleNearest($0.host(x)) }
+        put([x.shape[0], x.shape[1], 2 * x.shape[2], 2 * x.shape[3]], [x]) { Reference.upsampleNearest($1[0]) }
     }
 
     /// It has no products in 8 bits.
@@ -267,10 +273,17 @@ class OddSession: Session, @unchecked Sendable {
 
     func linear(_ x: Tensor, _ projection: Projection, _ activation: Activation) -> Tensor {
         note(.product(inputs: x.shape.last ?? 0, outputs: projection.outputs), 2 * Double(x.count * projection.outputs))
-        return put(x.shape.dropLast() + [projection.outputs]) { session in
-            Reference.linear(
-                session.host(x), session.host(projection.matrix), scale: projection.scale,
-                bias: projection.bias.map(session.host), activation)
+        let shape = Array(x.shape.dropLast()) + [projection.outputs]
+        let (scale, bias) = (projection.scale, projection.bias)
+        switch projection.matrix {
+        case .stored(let weight):
+            return put(shape, [x]) { session, hosts in
+                Reference.linear(hosts[0], session.host(weight), scale: scale, bias: bias.map(session.host), activation)
+            }
+        case .computed(let matrix):
+            return put(shape, [x, matrix]) { session, hosts in
+                Reference.linear(hosts[0], hosts[1], scale: scale, bias: bias.map(session.host), activation)
+            }
         }
     }
 
@@ -285,39 +298,40 @@ class OddSession: Session, @unchecked Sendable {
         _ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float, options: AttentionOptions
     ) -> Tensor {
         note(.attention(size: q.shape[2] / heads), 4 * Double(q.count * k.shape[1]))
-        return put(q.shape) { session in
-            func turned(_ x: Tensor, _ rotary: RotaryTable?) -> HostTensor {
-                session.rotated(session.host(x), heads: heads * x.shape[2] / q.shape[2], rotary)
-            }
-            precondition(options.bias == nil, "the odd backend has no biases")
-            return Reference.attention(
-                turned(q, options.queryRotary), turned(k, options.keyRotary), session.host(v), heads: heads,
-                scale: scale, mask: options.mask)
+        precondition(options.bias == nil, "the odd backend has no biases")
+        let keyHeads = heads * k.shape[2] / q.shape[2]
+        let (q, k) = (rotated(q, heads: heads, options.queryRotary), rotated(k, heads: keyHeads, options.keyRotary))
+        return put(q.shape, [q, k, v]) {
+            Reference.attention($1[0], $1[1], $1[2], heads: heads, scale: scale, mask: options.mask)
         }
     }
 
-    private func rotated(_ x: HostTensor, heads: Int, _ rotary: RotaryTable?) -> HostTensor {
+    private func rotated(_ x: Tensor, heads: Int, _ rotary: RotaryTable?) -> Tensor {
         guard let rotary else { return x }
-        return Reference.rotate(
-            x, heads: heads, cosines: host(rotary.cosines), sines: host(rotary.sines), rotary.pairing)
+        let pairing = rotary.pairing
+        return put(x.shape, [x, rotary.cosines, rotary.sines]) {
+            Reference.rotate($1[0], heads: heads, cosines: $1[1], sines: $1[2], pairing)
+        }
     }
 
     func convolution(
         _ timeline: [Tensor?], weight: Weight, bias: Weight?, stride: ConvolutionStride, padding: SpatialPadding,
         residual: Tensor?
     ) -> Tensor {
-        let frame = timeline.compactMap { $0 }[0]
+        let frames = timeline.compactMap { $0 }
         func length(_ size: Int, _ kernel: Int, _ step: Int) -> Int {
             (size + padding.before + padding.after - kernel) / step + 1
         }
         let shape = [
             (timeline.count - weight.shape[2]) / stride.time + 1, weight.shape[0],
-            length(frame.shape[1], weight.shape[3], stride.height),
-            length(frame.shape[2], weight.shape[4], stride.width),
+            length(frames[0].shape[1], weight.shape[3], stride.height),
+            length(frames[0].shape[2], weight.shape[4], stride.width),
         ]
-        let sum = put(shape) { session in
-            Reference.convolution(
-                timeline.map { $0.map(session.host) }, session.host(weight), bias: bias.map(session.host),
+        let isThere = timeline.map { $0 != nil }
+        let sum = put(shape, frames) { session, hosts in
+            var rest = hosts[...]
+            return Reference.convolution(
+                isThere.map { $0 ? rest.removeFirst() : nil }, session.host(weight), bias: bias.map(session.host),
                 stride: stride, padding: padding)
         }
         return residual.map { $0 + sum } ?? sum
@@ -326,83 +340,73 @@ class OddSession: Session, @unchecked Sendable {
     func layerNorm(
         _ x: Tensor, weight: Weight?, bias: Weight?, epsilon: Float, scale: TokenRows?, shift: TokenRows?
     ) -> Tensor {
-        put(x.shape) { session in
-            var result = Reference.layerNorm(
-                session.host(x), weight: weight.map(session.host), bias: bias.map(session.host), epsilon: epsilon)
-            if let scale {
-                result = Reference.zip(result, rows: session.host(scale.values), lengths: scale.lengths) {
-                    $0 * (1 + $1)
-                }
-            }
-            if let shift {
-                result = Reference.zip(result, rows: session.host(shift.values), lengths: shift.lengths, +)
-            }
-            return result
+        var result = put(x.shape, [x]) { session, hosts in
+            Reference.layerNorm(
+                hosts[0], weight: weight.map(session.host), bias: bias.map(session.host), epsilon: epsilon)
         }
+        if let scale { result = rows(result, scale) { $0 * (1 + $1) } }
+        if let shift { result = rows(result, shift, +) }
+        return result
+    }
+
+    private func rows(
+        _ x: Tensor, _ rows: TokenRows, _ body: @escaping @Sendable (Double, Double) -> Double
+    ) -> Tensor {
+        let lengths = rows.lengths
+        return put(x.shape, [x, rows.values]) { Reference.zip($1[0], rows: $1[1], lengths: lengths, body) }
     }
 
     func headNorm(
         _ x: Tensor, heads: Int, weight: Weight, bias: Weight, epsilon: Float, rotary: RotaryTable?
     ) -> Tensor {
-        put(x.shape) { session in
-            let normed = Reference.layerNorm(
-                session.host(x), width: x.shape[2] / heads, weight: session.host(weight), bias: session.host(bias),
+        let normed = put(x.shape, [x]) { session, hosts in
+            Reference.layerNorm(
+                hosts[0], width: hosts[0].shape[2] / heads, weight: session.host(weight), bias: session.host(bias),
                 epsilon: epsilon)
-            return session.rotated(normed, heads: heads, rotary)
         }
+        return rotated(normed, heads: heads, rotary)
     }
 
     func rmsNorm(_ x: Tensor, weight: Weight, epsilon: Float) -> Tensor {
-        put(x.shape) { Reference.rmsNorm($0.host(x), weight: $0.host(weight), epsilon: epsilon) }
+        put(x.shape, [x]) { session, hosts in
+            Reference.rmsNorm(hosts[0], weight: session.host(weight), epsilon: epsilon)
+        }
     }
 
     func headRMSNorm(_ x: Tensor, heads: Int, weight: Weight, epsilon: Float, rotary: RotaryTable?) -> Tensor {
-        put(x.shape) { session in
-            session.rotated(
-                Reference.rmsNorm(session.host(x), weight: session.host(weight), epsilon: epsilon), heads: heads, rotary
-            )
-        }
+        rotated(rmsNorm(x, weight: weight, epsilon: epsilon), heads: heads, rotary)
     }
 
     func groupNorm(
         _ x: Tensor, groups: Int, weight: Weight, bias: Weight, epsilon: Float, perFrame: Bool, activation: Activation
     ) -> Tensor {
-        put(x.shape) { session in
+        put(x.shape, [x]) { session, hosts in
             Reference.groupNorm(
-                session.host(x), groups: groups, weight: session.host(weight), bias: session.host(bias),
-                epsilon: epsilon, perFrame: perFrame, activation: activation)
+                hosts[0], groups: groups, weight: session.host(weight), bias: session.host(bias), epsilon: epsilon,
+                perFrame: perFrame, activation: activation)
         }
     }
 
     func activate(_ x: Tensor, _ activation: Activation) -> Tensor {
-        put(x.shape) { session in Reference.map(session.host(x)) { Reference.activate($0, activation) } }
+        put(x.shape, [x]) { Reference.map($1[0]) { Reference.activate($0, activation) } }
     }
 
-    func exponential(_ x: Tensor) -> Tensor { put(x.shape) { session in Reference.map(session.host(x)) { exp($0) } } }
+    func exponential(_ x: Tensor) -> Tensor { put(x.shape, [x]) { Reference.map($1[0]) { exp($0) } } }
 
     func gated(_ x: Tensor, _ activation: Activation) -> Tensor {
-        put(x.shape.dropLast() + [(x.shape.last ?? 0) / 2]) { Reference.gated($0.host(x), activation) }
+        put(x.shape.dropLast() + [(x.shape.last ?? 0) / 2], [x]) { Reference.gated($1[0], activation) }
     }
 
     func combine(_ x: Tensor, _ a: Float, _ y: Tensor, _ b: Float) -> Tensor {
-        put(x.shape) { session in
-            Reference.zip(session.host(x), session.host(y)) { Double(a) * $0 + Double(b) * $1 }
-        }
+        put(x.shape, [x, y]) { Reference.zip($1[0], $1[1]) { Double(a) * $0 + Double(b) * $1 } }
     }
 
-    func multiply(_ x: Tensor, _ y: Tensor) -> Tensor {
-        put(x.shape) { session in Reference.zip(session.host(x), session.host(y), *) }
-    }
-
-    func multiply(_ x: Tensor, rows: TokenRows) -> Tensor {
-        put(x.shape) { session in
-            Reference.zip(session.host(x), rows: session.host(rows.values), lengths: rows.lengths, *)
-        }
-    }
+    func multiply(_ x: Tensor, _ y: Tensor) -> Tensor { put(x.shape, [x, y]) { Reference.zip($1[0], $1[1], *) } }
+    func multiply(_ x: Tensor, rows factors: TokenRows) -> Tensor { rows(x, factors, *) }
 
     func scale(_ x: Tensor, by factor: Float, plus term: Float, clampedTo range: ClosedRange<Float>?) -> Tensor {
-        put(x.shape) { session in
-            Reference.map(session.host(x)) { value in
+        put(x.shape, [x]) {
+            Reference.map($1[0]) { value in
                 let scaled = value * Double(factor) + Double(term)
                 return range.map { min(max(scaled, Double($0.lowerBound)), Double($0.upperBound)) } ?? scaled
             }
@@ -410,17 +414,16 @@ class OddSession: Session, @unchecked Sendable {
     }
 
     func meanMagnitude(_ x: Tensor, minus y: Tensor?) -> Tensor {
-        put([1]) { session in
-            let (left, right) = (session.host(x).floats(), y.map { session.host($0).floats() })
+        put([1], [x] + (y.map { [$0] } ?? [])) { _, hosts in
+            let (left, right) = (hosts[0].floats(), hosts.count > 1 ? hosts[1].floats() : nil)
             let sum = left.indices.reduce(0.0) { $0 + abs(Double(left[$1]) - Double(right?[$1] ?? 0)) }
             return HostTensor([Float(sum / Double(left.count))], [1])
         }
     }
 
     func crossFrameAttention(_ q: Tensor, _ k: Tensor, frames: Int, heads: Int, scale: Float) -> Tensor {
-        put([1]) { session in
-            let share = Reference.crossFrameAttention(
-                session.host(q), session.host(k), frames: frames, heads: heads, scale: scale)
+        put([1], [q, k]) { _, hosts in
+            let share = Reference.crossFrameAttention(hosts[0], hosts[1], frames: frames, heads: heads, scale: scale)
             return HostTensor([Float(share)], [1])
         }
     }
