@@ -73,7 +73,7 @@ struct Command: Sendable {
             'ruyi photo.png' is 'ruyi render photo.png'. The finished clip's path is printed on standard output; progress \
             and messages go to standard error. Nothing is ever fetched from a network by rendering.
             """,
-        settings: render.settings + [ProgramOptions.table.version],
+        settings: render.settings + ProgramOptions.all,
         commands: [
             render, BatchCommand.command, PlanCommand.command, DecodeCommand.command, InspectCommand.command,
             SheetCommand.command, CompareCommand.command, ModelsCommand.command, ConvertCommand.command,

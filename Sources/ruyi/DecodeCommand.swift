@@ -17,12 +17,19 @@ enum DecodeCommand {
     /// The settings of a run that a clip whose frames are settled has still to choose.
     private static let settings: [any AnySetting] = {
         let (common, run) = (CommonSettings.table, RunSettings.table)
-        let chosen: [any AnySetting] = [
-            common.model, common.fps, common.vaeTile, run.output, run.overwrite, run.sidecar, run.thumbnail, run.sheet,
-            run.threads, run.memory, run.memoryMode, run.ignoreMemory, run.quiet, run.progress, run.dryRun,
+        let own: [any AnySetting] = [
+            common.model.described(
+                "The checkpoint's folder.", standard: "the one that made the latents, if it is found"),
+            run.output.described(
+                "The video or the pattern of the pictures.",
+                standard: "the name that the clip was to have, beside the latents"), run.overwrite,
         ]
-        let keys = Set(chosen.map(\.key))
-        return SettingsTable.standard.all.filter { keys.contains($0.key) || $0.traits.scope == .encoding }
+        let rate = common.fps.described(common.fps.traits.help, standard: "as asked before")
+        let running: [any AnySetting] = [
+            run.sidecar, run.thumbnail, run.sheet, rate, common.vaeTile, run.threads, run.memory, run.memoryMode,
+            run.ignoreMemory, run.quiet, run.progress, run.dryRun,
+        ]
+        return own + RunSettings.all.filter { $0.traits.scope == .encoding } + running
     }()
 
     static let command = Command(
@@ -30,8 +37,7 @@ enum DecodeCommand {
         usage: "ruyi decode <latents> [<options>]",
         discussion: """
             A run that fails or is interrupted after the denoising leaves its latents beside the output, and \
-            --keep-latents leaves them in any case. Decoding takes the model that made them, which is found by itself if \
-            it can be; without --output the clip gets the name that it was to have, beside the latents.
+            --keep-latents leaves them in any case. Decoding takes the model that made them.
 
               ruyi decode clip.latents.safetensors
               ruyi decode clip.latents.safetensors -o clip.mov --codec prores

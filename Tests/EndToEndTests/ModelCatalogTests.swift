@@ -92,7 +92,9 @@ struct ModelCatalogTests {
         }
         let other = try run(["models", "show", "stepvideo-ti2v"], [:])
         #expect(other.code == 69 && other.errors.contains("there is no model of this name"))
-        for arguments in [["models", "path", "ruyi-nan"], ["x.png", "-m", "ruyi-nan"], ["models", "pull", "ruyi-nan"]] {
+        for arguments in [
+            ["models", "path", "ruyi-nan"], ["x.png", "-m", "ruyi-nan"], ["models", "pull", "ruyi-nan"],
+        ] {
             let near = try run(arguments, [:])
             #expect(near.code == 69 && near.errors.contains("did you mean ruyi-nano"), "\(near.errors)")
         }

@@ -125,6 +125,7 @@ public struct CommonSettings: SettingTable {
     public let seconds = Setting(
         "seconds", .number(0...3600, above: true), .form, "The length, instead of --frames.", value: "s"
     ) {
+        $0.standardText = ""
         $0.alternative = "length"
         $0.isRecommendable = true
     }

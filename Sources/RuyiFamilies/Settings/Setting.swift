@@ -11,7 +11,7 @@ public struct Setting<Value: Sendable>: AnySetting {
     /// How the values look.
     public let kind: SettingKind<Value>
     /// Everything that does not depend on the type of the values.
-    public let traits: SettingTraits
+    public private(set) var traits: SettingTraits
 
     /// A setting.
     ///
@@ -34,6 +34,13 @@ public struct Setting<Value: Sendable>: AnySetting {
         traits.standard = standard.map { SettingValue($0, json: kind.write($0), alternative: alternative) }
         self.kind = kind
         self.traits = traits
+    }
+
+    /// The same setting as another command describes it.
+    public func described(_ help: String, standard: String) -> Setting {
+        var copy = self
+        (copy.traits.help, copy.traits.standardText) = (help, standard)
+        return copy
     }
 
     public var expected: String { kind.expected }

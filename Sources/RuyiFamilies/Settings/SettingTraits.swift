@@ -5,7 +5,7 @@ public struct SettingTraits: Sendable {
     /// The heading that it stands under.
     public let group: SettingGroup
     /// What it does, in sentences, without its default.
-    public let help: String
+    public internal(set) var help: String
     /// What stands for the value in help; nil of a flag.
     public let valueName: String?
     /// The long option without its dashes; nil of a setting that only files have.

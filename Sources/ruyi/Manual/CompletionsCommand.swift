@@ -42,5 +42,7 @@ enum Shell: String, CaseIterable, Sendable { case bash, zsh, fish }
 
 extension Command {
     /// The words and options that may follow this command's name.
-    var completed: [any AnySetting] { settings + [ProgramOptions.table.help, ProgramOptions.table.helpHidden] }
+    var completed: [any AnySetting] {
+        path.isEmpty ? settings : settings + [ProgramOptions.table.help, ProgramOptions.table.helpHidden]
+    }
 }
