@@ -70,42 +70,42 @@ struct ToySettings: FamilySettings {
 
 final class ToyRenderer: Renderer {
     let warnings: [String]
-    private let backend: any Backend
     private let mix: Linear
     private let weights: StageWeights
     private let finite: FiniteCheck
 
     init(_ folder: ModelFolder, _ backend: any Backend) throws(Fault) {
-        self.backend = backend
         let file = try folder.weights("", stem: "mix")
         let ledger = WeightLedger()
-        mix = Linear(WeightScope(file, ledger: ledger) / "mix", 3, 3)
+        let scope = WeightScope(file, ledger: ledger, on: backend)
+        mix = Linear(scope / "mix", 3, 3)
         warnings = try ledger.finish(unknown: .refuse)
-        weights = StageWeights(file)
-        finite = FiniteCheck(files: [file], backend: backend)
+        weights = StageWeights(file, scope.unit)
+        finite = FiniteCheck(files: [file])
     }
 
     /// One latent for 4 x 4 pixels.
     private func shape(_ plan: Plan) -> [Int] { [1, 3, plan.frames, plan.height / 4, plan.width / 4] }
 
-    func latents(_ job: Job) throws -> Tensor {
-        let (plan, shape) = (job.plan, shape(job.plan))
+    func latents(_ job: Job) throws -> HostTensor {
+        let (plan, session, shape) = (job.plan, job.session, shape(job.plan))
         let small = try job.startPicture().resized(width: shape[4], height: shape[3], filter: .bilinear)
-        let pixels = backend.copy(small.signedPixels(on: backend))  // [1, 3, h, w]
-        let places = backend.copy(pixels.reshaped([3, shape[3] * shape[4]]).permuted([1, 0])).expanded(at: 0)
-        let mixed = backend.copy(mix(places).permuted([0, 2, 1])).reshaped([1, 3, 1, shape[3], shape[4]])
-        let still = backend.concatenate(Array(repeating: mixed, count: plan.frames), axis: 2)
+        let pixels = session.upload(small.signedPixels)  // [1, 3, h, w]
+        let places = session.copy(pixels.reshaped([3, shape[3] * shape[4]]).permuted([1, 0])).expanded(at: 0)
+        let mixed = session.copy(mix(places).permuted([0, 2, 1])).reshaped([1, 3, 1, shape[3], shape[4]])
+        let still = session.concatenate(Array(repeating: mixed, count: plan.frames), axis: 2)
         let tint = Float((plan.settings as? ToySettings)?.tint ?? 0)
         let scheduler = FlowMatchEuler(steps: plan.steps, shift: 1)
         let preview = try job.preview.map { _ in
-            try LatentPreview.fitted(to: small.picture ?? LatentPreview.chart, factor: 1, on: backend) { $0 }
+            try LatentPreview.fitted(to: small.picture ?? LatentPreview.chart, factor: 1, on: session) { $0 }
         }
         let loop = SamplingLoop(
-            job: job, backend: backend, calls: plan.steps, blocks: 1, sides: 1, weights: weights,
-            blockPrefix: { _ in "mix." }, preview: preview, finite: finite)
-        return try loop(Draws(job, on: backend) { _ in "noise" }(shape)) { call, latents in
-            // The velocity that leads to the picture, and leaves as much of the noise as the tint says.
-            let velocity = backend.combine(latents, tint, still, -tint)
+            job: job, calls: plan.steps, blocks: 1, sides: 1, weights: weights,
+            unit: { [weights] _ in weights.units[0] }, preview: preview, finite: finite)
+        return try loop(Draws(job) { _ in "noise" }(shape)) { call, latents in
+            // The velocity that leads to the picture as far as the tint says.
+            let share = tint / scheduler.sigmas[call.index]
+            let velocity = session.combine(latents, share, still, -share)
             try call.blockDone(0..<1)(0)
             call.record("model_output", velocity)
             return velocity
@@ -116,14 +116,15 @@ final class ToyRenderer: Renderer {
         }
     }
 
-    func decode(_ latents: Tensor, _ job: Job) throws {
-        try job.check(latents, shape: shape(job.plan), on: backend)
+    func decode(_ latents: HostTensor, _ job: Job) throws {
+        let session = job.session
+        try job.check(latents, shape: shape(job.plan))
         let stage = job.begin(.decoding, steps: job.plan.frames)
         let deliver = FrameDelivery(job, stage, rounding: .toNearestOrEven, of: weights, finite)
-        let frames = latents.framesFirst
+        let frames = session.upload(latents).framesFirst
         for index in 0..<job.plan.frames {
             let frame = frames.sliced(0, index..<index + 1)
-            try deliver(backend.upsampleNearest(backend.upsampleNearest(frame)))
+            try deliver(session.upsampleNearest(session.upsampleNearest(frame)))
         }
         deliver.finish()
     }

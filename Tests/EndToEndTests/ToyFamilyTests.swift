@@ -18,10 +18,10 @@ struct ToyFamilyTests {
         try scratch.write(#"{"tint": 0.25}"#, to: "toy-one/ruyi.json")
         try SafetensorsWriter.write(
             [
-                (name: "mix.weight", tensor: Tensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3])),
-                (name: "mix.bias", tensor: Tensor([0, 0, 0], [3])),
+                (name: "mix.weight", tensor: HostTensor([1, 0, 0, 0, 1, 0, 0, 0, 1], [3, 3])),
+                (name: "mix.bias", tensor: HostTensor([0, 0, 0], [3])),
             ], to: scratch("toy-one/mix.safetensors"))
-        let pixels = (0..<64 * 48).flatMap { place -> [UInt8] in [UInt8(place % 64 * 4), 90, UInt8(place / 64 * 5)] }
+        let pixels = (0..<48).flatMap { y in (0..<64).flatMap { x -> [UInt8] in [UInt8(4 * x), 90, UInt8(5 * y)] } }
         try PictureWriter.write(Picture(width: 64, height: 48, pixels: pixels), to: scratch("start.png"))
     }
 
@@ -109,8 +109,8 @@ struct ToyFamilyTests {
         try FileManager.default.removeItem(atPath: scratch("toy-one/mix.safetensors"))
         try SafetensorsWriter.write(
             [
-                (name: "mix.weight", tensor: Tensor([Float](repeating: .nan, count: 9), [3, 3])),
-                (name: "mix.bias", tensor: Tensor([0, 0, 0], [3])),
+                (name: "mix.weight", tensor: HostTensor([Float](repeating: .nan, count: 9), [3, 3])),
+                (name: "mix.bias", tensor: HostTensor([0, 0, 0], [3])),
             ], to: scratch("toy-one/mix.safetensors"))
         let run = try engine.prepare(self.order(#"{"frames": 1, "steps": 1}"#))
         let broken = #expect(throws: Faults.self) { try run.render(cancellation: Cancellation()) { _ in } }
