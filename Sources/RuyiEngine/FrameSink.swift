@@ -233,11 +233,11 @@ final class MadeFolder: Sendable {
     init?(_ path: String) throws(Fault) {
         self.path = path
         MadeFolder.pending.withLock { $0.append(path) }
-        if mkdir(path, 0o777) == 0 { return }
+        if System.mkdir(path, 0o777) == 0 { return }
         let code = errno
         keep()
         if code == EEXIST { return nil }
-        throw Fault(.cannotCreate, "cannot create the output's folder: \(Path.reason(code))", at: path)
+        throw Fault.system(.cannotCreate, "cannot create the output's folder", path, code)
     }
 
     /// Leaves the folder for good.
@@ -245,10 +245,10 @@ final class MadeFolder: Sendable {
 
     /// Takes the folder away if it is empty.
     func remove() {
-        rmdir(path)
+        System.rmdir(path)
         keep()
     }
 
     /// Takes away every folder that has not got its output yet, if it is empty.
-    static func removeAll() { for path in pending.withLock({ $0 }) { rmdir(path) } }
+    static func removeAll() { for path in pending.withLock({ $0 }) { System.rmdir(path) } }
 }

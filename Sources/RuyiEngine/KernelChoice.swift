@@ -9,7 +9,7 @@ enum KernelChoice {
 
     /// The level that the environment names, or nil for the best one that this processor runs.
     static func level() throws(Fault) -> KernelLevel? {
-        guard let value = getenv(variable).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+        guard let value = System.variable(variable), !value.isEmpty else { return nil }
         let supported = KernelLevel.supported
         let hint = "this processor runs " + supported.map(\.rawValue).joined(separator: ", ")
         guard let level = KernelLevel(rawValue: value) else {

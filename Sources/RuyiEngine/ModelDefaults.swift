@@ -17,7 +17,7 @@ enum ModelDefaults {
     ///
     /// Throws `.badData` for a file that is no such request.
     static func read(_ folder: ModelFolder) throws(Faults) -> Order {
-        guard folder.has(file) else { return Order() }
+        do { guard try folder.has(file) else { return Order() } } catch { throw Faults(error) }
         let shown = folder.path + "/" + file
         let order: Order
         do { order = try RequestReader.parse(folder.bytes(file, limit: 1 << 16), file: shown) } catch {

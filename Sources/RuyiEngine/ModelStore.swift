@@ -74,7 +74,7 @@ public struct ModelStore: Sendable {
     public func entries() -> [ModelEntry] {
         catalog.all().compactMap { found in
             let folder = try? ModelFolder(path: found.path)
-            let family = folder.flatMap { folder in families.first { (try? $0.recognises(folder)) == true } }
+            let family = folder.flatMap { (try? families.recognising($0)) ?? nil }
             let isPulled = Path.kind(found.path + "/" + ModelManifest.file) == .file
             guard family != nil || isPulled || KnownModel.find(found.name) != nil else { return nil }
             return ModelStore.entry(found, folder, family)
@@ -84,7 +84,7 @@ public struct ModelStore: Sendable {
     private static func entry(
         _ found: ModelCatalog.Found, _ folder: ModelFolder?, _ family: (any Family.Type)?
     ) -> ModelEntry {
-        let parts = folder.map(WeightTally.parts) ?? []
+        let parts = folder.flatMap { try? WeightTally.parts(of: $0) } ?? []
         var types: [String: Int] = [:]
         for part in parts { types.merge(part.tally.types, uniquingKeysWith: +) }
         return ModelEntry(
@@ -123,10 +123,10 @@ public struct ModelStore: Sendable {
     public func describe(_ name: String) throws -> (text: String, json: String, faults: Faults?) {
         let found = try find(name)
         let folder = try ModelFolder(path: found.path)
-        let family = families.first { (try? $0.recognises(folder)) == true }
+        let family = try families.recognising(folder)
         let manifest = try ModelManifest.read(found.path)
-        let parts = WeightTally.parts(of: folder)
-        let faults = family.flatMap { Inspection.missing(folder, $0) }
+        let parts = try WeightTally.parts(of: folder)
+        let faults = family.map { Inspection.missing(folder, $0) } ?? Inspection.unknown(found.path, families)
         var memory: [JSON.Member] = []
         if let family, faults == nil { memory = ModelStore.memory(folder, family) }
         let entry = ModelStore.entry(found, folder, family)
@@ -202,7 +202,7 @@ public struct ModelStore: Sendable {
                 faults.append(Fault(.badData, fault.what, at: fault.place ?? shown, hint: fault.hint))
             }
         }
-        let family = families.first { (try? $0.recognises(folder)) == true }
+        let family = try families.recognising(folder)
         if let family {
             faults += (Inspection.missing(folder, family)?.list ?? []).filter { fault in
                 !faults.contains { $0.place == fault.place }
@@ -228,7 +228,7 @@ public struct ModelStore: Sendable {
         var folders = [""]
         while let inner = folders.popLast() {
             let prefix = inner.isEmpty ? "" : inner + "/"
-            for name in folder.names(in: inner) where !name.hasPrefix(".") {
+            for name in try folder.names(in: inner) where !name.hasPrefix(".") {
                 if folder.hasFolder(prefix + name) {
                     if prefix.count(where: { $0 == "/" }) < 8 { folders.append(prefix + name) }
                     continue
@@ -248,6 +248,6 @@ extension Path {
     /// Whether there is a regular file at a path that is not a link to one.
     static func isPlainFile(_ path: String) -> Bool {
         var info = stat()
-        return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
+        return System.lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
     }
 }

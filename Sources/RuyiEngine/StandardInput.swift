@@ -50,7 +50,7 @@ enum StandardOutput {
 
     /// A file of scratch for a clip that is on its way there.
     static func scratch(_ container: String) -> String {
-        let folder = getenv("TMPDIR").map { String(cString: $0) } ?? ""
+        let folder = System.variable("TMPDIR") ?? ""
         return Path.resolve("ruyi-\(getpid()).\(container)", in: folder.isEmpty ? "/tmp" : folder)
     }
 
@@ -58,15 +58,15 @@ enum StandardOutput {
     ///
     /// Throws `.io` when the file cannot be read, or nobody takes all of it.
     static func copy(_ path: String) throws(Fault) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw Fault(.io, "cannot read: \(Path.reason(errno))", at: path) }
+        let descriptor = System.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Fault.system(.io, "cannot read", path, errno) }
         defer { close(descriptor) }
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
             let count = Glibc.read(descriptor, &buffer, buffer.count)
             if count == 0 { return }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw Fault(.io, "cannot read: \(Path.reason(errno))", at: path) }
+            guard count > 0 else { throw Fault.system(.io, "cannot read", path, errno) }
             var rest = buffer[..<count]
             while !rest.isEmpty {
                 let written = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
@@ -87,6 +87,9 @@ extension Order {
     func readingTexts() throws(Fault) -> Order {
         if readers.count > 1 {
             throw Fault(.usage, "\(readers.joined(separator: " and ")) cannot all come from standard input")
+        }
+        for (key, text) in [("prompt", request.prompt), ("negative_prompt", request.negativePrompt)] {
+            if let text, !FileName.isUTF8(text) { throw Fault(.usage, "the text is not UTF-8", at: key) }
         }
         var order = self
         if let promptFile, request.prompt == nil {

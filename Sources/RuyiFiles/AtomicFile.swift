@@ -26,7 +26,7 @@ public final class AtomicFile {
         while true {
             let path = place.place(of: TemporaryName.make(for: place.name))
             let slot = try Temporaries.add(path, .file)
-            let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
+            let descriptor = System.open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
             if descriptor >= 0 {
                 (self.place, self.path, self.descriptor, self.slot) = (place, path, descriptor, slot)
                 return
@@ -97,7 +97,7 @@ public final class AtomicFile {
         if descriptor >= 0 { close(descriptor) }
         descriptor = -1
         guard let slot else { return }
-        unlink(path)
+        System.unlink(path)
         Temporaries.remove(slot)
         self.slot = nil
     }

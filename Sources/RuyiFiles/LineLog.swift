@@ -19,7 +19,7 @@ public final class LineLog: Sendable {
     ///
     /// - Throws: `.locked` when another process holds it, `.cannotCreate` when it cannot be opened or is not a file.
     public init(_ path: String, hold: Hold) throws(Fault) {
-        let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
+        let descriptor = System.open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
         guard descriptor >= 0 else { throw OutputTarget.fault(errno, "cannot open", path, otherwise: .cannotCreate) }
         self.path = path
         self.descriptor = descriptor

@@ -39,7 +39,7 @@ package final class PartialFile {
         let records = Set(names.map { $0 + recordEnding }).subtracting(names)
         TemporaryName.sweep(folder, targets: records)
         for name in names where records.contains(name + recordEnding) && FileMark(folder + "/" + name + ending) == nil {
-            unlink(folder + "/" + name + recordEnding)
+            System.unlink(folder + "/" + name + recordEnding)
         }
     }
 
@@ -52,7 +52,7 @@ package final class PartialFile {
         self.expected = expected
         check = ContentCheck(expected.digest, byteCount: expected.byteCount)
         let path = target + PartialFile.ending
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
+        descriptor = System.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
         guard descriptor >= 0 else {
             throw OutputTarget.fault(errno, "cannot create the file", path, otherwise: .cannotCreate)
         }
@@ -156,7 +156,7 @@ package final class PartialFile {
         }
         let place = try OutputTarget(target)
         try place.take(path, overwrite: true)
-        unlink(record)
+        System.unlink(record)
         try OutputTarget.synchronise(place.folder, shown: target)
     }
 }

@@ -190,7 +190,7 @@ package struct Pull: Sendable {
     private func checkStrangers(_ listing: HubListing) throws(Fault) {
         for file in listing.files {
             let place = folder + "/" + file.name
-            guard access(place, F_OK) == 0 else { continue }
+            guard System.access(place, F_OK) == 0 else { continue }
             do {
                 let isOfSize = FileMark(place)?.byteCount == file.byteCount
                 if isOfSize, try file.digest.matches(file: place, proceed: proceed) { continue }
@@ -217,9 +217,9 @@ package struct Pull: Sendable {
         let names = Set(listing.files.map(\.name))
         for entry in old?.entries ?? [] where !names.contains(entry.name) && isOurs(Pull.place(entry.name).folder) {
             let place = folder + "/" + entry.name
-            if let checked = entry.checked, FileMark(place)?.changed == checked { unlink(place) }
-            unlink(place + PartialFile.ending)
-            unlink(place + PartialFile.recordEnding)
+            if let checked = entry.checked, FileMark(place)?.changed == checked { System.unlink(place) }
+            System.unlink(place + PartialFile.ending)
+            System.unlink(place + PartialFile.recordEnding)
         }
     }
 
@@ -235,7 +235,7 @@ package struct Pull: Sendable {
         return inner.split(separator: "/").allSatisfy { part in
             place += "/" + part
             var status = stat()
-            return lstat(place, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+            return System.lstat(place, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
         }
     }
 
@@ -245,7 +245,7 @@ package struct Pull: Sendable {
             if case .fetch(let present) = need { needed += file.byteCount - present }
         }
         var status = statvfs()
-        guard statvfs(folder, &status) == 0 else { return }
+        guard System.statvfs(folder, &status) == 0 else { return }
         let free = Int(
             clamping: UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize)).partialValue)
         if needed > free {
@@ -264,13 +264,12 @@ package struct Pull: Sendable {
         var place = root ?? (path.hasPrefix("/") ? "" : ".")
         for part in path.split(separator: "/") {
             place += "/" + part
-            if mkdir(place, 0o777) == 0 { continue }
+            if System.mkdir(place, 0o777) == 0 { continue }
             let code = errno
             var status = stat()
-            let isThere = root == nil ? stat(place, &status) == 0 : lstat(place, &status) == 0
+            let isThere = root == nil ? System.stat(place, &status) == 0 : System.lstat(place, &status) == 0
             guard isThere else {
-                throw Fault(
-                    .cannotCreate, "cannot make the folder: \(String(cString: strerror(code)).lowercased())", at: place)
+                throw Fault.system(.cannotCreate, "cannot make the folder", place, code)
             }
             guard status.st_mode & S_IFMT == S_IFDIR else {
                 throw Fault(.cannotCreate, "there is something other than a folder of this name", at: place)

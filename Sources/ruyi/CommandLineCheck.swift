@@ -22,7 +22,8 @@ enum CommandLineCheck {
 
     /// The fault of a first word that is no picture and looks like the name of a command.
     static func unknownCommand(_ arguments: [String]) -> Fault? {
-        guard let word = arguments.first, !word.contains("."), !word.contains("/"), access(word, F_OK) != 0 else {
+        guard let word = arguments.first, !word.contains("."), !word.contains("/"), System.access(word, F_OK) != 0
+        else {
             return nil
         }
         let names = Ruyi.configuration.subcommands.map { $0._commandName }

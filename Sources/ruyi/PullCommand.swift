@@ -47,7 +47,7 @@ extension ModelsCommand {
             let folder = try folder
             let pull = try RuyiHub.Pull(
                 repository, revision: revision, into: folder,
-                settings: try HubSettings(environment: { getenv($0).map { String(cString: $0) } }), jobs: jobs,
+                settings: try HubSettings(environment: { System.variable($0) }), jobs: jobs,
                 rate: limitRate?.bytes ?? 0, isCancelled: { cancellation.isCancelled }, observer: meter.receive)
             if dryRun {
                 try plan(pull, errand)

@@ -21,7 +21,7 @@ struct ModelFolderTests {
         #expect(try folder.text("merges.txt") == "a b\n")
         #expect(try folder.fileSize("merges.txt") == 4)
         #expect(folder.names() == ["merges.txt", "transformer"])
-        #expect(folder.names(in: "transformer") == ["config.json"])
+        #expect(try folder.names(in: "transformer") == ["config.json"])
         expect(.cannotOpen, "no such file", "vae/config.json") { try folder.json("vae/config.json") }
         expect(.badData, "merges.txt", "line 1") { try folder.json("merges.txt") }
         expect(.badData, "more than the limit of 3", "merges.txt") { try folder.bytes("merges.txt", limit: 3) }
@@ -33,7 +33,7 @@ struct ModelFolderTests {
         let scratch = try Scratch()
         let path = try scratch.write("a", "x")
         expect(.cannotOpen, "not a folder", path) { try ModelFolder(path: path) }
-        expect(.cannotOpen, "No such file", "/nowhere/at/all") { try ModelFolder(path: "/nowhere/at/all") }
+        expect(.cannotOpen, "no such file", "/nowhere/at/all") { try ModelFolder(path: "/nowhere/at/all") }
         expect(.cannotOpen) { try ModelFolder(path: "") }
         expect(.cannotOpen, "NUL") { try ModelFolder(path: scratch.path + "\0/x") }
     }

@@ -215,16 +215,12 @@ package struct BatchSource {
         var waiting = [""]
         while let inner = waiting.popLast() {
             let folder = inner.isEmpty ? path : Path.resolve(inner, in: path)
-            guard let names = Path.names(in: folder) else {
-                faults.append(Fault(.cannotOpen, "cannot list the folder: \(Path.reason(errno))", at: folder))
+            let names: [String]
+            do { names = try Path.names(in: folder) } catch {
+                faults.append(error)
                 continue
             }
-            for name in names where name.first != UInt8(ascii: ".") {
-                guard let name = String(validating: name, as: UTF8.self) else {
-                    let shown = Path.resolve(String(decoding: name, as: UTF8.self), in: folder)
-                    faults.append(Fault(.badData, "the name is not UTF-8", at: shown, hint: "rename it"))
-                    continue
-                }
+            for name in names where name.utf8.first != UInt8(ascii: ".") {
                 let relative = inner.isEmpty ? name : inner + "/" + name
                 if BatchSource.pictureSuffixes.contains(Path.suffix(name)) {
                     guard filter.holds(relative) else { continue }
@@ -269,7 +265,11 @@ package struct BatchSource {
 
     /// The prompt in a text file, if there is one.
     private func prompt(_ file: String, _ confinement: Confinement, _ relative: String) throws(Fault) -> String? {
-        guard Path.kind(file) == .file else { return nil }
+        switch Path.kind(file) {
+        case .nothing, .folder: return nil
+        case .unreachable(let reason): throw Fault(.cannotOpen, "cannot open the prompt: \(reason)", at: file)
+        case .file: break
+        }
         if let fault = confinement.fault(relative, key: "prompt", place: file) { throw fault }
         let text = try FileBytes.text(file, limit: 64 << 10)
         let words = text.drop(while: \.isWhitespace)

@@ -57,8 +57,7 @@ package final class Journal: Sendable {
     /// The records of every journal but one; those about finished clips win over the rest.
     private static func others(_ folder: String, except own: String?) throws(Fault) -> [String: Record] {
         var records: [String: Record] = [:]
-        let names = (Path.names(in: folder) ?? []).compactMap { String(validating: $0, as: UTF8.self) }
-        for name in names.sorted() where name.hasPrefix(stem + ".") && name.hasSuffix(".jsonl") {
+        for name in try Path.names(in: folder).sorted() where name.hasPrefix(stem + ".") && name.hasSuffix(".jsonl") {
             let path = Path.resolve(name, in: folder)
             guard path != own else { continue }
             let found = try read(LineLog.lines(path, limit: byteLimit), path)

@@ -25,7 +25,7 @@ public struct SettingsReader: Sendable {
     /// What the command line says.
     public var commandLine = Order()
     /// The value of an environment variable.
-    public var variable: @Sendable (String) -> String? = { getenv($0).map { String(cString: $0) } }
+    public var variable: @Sendable (String) -> String? = { System.variable($0) }
 
     /// Reads configuration files and the environment, and nothing else.
     public init() {}
