@@ -2,6 +2,7 @@ import Foundation
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 import RuyiPicture
 import RuyiSampling
 import RuyiTensor
