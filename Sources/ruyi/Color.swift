@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFault
 
 /// A colour of the terminal, for the few words that are meant to be found.
 enum Color: String {

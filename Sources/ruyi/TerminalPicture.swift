@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFault
 
 /// Pictures in terminals that can show them.
 enum TerminalPicture {

@@ -20,7 +20,7 @@ package struct NameFilter {
         func fits(_ pattern: String) -> Bool {
             let isPath = pattern.contains("/")
             // `*` stays within one folder's name.
-            System.withPath(pattern, failure: false) { pattern in
+            return System.withPath(pattern, failure: false) { pattern in
                 System.withPath(isPath ? path : name, failure: false) { fnmatch(pattern, $0, FNM_PATHNAME) == 0 }
             }
         }
