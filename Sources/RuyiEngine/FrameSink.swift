@@ -36,7 +36,7 @@ final class VideoSink: FrameSink {
         isStream = path == StandardOutput.name
         // What is streamed is whole before its first byte goes out, and has an index that players want to begin with.
         let place = isStream ? StandardOutput.scratch(form.container.rawValue) : path
-        let file = try AtomicFile(place, overwrite: overwrite)
+        let file = try AtomicFile(place, overwrite: overwrite, isPrivate: isStream)
         var options = form.options
         if let provenance, form.container.holdsTags { options.tags[Provenance.videoTag] = provenance.text }
         let writer = try VideoWriter(

@@ -139,7 +139,9 @@ public struct ModelCatalog: Sendable {
     /// twice means the first.
     public func all() -> [Found] {
         var seen = Set<String>()
-        return places.flatMap { (try? ModelCatalog.models(in: $0)) ?? [] }.filter { found in seen.insert(Path.real(found.path) ?? found.path).inserted }
+        return places.flatMap { (try? ModelCatalog.models(in: $0)) ?? [] }.filter { found in
+            seen.insert(Path.real(found.path) ?? found.path).inserted
+        }
     }
 
     private static func models(in place: Place) throws(Fault) -> [Found] {

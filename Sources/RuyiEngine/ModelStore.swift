@@ -174,7 +174,8 @@ public struct ModelStore: Sendable {
     /// Checks a model: every file against the digest that its hub states, and the weights' names and shapes against
     /// what the family loads.
     ///
-    /// A model that was pulled has its digests in a manifest; in a hub's cache the content is named by them. `quick`
+    /// A model that was pulled has its digests in a manifest, one that was copied may have them in `SHA256SUMS`; in a hub's
+    /// cache the content is named by them. `quick`
     /// compares sizes alone and reads no data.
     ///
     /// - Returns: what was checked, in a line, and a fault for each file that is bad.
@@ -223,6 +224,9 @@ public struct ModelStore: Sendable {
     ) throws(Fault) -> [(name: String, size: Int?, digest: ContentDigest?)] {
         if let manifest = try ModelManifest.read(path) {
             return manifest.entries.map { ($0.name, $0.byteCount, $0.digest) }
+        }
+        if try folder.has(DigestList.file) {
+            return try DigestList(folder).entries.map { ($0.name, nil, $0.digest) }
         }
         var found: [(String, Int?, ContentDigest?)] = []
         var folders = [""]

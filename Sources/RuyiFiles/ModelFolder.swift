@@ -116,8 +116,10 @@ public struct ModelFolder: Sendable {
     /// A configuration file: an object in strict JSON.
     ///
     /// Throws as `bytes` does, and `.badData` with line and byte.
-    public func json(_ name: String, limit: Int = 64 << 20) throws(Fault) -> JSONObject {
-        try JSONObject(parsing: try bytes(name, limit: limit), file: path + "/" + name)
+    public func json(
+        _ name: String, limit: Int = 64 << 20, values: Int = JSON.valueLimit
+    ) throws(Fault) -> JSONObject {
+        try JSONObject(parsing: try bytes(name, limit: limit), file: path + "/" + name, values: values)
     }
 
     /// The same; nil for a file that is not there or is no such object, which tells what model this is not.

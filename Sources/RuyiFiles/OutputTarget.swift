@@ -21,7 +21,9 @@ struct OutputTarget: Sendable {
         guard !name.isEmpty, name != ".", name != "..", !path.utf8.contains(0) else {
             throw Fault(.cannotCreate, "not the name of a file", at: path, hint: "name a file, such as clip.mp4")
         }
-        guard FileName.bytes(of: name).count <= 255 else { throw Fault(.cannotCreate, "the name has more than 255 bytes", at: path) }
+        guard FileName.bytes(of: name).count <= 255 else {
+            throw Fault(.cannotCreate, "the name has more than 255 bytes", at: path)
+        }
         var status = stat()
         guard System.stat(folder, &status) == 0 else {
             let hint = errno == ENOENT ? "make the folder first: mkdir -p \(folder)" : nil

@@ -8,11 +8,15 @@ public enum RelativePath {
     /// characters, or is longer than file systems allow.
     @discardableResult
     public static func components(_ path: String, in file: String) throws(Fault) -> [String] {
-        let parts = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { String($0) ?? "" }
+        let parts = path.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {
+            String($0) ?? ""
+        }
         for part in parts where !isPlain(part) {
             throw Fault(.badData, "\"\(path.prefix(120))\" is not a plain relative path", at: file)
         }
-        if FileName.bytes(of: path).count > 4095 { throw Fault(.badData, "the path \"\(path.prefix(120))...\" is too long", at: file) }
+        if FileName.bytes(of: path).count > 4095 {
+            throw Fault(.badData, "the path \"\(path.prefix(120))...\" is too long", at: file)
+        }
         return parts
     }
 

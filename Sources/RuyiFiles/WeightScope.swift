@@ -91,6 +91,9 @@ public struct WeightScope: Sendable {
         return file.shape(of: prefix + name)
     }
 
+    /// Whether there is a file, and not only a measure.
+    var hasFile: Bool { if case .file = source { true } else { false } }
+
     /// The keys under this place, without its prefix, in the order of the file; none without a file.
     public var keys: [String] {
         guard case .file(let file, _) = source else { return [] }

@@ -93,6 +93,9 @@ package struct Pull: Sendable {
 
     // MARK: What there is to do
 
+    /// The most bytes that a listing may have: those of some fifty thousand files.
+    private static let listingLimit = 16 << 20
+
     /// Asks the hub what the files are.
     ///
     /// Throws what `HubListing` throws, `.unavailable` or `.locked` when the hub does not answer.
@@ -109,7 +112,7 @@ package struct Pull: Sendable {
             var text: [UInt8] = []
             do {
                 let head = try session.get(address) { _, bytes in
-                    guard text.count + bytes.count <= 64 << 20 else {
+                    guard text.count + bytes.count <= Pull.listingLimit else {
                         throw Setback(Fault(.badData, "the hub's listing has no end", at: address))
                     }
                     text += bytes
@@ -284,6 +287,8 @@ package struct Pull: Sendable {
             var next = 0
             var fault: Fault?
             var progress = Progress()
+            /// When the manifest was written last.
+            var written = ContinuousClock.now
         }
 
         private let pull: Pull
@@ -325,7 +330,9 @@ package struct Pull: Sendable {
             report { _ in }
             Worker(crew: self, share: count).run()
             for thread in threads { pthread_join(thread, nil) }
+            let noted = state.withLock { state in Result { () throws(Fault) in try write(&state) } }
             if let fault = state.withLock({ $0.fault }) { throw fault }
+            try noted.get()
             try pull.proceed()
         }
 
@@ -394,11 +401,18 @@ package struct Pull: Sendable {
             let mark = FileMark(place)
             let result: Result<Void, Fault> = state.withLock { state in
                 state.manifest.entries[index].checked = mark?.changed
-                let manifest = state.manifest
-                return Result { () throws(Fault) in try manifest.write(pull.folder) }
+                // What is not noted when the process is killed is read through by the next one, and not fetched.
+                guard ContinuousClock.now - state.written >= .seconds(1) else { return .success(()) }
+                return Result { () throws(Fault) in try write(&state) }
             }
             try result.get()
             report { $0.files += 1 }
+        }
+
+        /// Writes down what is complete.
+        private func write(_ state: inout State) throws(Fault) {
+            try state.manifest.write(pull.folder)
+            state.written = .now
         }
 
         private func report(_ change: (inout Progress) -> Void) {

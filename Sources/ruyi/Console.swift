@@ -16,7 +16,7 @@ final class Console: Sendable {
     /// Writes a line that stays.
     func line(_ text: String) {
         live.withLock { bar in
-            Console.write((bar.isEmpty ? "" : Console.erase) + text + "\n" + bar)
+            Console.write(Console.erasing(bar, columns: columns) + text + "\n" + bar)
         }
     }
 
@@ -29,7 +29,7 @@ final class Console: Sendable {
     func draw(_ text: String) {
         live.withLock { bar in
             guard text != bar else { return }
-            Console.write((bar.isEmpty ? "" : Console.erase) + text)
+            Console.write(Console.erasing(bar, columns: columns) + text)
             bar = text
         }
     }
@@ -41,8 +41,14 @@ final class Console: Sendable {
         return System.variable("COLUMNS").flatMap { Int($0) }.map { max($0, 1) } ?? 80
     }
 
-    /// Back to the first column, and everything from there to the end of the line gone.
-    private static let erase = "\r\u{1B}[K"
+    /// What takes the live line away: back to its first column, and everything from there on gone.
+    ///
+    /// A terminal that has become narrower since shows the line on several rows.
+    static func erasing(_ bar: String, columns: Int) -> String {
+        if bar.isEmpty { return "" }
+        let rows = (bar.count - 1) / max(columns, 1)
+        return rows == 0 ? "\r\u{1B}[K" : "\r\u{1B}[\(rows)A\u{1B}[J"
+    }
 
     /// Writes everything, or as much as anybody still takes; nothing is left to do about a broken standard error.
     private static func write(_ text: String) { _ = StandardStream.write(text, to: STDERR_FILENO) }

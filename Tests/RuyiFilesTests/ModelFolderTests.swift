@@ -20,7 +20,7 @@ struct ModelFolderTests {
         #expect(try folder.json("transformer/config.json").int("num_layers") == 2)
         #expect(try folder.text("merges.txt") == "a b\n")
         #expect(try folder.fileSize("merges.txt") == 4)
-        #expect(folder.names() == ["merges.txt", "transformer"])
+        #expect(try folder.names() == ["merges.txt", "transformer"])
         #expect(try folder.names(in: "transformer") == ["config.json"])
         expect(.cannotOpen, "no such file", "vae/config.json") { try folder.json("vae/config.json") }
         expect(.badData, "merges.txt", "line 1") { try folder.json("merges.txt") }

@@ -59,7 +59,9 @@ package struct HunyuanCheckpoint: Sendable {
     func file(_ part: Part, _ name: String) throws(Fault) -> String { try base.file(place(part) + "/" + name) }
 
     /// A file of a part in JSON.
-    func json(_ part: Part, _ name: String) throws(Fault) -> JSONObject { try base.json(place(part) + "/" + name) }
+    func json(_ part: Part, _ name: String, values: Int = JSON.valueLimit) throws(Fault) -> JSONObject {
+        try base.json(place(part) + "/" + name, values: values)
+    }
 
     /// The files of a part by their names.
     func names(_ part: Part) throws(Fault) -> [String] { try base.names(in: place(part)) }

@@ -24,7 +24,7 @@ struct RuyiTransformer: Sendable {
         let place = scope / "pos_embed" / "proj"
         patchWeight = place.take("weight", [width, configuration.inChannels, patch, patch])
         patchBias = place.take("bias", [width])
-        blocks = (0..<configuration.layerCount).map { RuyiBlock(scope / "blocks" / $0, index: $0, configuration) }
+        blocks = scope.list("blocks", configuration.layers).enumerated().map { RuyiBlock($1, index: $0, configuration) }
         modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
         projection = Linear(scope / "proj_out", width, patch * patch * configuration.outChannels)
     }
@@ -173,8 +173,10 @@ struct RuyiBlock: Sendable {
 
     /// Frame positions: the stored table, whose rounding counts, or the computed one where the file has none.
     private static func positions(_ scope: WeightScope, _ width: Int) -> Tensor {
-        scope.takeIfPresent("pe", [1, RuyiLimits.latentFrames, width]).map { $0.selected(0, 0) }
-            ?? Embeddings.positions(count: RuyiLimits.latentFrames, width: width)
+        let shape = [1, RuyiLimits.latentFrames, width]
+        // Nothing is computed of a width that other weights do not have.
+        if scope.has("pe") || !scope.ledger.isClean { return scope.take("pe", shape).selected(0, 0) }
+        return Embeddings.positions(count: RuyiLimits.latentFrames, width: width)
     }
 
     /// What the first attention sees of x where there is no skip: frame positions added, normed, shifted by the time.
