@@ -5,16 +5,21 @@ import RuyiTensor
 /// Looks whether numbers are finite, and finds the weights that are to blame where they are not.
 ///
 /// Weights themselves are not read for it until then: a mean over latents is enough to see what broke.
-struct FiniteCheck: Sendable {
-    /// The files whose weights the numbers come from.
-    let files: [any WeightFile]
-    let backend: any Backend
+package struct FiniteCheck: Sendable {
+    private let files: [any WeightFile]
+    private let backend: any Backend
+
+    /// `files` hold the weights that the numbers come from.
+    package init(files: [any WeightFile], backend: any Backend) {
+        self.files = files
+        self.backend = backend
+    }
 
     /// Looks at a tensor that `weights` and those before them were used for; `place` says where in the run that is, such
     /// as `in step 3 of 25`.
     ///
     /// Throws `.badData` that names a broken weight, or that says where the numbers stopped being finite.
-    func callAsFunction(
+    package func callAsFunction(
         _ x: Tensor, of weights: StageWeights, _ job: Job, _ place: @autoclosure () -> String
     ) throws {
         if isFinite(x) { return }
@@ -72,7 +77,7 @@ extension Job {
     /// Looks whether latents are such as the model makes.
     ///
     /// Throws `.badData` for others.
-    func check(_ latents: Tensor, shape: [Int], on backend: any Backend) throws(Fault) {
+    package func check(_ latents: Tensor, shape: [Int], on backend: any Backend) throws(Fault) {
         guard latents.shape == shape, latents.dtype == .f32 else {
             throw Fault(
                 .badData,

@@ -101,7 +101,7 @@ extension LatentPreview {
     ///
     /// `factor` pixels make a latent, and `encode` gives the latents `[t, C, h, w]` of a still clip of pixels
     /// `[1, 3, H, W]`.
-    static func fitted(
+    package static func fitted(
         to source: Picture, factor: Int, on backend: any Backend, encode: (Tensor) throws -> Tensor
     ) throws -> LatentPreview {
         let scale = min(1, sampleSide / Double(max(source.width, source.height)))

@@ -3,11 +3,11 @@ import RuyiModels
 import RuyiTensor
 
 /// One call of the model on a clip's way from noise.
-struct ModelCall {
+package struct ModelCall {
     /// Its place among the calls.
-    let index: Int
+    package let index: Int
     /// The calls of the clip.
-    let count: Int
+    package let count: Int
     private let loop: SamplingLoop
     private let stage: StageRun
 
@@ -19,17 +19,17 @@ struct ModelCall {
     }
 
     /// What the call's tensors are recorded under, without the point behind it.
-    var name: String { "step." + StageTrace.digits(index) }
+    package var name: String { "step." + StageTrace.digits(index) }
 
     /// Records a tensor of the call.
-    func record(_ name: String, _ x: @autoclosure () -> Tensor) {
+    package func record(_ name: String, _ x: @autoclosure () -> Tensor) {
         guard let trace = loop.job.trace else { return }
         trace.record("\(self.name).\(name)", x())
     }
 
     /// Called after each of the model's blocks on some of the sides of the guidance: looks whether to go on, gives the
     /// block's weights back while the next ones are on their way, and tells how far the clip is.
-    func blockDone(_ sides: Range<Int>) -> (Int) throws -> Void {
+    package func blockDone(_ sides: Range<Int>) -> (Int) throws -> Void {
         { block in
             try loop.job.cancellation.check()
             loop.job.stream(loop.weights, next: loop.blockPrefix(block + 2))
@@ -41,22 +41,38 @@ struct ModelCall {
 
 /// The model's calls on a clip's way from noise, with everything around them that is the same for every model: progress,
 /// recorded stages, previews, the model's weights in memory, cancellation, and a look at whether the numbers are finite.
-struct SamplingLoop {
-    let job: Job
-    let backend: any Backend
-    /// How often the model is called.
-    let calls: Int
-    /// The model's blocks.
-    let blocks: Int
-    /// The sides of the guidance, which are computed together or one after the other.
-    let sides: Int
-    /// The model's weights.
-    let weights: StageWeights
-    /// What the names of a block's weights begin with; behind the last block comes the first one.
-    let blockPrefix: (Int) -> String
-    /// The map from latents to colours, where somebody wants to see the clip.
-    let preview: LatentPreview?
-    let finite: FiniteCheck
+package struct SamplingLoop {
+    fileprivate let job: Job
+    private let backend: any Backend
+    fileprivate let calls: Int
+    fileprivate let blocks: Int
+    fileprivate let sides: Int
+    fileprivate let weights: StageWeights
+    fileprivate let blockPrefix: (Int) -> String
+    private let preview: LatentPreview?
+    private let finite: FiniteCheck
+
+    /// - Parameters:
+    ///   - calls: how often the model is called.
+    ///   - blocks: the number of the model's blocks.
+    ///   - sides: the sides of the guidance, which are computed together or one after the other.
+    ///   - weights: the model's.
+    ///   - blockPrefix: what the names of a block's weights begin with; behind the last block comes the first one.
+    ///   - preview: the map from latents to colours, where somebody wants to see the clip.
+    package init(
+        job: Job, backend: any Backend, calls: Int, blocks: Int, sides: Int, weights: StageWeights,
+        blockPrefix: @escaping (Int) -> String, preview: LatentPreview?, finite: FiniteCheck
+    ) {
+        self.job = job
+        self.backend = backend
+        self.calls = calls
+        self.blocks = blocks
+        self.sides = sides
+        self.weights = weights
+        self.blockPrefix = blockPrefix
+        self.preview = preview
+        self.finite = finite
+    }
 
     /// The latents of the finished clip, from `initial` ones.
     ///
@@ -64,7 +80,7 @@ struct SamplingLoop {
     ///   - predict: the guided output of the model for latents, of their shape.
     ///   - clean: the latents that such an output stands for.
     ///   - step: the latents of the next call.
-    func callAsFunction(
+    package func callAsFunction(
         _ initial: Tensor, predict: (ModelCall, Tensor) throws -> Tensor,
         clean: (ModelCall, Tensor, Tensor) -> Tensor, step: (ModelCall, Tensor, Tensor) throws -> Tensor
     ) throws -> Tensor {
