@@ -25,15 +25,11 @@ extension WeightScope {
     /// that: nothing is made of a number alone.
     public func list(_ name: String, _ count: LayerCount) -> [WeightScope] {
         let list = self / name
-        guard let present = list.numberCount, present < count.value else { return (0..<count.value).map { list / $0 } }
+        let numbers = list.keys.compactMap { $0.split(separator: ".", maxSplits: 1).first.flatMap { Int($0) } }
+        let present = Set(numbers).count
+        guard present < count.value else { return (0..<count.value).map { list / $0 } }
         ledger.note(
             .missing, "\(list.prefix)\(present) and on (\(count.place) is \(count.value), the weights have \(present))")
         return (0..<present).map { list / $0 }
-    }
-
-    /// How many numbered elements the file has here; nil without a file.
-    private var numberCount: Int? {
-        guard hasFile else { return nil }
-        return Set(keys.compactMap { key in key.split(separator: ".", maxSplits: 1).first.flatMap { Int($0) } }).count
     }
 }
