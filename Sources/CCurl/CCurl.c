@@ -24,6 +24,7 @@ static struct {
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int is_loaded;
+static char problem[200] = "libcurl lacks a function that is needed";
 
 static void load(void) {
     static const char *const names[] = {
@@ -33,7 +34,12 @@ static void load(void) {
     for (size_t index = 0; index < sizeof names / sizeof *names && !handle; index++) {
         handle = dlopen(names[index], RTLD_NOW | RTLD_LOCAL);
     }
-    if (!handle) return;
+    if (!handle) {
+        const char *reason = dlerror();
+        // Without descriptors or memory it cannot be opened although it is there.
+        snprintf(problem, sizeof problem, "libcurl cannot be opened: %s", reason ? reason : "it is not installed");
+        return;
+    }
     struct {
         void **place;
         const char *name;
@@ -64,7 +70,7 @@ RuyiCurl *ruyi_curl_open(char *message, size_t room) {
     if (curl) curl->handle = library.init();
     if (curl && curl->handle) return curl;
     free(curl);
-    snprintf(message, room, "%s", is_loaded ? "libcurl cannot be started" : "libcurl is not installed");
+    snprintf(message, room, "%s", is_loaded ? "libcurl cannot be started" : problem);
     return NULL;
 }
 

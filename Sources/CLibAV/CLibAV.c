@@ -38,7 +38,9 @@ int ruyi_av_fail(int status, const char *what, int error, char *message, size_t 
 
 int ruyi_av_status(int error, int otherwise) {
     switch (error) {
-    case AVERROR(ENOMEM): return RUYI_AV_MEMORY;
+    case AVERROR(ENOMEM):
+    case AVERROR(EMFILE):
+    case AVERROR(ENFILE): return RUYI_AV_MEMORY;
     case AVERROR(ENOSPC):
     case AVERROR(EDQUOT):
     case AVERROR(EFBIG):

@@ -241,7 +241,7 @@ static int open_file(ruyi_av_writer *writer, const ruyi_av_plan *plan, char *mes
     av_free(writer->format->url);
     writer->format->url = address;
     int error = avio_open2(&writer->format->pb, address, AVIO_FLAG_WRITE, NULL, NULL);
-    if (error < 0) return failed(writer, RUYI_AV_CREATE, "cannot create", error, message, room);
+    if (error < 0) return failed(writer, ruyi_av_status(error, RUYI_AV_CREATE), "cannot create", error, message, room);
     error = write_header(writer, plan);
     if (error < 0) {
         return failed(writer, ruyi_av_status(error, RUYI_AV_INTERNAL), "cannot begin the file", error, message, room);

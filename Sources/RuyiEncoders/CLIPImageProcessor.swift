@@ -13,8 +13,8 @@ public struct CLIPImageProcessor: Sendable, Equatable {
 
     /// Reads the file's object; throws `.badData` that names the wrong key.
     public init(_ file: JSONObject) throws(Fault) {
-        shortSide = try CLIPImageProcessor.size(file, "size", "shortest_edge")
-        cropSize = try CLIPImageProcessor.size(file, "crop_size", "height")
+        shortSide = try CLIPImageProcessor.size(file, "size", "shortest_edge", limit: 4096)
+        cropSize = try CLIPImageProcessor.size(file, "crop_size", "height", limit: 2048)
         mean = try file.doubles("image_mean", default: [0.48145466, 0.4578275, 0.40821073])
         deviation = try file.doubles("image_std", default: [0.26862954, 0.26130258, 0.27577711])
         guard mean.count == 3 else { throw file.fault("image_mean", expected: "three numbers") }
@@ -25,9 +25,13 @@ public struct CLIPImageProcessor: Sendable, Equatable {
         guard cropSize <= shortSide else { throw file.fault("crop_size", expected: "at most size \(shortSide)") }
     }
 
-    private static func size(_ file: JSONObject, _ key: String, _ part: String) throws(Fault) -> Int {
-        if file[key]?.members != nil { return try file.object(key).positive(part) }
-        return try file.positive(key, default: 224)
+    /// A number of pixels, several times as many as any published encoder sees at most.
+    private static func size(_ file: JSONObject, _ key: String, _ part: String, limit: Int) throws(Fault) -> Int {
+        let isNested = file[key]?.members != nil
+        let (place, name) = isNested ? (try file.object(key), part) : (file, key)
+        let size = try isNested ? place.int(name) : place.int(name, default: 224)
+        guard (1...limit).contains(size) else { throw place.fault(name, expected: "a number from 1 to \(limit)") }
+        return size
     }
 
     /// The normalised pixels `[1, 3, crop, crop]` of a picture.
@@ -35,10 +39,10 @@ public struct CLIPImageProcessor: Sendable, Equatable {
         let isPortrait = picture.height > picture.width
         let (short, long) = isPortrait ? (picture.width, picture.height) : (picture.height, picture.width)
         let longSide = shortSide * long / short
-        let resized = picture.resized(
-            width: isPortrait ? shortSide : longSide, height: isPortrait ? longSide : shortSide, filter: .bicubic)
-        let cropped = resized.cropped(
-            x: (resized.width - cropSize) / 2, y: (resized.height - cropSize) / 2, width: cropSize, height: cropSize)
+        let (width, height) = isPortrait ? (shortSide, longSide) : (longSide, shortSide)
+        let (left, top) = ((width - cropSize) / 2, (height - cropSize) / 2)
+        let cropped = picture.resized(
+            width: width, height: height, columns: left..<left + cropSize, rows: top..<top + cropSize, filter: .bicubic)
         var values = [Float](repeating: 0, count: 3 * cropSize * cropSize)
         for channel in 0..<3 {
             for position in 0..<cropSize * cropSize {

@@ -9,7 +9,7 @@ public struct CLIPText: Sendable {
     public struct Configuration: CLIPSizes, Sendable, Equatable {
         public let hiddenSize: Int
         public let intermediateSize: Int
-        public let layerCount: Int
+        public let layers: LayerCount
         public let headCount: Int
         public let vocabularySize: Int
         /// Tokens of a text, its start and end with them.
@@ -24,7 +24,7 @@ public struct CLIPText: Sendable {
             let object = try file.objectIfPresent("text_config") ?? file
             hiddenSize = try object.positive("hidden_size", default: 512)
             intermediateSize = try object.positive("intermediate_size", default: 2048)
-            layerCount = try object.positive("num_hidden_layers", default: 12)
+            layers = try LayerCount(object, "num_hidden_layers", default: 12)
             headCount = try object.positive("num_attention_heads", default: 8)
             vocabularySize = try object.positive("vocab_size", default: 49408)
             positionCount = try object.positive("max_position_embeddings", default: 77)
@@ -55,7 +55,7 @@ public struct CLIPText: Sendable {
         embeddings.skip("position_ids")
         tokenEmbedding = (embeddings / "token_embedding").take("weight", [configuration.vocabularySize, width])
         positionEmbedding = (embeddings / "position_embedding").take("weight", [configuration.positionCount, width])
-        layers = (0..<configuration.layerCount).map { CLIPLayer(scope / "encoder" / "layers" / $0, configuration) }
+        layers = (scope / "encoder").list("layers", configuration.layers).map { CLIPLayer($0, configuration) }
         finalNorm = LayerNorm(scope / "final_layer_norm", width, epsilon: configuration.epsilon)
     }
 

@@ -9,7 +9,7 @@ public struct CLIPVision: Sendable {
     public struct Configuration: CLIPSizes, Sendable, Equatable {
         public let hiddenSize: Int
         public let intermediateSize: Int
-        public let layerCount: Int
+        public let layers: LayerCount
         public let headCount: Int
         public let imageSize: Int
         public let patchSize: Int
@@ -24,7 +24,7 @@ public struct CLIPVision: Sendable {
             let object = try file.objectIfPresent("vision_config") ?? file
             hiddenSize = try object.positive("hidden_size", default: 768)
             intermediateSize = try object.positive("intermediate_size", default: 3072)
-            layerCount = try object.positive("num_hidden_layers", default: 12)
+            layers = try LayerCount(object, "num_hidden_layers", default: 12)
             headCount = try object.positive("num_attention_heads", default: 12)
             imageSize = try object.positive("image_size", default: 224)
             patchSize = try object.positive("patch_size", default: 32)
@@ -61,7 +61,7 @@ public struct CLIPVision: Sendable {
                 "weight", [width, 3, configuration.patchSize, configuration.patchSize]), bias: nil)
         positionEmbedding = (embeddings / "position_embedding").take("weight", [configuration.patchCount + 1, width])
         preNorm = LayerNorm(scope / "pre_layrnorm", width, epsilon: configuration.epsilon)
-        let places = (0..<configuration.layerCount).map { scope / "encoder" / "layers" / $0 }
+        let places = (scope / "encoder").list("layers", configuration.layers)
         layers = places.dropLast(unused).map { CLIPLayer($0, configuration) }
         places.suffix(unused).forEach(CLIPLayer.skip)
     }

@@ -10,7 +10,7 @@ public struct LLaMA: Sendable {
     public struct Configuration: Sendable, Equatable {
         public let hiddenSize: Int
         public let intermediateSize: Int
-        public let layerCount: Int
+        public let layers: LayerCount
         public let headCount: Int
         /// Heads of keys and values, each of which serves several heads of queries.
         public let keyHeadCount: Int
@@ -19,11 +19,14 @@ public struct LLaMA: Sendable {
         public let epsilon: Float
         public let rotaryBase: Float
 
+        /// The number of layers.
+        public var layerCount: Int { layers.value }
+
         /// Reads the file's object; throws `.badData` that names the wrong key.
         public init(_ object: JSONObject) throws(Fault) {
             hiddenSize = try object.positive("hidden_size", default: 4096)
             intermediateSize = try object.positive("intermediate_size", default: 11008)
-            layerCount = try object.positive("num_hidden_layers", default: 32)
+            layers = try LayerCount(object, "num_hidden_layers", default: 32)
             headCount = try object.positive("num_attention_heads", default: 32)
             keyHeadCount = try object.positive("num_key_value_heads", default: headCount)
             headSize = try object.positive("head_dim", default: max(1, hiddenSize / headCount))
@@ -55,7 +58,7 @@ public struct LLaMA: Sendable {
     public init(_ scope: WeightScope, _ configuration: Configuration, withoutLast unused: Int) {
         self.configuration = configuration
         embedding = (scope / "embed_tokens").take("weight", [configuration.vocabularySize, configuration.hiddenSize])
-        let places = (0..<configuration.layerCount).map { scope / "layers" / $0 }
+        let places = scope.list("layers", configuration.layers)
         layers = places.dropLast(unused).map { Layer($0.apart, configuration) }
         for place in places.suffix(unused) { place.keys.forEach(place.skip) }
         (scope / "norm").skip("weight")

@@ -5,7 +5,7 @@ enum CalendarDate {
     /// `2026-03-01` in the local time, or in UTC the day that `SOURCE_DATE_EPOCH` names.
     static var text: String {
         var parts = tm()
-        if let fixed = getenv("SOURCE_DATE_EPOCH").flatMap({ Int(String(cString: $0)) }) {
+        if let fixed = System.variable("SOURCE_DATE_EPOCH").flatMap({ Int($0) }) {
             var seconds = time_t(fixed)
             gmtime_r(&seconds, &parts)
         } else {

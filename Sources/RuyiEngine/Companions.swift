@@ -96,7 +96,7 @@ final class Companions: Sendable {
     func discard() {
         state.withLock { state in
             state.files.forEach { $0.discard() }
-            for path in state.committed { unlink(path) }
+            for path in state.committed { System.unlink(path) }
             (state.files, state.committed) = ([], [])
         }
     }

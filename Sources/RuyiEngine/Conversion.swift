@@ -153,7 +153,7 @@ public struct Conversion: Sendable {
         var folders = [""]
         while let folder = folders.popLast() {
             let prefix = folder.isEmpty ? "" : folder + "/"
-            let names = model.names(in: folder).filter { !$0.hasPrefix(".") }
+            let names = try model.names(in: folder).filter { !$0.hasPrefix(".") }
             guard prefix.count(where: { $0 == "/" }) <= 8 else {
                 throw Fault(.badData, "the folders lie too deep", at: model.path + "/" + folder)
             }

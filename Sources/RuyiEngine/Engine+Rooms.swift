@@ -7,6 +7,9 @@ import RuyiTensor
 
 // How the engine uses the rooms below it: pictures, tensors and videos come in and go out here.
 extension Engine {
+    /// Removes temporary files; may be called from a signal handler.
+    public static func tidy() { Temporaries.removeAll() }
+
     /// From here on a weight file that shrinks or fails under a run ends the process with a message.
     ///
     /// No partial output is left then; without this call the process ends with a bare signal. To be called once, by
@@ -26,15 +29,11 @@ extension Engine {
     static func pictureSize(_ path: String, maxPixels: Int?) throws(Fault) -> PictureSize {
         let isStream = path == StandardInput.name
         if !isStream { try requireFile(path, "picture") }
-        let size =
-            isStream
-            ? try PictureReader.size(of: StandardInput.read(), name: "standard input") : try PictureReader.size(path)
         let limit = maxPixels ?? PictureReader.defaultMaxPixels
-        guard size.width.multipliedReportingOverflow(by: size.height).partialValue <= limit else {
-            throw Fault(
-                .badData, "the picture has \(size.width)x\(size.height) pixels, more than the limit of \(limit)",
-                at: path, hint: "scale it down first, or raise --max-pixels")
-        }
+        let size =
+            try isStream
+            ? PictureReader.size(of: StandardInput.read(), name: "standard input", maxPixels: limit)
+            : PictureReader.size(path, maxPixels: limit)
         return PictureSize(width: size.width, height: size.height)
     }
 

@@ -36,7 +36,7 @@ final class VideoSink: FrameSink {
         isStream = path == StandardOutput.name
         // What is streamed is whole before its first byte goes out, and has an index that players want to begin with.
         let place = isStream ? StandardOutput.scratch(form.container.rawValue) : path
-        let file = try AtomicFile(place, overwrite: overwrite)
+        let file = try AtomicFile(place, overwrite: overwrite, isPrivate: isStream)
         var options = form.options
         if let provenance, form.container.holdsTags { options.tags[Provenance.videoTag] = provenance.text }
         let writer = try VideoWriter(
@@ -234,11 +234,11 @@ final class MadeFolder: Sendable {
     init?(_ path: String) throws(Fault) {
         self.path = path
         MadeFolder.pending.withLock { $0.append(path) }
-        if mkdir(path, 0o777) == 0 { return }
+        if System.mkdir(path, 0o777) == 0 { return }
         let code = errno
         keep()
         if code == EEXIST { return nil }
-        throw Fault(.cannotCreate, "cannot create the output's folder: \(Path.reason(code))", at: path)
+        throw Fault.system(.cannotCreate, "cannot create the output's folder", path, code)
     }
 
     /// Leaves the folder for good.
@@ -246,10 +246,10 @@ final class MadeFolder: Sendable {
 
     /// Takes the folder away if it is empty.
     func remove() {
-        rmdir(path)
+        System.rmdir(path)
         keep()
     }
 
     /// Takes away every folder that has not got its output yet, if it is empty.
-    static func removeAll() { for path in pending.withLock({ $0 }) { rmdir(path) } }
+    static func removeAll() { for path in pending.withLock({ $0 }) { System.rmdir(path) } }
 }

@@ -98,8 +98,8 @@ public struct Inspection: Sendable {
 
     private static func folder(_ path: String, _ families: [any Family.Type]) throws(Fault) -> (JSON, Faults?) {
         let folder = try ModelFolder(path: path)
-        let family = families.first { (try? $0.recognises(folder)) == true }
-        let parts = WeightTally.parts(of: folder)
+        let family = try families.recognising(folder)
+        let parts = try WeightTally.parts(of: folder)
         if family == nil, parts.isEmpty { return (try frames(path, families), nil) }
         let faults = family.flatMap { missing(folder, $0) } ?? (family == nil ? unknown(path, families) : nil)
         let total = parts.reduce(into: (parameters: 0, bytes: 0)) { sum, part in
@@ -129,7 +129,7 @@ public struct Inspection: Sendable {
         }
     }
 
-    private static func unknown(_ path: String, _ families: [any Family.Type]) -> Faults {
+    static func unknown(_ path: String, _ families: [any Family.Type]) -> Faults {
         let known = families.map { "\($0.title): \($0.layout)" }.joined(separator: "; ")
         return Faults(Fault(.badData, "no known model has this folder's files", at: path, hint: "expected \(known)"))
     }
@@ -182,19 +182,27 @@ struct WeightTally {
     /// The folders of a checkpoint that hold weights, `.` for the checkpoint's own, with the sums of each.
     ///
     /// Weights that cannot be read are left out: loading says what is wrong with them.
-    static func parts(of folder: ModelFolder) -> [(name: String, tally: WeightTally)] {
-        folders(of: folder, "", depth: 2).compactMap { part in
-            let files = stems(folder.names(in: part)).compactMap { try? folder.weights(part, stem: $0) }
-            return files.isEmpty ? nil : (part.isEmpty ? "." : part, WeightTally(files))
+    static func parts(of folder: ModelFolder) throws(Fault) -> [(name: String, tally: WeightTally)] {
+        var parts: [(name: String, tally: WeightTally)] = []
+        for part in try folders(of: folder, "", depth: 2) {
+            var files: [any WeightFile] = []
+            for stem in stems(try folder.names(in: part)) {
+                do { files.append(try folder.weights(part, stem: stem)) } catch { if error.isOfSystem { throw error } }
+            }
+            if !files.isEmpty { parts.append((part.isEmpty ? "." : part, WeightTally(files))) }
         }
+        return parts
     }
 
     /// A folder inside and those in it, so many levels down.
-    private static func folders(of model: ModelFolder, _ name: String, depth: Int) -> [String] {
+    private static func folders(of model: ModelFolder, _ name: String, depth: Int) throws(Fault) -> [String] {
         if depth == 0 { return [name] }
         let prefix = name.isEmpty ? "" : name + "/"
-        let inner = model.names(in: name).filter { !$0.hasPrefix(".") && model.hasFolder(prefix + $0) }
-        return [name] + inner.flatMap { folders(of: model, prefix + $0, depth: depth - 1) }
+        var found = [name]
+        for inner in try model.names(in: name) where !inner.hasPrefix(".") && model.hasFolder(prefix + inner) {
+            found += try folders(of: model, prefix + inner, depth: depth - 1)
+        }
+        return found
     }
 
     /// The names of a folder's weights without their endings; the parts of a sharded file count as their index.
@@ -205,5 +213,17 @@ struct WeightTally {
             }
         }
         return Set(stems).filter { $0.firstRange(of: "-of-") == nil }.sorted()
+    }
+}
+
+extension [any Family.Type] {
+    /// The family that recognises a folder; nil where none does.
+    ///
+    /// Throws where the system does not let anybody look.
+    func recognising(_ folder: ModelFolder) throws(Fault) -> (any Family.Type)? {
+        for family in self {
+            do { if try family.recognises(folder) { return family } } catch { if error.isOfSystem { throw error } }
+        }
+        return nil
     }
 }

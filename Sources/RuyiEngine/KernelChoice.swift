@@ -16,7 +16,7 @@ struct KernelChoice: Sendable, Hashable {
 
     /// The kernels that the environment names, or nil where it names none.
     static func forced() throws(Fault) -> KernelChoice? {
-        guard let value = getenv(variable).map({ String(cString: $0) }), !value.isEmpty else { return nil }
+        guard let value = System.variable(variable), !value.isEmpty else { return nil }
         let hint = "this processor runs " + supported.joined(separator: ", ")
         guard let level = KernelLevel(rawValue: value) else {
             throw Fault(.configuration, "there are no kernels called '\(value)'", at: variable, hint: hint)

@@ -43,7 +43,7 @@ public struct ModelCatalog: Sendable {
     /// is installed with the running program (beside it, as a build leaves it, or in `../share/ruyi/models`), and the
     /// hub's caches.
     public static func installed(
-        environment variable: (String) -> String? = { getenv($0).map { String(cString: $0) } }
+        environment variable: (String) -> String? = { System.variable($0) }
     ) -> ModelCatalog {
         var places = (variable("RUYI_MODELS") ?? "").split(separator: ":").map { Place.folder(String($0)) }
         if let home = home(variable) { places.append(.folder(home + "/models")) }
@@ -57,7 +57,7 @@ public struct ModelCatalog: Sendable {
 
     /// The folder of the program's own data: `RUYI_HOME`, else `ruyi` in `XDG_DATA_HOME`, else `~/.local/share/ruyi`.
     public static func home(
-        _ variable: (String) -> String? = { getenv($0).map { String(cString: $0) } }
+        _ variable: (String) -> String? = { System.variable($0) }
     ) -> String? {
         if let home = variable("RUYI_HOME"), !home.isEmpty { return home }
         if let data = variable("XDG_DATA_HOME"), data.hasPrefix("/") { return data + "/ruyi" }
@@ -116,14 +116,14 @@ public struct ModelCatalog: Sendable {
         for place in places {
             switch place {
             case .folder(let folder):
-                let own = ModelCatalog.holdsFiles(folder) ? folder : nil
+                let own = try ModelCatalog.holdsFiles(folder) ? folder : nil
                 let path = own.flatMap { Path.name($0) == parts.last ? $0 : nil } ?? folder + "/" + (parts.last ?? "")
                 guard Path.kind(path) == .folder else { continue }
                 // An organisation is only known of what was downloaded.
                 let repository = ((try? ModelManifest.read(path)) ?? nil)?.repository
                 if parts.count == 1 || repository == name { return Found(name: name, path: path) }
             case .cache(let cache):
-                let all = ModelCatalog.repositories(cache).filter {
+                let all = try ModelCatalog.repositories(cache).filter {
                     $0.name == name || (parts.count == 1 && $0.name.hasSuffix("/" + name))
                 }
                 guard all.count < 2 else {
@@ -137,36 +137,40 @@ public struct ModelCatalog: Sendable {
         return nil
     }
 
-    /// Every model folder, in the order in which they are searched; a name that is there twice means the first.
+    /// Every model folder of the places that can be read, in the order in which they are searched; a name that is there
+    /// twice means the first.
     public func all() -> [Found] {
         var seen = Set<String>()
-        return places.flatMap { place -> [Found] in
-            switch place {
-            case .folder(let folder):
-                if ModelCatalog.holdsFiles(folder) { return [Found(name: Path.name(folder), path: folder)] }
-                return ModelCatalog.subfolders(folder).map { Found(name: $0, path: folder + "/" + $0) }
-            case .cache(let cache): return ModelCatalog.repositories(cache)
-            }
-        }.filter { found in seen.insert(Path.real(found.path) ?? found.path).inserted }
-    }
-
-    /// Whether a folder is a model itself rather than a folder of models: it holds configuration or weights.
-    private static func holdsFiles(_ folder: String) -> Bool {
-        (Path.names(in: folder) ?? []).contains { name in
-            let name = String(decoding: name, as: UTF8.self)
-            return !name.hasPrefix(".") && [".json", ".safetensors"].contains { name.hasSuffix($0) }
+        return places.flatMap { (try? ModelCatalog.models(in: $0)) ?? [] }.filter { found in
+            seen.insert(Path.real(found.path) ?? found.path).inserted
         }
     }
 
-    private static func subfolders(_ folder: String) -> [String] {
-        (Path.names(in: folder) ?? []).compactMap { String(validating: $0, as: UTF8.self) }.filter {
+    private static func models(in place: Place) throws(Fault) -> [Found] {
+        switch place {
+        case .folder(let folder):
+            if try holdsFiles(folder) { return [Found(name: Path.name(folder), path: folder)] }
+            return try subfolders(folder).map { Found(name: $0, path: folder + "/" + $0) }
+        case .cache(let cache): return try repositories(cache)
+        }
+    }
+
+    /// Whether a folder is a model itself rather than a folder of models: it holds configuration or weights.
+    private static func holdsFiles(_ folder: String) throws(Fault) -> Bool {
+        try Path.names(in: folder).contains { name in
+            !name.hasPrefix(".") && [".json", ".safetensors"].contains { name.hasSuffix($0) }
+        }
+    }
+
+    private static func subfolders(_ folder: String) throws(Fault) -> [String] {
+        try Path.names(in: folder).filter {
             !$0.hasPrefix(".") && Path.kind(folder + "/" + $0) == .folder
         }.sorted()
     }
 
     /// The repositories of a cache, by name.
-    private static func repositories(_ cache: String) -> [Found] {
-        subfolders(cache).compactMap { folder in
+    private static func repositories(_ cache: String) throws(Fault) -> [Found] {
+        try subfolders(cache).compactMap { folder in
             guard folder.hasPrefix("models--") else { return nil }
             // Names of repositories hold no two hyphens in a row, so the first pair ends the organisation.
             let rest = folder.dropFirst(8)
@@ -183,6 +187,6 @@ extension Path {
         var bytes = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = readlink("/proc/self/exe", &bytes, bytes.count)
         guard count > 0, count < bytes.count else { return nil }
-        return String(decoding: bytes[..<count].map(UInt8.init(bitPattern:)), as: UTF8.self)
+        return FileName.text(bytes[..<count].map(UInt8.init(bitPattern:)))
     }
 }

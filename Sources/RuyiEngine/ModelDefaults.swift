@@ -16,7 +16,7 @@ struct ModelDefaults: Sendable {
     ///
     /// Throws `.badData` for a file that is no such request.
     init(_ folder: ModelFolder, table: SettingsTable) throws(Faults) {
-        guard folder.has(ModelDefaults.file) else { return }
+        do { guard try folder.has(ModelDefaults.file) else { return } } catch { throw Faults(error) }
         let shown = folder.path + "/" + ModelDefaults.file
         let json: JSON
         do { json = try JSON.parse(folder.bytes(ModelDefaults.file, limit: 1 << 16), file: shown) } catch {

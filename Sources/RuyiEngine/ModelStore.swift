@@ -74,7 +74,7 @@ public struct ModelStore: Sendable {
     public func entries() -> [ModelEntry] {
         catalog.all().compactMap { found in
             let folder = try? ModelFolder(path: found.path)
-            let family = folder.flatMap { folder in families.first { (try? $0.recognises(folder)) == true } }
+            let family = folder.flatMap { (try? families.recognising($0)) ?? nil }
             let isPulled = Path.kind(found.path + "/" + ModelManifest.file) == .file
             guard family != nil || isPulled || KnownModel.find(found.name, families) != nil else { return nil }
             return ModelStore.entry(found, folder, family)
@@ -84,7 +84,7 @@ public struct ModelStore: Sendable {
     private static func entry(
         _ found: ModelCatalog.Found, _ folder: ModelFolder?, _ family: (any Family.Type)?
     ) -> ModelEntry {
-        let parts = folder.map(WeightTally.parts) ?? []
+        let parts = folder.flatMap { try? WeightTally.parts(of: $0) } ?? []
         var types: [String: Int] = [:]
         for part in parts { types.merge(part.tally.types, uniquingKeysWith: +) }
         return ModelEntry(
@@ -122,10 +122,10 @@ public struct ModelStore: Sendable {
     public func describe(_ name: String) throws -> (text: String, json: String, faults: Faults?) {
         let found = try find(name)
         let folder = try ModelFolder(path: found.path)
-        let family = families.first { (try? $0.recognises(folder)) == true }
+        let family = try families.recognising(folder)
         let manifest = try ModelManifest.read(found.path)
-        let parts = WeightTally.parts(of: folder)
-        let faults = family.flatMap { Inspection.missing(folder, $0) }
+        let parts = try WeightTally.parts(of: folder)
+        let faults = family.map { Inspection.missing(folder, $0) } ?? Inspection.unknown(found.path, families)
         var memory: [JSON.Member] = []
         if let family, faults == nil { memory = ModelStore.memory(folder, family) }
         let entry = ModelStore.entry(found, folder, family)
@@ -176,7 +176,8 @@ public struct ModelStore: Sendable {
     /// Checks a model: every file against the digest that its hub states, and the weights' names and shapes against
     /// what the family loads.
     ///
-    /// A model that was pulled has its digests in a manifest; in a hub's cache the content is named by them. `quick`
+    /// A model that was pulled has its digests in a manifest, one that was copied may have them in `SHA256SUMS`; in a hub's
+    /// cache the content is named by them. `quick`
     /// compares sizes alone and reads no data.
     ///
     /// - Returns: what was checked, in a line, and a fault for each file that is bad.
@@ -204,7 +205,7 @@ public struct ModelStore: Sendable {
                 faults.append(Fault(.badData, fault.what, at: fault.place ?? shown, hint: fault.hint))
             }
         }
-        let family = families.first { (try? $0.recognises(folder)) == true }
+        let family = try families.recognising(folder)
         if let family {
             faults += (Inspection.missing(folder, family)?.list ?? []).filter { fault in
                 !faults.contains { $0.place == fault.place }
@@ -226,11 +227,14 @@ public struct ModelStore: Sendable {
         if let manifest = try ModelManifest.read(path) {
             return manifest.entries.map { ($0.name, $0.byteCount, $0.digest) }
         }
+        if try folder.has(DigestList.file) {
+            return try DigestList(folder).entries.map { ($0.name, nil, $0.digest) }
+        }
         var found: [(String, Int?, ContentDigest?)] = []
         var folders = [""]
         while let inner = folders.popLast() {
             let prefix = inner.isEmpty ? "" : inner + "/"
-            for name in folder.names(in: inner) where !name.hasPrefix(".") {
+            for name in try folder.names(in: inner) where !name.hasPrefix(".") {
                 if folder.hasFolder(prefix + name) {
                     if prefix.count(where: { $0 == "/" }) < 8 { folders.append(prefix + name) }
                     continue
@@ -250,6 +254,6 @@ extension Path {
     /// Whether there is a regular file at a path that is not a link to one.
     static func isPlainFile(_ path: String) -> Bool {
         var info = stat()
-        return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
+        return System.lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG
     }
 }

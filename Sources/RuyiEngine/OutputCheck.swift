@@ -109,12 +109,12 @@ struct OutputCheck {
     /// Makes and removes an empty file, which permission bits alone cannot answer for.
     private func probe(_ path: String) -> Fault? {
         let name = Path.resolve(".ruyi-\(getpid()).probe", in: path)
-        let descriptor = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        let descriptor = System.open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
-            return Fault(.cannotCreate, "cannot write into the output's folder: \(Path.reason(errno))", at: path)
+            return Fault.system(.cannotCreate, "cannot write into the output's folder", path, errno)
         }
         close(descriptor)
-        unlink(name)
+        System.unlink(name)
         return nil
     }
 }

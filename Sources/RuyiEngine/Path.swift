@@ -1,16 +1,20 @@
 import Glibc
+import RuyiFault
 
 /// Paths as text, in the way of POSIX.
 enum Path {
+    /// Compared by bytes: a slash and an accent behind it are one character.
+    private static let slash = UInt8(ascii: "/")
+
     /// The part after the last slash.
     static func name(_ path: String) -> String {
-        path.lastIndex(of: "/").map { String(path[path.index(after: $0)...]) } ?? path
+        path.utf8.lastIndex(of: slash).map { String(path[path.utf8.index(after: $0)...]) } ?? path
     }
 
     /// The part before the last slash, `.` when there is none.
     static func folder(_ path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
+        guard let last = path.utf8.lastIndex(of: slash) else { return "." }
+        return last == path.startIndex ? "/" : String(path[..<last])
     }
 
     /// The name without its last extension.
@@ -29,8 +33,8 @@ enum Path {
 
     /// `path` seen from `folder`, unless it is absolute.
     static func resolve(_ path: String, in folder: String) -> String {
-        if path.hasPrefix("/") || folder == "." || folder.isEmpty { return path }
-        return folder.hasSuffix("/") ? folder + path : folder + "/" + path
+        if path.utf8.first == slash || folder == "." || folder.isEmpty { return path }
+        return folder.utf8.last == slash ? folder + path : folder + "/" + path
     }
 
     /// What is at a path.
@@ -39,7 +43,7 @@ enum Path {
     /// Looks at a path, following links.
     static func kind(_ path: String) -> Kind {
         var info = stat()
-        guard stat(path, &info) == 0 else {
+        guard System.stat(path, &info) == 0 else {
             return errno == ENOENT ? .nothing : .unreachable(Path.reason(errno))
         }
         return info.st_mode & S_IFMT == S_IFDIR ? .folder : .file
@@ -48,38 +52,33 @@ enum Path {
     /// The size of a file in bytes; nil where there is none.
     static func fileSize(_ path: String) -> Int? {
         var info = stat()
-        return stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG ? Int(info.st_size) : nil
+        return System.stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG ? Int(info.st_size) : nil
     }
 
-    /// The absolute path without links; nil where there is nothing or the name is not UTF-8.
-    static func real(_ path: String) -> String? {
-        guard !path.isEmpty, !path.utf8.contains(0), let resolved = realpath(path, nil) else { return nil }
-        defer { free(resolved) }
-        return String(validatingCString: resolved)
-    }
+    /// The absolute path without links; nil where there is nothing.
+    static func real(_ path: String) -> String? { path.isEmpty ? nil : System.realpath(path) }
 
-    /// The names in a folder in no order, as bytes; nil when it cannot be listed.
-    static func names(in path: String) -> [[UInt8]]? {
-        guard let folder = opendir(path) else { return nil }
-        defer { closedir(folder) }
-        var names: [[UInt8]] = []
-        while let entry = readdir(folder) {
-            names.append(withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) })
-        }
-        return names
+    /// The names in a folder in no order; none where there is no folder.
+    ///
+    /// Throws `.cannotOpen` or `.resources` where the system does not list it.
+    static func names(in path: String) throws(Fault) -> [String] {
+        if let names = System.names(in: path) { return names }
+        if errno == ENOENT || errno == ENOTDIR { return [] }
+        throw Fault.system(.cannotOpen, "cannot list the folder", path, errno)
     }
 
     /// Whether there is a folder at a path that is not a link to one.
     static func isPlainFolder(_ path: String) -> Bool {
         var info = stat()
-        return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+        return System.lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
     }
 
     /// Whether both paths lead to the same existing file.
     static func isSame(_ first: String, _ second: String) -> Bool {
         var a = stat()
         var b = stat()
-        return stat(first, &a) == 0 && stat(second, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino
+        return System.stat(first, &a) == 0 && System.stat(second, &b) == 0 && a.st_dev == b.st_dev
+            && a.st_ino == b.st_ino
     }
 
     /// The system's words for an error number, in lower case.
@@ -87,7 +86,7 @@ enum Path {
 
     /// The text of a small file such as those under `/proc`, nil when it cannot be read.
     static func smallText(_ path: String) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = System.open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: 65536)

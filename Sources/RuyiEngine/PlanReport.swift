@@ -107,7 +107,7 @@ public struct PlanReport: Sendable {
         var folder = folder
         while Path.kind(folder) == .nothing, folder != ".", folder != "/" { folder = Path.folder(folder) }
         var status = statvfs()
-        guard statvfs(folder, &status) == 0 else { return nil }
+        guard System.statvfs(folder, &status) == 0 else { return nil }
         return Int(status.f_bavail) * Int(status.f_frsize)
     }
 }

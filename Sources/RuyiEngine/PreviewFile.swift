@@ -23,8 +23,8 @@ final class PreviewFile: Sendable {
     private static let mark = (key: "Title", text: "ruyi preview")
     /// Steps from one preview to the next where nothing is said.
     static let standardInterval = 5
-    /// The width of a frame in pixels.
-    private static let width = 192
+    /// The widths of a frame in pixels: eight times the latents', as the clip itself, within what can be looked at.
+    private static let widths = 320...640
 
     private let path: String?
     private let seed: UInt64
@@ -44,7 +44,9 @@ final class PreviewFile: Sendable {
     func show(_ preview: Preview) {
         do throws(Fault) {
             let caption = "step \(preview.step) of \(preview.steps)  seed \(seed)"
-            let sheet = try Sheet(rows: [(preview.frames, caption)], width: PreviewFile.width)
+            let latents = preview.frames.first?.width ?? 0
+            let width = min(max(8 * latents, PreviewFile.widths.lowerBound), PreviewFile.widths.upperBound)
+            let sheet = try Sheet(rows: [(preview.frames, caption)], width: width)
             let png = try PictureWriter.png(sheet.picture, tags: [PreviewFile.mark])
             if let path {
                 let file = try AtomicFile(path, overwrite: true)

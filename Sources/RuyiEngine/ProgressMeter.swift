@@ -3,7 +3,7 @@ import RuyiFamilies
 /// Turns finished steps into a share of the whole clip and a time left.
 ///
 /// A stage's cost in the plan says what share of the work it is; the time that steps really took corrects it.
-struct ProgressMeter {
+package struct ProgressMeter {
     private let stages: [Stage]
     private let started: Double
     private var stage = -1
@@ -16,7 +16,7 @@ struct ProgressMeter {
     private var finishedSeconds = 0.0
 
     /// A clip begun at `now`, in seconds of any clock.
-    init(_ stages: [Stage], now: Double) {
+    package init(_ stages: [Stage], now: Double) {
         self.stages = stages
         started = now
         stageStarted = now
@@ -33,7 +33,7 @@ struct ProgressMeter {
     }
 
     /// Begins a stage.
-    mutating func begin(_ index: Int, now: Double) {
+    package mutating func begin(_ index: Int, now: Double) {
         guard stages.indices.contains(index), index > stage else { return }
         if stage >= 0 {
             finishedCost += stages[stage...index - 1].map(\.cost).reduce(0, +)
@@ -46,7 +46,7 @@ struct ProgressMeter {
     }
 
     /// Notes how much of the stage under way is done, in parts of its steps, and says how far the clip is.
-    mutating func step(_ count: Int, now: Double) -> Progress? {
+    package mutating func step(_ count: Int, now: Double) -> Progress? {
         guard stages.indices.contains(stage) else { return nil }
         done = min(max(done, count), units(stages[stage]))
         lastStep = now
@@ -54,7 +54,7 @@ struct ProgressMeter {
     }
 
     /// How far the clip is.
-    mutating func progress(now: Double) -> Progress? {
+    package mutating func progress(now: Double) -> Progress? {
         guard stages.indices.contains(stage) else { return nil }
         let under = stages[stage]
         let share = Double(done) / Double(units(under))
@@ -75,12 +75,11 @@ struct ProgressMeter {
         // The first moments say nothing about the hours to come.
         guard largestFraction >= 0.01, costBehind > 0, secondsBehind > 0 else { return nil }
         let secondsPerCost = secondsBehind / costBehind
-        var left = stages[(stage + 1)...].map(\.cost).reduce(0, +) * secondsPerCost
-        if done > 0 {
-            left += (lastStep - stageStarted) / Double(done) * Double(units(under) - done)
-        } else {
-            left += under.cost * secondsPerCost
-        }
-        return max(0, left - (now - lastStep))
+        let later = stages[(stage + 1)...].map(\.cost).reduce(0, +) * secondsPerCost
+        let planned = under.cost * (1 - share) * secondsPerCost
+        // Frames come in bursts, so the first of them says little about the others: the pace of the stage under way takes
+        // the place of the whole clip's bit by bit.
+        let measured = share > 0 ? (lastStep - stageStarted) / share * (1 - share) : planned
+        return max(0, later + share * measured + (1 - share) * planned - (now - lastStep))
     }
 }

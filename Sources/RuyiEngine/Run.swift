@@ -175,7 +175,7 @@ public struct Run: Sendable {
             }
             try companions.commit()
             let files = try sink.commit()
-            if let saved, order.keepLatents != true { unlink(saved) }
+            if let saved, order.keepLatents != true { System.unlink(saved) }
             observe(.finished(clip, files: files, seconds: clock.seconds))
             return files
         } catch {

@@ -1,6 +1,7 @@
 import Glibc
 import RuyiFault
 import RuyiFiles
+import Synchronization
 
 /// What comes in on standard input, read once for all who ask for it.
 enum StandardInput {
@@ -9,7 +10,27 @@ enum StandardInput {
     /// The most that is read.
     private static let limit = 1 << 30
 
-    private static let content: Result<[UInt8], Fault> = Result { () throws(Fault) in
+    private static let content = Mutex<Result<[UInt8], Fault>?>(nil)
+
+    /// Everything up to the end of the stream; of more than `limit` bytes no more is read.
+    ///
+    /// Throws `.usage` when it is a terminal, `.io` when it cannot be read, `.badData` for more than `limit` bytes.
+    static func read(limit: Int = StandardInput.limit) throws(Fault) -> [UInt8] {
+        let result = content.withLock { content in
+            let found = content ?? Result { () throws(Fault) in try take(limit) }
+            content = found
+            return found
+        }
+        let bytes = try result.get()
+        guard bytes.count <= limit else { throw excess(limit) }
+        return bytes
+    }
+
+    private static func excess(_ limit: Int) -> Fault {
+        Fault(.badData, "standard input has more than \(limit) bytes", at: name)
+    }
+
+    private static func take(_ limit: Int) throws(Fault) -> [UInt8] {
         guard isatty(STDIN_FILENO) == 0 else {
             throw Fault(
                 .usage, "standard input is a terminal", at: name, hint: "pipe or redirect a file into the command")
@@ -20,23 +41,10 @@ enum StandardInput {
             let count = Glibc.read(STDIN_FILENO, &buffer, buffer.count)
             if count == 0 { return bytes }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw Fault(.io, "cannot read standard input: \(Path.reason(errno))", at: name) }
+            guard count > 0 else { throw Fault.system(.io, "cannot read standard input", name, errno) }
             bytes += buffer[..<count]
-            guard bytes.count <= limit else {
-                throw Fault(.badData, "standard input has more than \(limit) bytes", at: name)
-            }
+            guard bytes.count <= limit else { throw excess(limit) }
         }
-    }
-
-    /// Everything up to the end of the stream.
-    ///
-    /// Throws `.usage` when it is a terminal, `.io` when it cannot be read, `.badData` for more than `limit` bytes.
-    static func read(limit: Int = StandardInput.limit) throws(Fault) -> [UInt8] {
-        let bytes = try content.get()
-        guard bytes.count <= limit else {
-            throw Fault(.badData, "standard input has more than \(limit) bytes", at: name)
-        }
-        return bytes
     }
 }
 
@@ -48,25 +56,26 @@ enum StandardOutput {
     /// Whether a clip must not go there, because a person would see it.
     static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
-    /// A file of scratch for a clip that is on its way there.
+    /// A file of scratch for a clip that is on its way there, of a name that nobody can have taken.
     static func scratch(_ container: String) -> String {
-        let folder = getenv("TMPDIR").map { String(cString: $0) } ?? ""
-        return Path.resolve("ruyi-\(getpid()).\(container)", in: folder.isEmpty ? "/tmp" : folder)
+        let folder = System.variable("TMPDIR") ?? ""
+        let random = String(UInt64.random(in: .min ... .max), radix: 36)
+        return Path.resolve("ruyi-\(random).\(container)", in: folder.isEmpty ? "/tmp" : folder)
     }
 
     /// Copies a file to standard output.
     ///
     /// Throws `.io` when the file cannot be read, or nobody takes all of it.
     static func copy(_ path: String) throws(Fault) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw Fault(.io, "cannot read: \(Path.reason(errno))", at: path) }
+        let descriptor = System.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Fault.system(.io, "cannot read", path, errno) }
         defer { close(descriptor) }
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         while true {
             let count = Glibc.read(descriptor, &buffer, buffer.count)
             if count == 0 { return }
             if count < 0, errno == EINTR { continue }
-            guard count > 0 else { throw Fault(.io, "cannot read: \(Path.reason(errno))", at: path) }
+            guard count > 0 else { throw Fault.system(.io, "cannot read", path, errno) }
             var rest = buffer[..<count]
             while !rest.isEmpty {
                 let written = rest.withUnsafeBytes { Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count) }
@@ -88,6 +97,9 @@ extension Order {
         if readers.count > 1 {
             throw Fault(.usage, "\(readers.joined(separator: " and ")) cannot all come from standard input")
         }
+        for (key, text) in [("prompt", request.prompt), ("negative_prompt", request.negativePrompt)] {
+            if let text, !FileName.isUTF8(text) { throw Fault(.usage, "the text is not UTF-8", at: key) }
+        }
         var order = self
         if let promptFile = self.promptFile, request.prompt == nil {
             (order.request.prompt, order.promptFile) = (try Order.text(promptFile), nil)
@@ -102,7 +114,8 @@ extension Order {
     private static func text(_ path: String) throws(Fault) -> String {
         let limit = 1 << 16
         if path != StandardInput.name { try Engine.requireFile(path, "prompt file") }
-        let bytes = path == StandardInput.name ? try StandardInput.read() : try FileBytes.read(path, limit: limit)
+        let isStream = path == StandardInput.name
+        let bytes = try isStream ? StandardInput.read(limit: limit) : FileBytes.read(path, limit: limit)
         guard bytes.count <= limit else { throw Fault(.badData, "the prompt has more than \(limit) bytes", at: path) }
         guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
             throw Fault(.badData, "the prompt is no text in UTF-8", at: path)

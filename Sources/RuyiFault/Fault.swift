@@ -53,7 +53,8 @@ public struct Fault: Error, Sendable, Equatable, CustomStringConvertible {
     /// `what (place)`, the form that follows `ruyi: error:`.
     public var description: String { place.map { "\(what) (\($0))" } ?? what }
 
-    /// The text with every control, bidirectional and line-separating character replaced by `\xNN` escapes.
+    /// The text with every control, bidirectional and line-separating character replaced by `\xNN` escapes, and every
+    /// byte of a name that is not UTF-8.
     public static func printable(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
@@ -62,7 +63,11 @@ public struct Fault: Error, Sendable, Equatable, CustomStringConvertible {
                 let hex = String(scalar.value, radix: 16)
                 result += "\\x" + (hex.count < 2 ? "0" + hex : hex)
             default:
-                result.unicodeScalars.append(scalar)
+                if let byte = FileName.byte(scalar) {
+                    result += "\\x" + String(byte, radix: 16)
+                } else {
+                    result.unicodeScalars.append(scalar)
+                }
             }
         }
         return result

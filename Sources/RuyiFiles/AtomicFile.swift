@@ -15,18 +15,20 @@ public final class AtomicFile {
     private var descriptor: Int32
     private var slot: Int?
 
-    /// Makes the temporary file; old ones of dead processes in the folder are removed.
+    /// Makes the temporary file, which with `isPrivate` is for this user's eyes alone; old ones of dead processes in the
+    /// folder are removed.
     ///
     /// - Throws: `.cannotCreate` with a hint when the target exists and is not to be overwritten, or its folder is
     ///   missing or not writable; `.io` when the disk is full.
-    public init(_ target: String, overwrite: Bool = false) throws(Fault) {
+    public init(_ target: String, overwrite: Bool = false, isPrivate: Bool = false) throws(Fault) {
         let place = try OutputTarget(target)
         try place.check(overwrite: overwrite)
         TemporaryName.sweep(place.folder)
         while true {
             let path = place.place(of: TemporaryName.make(for: place.name))
             let slot = try Temporaries.add(path, .file)
-            let descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o666)
+            let descriptor = System.open(
+                path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, isPrivate ? 0o600 : 0o666)
             if descriptor >= 0 {
                 (self.place, self.path, self.descriptor, self.slot) = (place, path, descriptor, slot)
                 return
@@ -70,15 +72,16 @@ public final class AtomicFile {
 
     /// Brings the file to the disk and gives it its final name.
     ///
-    /// After a fault the temporary file is gone.
+    /// After a fault the temporary file is gone. A file that is not to be `durable` may be missing or empty after the
+    /// machine has lost its power.
     ///
     /// - Throws: `.cannotCreate` when the target has come to exist and is not to be overwritten, `.io` when writing
     ///   fails.
-    public func commit(overwrite: Bool = false) throws(Fault) {
+    public func commit(overwrite: Bool = false, durable: Bool = true) throws(Fault) {
         precondition(descriptor >= 0, "the file has been committed or discarded")
         defer { discard() }
         // A library may have put another file under the name; that one is meant, so it is opened again.
-        try OutputTarget.synchronise(path, shown: target)
+        if durable { try OutputTarget.synchronise(path, shown: target) }
         let descriptor = self.descriptor
         self.descriptor = -1
         guard close(descriptor) == 0 || errno == EINTR else {
@@ -87,7 +90,7 @@ public final class AtomicFile {
         try place.take(path, overwrite: overwrite)
         if let slot { Temporaries.remove(slot) }
         slot = nil
-        try OutputTarget.synchronise(place.folder, shown: target)
+        if durable { try OutputTarget.synchronise(place.folder, shown: target) }
     }
 
     /// Removes the temporary file.
@@ -97,7 +100,7 @@ public final class AtomicFile {
         if descriptor >= 0 { close(descriptor) }
         descriptor = -1
         guard let slot else { return }
-        unlink(path)
+        System.unlink(path)
         Temporaries.remove(slot)
         self.slot = nil
     }

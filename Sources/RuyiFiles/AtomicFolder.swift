@@ -24,7 +24,7 @@ public final class AtomicFolder {
         while true {
             let path = place.place(of: TemporaryName.make(for: place.name))
             let slot = try Temporaries.add(path, .folder)
-            if mkdir(path, 0o777) == 0 {
+            if System.mkdir(path, 0o777) == 0 {
                 (self.place, self.path, self.folderSlot) = (place, path, slot)
                 return
             }
@@ -77,7 +77,7 @@ public final class AtomicFolder {
             try OutputTarget.synchronise(place.folder, shown: place.path)
         } catch {
             for (path, slot) in moved {
-                unlink(path)
+                System.unlink(path)
                 Temporaries.remove(slot)
             }
             throw error
@@ -92,11 +92,11 @@ public final class AtomicFolder {
     public func discard() {
         guard let folderSlot else { return }
         for (name, slot) in files {
-            unlink(path + "/" + name)
+            System.unlink(path + "/" + name)
             Temporaries.remove(slot)
         }
         files = []
-        rmdir(path)
+        System.rmdir(path)
         Temporaries.remove(folderSlot)
         self.folderSlot = nil
     }

@@ -19,12 +19,12 @@ package final class AtomicTree {
         while target.count > 1, target.hasSuffix("/") { target.removeLast() }
         place = try OutputTarget(target)
         var status = stat()
-        guard lstat(target, &status) != 0 else {
+        guard System.lstat(target, &status) != 0 else {
             throw Fault(.cannotCreate, "there is something of this name", at: target, hint: "choose another name")
         }
         TemporaryName.sweep(place.folder)
         path = place.place(of: TemporaryName.make(for: place.name))
-        guard mkdir(path, 0o777) == 0 else {
+        guard System.mkdir(path, 0o777) == 0 else {
             throw OutputTarget.fault(errno, "cannot create a folder", target, otherwise: .cannotCreate)
         }
     }
@@ -33,7 +33,7 @@ package final class AtomicTree {
 
     /// Makes a folder inside by its plain relative name; the one above it must be there.
     package func makeFolder(_ name: String) throws(Fault) {
-        guard mkdir(path + "/" + name, 0o777) == 0 || errno == EEXIST else {
+        guard System.mkdir(path + "/" + name, 0o777) == 0 || errno == EEXIST else {
             throw OutputTarget.fault(errno, "cannot create a folder", place.path, otherwise: .cannotCreate)
         }
     }
@@ -43,7 +43,7 @@ package final class AtomicTree {
     /// Throws `.cannotCreate` when something of that name has come to be.
     package func commit() throws(Fault) {
         // A folder that has come to be is only replaced by the system when it is empty.
-        guard rename(path, place.path) == 0 else {
+        guard System.rename(path, place.path) == 0 else {
             throw OutputTarget.fault(errno, "cannot give the folder its name", place.path, otherwise: .cannotCreate)
         }
         isOpen = false

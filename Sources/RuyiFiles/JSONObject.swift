@@ -12,8 +12,10 @@ public struct JSONObject: Sendable {
     private let prefix: String
 
     /// Parses a document that must be an object.
-    public init(parsing bytes: [UInt8], file: String) throws(Fault) {
-        try self.init(JSON.parse(bytes, file: file), file: file)
+    ///
+    /// Throws for one of more than `values` values.
+    public init(parsing bytes: [UInt8], file: String, values: Int = JSON.valueLimit) throws(Fault) {
+        try self.init(JSON.parse(bytes, file: file, values: values), file: file)
     }
 
     /// Takes a value that must be an object.

@@ -1,3 +1,5 @@
+import RuyiFault
+
 extension JSON {
     /// The value as JSON text, the same for the same value.
     ///
@@ -60,9 +62,15 @@ private struct JSONWriter {
             case "\u{0}"..<"\u{20}", "\u{7F}":
                 let digits = String(scalar.value, radix: 16)
                 text += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: text.unicodeScalars.append(scalar)
+            default: append(scalar)
             }
         }
         text += "\""
+    }
+
+    /// A byte of a name that is not UTF-8 is written as two escapes, so that whoever prints the JSON does not print it.
+    private mutating func append(_ scalar: Unicode.Scalar) {
+        guard FileName.byte(scalar) != nil else { return text.unicodeScalars.append(scalar) }
+        for unit in UTF16.encode(scalar).map(Array.init) ?? [] { text += "\\u" + String(unit, radix: 16) }
     }
 }

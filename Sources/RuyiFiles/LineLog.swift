@@ -19,7 +19,7 @@ public final class LineLog: Sendable {
     ///
     /// - Throws: `.locked` when another process holds it, `.cannotCreate` when it cannot be opened or is not a file.
     public init(_ path: String, hold: Hold) throws(Fault) {
-        let descriptor = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
+        let descriptor = System.open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
         guard descriptor >= 0 else { throw OutputTarget.fault(errno, "cannot open", path, otherwise: .cannotCreate) }
         self.path = path
         self.descriptor = descriptor
@@ -34,23 +34,34 @@ public final class LineLog: Sendable {
 
     deinit { close(descriptor) }
 
-    /// The whole lines of the file, without their ends.
+    /// Hands the whole lines of the file, without their ends, to `body` one after the other, with their numbers.
     ///
-    /// An unfinished line at the end is cut off. Throws `.badData` for a file of more than `limit` bytes.
-    public func lines(limit: Int) throws(Fault) -> [ArraySlice<UInt8>] {
-        let bytes = try FileBytes.read(path, limit: limit)
-        let whole = LineLog.wholeLines(bytes)
-        if whole.count < bytes.count, ftruncate(descriptor, off_t(whole.count)) != 0 {
+    /// An unfinished line at the end is cut off. Throws what `body` throws, and `.badData` for a file of more than `limit`
+    /// bytes or a line of more than `lineLimit`.
+    public func lines(
+        limit: Int, lineLimit: Int, _ body: (Int, ArraySlice<UInt8>) throws(Fault) -> Void
+    ) throws(Fault) {
+        let count = try LineLog.lines(path, limit: limit, lineLimit: lineLimit, body)
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, Int(status.st_size) > count else { return }
+        guard ftruncate(descriptor, off_t(count)) == 0 else {
             throw Fault.system(.io, "cannot cut off an unfinished line", path, errno)
         }
-        return LineLog.split(whole)
     }
 
-    /// The whole lines of a file that another process may hold and write.
+    /// The same with a file that another process may hold and write, whose unfinished line is left out.
     ///
-    /// An unfinished line at the end is left out. Throws as `FileBytes.read` does.
-    public static func lines(_ path: String, limit: Int) throws(Fault) -> [ArraySlice<UInt8>] {
-        split(wholeLines(try FileBytes.read(path, limit: limit)))
+    /// - Returns: the bytes of the whole lines.
+    @discardableResult
+    public static func lines(
+        _ path: String, limit: Int, lineLimit: Int, _ body: (Int, ArraySlice<UInt8>) throws(Fault) -> Void
+    ) throws(Fault) -> Int {
+        var reader = try LineReader(path: path, limit: limit, lineLimit: lineLimit)
+        while let line = try reader.next() {
+            guard reader.isWhole else { return reader.byteCount - line.count }
+            try body(reader.number, line)
+        }
+        return reader.byteCount
     }
 
     /// Adds a line and brings it to the disk.
@@ -70,14 +81,5 @@ public final class LineLog: Sendable {
         guard fsync(descriptor) == 0 || errno == EINVAL else {
             throw OutputTarget.fault(errno, "cannot bring to the disk", path, otherwise: .io)
         }
-    }
-
-    private static func wholeLines(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
-        bytes[..<(bytes.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? 0)]
-    }
-
-    private static func split(_ whole: ArraySlice<UInt8>) -> [ArraySlice<UInt8>] {
-        whole.isEmpty
-            ? [] : whole.dropLast().split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
     }
 }

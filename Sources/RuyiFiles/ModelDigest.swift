@@ -10,12 +10,14 @@ extension ModelFolder {
     /// Throws what opening and reading the files throws.
     public func digest() throws(Fault) -> String {
         var digest = SHA256()
-        for name in digestedFiles("", depth: 4).sorted() {
+        for name in try digestedFiles("", depth: 4).sorted() {
             let file = try OpenFile(path: try file(name), shown: path + "/" + name)
             digest.update(Array("\(name)\n\(file.byteCount)\n".utf8))
             let isWeight = ModelFolder.weightEndings.contains { name.hasSuffix($0) }
             for range in try isWeight ? ModelFolder.samples(of: file, name) : [0..<file.byteCount] {
-                digest.update(try file.read(range))
+                for start in stride(from: range.lowerBound, to: range.upperBound, by: 1 << 20) {
+                    digest.update(try file.read(start..<min(start + 1 << 20, range.upperBound)))
+                }
             }
         }
         return digest.finish()
@@ -25,13 +27,18 @@ extension ModelFolder {
     private static let textEndings = [".json", ".txt", ".model"]
 
     /// The names of the files that count; links that lead out of the folder do not.
-    private func digestedFiles(_ folder: String, depth: Int) -> [String] {
-        names(in: folder).filter { !$0.hasPrefix(".") }.flatMap { name -> [String] in
+    private func digestedFiles(_ folder: String, depth: Int) throws(Fault) -> [String] {
+        var files: [String] = []
+        for name in try names(in: folder) where !name.hasPrefix(".") {
             let inner = folder.isEmpty ? name : folder + "/" + name
-            if hasFolder(inner) { return depth > 1 ? digestedFiles(inner, depth: depth - 1) : [] }
+            if hasFolder(inner) {
+                if depth > 1 { files += try digestedFiles(inner, depth: depth - 1) }
+                continue
+            }
             let isCounted = (ModelFolder.weightEndings + ModelFolder.textEndings).contains { name.hasSuffix($0) }
-            return isCounted && has(inner) ? [inner] : []
+            if isCounted, try has(inner) { files.append(inner) }
         }
+        return files
     }
 
     /// The parts of a weight file that are read.

@@ -22,7 +22,7 @@ public struct ModelFolder: Sendable {
     public init(path: String) throws(Fault) {
         let resolved = try ModelFolder.resolve(path)
         var status = stat()
-        guard stat(resolved, &status) == 0 else {
+        guard System.stat(resolved, &status) == 0 else {
             throw Fault.system(.cannotOpen, "cannot open the folder", path, errno)
         }
         guard status.st_mode & S_IFMT == S_IFDIR else {
@@ -34,7 +34,9 @@ public struct ModelFolder: Sendable {
             confinement = resolved
         } else {
             root = resolved
-            let parts = resolved.split(separator: "/", omittingEmptySubsequences: false)
+            let parts = resolved.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {
+                Substring($0)
+            }
             let isSnapshot =
                 parts.count > 3 && parts[parts.count - 2] == "snapshots"
                 && parts[parts.count - 3].hasPrefix("models--")
@@ -51,13 +53,25 @@ public struct ModelFolder: Sendable {
         let place = try locate(name)
         guard let place else { throw Fault(.cannotOpen, "the model has no such file", at: shown) }
         var status = stat()
-        guard stat(place, &status) == 0 else { throw Fault.system(.cannotOpen, "cannot open the file", shown, errno) }
+        guard System.stat(place, &status) == 0 else {
+            throw Fault.system(.cannotOpen, "cannot open the file", shown, errno)
+        }
         try OpenFile.checkRegular(status, shown)
         return place
     }
 
     /// Whether there is a regular file of this name that `file` accepts.
-    public func has(_ name: String) -> Bool { (try? file(name)) != nil }
+    ///
+    /// Throws where the system does not say.
+    public func has(_ name: String) throws(Fault) -> Bool {
+        do {
+            _ = try file(name)
+            return true
+        } catch {
+            if error.isOfSystem { throw error }
+            return false
+        }
+    }
 
     /// Whether there is a folder of this name.
     public func hasFolder(_ name: String) -> Bool {
@@ -69,7 +83,7 @@ public struct ModelFolder: Sendable {
     public func folder(_ name: String) throws(Fault) -> ModelFolder {
         let components = try RelativePath.components(name, in: path)
         let inner = try ModelFolder(path: root + "/" + components.joined(separator: "/"))
-        let isInside = inner.root == inner.confinement && (inner.root + "/").hasPrefix(confinement + "/")
+        let isInside = inner.root == inner.confinement && (inner.root + "/").utf8.starts(with: (confinement + "/").utf8)
         return ModelFolder(
             path: path + "/" + name, root: inner.root, confinement: isInside ? confinement : inner.confinement)
     }
@@ -102,27 +116,30 @@ public struct ModelFolder: Sendable {
     /// A configuration file: an object in strict JSON.
     ///
     /// Throws as `bytes` does, and `.badData` with line and byte.
-    public func json(_ name: String, limit: Int = 64 << 20) throws(Fault) -> JSONObject {
-        try JSONObject(parsing: try bytes(name, limit: limit), file: path + "/" + name)
+    public func json(
+        _ name: String, limit: Int = 64 << 20, values: Int = JSON.valueLimit
+    ) throws(Fault) -> JSONObject {
+        try JSONObject(parsing: try bytes(name, limit: limit), file: path + "/" + name, values: values)
     }
 
     /// The same; nil for a file that is not there or is no such object, which tells what model this is not.
     ///
-    /// Throws `.io` where the file is there and the system does not give it.
+    /// Throws where the file is there and the system does not give it.
     public func jsonIfReadable(_ name: String) throws(Fault) -> JSONObject? {
         do { return try json(name) } catch {
-            if error.kind == .io { throw error }
+            if error.isOfSystem { throw error }
             return nil
         }
     }
 
     /// The names of the files and folders in a folder, sorted; `""` is the model folder itself.
     ///
-    /// Empty if there is none.
-    public func names(in folder: String = "") -> [String] {
+    /// Empty if there is none; throws `.cannotOpen` or `.resources` where the system does not list it.
+    public func names(in folder: String = "") throws(Fault) -> [String] {
         let components = folder.isEmpty ? [] : (try? RelativePath.components(folder, in: path))
         guard let components else { return [] }
-        return ModelFolder.names(inFolder: ([root] + components).joined(separator: "/")).sorted()
+        let shown = folder.isEmpty ? path : path + "/" + folder
+        return try ModelFolder.names(inFolder: ([root] + components).joined(separator: "/"), shown).sorted()
     }
 
     /// The weights of a component, in whichever container they are; see `WeightFiles.open`.
@@ -140,8 +157,8 @@ public struct ModelFolder: Sendable {
         let components = try RelativePath.components(name, in: path)
         let wanted = root + "/" + components.joined(separator: "/")
         var status = stat()
-        if lstat(wanted, &status) != 0, errno == ENOENT || errno == ENOTDIR { return nil }
-        if stat(wanted, &status) != 0, errno == ENOENT {
+        if System.lstat(wanted, &status) != 0, errno == ENOENT || errno == ENOTDIR { return nil }
+        if System.stat(wanted, &status) != 0, errno == ENOENT {
             throw Fault(
                 .cannotOpen, "a broken link: what it leads to does not exist", at: path + "/" + name,
                 hint: "download the model again")
@@ -161,18 +178,16 @@ public struct ModelFolder: Sendable {
     private static func resolve(_ path: String) throws(Fault) -> String {
         if path.isEmpty { throw Fault(.cannotOpen, "the path is empty") }
         if path.utf8.contains(0) { throw Fault(.cannotOpen, "the path contains a NUL", at: path) }
-        guard let resolved = realpath(path, nil) else { throw Fault.system(.cannotOpen, "cannot open", path, errno) }
-        defer { free(resolved) }
-        guard let text = String(validatingCString: resolved) else {
-            throw Fault(.cannotOpen, "the path is not UTF-8", at: path)
+        guard let resolved = System.realpath(path) else {
+            throw Fault.system(.cannotOpen, "cannot open", path, errno)
         }
-        return text
+        return resolved
     }
 
     private static func snapshot(of repository: String, _ shown: String) throws(Fault) -> String {
-        let snapshots = names(inFolder: repository + "/snapshots")
+        let snapshots = try names(inFolder: repository + "/snapshots", shown + "/snapshots")
         let commit: String
-        if snapshots.count == 1, access(repository + "/refs/main", F_OK) != 0 {
+        if snapshots.count == 1, System.access(repository + "/refs/main", F_OK) != 0 {
             commit = snapshots[0]  // downloaded by commit
         } else {
             let bytes = try FileBytes.read(repository + "/refs/main", limit: 256, shown: shown + "/refs/main")
@@ -192,24 +207,17 @@ public struct ModelFolder: Sendable {
 
     private static func isFolder(_ path: String) -> Bool {
         var status = stat()
-        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+        return System.stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
     private static func name(of path: String) -> Substring {
-        path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...]
+        path[(path.utf8.lastIndex(of: UInt8(ascii: "/")).map(path.utf8.index(after:)) ?? path.startIndex)...]
     }
 
-    /// The names in a folder in no order, without `.` and `..`; names that are not UTF-8 are left out.
-    static func names(inFolder path: String) -> [String] {
-        guard let folder = opendir(path) else { return [] }
-        defer { closedir(folder) }
-        var names = [String]()
-        while let entry = readdir(folder) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(validatingCString: $0) }
-            }
-            if let name, name != ".", name != ".." { names.append(name) }
-        }
-        return names
+    /// The names in a folder in no order; none where there is no folder.
+    private static func names(inFolder path: String, _ shown: String) throws(Fault) -> [String] {
+        if let names = System.names(in: path) { return names }
+        if errno == ENOENT || errno == ENOTDIR { return [] }
+        throw Fault.system(.cannotOpen, "cannot list the folder", shown, errno)
     }
 }

@@ -40,7 +40,7 @@ public struct ModelManifest: Sendable, Equatable {
     /// Throws `.badData` for one that is damaged.
     public static func read(_ folder: String) throws(Fault) -> ModelManifest? {
         let path = folder + "/" + file
-        guard access(path, F_OK) == 0 else { return nil }
+        guard System.access(path, F_OK) == 0 else { return nil }
         let json = try JSONObject(parsing: try FileBytes.read(path), file: path)
         guard try json.int("schema") == 1 else { throw json.fault("schema", expected: "1") }
         var entries: [Entry] = []
@@ -96,7 +96,7 @@ package struct FileMark: Sendable, Equatable {
     /// Looks at a file; nil when there is no regular one.
     package init?(_ path: String) {
         var status = stat()
-        guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+        guard System.lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
         byteCount = Int(status.st_size)
         changed = status.st_mtim.tv_sec &* 1_000_000_000 &+ status.st_mtim.tv_nsec
     }

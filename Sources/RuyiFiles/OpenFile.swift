@@ -35,9 +35,11 @@ final class OpenFile: Sendable {
         if place.utf8.contains(0) { throw Fault(.cannotOpen, "the name of a file contains a NUL", at: path) }
         // Looked at before it is opened: opening a device or a pipe can do things.
         var status = stat()
-        guard stat(place, &status) == 0 else { throw Fault.system(.cannotOpen, "cannot open the file", path, errno) }
+        guard System.stat(place, &status) == 0 else {
+            throw Fault.system(.cannotOpen, "cannot open the file", path, errno)
+        }
         try OpenFile.checkRegular(status, path)
-        let descriptor = open(place, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        let descriptor = System.open(place, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
         guard descriptor >= 0 else { throw Fault.system(.cannotOpen, "cannot open the file", path, errno) }
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             close(descriptor)
@@ -103,12 +105,5 @@ final class OpenFile: Sendable {
             throw Fault.system(errno == ENOMEM ? .resources : .io, "cannot map the file", path, errno)
         }
         return base
-    }
-}
-
-extension Fault {
-    /// A fault from a failed system call.
-    static func system(_ kind: Kind, _ what: String, _ path: String, _ code: Int32, hint: String? = nil) -> Fault {
-        Fault(kind, "\(what): \(String(cString: strerror(code)))", at: path, hint: hint)
     }
 }

@@ -12,24 +12,27 @@ struct OutputTarget: Sendable {
     /// Throws `.cannotCreate` for what cannot be the name of a file, and when the folder is missing or cannot be
     /// written to.
     init(_ path: String) throws(Fault) {
-        let slash = path.lastIndex(of: "/")
-        name = String(slash.map { path[path.index(after: $0)...] } ?? path[...])
+        // By bytes: a slash and an accent behind it are one character.
+        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+        name = String(slash.map { path[path.utf8.index(after: $0)...] } ?? path[...])
         let before = slash.map { String(path[..<$0]) }
         folder = before.map { $0.isEmpty ? "/" : $0 } ?? "."
         self.path = path
         guard !name.isEmpty, name != ".", name != "..", !path.utf8.contains(0) else {
             throw Fault(.cannotCreate, "not the name of a file", at: path, hint: "name a file, such as clip.mp4")
         }
-        guard name.utf8.count <= 255 else { throw Fault(.cannotCreate, "the name has more than 255 bytes", at: path) }
+        guard FileName.bytes(of: name).count <= 255 else {
+            throw Fault(.cannotCreate, "the name has more than 255 bytes", at: path)
+        }
         var status = stat()
-        guard stat(folder, &status) == 0 else {
+        guard System.stat(folder, &status) == 0 else {
             let hint = errno == ENOENT ? "make the folder first: mkdir -p \(folder)" : nil
             throw Fault.system(.cannotCreate, "cannot write into the folder \(folder)", path, errno, hint: hint)
         }
         guard status.st_mode & S_IFMT == S_IFDIR else {
             throw Fault(.cannotCreate, "\(folder) is not a folder", at: path)
         }
-        guard access(folder, W_OK | X_OK) == 0 else {
+        guard System.access(folder, W_OK | X_OK) == 0 else {
             throw Fault.system(
                 .cannotCreate, "cannot write into the folder \(folder)", path, errno,
                 hint: "choose another place with --output, or change the folder's permissions")
@@ -53,7 +56,7 @@ struct OutputTarget: Sendable {
     /// Throws `.cannotCreate` when something is there that must not or cannot be replaced.
     func check(overwrite: Bool) throws(Fault) {
         var status = stat()
-        guard lstat(path, &status) == 0 else { return }
+        guard System.lstat(path, &status) == 0 else { return }
         if status.st_mode & S_IFMT == S_IFDIR { throw Fault(.cannotCreate, "there is a folder of this name", at: path) }
         if !overwrite { throw exists }
         if status.st_mode & S_IFMT != S_IFREG, status.st_mode & S_IFMT != S_IFLNK {
@@ -69,17 +72,20 @@ struct OutputTarget: Sendable {
     func take(_ temporary: String, overwrite: Bool) throws(Fault) {
         try check(overwrite: overwrite)
         if overwrite {
-            guard rename(temporary, path) == 0 else { throw failure(errno) }
+            guard System.rename(temporary, path) == 0 else { throw failure(errno) }
             return
         }
         if let renameat2 = OutputTarget.renameat2 {
-            if renameat2(AT_FDCWD, temporary, AT_FDCWD, path, 1) == 0 { return }
+            let code = System.withPath(temporary, failure: -1) { from in
+                System.withPath(path, failure: -1) { renameat2(AT_FDCWD, from, AT_FDCWD, $0, 1) }
+            }
+            if code == 0 { return }
             if errno == EEXIST { throw exists }
             // File systems that do not know the flag say so; every other failure is one.
             if errno != EINVAL, errno != ENOSYS, errno != EOPNOTSUPP { throw failure(errno) }
         }
-        guard link(temporary, path) == 0 else { throw errno == EEXIST ? exists : failure(errno) }
-        unlink(temporary)
+        guard System.link(temporary, path) == 0 else { throw errno == EEXIST ? exists : failure(errno) }
+        System.unlink(temporary)
     }
 
     private func failure(_ code: Int32) -> Fault {
@@ -90,14 +96,13 @@ struct OutputTarget: Sendable {
     static func fault(_ code: Int32, _ what: String, _ path: String, otherwise: Fault.Kind) -> Fault {
         switch code {
         case ENOSPC, EDQUOT, EFBIG: Fault.system(.io, what, path, code, hint: "free some space and run again")
-        case EIO: Fault.system(.io, what, path, code)
         default: Fault.system(otherwise, what, path, code)
         }
     }
 
     /// Brings the contents of a file or folder to the disk.
     static func synchronise(_ path: String, shown: String) throws(Fault) {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        let descriptor = System.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw Fault.system(.io, "cannot bring the file to the disk", shown, errno) }
         defer { close(descriptor) }
         // Some file systems cannot do this for folders and say EINVAL.

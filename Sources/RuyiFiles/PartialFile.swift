@@ -16,6 +16,8 @@ package final class PartialFile {
     private let expected: ModelManifest.Entry
     private var check: ContentCheck
     private var descriptor: Int32
+    /// Whether there is a record of the version.
+    private var isNoted = false
 
     private var path: String { target + PartialFile.ending }
     private var record: String { target + PartialFile.recordEnding }
@@ -39,7 +41,7 @@ package final class PartialFile {
         let records = Set(names.map { $0 + recordEnding }).subtracting(names)
         TemporaryName.sweep(folder, targets: records)
         for name in names where records.contains(name + recordEnding) && FileMark(folder + "/" + name + ending) == nil {
-            unlink(folder + "/" + name + recordEnding)
+            System.unlink(folder + "/" + name + recordEnding)
         }
     }
 
@@ -52,7 +54,7 @@ package final class PartialFile {
         self.expected = expected
         check = ContentCheck(expected.digest, byteCount: expected.byteCount)
         let path = target + PartialFile.ending
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
+        descriptor = System.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o666)
         guard descriptor >= 0 else {
             throw OutputTarget.fault(errno, "cannot create the file", path, otherwise: .cannotCreate)
         }
@@ -66,7 +68,7 @@ package final class PartialFile {
             try restart()
             return
         }
-        self.version = version.isEmpty ? nil : version
+        (self.version, isNoted) = (version.isEmpty ? nil : version, true)
         var piece = [UInt8](repeating: 0, count: 1 << 20)
         while count < Int(status.st_size) {
             try proceed()
@@ -100,22 +102,23 @@ package final class PartialFile {
             throw OutputTarget.fault(errno, "cannot write the file", path, otherwise: .io)
         }
         check = ContentCheck(expected.digest, byteCount: expected.byteCount)
-        count = 0
-        try note(nil)
+        (count, version, isNoted) = (0, nil, false)
+        System.unlink(record)
     }
 
-    /// Notes what the server calls the version that comes in.
+    /// Notes what the server calls the version that comes in, so that a later run can go on with it.
     ///
-    /// Throws `.io`.
+    /// The record need not outlive a loss of power: the digest judges whatever is there. Throws `.io`.
     package func note(_ version: String?) throws(Fault) {
-        self.version = version
+        if isNoted, self.version == version { return }
+        (self.version, isNoted) = (version, true)
         let json: JSON = .object([
             .init("digest", .string(expected.digest.digits)), .init("bytes", .int(expected.byteCount)),
             .init("version", version.map(JSON.string) ?? .null),
         ])
         let file = try AtomicFile(record, overwrite: true)
         try file.write(json.text() + "\n")
-        try file.commit(overwrite: true)
+        try file.commit(overwrite: true, durable: false)
     }
 
     /// Adds bytes, which must not be more than the file is to have.
@@ -155,8 +158,8 @@ package final class PartialFile {
             throw OutputTarget.fault(errno, "cannot write the file", path, otherwise: .io)
         }
         let place = try OutputTarget(target)
+        // A name that a loss of power takes back costs another download of the file, and is not worth a wait for each.
         try place.take(path, overwrite: true)
-        unlink(record)
-        try OutputTarget.synchronise(place.folder, shown: target)
+        System.unlink(record)
     }
 }

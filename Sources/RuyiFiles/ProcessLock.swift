@@ -26,14 +26,14 @@ package final class ProcessLock {
             guard ProcessLock.isGone(holder) else { throw ProcessLock.held(holder, path) }
             // Moved aside in one step: of several who find it stale, one gets it; whoever got a fresh one puts it back.
             let aside = path + ".\(getpid())"
-            guard rename(path, aside) == 0 else { continue }
-            if let moved = try? FileBytes.read(aside, limit: 1024), moved != holder { link(aside, path) }
-            unlink(aside)
+            guard System.rename(path, aside) == 0 else { continue }
+            if let moved = try? FileBytes.read(aside, limit: 1024), moved != holder { System.link(aside, path) }
+            System.unlink(aside)
         }
         throw Fault(.locked, "the lock cannot be taken", at: path, hint: "try again")
     }
 
-    deinit { unlink(path) }
+    deinit { System.unlink(path) }
 
     private static func held(_ holder: [UInt8], _ path: String) -> Fault {
         let words = String(decoding: holder, as: UTF8.self).split(separator: " ")
@@ -55,7 +55,7 @@ package final class ProcessLock {
     private static func owner(_ process: pid_t) -> String {
         var began: Substring = "0"
         let path = "/proc/\(process)/stat"
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = System.open(path, O_RDONLY | O_CLOEXEC)
         if descriptor >= 0 {
             var bytes = [UInt8](repeating: 0, count: 4096)
             let count = read(descriptor, &bytes, bytes.count)

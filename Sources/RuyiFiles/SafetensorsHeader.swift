@@ -103,9 +103,13 @@ public struct SafetensorsHeader: Sendable, Equatable {
 
     /// The most bytes that a header may have.
     public static let byteLimit = 100_000_000
+    /// The most tensors that a file may have.
+    public static let tensorLimit = 1 << 17
     static let nameLimit = 1024
     static let rankLimit = 8
     static let axisLimit = 1 << 40
+    /// The most bytes that all names together, and all texts under `__metadata__` together, may have.
+    static let textLimit = 1 << 24
 
     /// The tensors in the order of the header.
     public let entries: [Entry]
@@ -116,13 +120,15 @@ public struct SafetensorsHeader: Sendable, Equatable {
 
     /// Reads and checks the header of a file.
     ///
+    /// The header is read in pieces and no further than to what is wrong in it.
+    ///
     /// - Parameters:
     ///   - byteCount: the size of the file.
     ///   - file: its name for messages.
     ///   - read: copies a range of the file.
     /// - Throws: `.badData` with the file, the tensor if it is about one, and the rule; what `read` throws.
     public init(
-        byteCount: Int, file: String, read: (Range<Int>) throws(Fault) -> [UInt8]
+        byteCount: Int, file: String, read: @escaping (Range<Int>) throws(Fault) -> [UInt8]
     ) throws(Fault) {
         guard byteCount >= 8 else {
             throw Fault(
@@ -142,42 +148,16 @@ public struct SafetensorsHeader: Sendable, Equatable {
                 at: file,
                 hint: "the file is incomplete; download it again")
         }
-        let header = try read(8..<start)
-        guard header.first == UInt8(ascii: "{") else {
-            throw Fault(.badData, "not a safetensors file: the header does not begin with '{'", at: file)
-        }
-        try self.init(
-            json: JSON.parse(header, file: file, depth: 8), dataStart: start, dataByteCount: byteCount - start,
-            file: file)
-    }
-
-    private init(json: JSON, dataStart: Int, dataByteCount: Int, file: String) throws(Fault) {
-        var entries = [Entry]()
-        var metadata = [JSON.Member]()
-        var names = Set<String>()
-        for member in json.members ?? [] {
-            if member.key == "__metadata__" {
-                metadata = try SafetensorsHeader.metadata(member.value, file)
-                continue
-            }
-            let entry = try EntryReader(name: member.key, file: file).entry(member.value)
-            guard names.insert(entry.name).inserted else {
-                throw Fault(.badData, "tensor \"\(entry.name)\": another tensor's name looks the same", at: file)
-            }
-            entries.append(entry)
-        }
-        self.entries = entries
-        self.metadata = metadata
-        self.dataStart = dataStart
-        try checkLayout(dataByteCount, file)
-    }
-
-    private static func metadata(_ json: JSON, _ file: String) throws(Fault) -> [JSON.Member] {
-        if json == .null { return [] }
-        guard let members = json.members, members.allSatisfy({ $0.value.string != nil }) else {
-            throw Fault(.badData, "\"__metadata__\" should be an object of strings", at: file)
-        }
-        return members
+        var done = 8
+        var reader = HeaderReader(
+            scanner: JSONScanner(file: file) { () throws(Fault) in
+                let range = done..<min(done + 1 << 18, start)
+                done = range.upperBound
+                return try read(range)
+            }, file: file)
+        try reader.read()
+        (entries, metadata, dataStart) = (reader.entries, reader.metadata, start)
+        try checkLayout(byteCount - start, file)
     }
 
     /// Checks that the tensors cover the data completely and without overlap.
@@ -204,68 +184,183 @@ public struct SafetensorsHeader: Sendable, Equatable {
     }
 }
 
-/// Reads one entry of the header.
-private struct EntryReader {
-    let name: String
+/// Reads the header's entries one after the other.
+private struct HeaderReader {
+    var scanner: JSONScanner
     let file: String
+    private(set) var entries = [SafetensorsHeader.Entry]()
+    private(set) var metadata = [JSON.Member]()
+    private var names = Set<String>()
+    private var nameBytes = 0
+    private var hasMetadata = false
 
-    func fault(_ rule: String) -> Fault { Fault(.badData, "tensor \"\(name.prefix(120))\": \(rule)", at: file) }
+    init(scanner: JSONScanner, file: String) { (self.scanner, self.file) = (scanner, file) }
 
-    func entry(_ json: JSON) throws(Fault) -> SafetensorsHeader.Entry {
-        guard !name.isEmpty else { throw fault("the name is empty") }
-        guard name.utf8.count <= SafetensorsHeader.nameLimit else { throw fault("the name has more than 1024 bytes") }
-        guard !name.utf8.contains(0) else { throw fault("the name contains a NUL") }
-        guard let fields = json.members else { throw fault("should be an object but is \(json.summary)") }
-        for field in fields where !["dtype", "shape", "data_offsets"].contains(field.key) {
-            throw fault("has the unknown field \"\(field.key.prefix(40))\"")
+    mutating func read() throws(Fault) {
+        guard try scanner.next() == UInt8(ascii: "{") else {
+            throw Fault(.badData, "not a safetensors file: the header does not begin with '{'", at: file)
         }
-        let type = try type(json["dtype"])
-        let shape = try integers(json["shape"], "shape")
-        let offsets = try integers(json["data_offsets"], "data_offsets")
-        guard shape.count <= SafetensorsHeader.rankLimit else { throw fault("has \(shape.count) axes; 8 is the limit") }
+        var isDone = try scanner.isEmpty(close: UInt8(ascii: "}"))
+        while !isDone {
+            let start = scanner.offset
+            let name = try scanner.name(limit: 1 << 16)
+            if name == "__metadata__" {
+                if hasMetadata { throw twice(name, start) }
+                hasMetadata = true
+                try readMetadata()
+            } else {
+                try check(name, start)
+                entries.append(try entry(name))
+            }
+            isDone = try scanner.isLast(close: UInt8(ascii: "}"))
+        }
+        try scanner.end()
+    }
+
+    private func twice(_ name: String, _ start: Int) -> Fault {
+        scanner.fault("has the name \"\(name.prefix(80))\" twice", at: start)
+    }
+
+    /// Checks a tensor's name, which begins at a byte offset.
+    private mutating func check(_ name: String, _ start: Int) throws(Fault) {
+        guard !name.isEmpty else { throw fault(name, "the name is empty") }
+        guard name.utf8.count <= SafetensorsHeader.nameLimit else {
+            throw fault(name, "the name has more than 1024 bytes")
+        }
+        guard !name.utf8.contains(0) else { throw fault(name, "the name contains a NUL") }
+        let (isNew, old) = names.insert(name)
+        guard isNew else {
+            throw old.utf8.elementsEqual(name.utf8)
+                ? twice(name, start) : fault(name, "another tensor's name looks the same")
+        }
+        nameBytes += name.utf8.count
+        guard names.count <= SafetensorsHeader.tensorLimit else {
+            throw Fault(.badData, "the file has more than \(SafetensorsHeader.tensorLimit) tensors", at: file)
+        }
+        guard nameBytes <= SafetensorsHeader.textLimit else {
+            throw Fault(
+                .badData, "the names of the tensors have more than \(SafetensorsHeader.textLimit) bytes", at: file)
+        }
+    }
+
+    private func fault(_ name: String, _ rule: String) -> Fault {
+        Fault(.badData, "tensor \"\(name.prefix(120))\": \(rule)", at: file)
+    }
+
+    private mutating func readMetadata() throws(Fault) {
+        let wrong = Fault(.badData, "\"__metadata__\" should be an object of strings", at: file)
+        let kind = try scanner.kind()
+        if kind == .null { return try scanner.word("null") }
+        guard kind == .object else { throw wrong }
+        var keys = Set<String>()
+        var rest = SafetensorsHeader.textLimit
+        var isDone = try scanner.isEmpty(close: UInt8(ascii: "}"))
+        while !isDone {
+            let key = try scanner.name(limit: rest)
+            guard keys.insert(key).inserted else {
+                throw Fault(.badData, "\"__metadata__\" has the name \"\(key.prefix(80))\" twice", at: file)
+            }
+            guard try scanner.kind() == .string else { throw wrong }
+            let value = try scanner.string(limit: rest)
+            // What a text takes beside its bytes is counted too.
+            rest -= key.utf8.count + value.utf8.count + 64
+            guard rest >= 0 else {
+                throw Fault(
+                    .badData, "\"__metadata__\" has more than \(SafetensorsHeader.textLimit) bytes of text", at: file)
+            }
+            metadata.append(JSON.Member(key, .string(value)))
+            isDone = try scanner.isLast(close: UInt8(ascii: "}"))
+        }
+    }
+
+    // MARK: Entries
+
+    private mutating func entry(_ name: String) throws(Fault) -> SafetensorsHeader.Entry {
+        guard try scanner.kind() == .object else {
+            throw fault(name, "should be an object but is \(try scanner.summary())")
+        }
+        var type: SafetensorsType?
+        var shape: [Int]?
+        var offsets: [Int]?
+        var isDone = try scanner.isEmpty(close: UInt8(ascii: "}"))
+        while !isDone {
+            let field = try scanner.name(limit: 1 << 16)
+            let isTwice: Bool
+            switch field {
+            case "dtype":
+                isTwice = type != nil
+                type = try readType(name)
+            case "shape":
+                isTwice = shape != nil
+                shape = try integers(name, field, atMost: SafetensorsHeader.rankLimit, "axes")
+            case "data_offsets":
+                isTwice = offsets != nil
+                offsets = try integers(name, field, atMost: 2, "numbers")
+            default: throw fault(name, "has the unknown field \"\(field.prefix(40))\"")
+            }
+            if isTwice { throw fault(name, "has the field \"\(field)\" twice") }
+            isDone = try scanner.isLast(close: UInt8(ascii: "}"))
+        }
+        guard let type else { throw fault(name, "lacks \"dtype\"") }
+        guard let shape else { throw fault(name, "lacks \"shape\"") }
+        guard let offsets else { throw fault(name, "lacks \"data_offsets\"") }
+        return try checked(name, type, shape, offsets)
+    }
+
+    private func checked(
+        _ name: String, _ type: SafetensorsType, _ shape: [Int], _ offsets: [Int]
+    ) throws(Fault) -> SafetensorsHeader.Entry {
         guard shape.allSatisfy({ $0 <= SafetensorsHeader.axisLimit }) else {
-            throw fault("has an axis longer than 2^40")
+            throw fault(name, "has an axis longer than 2^40")
         }
-        guard offsets.count == 2 else { throw fault("\"data_offsets\" should have 2 numbers but has \(offsets.count)") }
+        guard offsets.count == 2 else {
+            throw fault(name, "\"data_offsets\" should have 2 numbers but has \(offsets.count)")
+        }
         guard offsets[0] <= offsets[1] else {
-            throw fault("ends at byte \(offsets[1]) before it begins at \(offsets[0])")
+            throw fault(name, "ends at byte \(offsets[1]) before it begins at \(offsets[0])")
         }
-        let byteCount = try byteCount(type, shape)
-        guard byteCount == offsets[1] - offsets[0] else {
+        guard let bits = Extent.product(shape, times: type.bitCount) else {
+            throw fault(name, "the size of \(shape) is not a 64-bit number")
+        }
+        guard bits.isMultiple(of: 8) else { throw fault(name, "\(bits) bits do not fill whole bytes") }
+        guard bits / 8 == offsets[1] - offsets[0] else {
             throw fault(
-                "\(type.rawValue) \(shape) takes \(byteCount) bytes, but its range has \(offsets[1] - offsets[0])")
+                name, "\(type.rawValue) \(shape) takes \(bits / 8) bytes, but its range has \(offsets[1] - offsets[0])")
         }
         return SafetensorsHeader.Entry(name: name, type: type, shape: shape, range: offsets[0]..<offsets[1])
     }
 
-    private func type(_ json: JSON?) throws(Fault) -> SafetensorsType {
-        guard let json else { throw fault("lacks \"dtype\"") }
-        guard let text = json.string else { throw fault("\"dtype\" should be a string but is \(json.summary)") }
+    private mutating func readType(_ name: String) throws(Fault) -> SafetensorsType {
+        guard try scanner.kind() == .string else {
+            throw fault(name, "\"dtype\" should be a string but is \(try scanner.summary())")
+        }
+        let text = try scanner.string(limit: 1 << 16)
         guard let type = SafetensorsType(rawValue: text) else {
-            throw fault("has the unknown type \"\(text.prefix(40))\"")
+            throw fault(name, "has the unknown type \"\(text.prefix(40))\"")
         }
         return type
     }
 
-    private func integers(_ json: JSON?, _ field: String) throws(Fault) -> [Int] {
-        guard let json else { throw fault("lacks \"\(field)\"") }
-        guard let elements = json.array else { throw fault("\"\(field)\" should be a list but is \(json.summary)") }
+    /// A list of integers from 0 on.
+    private mutating func integers(
+        _ name: String, _ field: String, atMost limit: Int, _ things: String
+    ) throws(Fault) -> [Int] {
+        guard try scanner.kind() == .array else {
+            throw fault(name, "\"\(field)\" should be a list but is \(try scanner.summary())")
+        }
         var result = [Int]()
-        result.reserveCapacity(elements.count)
-        for element in elements {
-            guard let value = element.int, value >= 0 else {
-                throw fault("\"\(field)\" should hold integers from 0 on but holds \(element.summary)")
+        var isDone = try scanner.isEmpty(close: UInt8(ascii: "]"))
+        while !isDone {
+            guard result.count < limit else { throw fault(name, "\"\(field)\" has more than \(limit) \(things)") }
+            let number = try scanner.kind() == .number ? try scanner.number() : nil
+            guard let value = number?.int, value >= 0 else {
+                let found: String
+                if let number { found = JSON.number(number).summary } else { found = try scanner.summary() }
+                throw fault(name, "\"\(field)\" should hold integers from 0 on but holds \(found)")
             }
             result.append(value)
+            isDone = try scanner.isLast(close: UInt8(ascii: "]"))
         }
         return result
-    }
-
-    private func byteCount(_ type: SafetensorsType, _ shape: [Int]) throws(Fault) -> Int {
-        guard let bits = Extent.product(shape, times: type.bitCount) else {
-            throw fault("the size of \(shape) is not a 64-bit number")
-        }
-        guard bits.isMultiple(of: 8) else { throw fault("\(bits) bits do not fill whole bytes") }
-        return bits / 8
     }
 }

@@ -19,7 +19,7 @@ public final class ShardedSafetensors: WeightFile {
     public init(_ folder: ModelFolder, component: String, index: String) throws(Fault) {
         let prefix = component.isEmpty ? "" : component + "/"
         let shown = folder.path + "/" + prefix + index
-        let json = try folder.json(prefix + index)
+        let json = try folder.json(prefix + index, values: 1 << 20)
         let map = try json.object("weight_map")
         var names = [String]()
         var numbers = [String: Int]()

@@ -32,7 +32,9 @@ public enum Temporaries {
     ///
     /// Throws when the table is full.
     static func add(_ path: String, _ kind: Kind) throws(Fault) -> Int {
-        guard let text = strdup(path) else { throw Fault(.resources, "no memory for a name", at: path) }
+        guard let text = System.withPath(path, failure: nil, { strdup($0) }) else {
+            throw Fault(.resources, "no memory for a name", at: path)
+        }
         let value = UInt(bitPattern: text)
         // malloc aligns to 16 bytes: the lowest bit is free.
         let tagged = value | kind.rawValue

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFault
 
 /// The names of temporaries, `.<name>.<pid>-<random>.part`, and the sweeping of those that dead processes have left.
 enum TemporaryName {
@@ -11,7 +12,7 @@ enum TemporaryName {
         let digits = String(repeating: "0", count: 16 - random.count) + random
         let end = ".\(getpid())-\(digits).part"
         var name = name
-        while name.utf8.count + end.utf8.count + 1 > 255 { name.removeLast() }
+        while FileName.bytes(of: name).count + end.utf8.count + 1 > 255 { name.unicodeScalars.removeLast() }
         return ".\(name)\(end)"
     }
 
@@ -29,12 +30,11 @@ enum TemporaryName {
 
     /// Removes temporaries in a folder whose process is dead and which have not changed for an hour.
     static func sweep(_ folder: String) {
-        for name in ModelFolder.names(inFolder: folder) {
+        for name in System.names(in: folder) ?? [] {
             guard let process = process(of: name), kill(process, 0) != 0, errno == ESRCH else { continue }
             var status = stat()
-            guard lstat(folder + "/" + name, &status) == 0, time(nil) - status.st_mtim.tv_sec > staleSeconds else {
-                continue
-            }
+            guard System.lstat(folder + "/" + name, &status) == 0, time(nil) - status.st_mtim.tv_sec > staleSeconds
+            else { continue }
             remove(folder + "/" + name)
         }
     }
@@ -43,7 +43,7 @@ enum TemporaryName {
     ///
     /// For callers who know that nobody else is writing them.
     static func sweep(_ folder: String, targets: Set<String>) {
-        for name in ModelFolder.names(inFolder: folder) where process(of: name) != nil {
+        for name in System.names(in: folder) ?? [] where process(of: name) != nil {
             // `.<name>.<pid>-<random>.part`, of which the last two parts hold no further dot.
             let parts = name.split(separator: ".", omittingEmptySubsequences: false)
             if targets.contains(parts.dropFirst().dropLast(2).joined(separator: ".")) { remove(folder + "/" + name) }
@@ -53,14 +53,14 @@ enum TemporaryName {
     /// Removes a temporary file, or a temporary folder with everything in it; no link is followed.
     static func remove(_ path: String) {
         var status = stat()
-        guard lstat(path, &status) == 0 else { return }
+        guard System.lstat(path, &status) == 0 else { return }
         switch status.st_mode & S_IFMT {
-        case S_IFREG: unlink(path)
+        case S_IFREG: System.unlink(path)
         case S_IFDIR:
-            for inner in ModelFolder.names(inFolder: path) {
-                if unlink(path + "/" + inner) != 0 { remove(path + "/" + inner) }
+            for inner in System.names(in: path) ?? [] {
+                if System.unlink(path + "/" + inner) != 0 { remove(path + "/" + inner) }
             }
-            rmdir(path)
+            System.rmdir(path)
         default: break
         }
     }

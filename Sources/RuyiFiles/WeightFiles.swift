@@ -15,7 +15,7 @@ public enum WeightFiles {
     ) throws(Fault) -> any WeightFile & AnyObject {
         let prefix = component.isEmpty ? stem : component + "/" + stem
         // An entry that is there but cannot be used is a fault, not a reason to look further.
-        let present = Set(folder.names(in: component))
+        let present = Set(try folder.names(in: component))
         if present.contains(stem + ".safetensors") {
             return try SafetensorsFile(
                 path: try folder.file(prefix + ".safetensors"), shown: folder.path + "/" + prefix + ".safetensors")

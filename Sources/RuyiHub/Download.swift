@@ -132,7 +132,7 @@ struct Download {
                     Fault(.unavailable, "the server's file was changed meanwhile", at: file.name), isPassing: true)
             }
         }
-        if part.version != version { try part.note(version) }
+        try part.note(version)
     }
 }
 

@@ -51,7 +51,7 @@ package struct HubSettings: Sendable {
                 ?? (variable("XDG_CACHE_HOME").flatMap { $0.hasPrefix("/") ? $0 : nil }
                 ?? variable("HOME").map { $0 + "/.cache" }).map { $0 + "/huggingface" }
             place = (home ?? "") + "/token"
-            if home != nil, access(place, F_OK) == 0 { found = try FileBytes.text(place, limit: 4096) }
+            if home != nil, System.access(place, F_OK) == 0 { found = try FileBytes.text(place, limit: 4096) }
         }
         let token = String((found ?? "").filter { !$0.isWhitespace })
         guard token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {

@@ -93,6 +93,9 @@ package struct Pull: Sendable {
 
     // MARK: What there is to do
 
+    /// The most bytes that a listing may have: those of some fifty thousand files.
+    private static let listingLimit = 16 << 20
+
     /// Asks the hub what the files are.
     ///
     /// Throws what `HubListing` throws, `.unavailable` or `.locked` when the hub does not answer.
@@ -109,7 +112,7 @@ package struct Pull: Sendable {
             var text: [UInt8] = []
             do {
                 let head = try session.get(address) { _, bytes in
-                    guard text.count + bytes.count <= 64 << 20 else {
+                    guard text.count + bytes.count <= Pull.listingLimit else {
                         throw Setback(Fault(.badData, "the hub's listing has no end", at: address))
                     }
                     text += bytes
@@ -190,7 +193,7 @@ package struct Pull: Sendable {
     private func checkStrangers(_ listing: HubListing) throws(Fault) {
         for file in listing.files {
             let place = folder + "/" + file.name
-            guard access(place, F_OK) == 0 else { continue }
+            guard System.access(place, F_OK) == 0 else { continue }
             do {
                 let isOfSize = FileMark(place)?.byteCount == file.byteCount
                 if isOfSize, try file.digest.matches(file: place, proceed: proceed) { continue }
@@ -217,9 +220,9 @@ package struct Pull: Sendable {
         let names = Set(listing.files.map(\.name))
         for entry in old?.entries ?? [] where !names.contains(entry.name) && isOurs(Pull.place(entry.name).folder) {
             let place = folder + "/" + entry.name
-            if let checked = entry.checked, FileMark(place)?.changed == checked { unlink(place) }
-            unlink(place + PartialFile.ending)
-            unlink(place + PartialFile.recordEnding)
+            if let checked = entry.checked, FileMark(place)?.changed == checked { System.unlink(place) }
+            System.unlink(place + PartialFile.ending)
+            System.unlink(place + PartialFile.recordEnding)
         }
     }
 
@@ -235,7 +238,7 @@ package struct Pull: Sendable {
         return inner.split(separator: "/").allSatisfy { part in
             place += "/" + part
             var status = stat()
-            return lstat(place, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+            return System.lstat(place, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
         }
     }
 
@@ -245,7 +248,7 @@ package struct Pull: Sendable {
             if case .fetch(let present) = need { needed += file.byteCount - present }
         }
         var status = statvfs()
-        guard statvfs(folder, &status) == 0 else { return }
+        guard System.statvfs(folder, &status) == 0 else { return }
         let free = Int(
             clamping: UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize)).partialValue)
         if needed > free {
@@ -264,13 +267,12 @@ package struct Pull: Sendable {
         var place = root ?? (path.hasPrefix("/") ? "" : ".")
         for part in path.split(separator: "/") {
             place += "/" + part
-            if mkdir(place, 0o777) == 0 { continue }
+            if System.mkdir(place, 0o777) == 0 { continue }
             let code = errno
             var status = stat()
-            let isThere = root == nil ? stat(place, &status) == 0 : lstat(place, &status) == 0
+            let isThere = root == nil ? System.stat(place, &status) == 0 : System.lstat(place, &status) == 0
             guard isThere else {
-                throw Fault(
-                    .cannotCreate, "cannot make the folder: \(String(cString: strerror(code)).lowercased())", at: place)
+                throw Fault.system(.cannotCreate, "cannot make the folder", place, code)
             }
             guard status.st_mode & S_IFMT == S_IFDIR else {
                 throw Fault(.cannotCreate, "there is something other than a folder of this name", at: place)
@@ -285,6 +287,8 @@ package struct Pull: Sendable {
             var next = 0
             var fault: Fault?
             var progress = Progress()
+            /// When the manifest was written last.
+            var written = ContinuousClock.now
         }
 
         private let pull: Pull
@@ -326,7 +330,9 @@ package struct Pull: Sendable {
             report { _ in }
             Worker(crew: self, share: count).run()
             for thread in threads { pthread_join(thread, nil) }
+            let noted = state.withLock { state in Result { () throws(Fault) in try write(&state) } }
             if let fault = state.withLock({ $0.fault }) { throw fault }
+            try noted.get()
             try pull.proceed()
         }
 
@@ -395,11 +401,18 @@ package struct Pull: Sendable {
             let mark = FileMark(place)
             let result: Result<Void, Fault> = state.withLock { state in
                 state.manifest.entries[index].checked = mark?.changed
-                let manifest = state.manifest
-                return Result { () throws(Fault) in try manifest.write(pull.folder) }
+                // What is not noted when the process is killed is read through by the next one, and not fetched.
+                guard ContinuousClock.now - state.written >= .seconds(1) else { return .success(()) }
+                return Result { () throws(Fault) in try write(&state) }
             }
             try result.get()
             report { $0.files += 1 }
+        }
+
+        /// Writes down what is complete.
+        private func write(_ state: inout State) throws(Fault) {
+            try state.manifest.write(pull.folder)
+            state.written = .now
         }
 
         private func report(_ change: (inout Progress) -> Void) {

@@ -21,13 +21,11 @@ struct InputFile {
             throw Fault(.cannotOpen, "not a file name", at: path)
         }
         // Without O_NONBLOCK, opening a FIFO would wait for a writer.
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard descriptor >= 0 else { throw Fault(.cannotOpen, "cannot open: \(systemError())", at: path) }
+        let descriptor = System.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard descriptor >= 0 else { throw Fault.system(.cannotOpen, "cannot open", path, errno) }
         defer { close(descriptor) }
         var status = stat()
-        guard fstat(descriptor, &status) == 0 else {
-            throw Fault(.cannotOpen, "cannot open: \(systemError())", at: path)
-        }
+        guard fstat(descriptor, &status) == 0 else { throw Fault.system(.cannotOpen, "cannot open", path, errno) }
         switch status.st_mode & S_IFMT {
         case S_IFREG: break
         case S_IFDIR: throw Fault(.cannotOpen, "is a folder, not a file", at: path)
@@ -51,7 +49,7 @@ struct InputFile {
                 }
             }
         }
-        guard failure == 0 else { throw Fault(.io, "cannot read: \(systemError(failure))", at: path) }
+        guard failure == 0 else { throw Fault.system(.io, "cannot read", path, failure) }
         return bytes
     }
 
@@ -63,6 +61,3 @@ struct InputFile {
         return try prefix(size)
     }
 }
-
-/// The operating system's text for an error number.
-func systemError(_ number: Int32 = errno) -> String { String(cString: strerror(number)) }

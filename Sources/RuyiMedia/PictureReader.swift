@@ -20,24 +20,35 @@ public enum PictureReader {
     /// The number of pixels that a picture may have unless the caller says otherwise.
     public static let defaultMaxPixels = 100_000_000
 
+    /// The number of pixels that a side of a picture may have.
+    public static let sideLimit = 65_535
+
     /// Bytes that hold the header of nearly every picture.
     private static let headerBytes = 1 << 18
 
     /// The size in the picture's header; nothing is decoded.
-    public static func size(_ path: String) throws(Fault) -> (width: Int, height: Int) {
+    ///
+    /// Throws for a picture that is too large to be read.
+    public static func size(
+        _ path: String, maxPixels: Int = defaultMaxPixels
+    ) throws(Fault) -> (width: Int, height: Int) {
         try InputFile.with(path) { (file) throws(Fault) in
             let start = try file.prefix(headerBytes)
             if start.count < file.size, case .short = try header(start, at: path) {
-                return try size(of: try file.bytes(), name: path)
+                return try size(of: try file.bytes(), name: path, maxPixels: maxPixels)
             }
-            return try size(of: start, name: path)
+            return try size(of: start, name: path, maxPixels: maxPixels)
         }
     }
 
     /// The size in the header of a picture in memory; `name` is what a fault calls it.
-    public static func size(of bytes: [UInt8], name: String) throws(Fault) -> (width: Int, height: Int) {
+    public static func size(
+        of bytes: [UInt8], name: String, maxPixels: Int = defaultMaxPixels
+    ) throws(Fault) -> (width: Int, height: Int) {
         switch try header(bytes, at: name) {
-        case .size(_, let width, let height): (width, height)
+        case .size(_, let width, let height):
+            try check(width, height, maxPixels, at: name)
+            return (width, height)
         case .short: throw cutShort(at: name)
         }
     }
@@ -125,11 +136,16 @@ public enum PictureReader {
     }
 
     private static func check(_ width: Int, _ height: Int, _ maxPixels: Int, at name: String) throws(Fault) {
-        let (area, overflow) = width.multipliedReportingOverflow(by: height)
-        guard !overflow, area <= maxPixels, width <= 65_535, height <= 65_535 else {
+        guard max(width, height) <= sideLimit else {
+            throw Fault(
+                .badData, "the picture claims \(width)x\(height) pixels; a side may have \(sideLimit) at most",
+                at: name,
+                hint: "scale it down first")
+        }
+        guard width * height <= maxPixels else {
             throw Fault(
                 .badData, "the picture claims \(width)x\(height) pixels, more than the limit of \(maxPixels)", at: name,
-                hint: "scale it down first; a side may have 65535 pixels at most")
+                hint: "scale it down first, or raise --max-pixels")
         }
     }
 

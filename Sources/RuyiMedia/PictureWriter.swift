@@ -43,12 +43,12 @@ public enum PictureWriter {
         _ picture: Picture, to path: String, tags: [(key: String, text: String)] = []
     ) throws(Fault) {
         let bytes = try png(picture, tags: tags)
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
-        guard descriptor >= 0 else { throw Fault(.cannotCreate, "cannot create: \(systemError())", at: path) }
+        let descriptor = System.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else { throw Fault.system(.cannotCreate, "cannot create", path, errno) }
         var failure = writeAll(bytes, to: descriptor)
         if failure == 0 { failure = flushed(descriptor) }
         if close(descriptor) != 0 && failure == 0 { failure = errno }
-        guard failure == 0 else { throw Fault(.io, "cannot write: \(systemError(failure))", at: path) }
+        guard failure == 0 else { throw Fault.system(.io, "cannot write", path, failure) }
     }
 }
 

@@ -51,11 +51,15 @@ public final class VideoReader {
         var packets: Int64 = 0
         var duration: Int64 = 0
         var status = message.fill { text, room in
-            ruyi_av_reader_open(&handle, path, Int64(maxPixels), &found, text, room)
+            System.withPath(path, failure: Int32(RUYI_AV_OPEN)) {
+                ruyi_av_reader_open(&handle, $0, Int64(maxPixels), &found, text, room)
+            }
         }
         if status == RUYI_AV_OK {
             status = message.fill { text, room in
-                ruyi_av_count(path, max(1, found.rate_num), max(1, found.rate_den), &packets, &duration, text, room)
+                System.withPath(path, failure: Int32(RUYI_AV_OPEN)) {
+                    ruyi_av_count($0, max(1, found.rate_num), max(1, found.rate_den), &packets, &duration, text, room)
+                }
             }
         }
         guard status == RUYI_AV_OK, let handle else {

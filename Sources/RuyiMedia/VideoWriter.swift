@@ -126,13 +126,13 @@ public final class VideoWriter {
 
     /// Calls `body` with the plan in C's form.
     private static func withPlan<Result>(
-        _ path: String, _ width: Int, _ height: Int, _ fps: FrameRate, _ container: VideoContainer,
+        _ path: UnsafePointer<CChar>, _ width: Int, _ height: Int, _ fps: FrameRate, _ container: VideoContainer,
         _ options: VideoOptions, _ body: (UnsafePointer<ruyi_av_plan>) -> Result
     ) -> Result {
         let tags = options.tags.sorted { $0.key < $1.key }
         let codec = options.codec
         let fixed = [
-            path, container.muxer, options.encoder, codec.name(of: options.storedFormat), options.settings,
+            container.muxer, options.encoder, codec.name(of: options.storedFormat), options.settings,
             codec.filter ?? "",
         ]
         return withCStrings(fixed + tags.map(\.key) + tags.map(\.value)) { strings in
@@ -141,8 +141,8 @@ public final class VideoWriter {
             return keys.withUnsafeBufferPointer { keys in
                 values.withUnsafeBufferPointer { values in
                     var plan = ruyi_av_plan(
-                        path: strings[0], container: strings[1], encoder: strings[2], pixel_format: strings[3],
-                        settings: strings[4], filter: codec.filter == nil ? nil : strings[5], width: Int32(width),
+                        path: path, container: strings[0], encoder: strings[1], pixel_format: strings[2],
+                        settings: strings[3], filter: codec.filter == nil ? nil : strings[4], width: Int32(width),
                         height: Int32(height), rate_num: Int32(fps.numerator), rate_den: Int32(fps.denominator),
                         threads: Int32(options.threads), lossless: options.isLossless ? 1 : 0,
                         loop: Int32(options.loop ?? 0), tags: Int32(tags.count), keys: keys.baseAddress,
@@ -162,8 +162,10 @@ public final class VideoWriter {
         guard !path.utf8.contains(0) else { throw Fault(.cannotCreate, "not a file name", at: path) }
         var message = MessageBuffer()
         var handle: OpaquePointer?
-        let status = VideoWriter.withPlan(path, width, height, fps, container, options) { plan in
-            message.fill { text, room in ruyi_av_writer_open(&handle, plan, text, room) }
+        let status = System.withPath(path, failure: Int32(RUYI_AV_CREATE)) { place in
+            VideoWriter.withPlan(place, width, height, fps, container, options) { plan in
+                message.fill { text, room in ruyi_av_writer_open(&handle, plan, text, room) }
+            }
         }
         guard status == RUYI_AV_OK, let handle else {
             ruyi_av_writer_free(handle)
@@ -202,11 +204,11 @@ public final class VideoWriter {
         guard status == RUYI_AV_OK else {
             throw Fault(videoKind(status), "cannot write the video: \(message.text)", at: path)
         }
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw Fault(.io, "cannot write the video: \(systemError())", at: path) }
+        let descriptor = System.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Fault.system(.io, "cannot write the video", path, errno) }
         defer { close(descriptor) }
         let failure = flushed(descriptor)
-        guard failure == 0 else { throw Fault(.io, "cannot write the video: \(systemError(failure))", at: path) }
+        guard failure == 0 else { throw Fault.system(.io, "cannot write the video", path, failure) }
         if container == .webp { try checkWebP() }
     }
 }

@@ -9,13 +9,13 @@ package struct TokenRefiner: Sendable {
     private let projection: Linear
     private let blocks: [Block]
 
-    /// Takes `time_text_embed`, `proj_in` and `count` blocks for states of width `textWidth`.
-    package init(_ scope: WeightScope, textWidth: Int, count: Int, _ sizes: StreamSizes) {
+    /// Takes `time_text_embed`, `proj_in` and the blocks for states of width `textWidth`.
+    package init(_ scope: WeightScope, textWidth: Int, layers: LayerCount, _ sizes: StreamSizes) {
         let embedders = scope / "time_text_embed"
         time = ConditioningEmbedder(embedders / "timestep_embedder", sizes.width)
         mean = ConditioningEmbedder(embedders / "text_embedder", sizes.width, input: textWidth)
         projection = Linear(scope / "proj_in", textWidth, sizes.width)
-        blocks = (0..<count).map { Block(scope / "token_refiner" / "refiner_blocks" / $0, sizes) }
+        blocks = (scope / "token_refiner").list("refiner_blocks", layers).map { Block($0, sizes) }
     }
 
     /// The text's tokens in the transformer's width, `[1, tokens, D]`.
@@ -60,9 +60,10 @@ package struct TokenRefiner: Sendable {
             key = Linear(scope / "attn" / "to_k", width, width)
             value = Linear(scope / "attn" / "to_v", width, width)
             output = Linear(scope / "attn" / "to_out" / 0, width, width)
+            // The reference's own ratio, whatever that of the other blocks is.
             feedForward = FeedForward(
-                inner: Linear(scope / "ff" / "net" / 0 / "proj", width, sizes.innerWidth), .silu,
-                outer: Linear(scope / "ff" / "net" / 2, sizes.innerWidth, width))
+                inner: Linear(scope / "ff" / "net" / 0 / "proj", width, 4 * width), .silu,
+                outer: Linear(scope / "ff" / "net" / 2, 4 * width, width))
             modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
             heads = sizes.heads
             scale = sizes.attentionScale

@@ -55,7 +55,7 @@ private func sinc(_ x: Double) -> Double {
     return sin(angle) / angle
 }
 
-/// For each output position along one axis: where its taps begin, how many there are, and their fixed-point weights.
+/// For each of some output positions along one axis: where its taps begin, how many there are, and their fixed-point weights.
 struct Taps {
     /// Fractional bits of a weight; 8 bits of pixel, 22 of weight and 2 of headroom fill 32.
     static let precision: Int32 = 22
@@ -69,7 +69,13 @@ struct Taps {
     /// `[outputs, stride]`, of which the first `count` are used.
     var weights: [Int32]
 
-    init(from input: Int, to output: Int, filter: Resampling) {
+    /// The input positions that any tap lies on.
+    var range: Range<Int> {
+        let low = first.min() ?? 0
+        return low..<(zip(first, count).map { $0 + $1 }.max() ?? low)
+    }
+
+    init(from input: Int, to output: Int, _ positions: Range<Int>, filter: Resampling) {
         let scale = Double(input) / Double(output)
         let filterScale = max(scale, 1)
         let support = filter.support * filterScale
@@ -77,11 +83,11 @@ struct Taps {
         stride = Int(support.rounded(.up)) * 2 + 1
         first = []
         count = []
-        weights = [Int32](repeating: 0, count: output * stride)
-        first.reserveCapacity(output)
-        count.reserveCapacity(output)
+        weights = [Int32](repeating: 0, count: positions.count * stride)
+        first.reserveCapacity(positions.count)
+        count.reserveCapacity(positions.count)
         var exact = [Double](repeating: 0, count: stride)
-        for index in 0..<output {
+        for (place, index) in positions.enumerated() {
             let center = (Double(index) + 0.5) * scale
             let low = max(0, Int(center - support + 0.5))
             let high = min(input, Int(center + support + 0.5))
@@ -92,7 +98,7 @@ struct Taps {
             }
             for tap in 0..<(high - low) {
                 let weight = (sum == 0 ? exact[tap] : exact[tap] / sum) * Double(1 << Taps.precision)
-                weights[index * stride + tap] = Int32(weight < 0 ? weight - 0.5 : weight + 0.5)
+                weights[place * stride + tap] = Int32(weight < 0 ? weight - 0.5 : weight + 0.5)
             }
             first.append(low)
             count.append(high - low)

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFault
 
 /// A colour of the terminal, for the few words that are meant to be found.
 enum Color: String {
@@ -10,7 +11,7 @@ enum Color: String {
     /// Whether what goes to a descriptor is coloured: on terminals that can, unless `NO_COLOR` or `CLICOLOR_FORCE` says
     /// otherwise.
     static func isWanted(_ descriptor: Int32) -> Bool {
-        func value(_ name: String) -> String { getenv(name).map { String(cString: $0) } ?? "" }
+        func value(_ name: String) -> String { System.variable(name) ?? "" }
         if !value("NO_COLOR").isEmpty { return false }
         if !["", "0"].contains(value("CLICOLOR_FORCE")) { return true }
         return isatty(descriptor) == 1 && !["", "dumb"].contains(value("TERM"))

@@ -16,7 +16,7 @@ final class Console: Sendable {
     /// Writes a line that stays.
     func line(_ text: String) {
         live.withLock { bar in
-            Console.write((bar.isEmpty ? "" : Console.erase) + text + "\n" + bar)
+            Console.write(Console.erasing(bar, columns: columns) + text + "\n" + bar)
         }
     }
 
@@ -29,7 +29,7 @@ final class Console: Sendable {
     func draw(_ text: String) {
         live.withLock { bar in
             guard text != bar else { return }
-            Console.write((bar.isEmpty ? "" : Console.erase) + text)
+            Console.write(Console.erasing(bar, columns: columns) + text)
             bar = text
         }
     }
@@ -38,11 +38,17 @@ final class Console: Sendable {
     var columns: Int {
         var size = winsize()
         if ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 { return Int(size.ws_col) }
-        return getenv("COLUMNS").flatMap { Int(String(cString: $0)) }.map { max($0, 1) } ?? 80
+        return System.variable("COLUMNS").flatMap { Int($0) }.map { max($0, 1) } ?? 80
     }
 
-    /// Back to the first column, and everything from there to the end of the line gone.
-    private static let erase = "\r\u{1B}[K"
+    /// What takes the live line away: back to its first column, and everything from there on gone.
+    ///
+    /// A terminal that has become narrower since shows the line on several rows.
+    static func erasing(_ bar: String, columns: Int) -> String {
+        if bar.isEmpty { return "" }
+        let rows = (bar.count - 1) / max(columns, 1)
+        return rows == 0 ? "\r\u{1B}[K" : "\r\u{1B}[\(rows)A\u{1B}[J"
+    }
 
     /// Writes everything, or as much as anybody still takes; nothing is left to do about a broken standard error.
     private static func write(_ text: String) { _ = StandardStream.write(text, to: STDERR_FILENO) }
@@ -55,7 +61,7 @@ enum StandardStream {
         for descriptor in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(descriptor, F_GETFD) == -1 {
             // Opened the wrong way round, so that using it still fails.
             let wrongWay = descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY
-            let placeholder = open("/dev/null", wrongWay)
+            let placeholder = System.open("/dev/null", wrongWay)
             if placeholder != descriptor, placeholder >= 0 {
                 dup2(placeholder, descriptor)
                 close(placeholder)
@@ -63,9 +69,9 @@ enum StandardStream {
         }
     }
 
-    /// Writes the whole text; the error number when that fails.
+    /// Writes the whole text, names of files in it by their bytes; the error number when that fails.
     static func write(_ text: String, to descriptor: Int32) -> Int32? {
-        var rest = Array(text.utf8)[...]
+        var rest = FileName.bytes(of: text)[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if written > 0 {

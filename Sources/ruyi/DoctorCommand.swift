@@ -37,7 +37,7 @@ struct DoctorCommand: PrintingCommand {
     /// What the terminal can do.
     private static func terminal() -> Doctor.Check {
         let isTerminal = isatty(STDERR_FILENO) == 1
-        let term = getenv("TERM").map { String(cString: $0) } ?? ""
+        let term = System.variable("TERM") ?? ""
         let color = Color.isWanted(STDERR_FILENO) ? "in colour" : "without colour"
         guard isTerminal else { return Doctor.Check("terminal", "none: progress is told in lines, \(color)") }
         return Doctor.Check(

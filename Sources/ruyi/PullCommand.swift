@@ -57,7 +57,7 @@ extension ModelsCommand {
             let folder = try folder(repository)
             let pull = try RuyiHub.Pull(
                 repository, revision: given.revision, into: folder,
-                settings: try HubSettings(environment: { getenv($0).map { String(cString: $0) } }),
+                settings: try HubSettings(environment: { System.variable($0) }),
                 jobs: given.settled(\.jobs) ?? 1,
                 rate: given.limitRate ?? 0, isCancelled: { cancellation.isCancelled }, observer: meter.receive)
             if given.dryRun == true {

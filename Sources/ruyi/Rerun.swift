@@ -33,7 +33,7 @@ enum Rerun {
             // What a terminal would obey is written by its bytes.
             if Fault.printable(String(scalar)) != String(scalar) {
                 hasControls = true
-                for byte in String(scalar).utf8 {
+                for byte in FileName.bytes(of: String(scalar)) {
                     let octal = String(byte, radix: 8)
                     inner += "\\" + String(repeating: "0", count: 3 - octal.count) + octal
                 }

@@ -5,6 +5,13 @@ import Synchronization
 /// The end of the pipe into which the handler writes; -1 before the pipe exists.
 nonisolated(unsafe) private var wakeDescriptor: Int32 = -1
 
+/// What was done about each signal before, by its number.
+nonisolated(unsafe) private let formerActions = {
+    let actions = UnsafeMutablePointer<sigaction>.allocate(capacity: 128)
+    actions.initialize(repeating: sigaction(), count: 128)
+    return actions
+}()
+
 /// Turns signals into a request to stop, a second one into the end, and SIGUSR1 into a report.
 ///
 /// The handler only writes the signal's number into a pipe; a thread reads it and does the rest.
@@ -46,23 +53,52 @@ final class Signals: Sendable {
         // A caller may have started the program from a thread that blocks signals, and the mask is inherited.
         var heard = sigset_t()
         sigemptyset(&heard)
-        let numbers = [SIGINT, SIGTERM, SIGHUP, SIGUSR1]
-        for number in numbers { sigaddset(&heard, number) }
+        let asking = [SIGINT, SIGTERM, SIGUSR1]
+        for number in asking + Signals.ending { sigaddset(&heard, number) }
         pthread_sigmask(SIG_UNBLOCK, &heard, nil)
-        for number in numbers {
+        for number in asking { sigaction(number, &action, nil) }
+        for number in Signals.ending {
             var before = sigaction()
             sigaction(number, nil, &before)
-            // `nohup` means that the end of the terminal is not the end of the run.
-            if number == SIGHUP, Signals.isIgnored(before) { continue }
-            sigaction(number, &action, nil)
+            // `nohup` means that the end of the terminal is not the end of the run, and a profiler has its own handler.
+            if Signals.isDefault(before) { sigaction(number, &action, nil) }
         }
+        Signals.tidyAfterCrashes()
+    }
+
+    /// Signals that end a process which does nothing about them; here they ask for the end as SIGTERM does.
+    private static let ending: [Int32] =
+        [SIGHUP, SIGXCPU, SIGALRM, SIGVTALRM, SIGPROF, SIGUSR2, SIGIO, SIGPWR, SIGSTKFLT]
+        + (__libc_current_sigrtmin()...__libc_current_sigrtmax())
+
+    /// Signals after which nothing can go on.
+    private static let crashing: [Int32] = [SIGQUIT, SIGABRT, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGSYS]
+
+    /// Removes the temporaries when a signal ends the process at once, which it then does as it would have.
+    private static func tidyAfterCrashes() {
+        // A stack that has overflown has no room for the handler.
+        var stack = stack_t()
+        if sigaltstack(nil, &stack) == 0, Int(stack.ss_flags) & Int(SS_DISABLE.rawValue) != 0 {
+            stack = stack_t()
+            stack.ss_size = 64 << 10
+            stack.ss_sp = UnsafeMutableRawPointer.allocate(byteCount: stack.ss_size, alignment: 16)
+            sigaltstack(&stack, nil)
+        }
+        var action = sigaction()
+        action.__sigaction_handler.sa_handler = { signal in
+            Engine.tidy()
+            sigaction(signal, formerActions + Int(signal), nil)
+            raise(signal)
+        }
+        action.sa_flags = Int32(SA_ONSTACK)
+        for number in crashing { sigaction(number, &action, formerActions + Int(number)) }
     }
 
     /// Calls `report` whenever somebody asks with SIGUSR1 how far the run is, from a thread of its own.
     func answerStatus(_ report: @escaping @Sendable () -> Void) { status.withLock { $0 = report } }
 
-    private static func isIgnored(_ action: sigaction) -> Bool {
-        unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+    private static func isDefault(_ action: sigaction) -> Bool {
+        unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 0
     }
 
     /// Reads the pipe on a thread of its own for as long as the process lives.

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFault
 
 /// Pictures in terminals that can show them.
 enum TerminalPicture {
@@ -24,7 +25,7 @@ enum TerminalPicture {
 
     /// The way of the terminal that standard error is; nil when it is none, or none that shows pictures.
     static var standardError: Way? {
-        isatty(STDERR_FILENO) == 1 ? way { getenv($0).map { String(cString: $0) } } : nil
+        isatty(STDERR_FILENO) == 1 ? way { System.variable($0) } : nil
     }
 
     /// What shows a PNG picture on a line of its own.

@@ -32,9 +32,9 @@ struct Stage {
         if access(copy + "/model_index.json", F_OK) == 0 { return copy }
         let root = #filePath.split(separator: "/").dropLast(2).map { "/" + $0 }.joined()
         let source = try ModelFolder(path: root + "/Goldens/ruyi/i2v-bucket/model")
-        for part in [""] + source.names().filter(source.hasFolder) {
+        for part in try [""] + source.names().filter(source.hasFolder) {
             mkdir(copy + "/" + part, 0o700)
-            for name in source.names(in: part) where source.has(part.isEmpty ? name : part + "/" + name) {
+            for name in try source.names(in: part) where try source.has(part.isEmpty ? name : part + "/" + name) {
                 let inner = part.isEmpty ? name : part + "/" + name
                 _ = file("model/" + inner, try source.bytes(inner))
             }

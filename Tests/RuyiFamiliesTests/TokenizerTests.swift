@@ -106,6 +106,35 @@ struct TokenizerTests {
         }
     }
 
+    @Test("twenty thousand added tokens with a common beginning, and long runs of digits, take no time")
+    func manyTokens() throws {
+        let file = try JSON.parse(Self.file("tokenizer/tokenizer.json"), file: "tokenizer.json")
+        let beginning = String(repeating: "a", count: 300)
+        let old = file["added_tokens"]?.array ?? []
+        let new = (0..<20_000).map {
+            JSON.object([.init("id", .int(900_000 + $0)), .init("content", .string("\(beginning)b\($0)"))])
+        }
+        func tokenizer(_ tokens: [JSON]) throws -> ByteLevelTokenizer {
+            let members = (file.members ?? []).map {
+                $0.key == "added_tokens" ? JSON.Member($0.key, .array(tokens)) : $0
+            }
+            return try ByteLevelTokenizer(JSONObject(.object(members), file: "tokenizer.json"))
+        }
+        let plain = try tokenizer(old)
+        let long = try tokenizer(old + new)
+        let start = ContinuousClock.now
+        let text = String(repeating: "a", count: 60_000)
+        #expect(long(text) == plain(text))
+        // The longest of those that fit, and what follows as text.
+        let mixed = long("x\(beginning)b123y")
+        #expect(mixed.contains(900_123) && !mixed.contains(900_012))
+        #expect(long("\(beginning)b20000").contains(902_000))
+        #expect(plain(String(repeating: "7", count: 60_000)).count >= 20_000)
+        #expect(ContinuousClock.now - start < .seconds(20))
+        let tooLong = JSON.object([.init("id", 1), .init("content", .string(String(repeating: "x", count: 2000)))])
+        #expect(throws: Fault.self) { try tokenizer(old + [tooLong]) }
+    }
+
     @Test("CLIP keeps the end of a long text, and special tokens written out are single ids")
     func clipLength() throws {
         let vocabulary = try JSONObject(parsing: Self.file("tokenizer_2/vocab.json"), file: "vocab.json")

@@ -80,7 +80,7 @@ struct AtomicFileTests {
         mkdir(scratch.path + "/folder", 0o700)
         mkfifo(scratch.path + "/pipe", 0o600)
         try scratch.write("file", "x")
-        expect(.cannotCreate, "cannot write into the folder", "No such file") { try AtomicFile(scratch.path + "/no/a") }
+        expect(.cannotCreate, "cannot write into the folder", "no such file") { try AtomicFile(scratch.path + "/no/a") }
         #expect(fault { try AtomicFile(scratch.path + "/no/a") }?.hint?.contains("mkdir -p") == true)
         expect(.cannotCreate, "file is not a folder") { try AtomicFile(scratch.path + "/file/a") }
         expect(.cannotCreate, "a folder of this name") { try AtomicFile(scratch.path + "/folder", overwrite: true) }
@@ -97,7 +97,7 @@ struct AtomicFileTests {
     func readOnly() throws {
         let scratch = try Scratch()
         chmod(scratch.path, 0o500)
-        expect(.cannotCreate, "Permission denied") { try AtomicFile(scratch.path + "/a") }
+        expect(.cannotCreate, "permission denied") { try AtomicFile(scratch.path + "/a") }
     }
 
     @Test("a full disk is an I/O fault and leaves nothing")

@@ -16,6 +16,19 @@ struct JSONTests {
         ] as [(String, JSON)])
     func good(_ text: String, _ value: JSON) throws { #expect(try parse(text) == value) }
 
+    @Test("a document has no more values than it may")
+    func values() throws {
+        func parse(_ text: String, _ limit: Int) throws(Fault) {
+            _ = try JSON.parse(Array(text.utf8), file: "x", values: limit)
+        }
+        try parse("[1,{\"a\":2}]", 4)
+        expect(.badData, "more than 3 values") { try parse("[1,{\"a\":2}]", 3) }
+        let start = ContinuousClock.now
+        let many = "[" + String(repeating: "0,", count: 20_000_000) + "0]"
+        expect(.badData, "more than \(JSON.valueLimit) values") { try self.parse(many) }
+        #expect(ContinuousClock.now - start < .seconds(10))
+    }
+
     @Test(
         "liberties are refused",
         arguments: [

@@ -5,7 +5,12 @@ import Testing
 @Suite("line logs")
 struct LineLogTests {
     private func lines(_ log: LineLog, limit: Int = 1000) throws -> [String] {
-        try log.lines(limit: limit).map { String(decoding: $0, as: UTF8.self) }
+        var lines: [String] = []
+        try log.lines(limit: limit, lineLimit: 100) { number, line throws(Fault) in
+            #expect(number == lines.count + 1)
+            lines.append(String(decoding: line, as: UTF8.self))
+        }
+        return lines
     }
 
     @Test("lines are added to those that are there, and an unfinished one is cut off")
@@ -17,15 +22,29 @@ struct LineLogTests {
         try log.append("three")
         #expect(try lines(log) == ["one", "", "three"])
         #expect(try FileBytes.text(path) == "one\n\nthree\n")
-        #expect(throws: Fault.self) { try log.lines(limit: 5) }
+        #expect(throws: Fault.self) { try log.lines(limit: 5, lineLimit: 100) { _, _ in } }
+        #expect(throws: Fault.self) { try log.lines(limit: 100, lineLimit: 4) { _, _ in } }
     }
 
     @Test("a file without a whole line has none", arguments: ["", "x", "{\"a\":1}"])
     func none(_ text: String) throws {
         let scratch = try Scratch()
         let path = try scratch.write("log", text)
-        #expect(try LineLog.lines(path, limit: 100).isEmpty && FileBytes.text(path) == text)
+        #expect(try LineLog.lines(path, limit: 100, lineLimit: 100) { _, _ in Issue.record("a line") } == 0)
+        #expect(try FileBytes.text(path) == text)
         #expect(try lines(LineLog(path, hold: .alone)).isEmpty && FileBytes.text(path) == "")
+    }
+
+    @Test("lines are the same wherever the pieces of a file end")
+    func pieces() throws {
+        let scratch = try Scratch()
+        let expected = (0..<3000).map { String(repeating: "x", count: $0 % 700) + "\($0)" }
+        let path = try scratch.write("log", expected.joined(separator: "\n") + "\nrest")
+        var lines: [String] = []
+        let count = try LineLog.lines(path, limit: 1 << 22, lineLimit: 1000) { _, line throws(Fault) in
+            lines.append(String(decoding: line, as: UTF8.self))
+        }
+        #expect(lines == expected && count == expected.reduce(0) { $0 + $1.utf8.count + 1 })
     }
 
     @Test("a log held alone is held by nobody else, a shared one by all who share it, until they let go")

@@ -57,6 +57,22 @@ struct SafetensorsTests {
         #expect(try header(of: one.bytes).entries.count == 100_000)
     }
 
+    @Test("a header is the same wherever its pieces end")
+    func pieces() throws {
+        // Names of growing length move every token over the end of a piece of 256 KiB.
+        let entries = (0..<1500).map { index in
+            SafetensorsCase.entry(
+                String(repeating: "\u{E9}\\u00e9\\n", count: index % 90) + "\(index)", "U8", "[1]",
+                "[\(index),\(index + 1)]")
+        }
+        let header = "{" + entries.joined(separator: " , ") + "}"
+        #expect(header.utf8.count > 3 << 18)
+        let bytes = SafetensorsCase.file(Array(header.utf8), [UInt8](repeating: 0, count: 1500))
+        let found = try self.header(of: bytes).entries
+        let expected = try JSON.parse(Array(header.utf8), file: "x").members?.map(\.key)
+        #expect(found.map(\.name) == expected)
+    }
+
     @Test("tensors are views of the map, and data that lies askew is copied")
     func views() throws {
         let scratch = try Scratch()

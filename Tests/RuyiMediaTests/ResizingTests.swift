@@ -68,6 +68,36 @@ struct ResizingTests {
         }
     }
 
+    @Test("a part of a resized picture is that part of the whole", arguments: Resampling.allCases)
+    func parts(filter: Resampling) {
+        var state: UInt32 = 7
+        let pixels = (0..<3 * 61 * 47).map { _ -> UInt8 in
+            state = state &* 1_664_525 &+ 1_013_904_223
+            return UInt8(state >> 24)
+        }
+        let picture = Picture(width: 61, height: 47, pixels: pixels)
+        for (width, height) in [
+            (61, 47), (61, 20), (30, 47), (20, 19), (50, 7), (7, 40), (130, 99), (100, 12), (12, 100),
+        ] {
+            for order in [Resampling.PassOrder.automatic, .horizontalFirst] {
+                let whole = picture.resized(width: width, height: height, filter: filter, order: order)
+                let (columns, rows) = (width / 3..<width - width / 5, height / 4..<height - height / 3)
+                let part = picture.resized(
+                    width: width, height: height, columns: columns, rows: rows, filter: filter, order: order)
+                #expect(
+                    part
+                        == whole.cropped(
+                            x: columns.lowerBound, y: rows.lowerBound, width: columns.count, height: rows.count))
+            }
+        }
+    }
+
+    @Test("a picture of one column covers a frame without a column of its length being made")
+    func longPicture() {
+        let picture = Picture(width: 1, height: 60_000, pixels: [UInt8](repeating: 9, count: 180_000))
+        #expect(picture.covering(width: 512, height: 512, filter: .bicubic).pixels.allSatisfy { $0 == 9 })
+    }
+
     @Test("24 megapixels shrink to a video's size in seconds")
     func largePicture() {
         let picture = Picture(width: 6000, height: 4000, pixels: [UInt8](repeating: 99, count: 72_000_000))

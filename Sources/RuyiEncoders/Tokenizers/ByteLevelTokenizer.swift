@@ -27,7 +27,11 @@ public struct ByteLevelTokenizer: Sendable {
         var tokens: [(text: String, id: Int)] = []
         for entry in try file.array("added_tokens") {
             let token = try JSONObject(entry, file: file.file)
-            tokens.append((try token.string("content"), try token.int("id")))
+            let content = try token.string("content")
+            guard content.utf8.count <= AddedTokens.lengthLimit else {
+                throw token.fault("content", expected: "a token of at most \(AddedTokens.lengthLimit) bytes")
+            }
+            tokens.append((content, try token.int("id")))
         }
         added = AddedTokens(tokens)
         ids = Dictionary(tokens.map { ($0.text, $0.id) }) { first, _ in first }
@@ -74,7 +78,7 @@ public struct ByteLevelTokenizer: Sendable {
             let letters = text.run(from: 1, \.isLetter)
             if letters > 0 { return 1 + letters }
         }
-        if first.isNumeral { return min(3, text.run(\.isNumeral)) }
+        if first.isNumeral { return text.run(atMost: 3, \.isNumeral) }
         let space = first == " " ? 1 : 0
         let symbols = text.run(from: space, \.isSymbol)
         if symbols > 0 { return space + symbols + text.run(from: space + symbols, \.isLineBreak) }

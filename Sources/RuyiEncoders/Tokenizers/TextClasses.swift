@@ -40,10 +40,10 @@ struct WordReader {
         scalars.indices.contains(place + offset) ? scalars[place + offset] : nil
     }
 
-    /// How many scalars from a distance on are of a class.
-    func run(from offset: Int = 0, _ belongs: (Unicode.Scalar) -> Bool) -> Int {
+    /// How many scalars from a distance on are of a class; no more than `limit` are looked at.
+    func run(from offset: Int = 0, atMost limit: Int = .max, _ belongs: (Unicode.Scalar) -> Bool) -> Int {
         var count = 0
-        while let scalar = peek(offset + count), belongs(scalar) { count += 1 }
+        while count < limit, let scalar = peek(offset + count), belongs(scalar) { count += 1 }
         return count
     }
 
@@ -73,11 +73,17 @@ struct WordReader {
 
 /// Tokens that are cut out of a text before anything else is done to it: at each place the longest.
 struct AddedTokens: Sendable {
+    /// The most bytes that a token may have.
+    static let lengthLimit = 1024
+
+    /// In the order of their bytes: those with a common beginning lie together, and the shortest of them first.
     private let tokens: [(text: [UInt8], id: Int)]
 
+    /// Takes tokens; of equal ones the first counts.
     init(_ tokens: [(text: String, id: Int)]) {
-        self.tokens = tokens.filter { !$0.text.isEmpty }.map { (Array($0.text.utf8), $0.id) }
-            .sorted { $0.text.count > $1.text.count }
+        let distinct = Dictionary(tokens.map { (Array($0.text.utf8), $0.id) }) { first, _ in first }
+        self.tokens = distinct.filter { !$0.key.isEmpty }.map { (text: $0.key, id: $0.value) }
+            .sorted { $0.text.lexicographicallyPrecedes($1.text) }
     }
 
     /// A part of a text.
@@ -89,25 +95,56 @@ struct AddedTokens: Sendable {
     /// The text's parts in order.
     func split(_ text: String) -> [Part] {
         let bytes = Array(text.utf8)
-        let starts = Set(tokens.map { $0.text[0] })
         var parts: [Part] = []
         var (begin, place) = (0, 0)
         func flush() {
             if begin < place { parts.append(.text(String(decoding: bytes[begin..<place], as: UTF8.self))) }
         }
         while place < bytes.count {
-            guard starts.contains(bytes[place]),
-                let token = tokens.first(where: { bytes[place...].starts(with: $0.text) })
-            else {
+            guard let token = longest(in: bytes, at: place) else {
                 place += 1
                 continue
             }
             flush()
             parts.append(.token(token.id))
-            place += token.text.count
+            place += token.length
             begin = place
         }
         flush()
         return parts
+    }
+
+    /// The longest token that stands at a place.
+    ///
+    /// Byte by byte the tokens that still fit are narrowed down, so that their number does not count.
+    private func longest(in bytes: [UInt8], at place: Int) -> (id: Int, length: Int)? {
+        var found: (id: Int, length: Int)?
+        var fitting = 0..<tokens.count
+        var depth = 0
+        while let first = fitting.first, let last = fitting.last {
+            if tokens[first].text.count == depth {
+                found = (tokens[first].id, depth)
+                fitting = first + 1..<fitting.upperBound
+                continue
+            }
+            guard place + depth < bytes.count else { break }
+            let byte = bytes[place + depth]
+            if tokens[first].text[depth] != byte || tokens[last].text[depth] != byte {
+                let low = boundary(in: fitting) { $0.text[depth] < byte }
+                fitting = low..<boundary(in: low..<fitting.upperBound) { $0.text[depth] == byte }
+            }
+            depth += 1
+        }
+        return found
+    }
+
+    /// The first place in an ordered range where something no longer holds.
+    private func boundary(in range: Range<Int>, _ holds: ((text: [UInt8], id: Int)) -> Bool) -> Int {
+        var (low, high) = (range.lowerBound, range.upperBound)
+        while low < high {
+            let middle = (low + high) / 2
+            if holds(tokens[middle]) { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 }

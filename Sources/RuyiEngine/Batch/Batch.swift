@@ -197,8 +197,8 @@ public struct Batch: Sendable {
     }
 
     private func makeFolder() throws(Fault) {
-        if mkdir(order.folder, 0o777) == 0 || errno == EEXIST { return }
-        throw Fault(.cannotCreate, "cannot create the batch's folder: \(Path.reason(errno))", at: order.folder)
+        if System.mkdir(order.folder, 0o777) == 0 || errno == EEXIST { return }
+        throw Fault.system(.cannotCreate, "cannot create the batch's folder", order.folder, errno)
     }
 
     // MARK: What is to be done
@@ -411,15 +411,15 @@ private struct MadeFolders {
             path = Path.folder(path)
         }
         for path in missing.reversed() {
-            guard mkdir(path, 0o777) == 0 || errno == EEXIST else {
-                throw Fault(.cannotCreate, "cannot create the output's folder: \(Path.reason(errno))", at: path)
+            guard System.mkdir(path, 0o777) == 0 || errno == EEXIST else {
+                throw Fault.system(.cannotCreate, "cannot create the output's folder", path, errno)
             }
             paths.append(path)
         }
     }
 
     /// Takes away those that are empty.
-    func remove() { for path in paths.reversed() { rmdir(path) } }
+    func remove() { for path in paths.reversed() { System.rmdir(path) } }
 }
 
 extension Faults {

@@ -7,6 +7,8 @@ import RuyiFiles
 package struct BatchSource {
     /// Larger lists are no lists.
     static let byteLimit = 64 << 20
+    /// Longer lines are none of a list.
+    private static let lineLimit = 1 << 20
     /// The largest number of entries.
     static let entryLimit = 100_000
     /// How many bad lines are told of; more are only counted.
@@ -71,26 +73,27 @@ package struct BatchSource {
         }
         if path == BatchSource.standardInput { return try inputList() }
         let suffix = Path.suffix(path)
-        let text: String
+        var reading = Reading(source: self, in: Path.folder(path))
         do {
-            guard BatchSource.listSuffixes.contains(suffix) else {
+            switch suffix {
+            case "csv", "tsv":
+                let bytes = try FileBytes.read(path, limit: BatchSource.byteLimit)
+                try readTable(bytes, separator: UInt8(ascii: suffix == "csv" ? "," : "\t"), into: &reading)
+            case "jsonl", "txt":
+                var lines = try LineReader(
+                    path: path, limit: BatchSource.byteLimit, lineLimit: BatchSource.lineLimit)
+                try read(&lines, isObjects: suffix == "jsonl", into: &reading)
+            default:
                 throw Fault(
                     .usage, "the batch's source is not a list of pictures", at: path,
                     hint:
                         "known are a folder, .jsonl, .csv and .tsv with a header, .txt with a picture a line, and - for "
                         + "a list on standard input")
             }
-            text = try FileBytes.text(path, limit: BatchSource.byteLimit)
         } catch {
             throw Faults(of: error)
         }
-        let entries: Entries
-        switch suffix {
-        case "csv", "tsv": entries = try table(text, separator: suffix == "csv" ? "," : "\t")
-        case "jsonl": entries = try lines(text, object)
-        default: entries = try lines(text, plain)
-        }
-        return try items(entries, in: Path.folder(path))
+        return try reading.finish()
     }
 
     /// The list on standard input: objects when it begins with a brace, otherwise a picture a line; its paths are seen
@@ -99,61 +102,74 @@ package struct BatchSource {
         let bytes: [UInt8]
         do { bytes = try StandardInput.read(limit: BatchSource.byteLimit) } catch { throw Faults(error) }
         let place = "standard input"
-        guard let text = String(validating: bytes, as: UTF8.self) else {
-            throw Faults(Fault(.badData, "the list is not UTF-8 text", at: place))
-        }
         let source = BatchSource(
             path: place, isRecursive: false, allowsOutside: allowsOutside, filter: filter, table: table)
-        let isObjects = text.unicodeScalars.first { !$0.properties.isWhitespace } == "{"
-        let entries = isObjects ? try source.lines(text, source.object) : try source.lines(text, source.plain)
-        return try source.items(entries, in: ".")
+        let isObjects = bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) } == UInt8(ascii: "{")
+        var lines = LineReader(bytes, name: place, lineLimit: BatchSource.lineLimit)
+        var reading = Reading(source: source, in: ".")
+        try source.read(&lines, isObjects: isObjects, into: &reading)
+        return try reading.finish()
     }
 
-    /// Reads entries whose paths lie in a folder.
-    private func items(_ entries: Entries, in folder: String) throws(Faults) -> [BatchItem] {
-        let confinement = Confinement(folder: folder, allowsOutside: allowsOutside)
-        var items: [BatchItem] = []
-        var faults: [Fault] = []
-        for entry in entries {
+    /// The entries of a list as they come, and what is wrong with them.
+    private struct Reading {
+        private let path: String
+        private let confinement: Confinement
+        private let table: SettingsTable
+        private var count = 0
+        private var items: [BatchItem] = []
+        private var faults: [Fault] = []
+
+        init(source: BatchSource, in folder: String) {
+            path = source.path
+            confinement = Confinement(folder: folder, allowsOutside: source.allowsOutside)
+            table = source.table
+        }
+
+        /// Takes in an entry; throws when there are too many.
+        mutating func add(_ place: String, _ members: () throws(Faults) -> [JSON.Member]) throws(Faults) {
+            try BatchSource.checkCount(count, path)
+            count += 1
             do {
-                items.append(try BatchItem(try entry.members(), place: entry.place, within: confinement, table: table))
+                items.append(try BatchItem(try members(), place: place, within: confinement, table: table))
             } catch {
                 faults += error.list
             }
         }
-        try BatchSource.check(faults, path)
-        return items
-    }
 
-    private typealias Entries = [(place: String, members: () throws(Faults) -> [JSON.Member])]
-
-    /// The lines of a text that hold anything, to be read by `read`.
-    private func lines(
-        _ text: String, _ read: @escaping (Substring, String) throws(Faults) -> [JSON.Member]
-    ) throws(Faults) -> Entries {
-        var entries: Entries = []
-        // By bytes: a carriage return and a line feed are one character.
-        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-        for (index, line) in lines.enumerated() {
-            let line = line.last == UInt8(ascii: "\r") ? line.dropLast() : line
-            guard !line.allSatisfy({ $0 == 0x20 || $0 == 0x09 }) else { continue }
-            let place = "\(path):\(index + 1)"
-            try checkCount(entries.count)
-            entries.append((place, { () throws(Faults) in try read(Substring(line), place) }))
+        /// All entries; throws when any was bad.
+        func finish() throws(Faults) -> [BatchItem] {
+            try BatchSource.check(faults, path)
+            return items
         }
-        return entries
     }
 
-    private func checkCount(_ count: Int) throws(Faults) {
-        if count >= BatchSource.entryLimit {
-            throw Faults(Fault(.badData, "the list has more than \(BatchSource.entryLimit) entries", at: path))
+    /// Reads the lines that hold anything.
+    private func read(_ lines: inout LineReader, isObjects: Bool, into reading: inout Reading) throws(Faults) {
+        do {
+            while var line = try lines.next() {
+                if line.last == UInt8(ascii: "\r") { line.removeLast() }
+                guard !line.allSatisfy({ $0 == 0x20 || $0 == 0x09 }) else { continue }
+                let place = "\(path):\(lines.number)"
+                try reading.add(place) { () throws(Faults) in
+                    try isObjects ? object(line, place) : plain(line, place)
+                }
+            }
+        } catch {
+            throw Faults(of: error)
+        }
+    }
+
+    private static func checkCount(_ count: Int, _ path: String) throws(Faults) {
+        if count >= entryLimit {
+            throw Faults(Fault(.badData, "the list has more than \(entryLimit) entries", at: path))
         }
     }
 
     /// A line that is a JSON object.
-    private func object(_ line: Substring, _ place: String) throws(Faults) -> [JSON.Member] {
+    private func object(_ line: ArraySlice<UInt8>, _ place: String) throws(Faults) -> [JSON.Member] {
         do {
-            let json = try JSON.parse(Array(line.utf8), file: place, depth: 8)
+            let json = try JSON.parse(Array(line), file: place, depth: 8, values: 10_000)
             guard let members = json.members else {
                 throw Fault(.badData, "a line must be an object of keys and values", at: place)
             }
@@ -164,34 +180,32 @@ package struct BatchSource {
     }
 
     /// A line with a picture, and after a tab its prompt; with nothing before the tab, a prompt alone.
-    private func plain(_ line: Substring, _ place: String) throws(Faults) -> [JSON.Member] {
-        let parts = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false)
-        let image = JSON.Member("image", .string(String(parts[0])))
+    ///
+    /// The picture's name may hold any bytes.
+    private func plain(_ line: ArraySlice<UInt8>, _ place: String) throws(Faults) -> [JSON.Member] {
+        let parts = line.split(separator: 0x09, maxSplits: 1, omittingEmptySubsequences: false)
+        let image = JSON.Member("image", .string(FileName.text(parts[0])))
         guard parts.count > 1, !parts[1].isEmpty else { return [image] }
-        return (parts[0].isEmpty ? [] : [image]) + [JSON.Member("prompt", .string(String(parts[1])))]
+        guard let prompt = String(validating: parts[1], as: UTF8.self) else {
+            throw Faults(Fault(.badData, "the prompt is no text in UTF-8", at: place))
+        }
+        return (parts[0].isEmpty ? [] : [image]) + [JSON.Member("prompt", .string(prompt))]
     }
 
-    /// The rows of a table under the keys of its first one.
-    private func table(_ text: String, separator: Unicode.Scalar) throws(Faults) -> Entries {
-        let table: Table
-        do { table = try Table(text, separator: separator, file: path) } catch { throw Faults(error) }
-        guard let header = table.rows.first else { return [] }
-        guard header.cells.count <= RequestReader.keyLimit else {
-            let what = "the list has \(header.cells.count) columns; \(RequestReader.keyLimit) is the limit"
-            throw Faults(Fault(.badData, what, at: "\(path):1"))
-        }
-        try Faults.check(
-            header.cells.enumerated().compactMap { index, key in
-                if key.isEmpty { return Fault(.badData, "column \(index + 1) has no key", at: "\(path):1") }
-                guard header.cells[..<index].contains(key) else { return nil }
-                return Fault(.badData, "two columns have the key '\(key.prefix(80))'", at: "\(path):1")
-            })
-        try checkCount(table.rows.count - 1)
-        return table.rows.dropFirst().map { row in
-            let place = "\(path):\(row.line)"
-            return (
-                place,
-                { () throws(Faults) in
+    /// Reads the rows of a table under the keys of its first one.
+    private func readTable(_ bytes: [UInt8], separator: UInt8, into reading: inout Reading) throws(Faults) {
+        var table = Table(bytes, separator: separator, file: path, columnLimit: RequestReader.keyLimit)
+        do {
+            guard let header = try table.next() else { return }
+            try Faults.check(
+                header.cells.enumerated().compactMap { index, key in
+                    if key.isEmpty { return Fault(.badData, "column \(index + 1) has no key", at: "\(path):1") }
+                    guard header.cells[..<index].contains(key) else { return nil }
+                    return Fault(.badData, "two columns have the key '\(key.prefix(80))'", at: "\(path):1")
+                })
+            while let row = try table.next() {
+                let place = "\(path):\(row.line)"
+                try reading.add(place) { () throws(Faults) in
                     guard row.cells.count == header.cells.count else {
                         throw Faults(
                             Fault(
@@ -208,7 +222,9 @@ package struct BatchSource {
                     }
                     return members
                 }
-            )
+            }
+        } catch {
+            throw Faults(of: error)
         }
     }
 
@@ -221,16 +237,12 @@ package struct BatchSource {
         var waiting = [""]
         while let inner = waiting.popLast() {
             let folder = inner.isEmpty ? path : Path.resolve(inner, in: path)
-            guard let names = Path.names(in: folder) else {
-                faults.append(Fault(.cannotOpen, "cannot list the folder: \(Path.reason(errno))", at: folder))
+            let names: [String]
+            do { names = try Path.names(in: folder) } catch {
+                faults.append(error)
                 continue
             }
-            for name in names where name.first != UInt8(ascii: ".") {
-                guard let name = String(validating: name, as: UTF8.self) else {
-                    let shown = Path.resolve(String(decoding: name, as: UTF8.self), in: folder)
-                    faults.append(Fault(.badData, "the name is not UTF-8", at: shown, hint: "rename it"))
-                    continue
-                }
+            for name in names where name.utf8.first != UInt8(ascii: ".") {
                 let relative = inner.isEmpty ? name : inner + "/" + name
                 if pictureSuffixes.contains(Path.suffix(name)) {
                     guard filter.holds(relative) else { continue }
@@ -239,7 +251,7 @@ package struct BatchSource {
                     waiting.append(relative)
                 }
             }
-            do { try checkCount(found.count) } catch { faults += error.list }
+            do { try BatchSource.checkCount(found.count, path) } catch { faults += error.list }
             if !faults.isEmpty, found.count > BatchSource.entryLimit { break }
         }
         found.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
@@ -275,7 +287,11 @@ package struct BatchSource {
 
     /// The prompt in a text file, if there is one.
     private func prompt(_ file: String, _ confinement: Confinement, _ relative: String) throws(Fault) -> String? {
-        guard Path.kind(file) == .file else { return nil }
+        switch Path.kind(file) {
+        case .nothing, .folder: return nil
+        case .unreachable(let reason): throw Fault(.cannotOpen, "cannot open the prompt: \(reason)", at: file)
+        case .file: break
+        }
         if let fault = confinement.fault(relative, key: "prompt", place: file) { throw fault }
         let text = try FileBytes.text(file, limit: 64 << 10)
         let words = text.drop(while: \.isWhitespace)

@@ -23,7 +23,10 @@ package final class Journal: Sendable {
     /// The name that every journal's begins with.
     static let stem = ".ruyi-batch"
     /// Larger journals are not read.
-    static let byteLimit = 256 << 20
+    private static let byteLimit = 256 << 20
+    private static let lineLimit = 65_536
+    /// The most clips that a journal may tell of.
+    private static let clipLimit = 2 * BatchSource.entryLimit
 
     /// The last records by the clips' names, those of other shares included.
     package let records: [String: Record]
@@ -38,14 +41,18 @@ package final class Journal: Sendable {
         let main = Path.resolve("\(Journal.stem).jsonl", in: folder)
         let name = shard.count == 1 ? main : Path.resolve(Journal.name(shard), in: folder)
         common = shard.count == 1 ? nil : try LineLog(main, hold: .shared)
-        own = try LineLog(name, hold: .alone)
+        let own = try LineLog(name, hold: .alone)
+        self.own = own
         var others = try Journal.others(folder, except: name)
         if shard.count > 1 {
             // Another share may be at work on what it has begun; the whole batch is not, or it would be held.
-            let begun = try Journal.read(LineLog.lines(main, limit: Journal.byteLimit), main)
+            let begun = try Journal.read(main)
             others = others.filter { name, record in !record.isStart || begun[name] == record }
         }
-        let mine = try Journal.read(own.lines(limit: Journal.byteLimit), own.path)
+        var mine: [String: Record] = [:]
+        try own.lines(limit: Journal.byteLimit, lineLimit: Journal.lineLimit) { number, line throws(Fault) in
+            try Journal.note(line, "\(own.path):\(number)", in: &mine)
+        }
         records = others.merging(mine) { other, mine in other.isDone && !mine.isDone ? other : mine }
     }
 
@@ -57,24 +64,31 @@ package final class Journal: Sendable {
     /// The records of every journal but one; those about finished clips win over the rest.
     private static func others(_ folder: String, except own: String?) throws(Fault) -> [String: Record] {
         var records: [String: Record] = [:]
-        let names = (Path.names(in: folder) ?? []).compactMap { String(validating: $0, as: UTF8.self) }
-        for name in names.sorted() where name.hasPrefix(stem + ".") && name.hasSuffix(".jsonl") {
+        for name in try Path.names(in: folder).sorted() where name.hasPrefix(stem + ".") && name.hasSuffix(".jsonl") {
             let path = Path.resolve(name, in: folder)
             guard path != own else { continue }
-            let found = try read(LineLog.lines(path, limit: byteLimit), path)
-            records.merge(found) { first, second in second.isDone ? second : first }
+            records.merge(try read(path)) { first, second in second.isDone ? second : first }
         }
         return records
     }
 
     /// The last record about each clip.
-    private static func read(_ lines: [ArraySlice<UInt8>], _ path: String) throws(Fault) -> [String: Record] {
+    private static func read(_ path: String) throws(Fault) -> [String: Record] {
         var records: [String: Record] = [:]
-        for (index, line) in lines.enumerated() {
-            let (output, record) = try record(line, "\(path):\(index + 1)")
-            records[output] = record
+        try LineLog.lines(path, limit: byteLimit, lineLimit: lineLimit) { number, line throws(Fault) in
+            try note(line, "\(path):\(number)", in: &records)
         }
         return records
+    }
+
+    private static func note(
+        _ line: ArraySlice<UInt8>, _ place: String, in records: inout [String: Record]
+    ) throws(Fault) {
+        let (output, record) = try record(line, place)
+        records[output] = record
+        guard records.count <= clipLimit else {
+            throw Fault(.badData, "the journal tells of more than \(clipLimit) clips", at: place)
+        }
     }
 
     /// Reads a line.
@@ -83,7 +97,6 @@ package final class Journal: Sendable {
         func bad(_ what: String) -> Fault {
             Fault(.badData, "not a line of a batch's journal: \(what)", at: place, hint: hint)
         }
-        guard line.count <= 65_536 else { throw bad("it is too long") }
         let json: JSON
         do { json = try JSON.parse(Array(line), file: place, depth: 2) } catch { throw bad(error.what) }
         guard let output = json["output"]?.string else { throw bad("it names no output") }

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFault
 
 /// Which pictures of a folder are taken, by patterns as the shell has them.
 ///
@@ -17,8 +18,11 @@ package struct NameFilter {
     func holds(_ path: String) -> Bool {
         let name = Path.name(path)
         func fits(_ pattern: String) -> Bool {
+            let isPath = pattern.contains("/")
             // `*` stays within one folder's name.
-            fnmatch(pattern, pattern.contains("/") ? path : name, FNM_PATHNAME) == 0
+            return System.withPath(pattern, failure: false) { pattern in
+                System.withPath(isPath ? path : name, failure: false) { fnmatch(pattern, $0, FNM_PATHNAME) == 0 }
+            }
         }
         return (includes.isEmpty || includes.contains(where: fits)) && !excludes.contains(where: fits)
     }

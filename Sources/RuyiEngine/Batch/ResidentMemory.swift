@@ -4,7 +4,7 @@ import Glibc
 enum ResidentMemory {
     /// Lets `peak` begin anew; where the system cannot, it stays that of the whole process.
     static func restartPeak() {
-        let descriptor = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)
+        let descriptor = System.open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         // The value that stands for the peak alone.
         _ = write(descriptor, "5", 1)

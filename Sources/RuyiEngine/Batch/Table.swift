@@ -8,60 +8,95 @@ struct Table {
         var cells: [String]
     }
 
-    private(set) var rows: [Row] = []
+    private let bytes: [UInt8]
+    private let separator: UInt8
+    private let file: String
+    private let columnLimit: Int
+    private var place: Int
+    private var line = 1
 
-    /// Reads a table; rows without any text are left out.
+    /// A table that has not been looked at.
+    init(_ bytes: [UInt8], separator: UInt8, file: String, columnLimit: Int) {
+        (self.bytes, self.separator, self.file, self.columnLimit) = (bytes, separator, file, columnLimit)
+        place = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+    }
+
+    /// The next row that has any text; nil after the last.
     ///
-    /// Throws `.badData` with the line for a quotation mark where none may be.
-    init(_ text: String, separator: Unicode.Scalar, file: String) throws(Fault) {
-        var row = Row(line: 1, cells: [])
-        var cell = ""
-        var line = 1
-        var isQuoted = false
-        // Whether the cell was quoted and has ended: only a separator may follow.
-        var hasEnded = false
-        func fault(_ what: String) -> Fault { Fault(.badData, what, at: "\(file):\(line)") }
-        func end() {
-            row.cells.append(cell)
-            if row.cells.contains(where: { !$0.isEmpty }) { rows.append(row) }
+    /// Throws `.badData` with the line for a quotation mark where none may be, for more columns than there may be, and
+    /// for what is not UTF-8.
+    mutating func next() throws(Fault) -> Row? {
+        while place < bytes.count {
+            let row = try row()
+            if row.cells.contains(where: { !$0.isEmpty }) { return row }
         }
-        let scalars = Array(text.unicodeScalars)
-        var index = scalars.first == "\u{FEFF}" ? 1 : 0
-        while index < scalars.count {
-            let scalar = scalars[index]
-            index += 1
-            if isQuoted {
-                if scalar == "\n" { line += 1 }
-                if scalar != "\"" {
-                    cell.unicodeScalars.append(scalar)
-                } else if index < scalars.count, scalars[index] == "\"" {
-                    cell += "\""
-                    index += 1
-                } else {
-                    (isQuoted, hasEnded) = (false, true)
-                }
-            } else if scalar == separator {
-                row.cells.append(cell)
-                (cell, hasEnded) = ("", false)
-            } else if scalar == "\n" {
-                end()
+        return nil
+    }
+
+    private func fault(_ what: String, line: Int) -> Fault { Fault(.badData, what, at: "\(file):\(line)") }
+
+    /// The row at the place, behind which it goes.
+    private mutating func row() throws(Fault) -> Row {
+        var row = Row(line: line, cells: [])
+        while true {
+            row.cells.append(try cell(row.line))
+            guard row.cells.count <= columnLimit else {
+                throw fault("the list has more than \(columnLimit) columns", line: row.line)
+            }
+            guard place < bytes.count else { return row }
+            let isEnd = bytes[place] != separator
+            place += 1
+            if isEnd {
                 line += 1
-                (row, cell, hasEnded) = (Row(line: line, cells: []), "", false)
-            } else if scalar == "\r", index == scalars.count || scalars[index] == "\n" {
-                continue
-            } else if hasEnded {
-                throw fault("a quoted cell is followed by something other than a separator")
-            } else if scalar == "\"" {
-                guard cell.isEmpty else {
-                    throw fault(
-                        "a quotation mark inside a cell that is not quoted: quote it whole, and double the mark")
-                }
-                isQuoted = true
-            } else {
-                cell.unicodeScalars.append(scalar)
+                return row
             }
         }
-        if isQuoted { throw Fault(.badData, "the quoted cell does not end", at: "\(file):\(row.line)") }
-        end()
+    }
+
+    /// The cell at the place, which then is at a separator, a line feed or the end.
+    private mutating func cell(_ first: Int) throws(Fault) -> String {
+        var cell: [UInt8] = []
+        // Whether the cell was quoted and has ended: only a separator may follow.
+        var hasEnded = false
+        while place < bytes.count, bytes[place] != separator, bytes[place] != UInt8(ascii: "\n") {
+            let byte = bytes[place]
+            if byte == UInt8(ascii: "\r"), place + 1 == bytes.count || bytes[place + 1] == UInt8(ascii: "\n") {
+                place += 1
+            } else if hasEnded {
+                throw fault("a quoted cell is followed by something other than a separator", line: line)
+            } else if byte == UInt8(ascii: "\"") {
+                guard cell.isEmpty else {
+                    throw fault(
+                        "a quotation mark inside a cell that is not quoted: quote it whole, and double the mark",
+                        line: line)
+                }
+                try quoted(first, into: &cell)
+                hasEnded = true
+            } else {
+                cell.append(byte)
+                place += 1
+            }
+        }
+        guard let text = String(validating: cell, as: UTF8.self) else {
+            throw fault("the list is not UTF-8 text", line: line)
+        }
+        return text
+    }
+
+    /// The inside of a quoted cell, from its first mark to behind its last.
+    private mutating func quoted(_ first: Int, into cell: inout [UInt8]) throws(Fault) {
+        let mark = UInt8(ascii: "\"")
+        place += 1
+        while place < bytes.count {
+            let byte = bytes[place]
+            place += 1
+            if byte == UInt8(ascii: "\n") { line += 1 }
+            if byte == mark {
+                guard place < bytes.count, bytes[place] == mark else { return }
+                place += 1
+            }
+            cell.append(byte)
+        }
+        throw fault("the quoted cell does not end", line: first)
     }
 }

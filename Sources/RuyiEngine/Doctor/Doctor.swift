@@ -146,9 +146,9 @@ public struct Doctor: Sendable {
     private static func folder() -> Check {
         let path = Path.real(".") ?? "."
         var info = statvfs()
-        let free = statvfs(".", &info) == 0 ? Int(info.f_bavail) * Int(info.f_frsize) : nil
+        let free = System.statvfs(".", &info) == 0 ? Int(info.f_bavail) * Int(info.f_frsize) : nil
         let space = free.map { "\(Bytes.text($0)) free" } ?? "free space unknown"
-        if access(".", W_OK) != 0 {
+        if System.access(".", W_OK) != 0 {
             return Check(
                 "folder", .problem, "\(path) cannot be written (\(Path.reason(errno)))",
                 hint: "go to another folder, or name one with --output")
@@ -205,7 +205,7 @@ public struct Doctor: Sendable {
             // A cache holds whatever other programs have fetched.
             guard Path.name(path).hasPrefix("models--") else { return true }
             guard let folder = try? ModelFolder(path: path) else { return false }
-            return Registry.families.contains { (try? $0.recognises(folder)) == true }
+            return ((try? Registry.families.recognising(folder)) ?? nil) != nil
         }.map(checkpoint)
         do throws(Fault) { _ = try catalog.path(nil) } catch {
             checks.append(Check("model", .problem, error.description, hint: error.hint))
@@ -267,7 +267,7 @@ public struct Doctor: Sendable {
 /// The environment of the process.
 enum Environment {
     /// The value of a variable; nil when it is not set.
-    static func value(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
+    static func value(_ name: String) -> String? { System.variable(name) }
 
     /// The names of all variables.
     static var names: Set<String> {

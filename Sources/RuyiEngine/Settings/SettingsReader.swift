@@ -28,7 +28,7 @@ public struct SettingsReader: Sendable {
     /// The settings that there are.
     public var table = SettingsTable.standard
     /// The value of an environment variable.
-    public var variable: @Sendable (String) -> String? = { getenv($0).map { String(cString: $0) } }
+    public var variable: @Sendable (String) -> String? = { System.variable($0) }
 
     /// Reads configuration files and the environment, and nothing else.
     public init() {}

@@ -21,9 +21,11 @@ extension HunyuanPrompts {
     /// Reads the tokenizers of a checkpoint.
     package init(_ folder: ModelFolder, takesPicture: Bool) throws(Fault) {
         let checkpoint = try HunyuanCheckpoint(folder)
+        // LLaMA 3's vocabulary and merges are about a million values.
+        let tokenLimit = 1 << 22
         try self.init(
-            tokenizer: checkpoint.json(.tokenizer, "tokenizer.json"),
-            vocabulary: checkpoint.json(.clipTokenizer, "vocab.json"),
+            tokenizer: checkpoint.json(.tokenizer, "tokenizer.json", values: tokenLimit),
+            vocabulary: checkpoint.json(.clipTokenizer, "vocab.json", values: tokenLimit),
             merges: FileBytes.read(checkpoint.file(.clipTokenizer, "merges.txt"), limit: 1 << 24),
             mergesPath: checkpoint.path(.clipTokenizer) + "/merges.txt", takesPicture: takesPicture)
     }

@@ -21,7 +21,7 @@ extension HunyuanCheckpoint {
         result.weights.append(("transformer/diffusion_pytorch_model", try weights(.transformer)))
         result.weights.append(("vae/diffusion_pytorch_model", try weights(.vae)))
         for part in [Part.text, .clip] {
-            guard names(part).contains(part.settings) else {
+            guard try names(part).contains(part.settings) else {
                 result.warnings.append(
                     "\(path(part)) has no \(part.settings): the result has no \(part.rawValue) and cannot render "
                         + "without it")
@@ -36,7 +36,7 @@ extension HunyuanCheckpoint {
             (.processor, takesPicture ? [Part.processor.settings] : []),
         ]
         for (part, wanted) in texts {
-            let present = names(part)
+            let present = try names(part)
             for name in wanted where present.contains(name) {
                 result.copies.append((part.rawValue + "/" + name, try file(part, name)))
             }

@@ -44,7 +44,7 @@ package struct HunyuanCheckpoint: Sendable {
     package func weights(_ part: Part) throws(Fault) -> any WeightFile {
         if let original, part == .transformer { return try original.transformer() }
         if let original, part == .vae { return try original.vae() }
-        let names = base.names(in: place(part))
+        let names = try base.names(in: place(part))
         switch part {
         case .transformer, .vae: return try base.weights(place(part), stem: "diffusion_pytorch_model")
         default:
@@ -59,10 +59,12 @@ package struct HunyuanCheckpoint: Sendable {
     func file(_ part: Part, _ name: String) throws(Fault) -> String { try base.file(place(part) + "/" + name) }
 
     /// A file of a part in JSON.
-    func json(_ part: Part, _ name: String) throws(Fault) -> JSONObject { try base.json(place(part) + "/" + name) }
+    func json(_ part: Part, _ name: String, values: Int = JSON.valueLimit) throws(Fault) -> JSONObject {
+        try base.json(place(part) + "/" + name, values: values)
+    }
 
     /// The files of a part by their names.
-    func names(_ part: Part) -> [String] { base.names(in: place(part)) }
+    func names(_ part: Part) throws(Fault) -> [String] { try base.names(in: place(part)) }
 
     /// Where a part lies, for messages.
     func path(_ part: Part) -> String { base.path + "/" + place(part) }

@@ -18,10 +18,10 @@ package struct HunyuanTransformerConfiguration: Sendable, Equatable {
     let headCount: Int
     let headSize: Int
     /// Blocks in which video and text have weights of their own.
-    let dualCount: Int
+    let dualLayers: LayerCount
     /// Blocks in which they share them.
-    let singleCount: Int
-    let refinerCount: Int
+    let singleLayers: LayerCount
+    let refinerLayers: LayerCount
     let innerWidth: Int
     /// Whether the model is told the guidance scale that it was distilled for.
     let embedsGuidance: Bool
@@ -44,9 +44,9 @@ package struct HunyuanTransformerConfiguration: Sendable, Equatable {
         outChannels = try file.positive("out_channels", default: 16)
         headCount = try file.positive("num_attention_heads", default: 24)
         headSize = try file.positive("attention_head_dim", default: 128)
-        dualCount = try file.positive("num_layers", default: 20)
-        singleCount = try file.positive("num_single_layers", default: 40)
-        refinerCount = try file.positive("num_refiner_layers", default: 2)
+        dualLayers = try LayerCount(file, "num_layers", default: 20)
+        singleLayers = try LayerCount(file, "num_single_layers", default: 40)
+        refinerLayers = try LayerCount(file, "num_refiner_layers", default: 2)
         embedsGuidance = try file.bool("guidance_embeds", default: true)
         textWidth = try file.positive("text_embed_dim", default: 4096)
         pooledWidth = try file.positive("pooled_projection_dim", default: 768)

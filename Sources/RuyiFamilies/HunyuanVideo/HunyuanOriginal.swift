@@ -18,13 +18,13 @@ struct HunyuanOriginal: Sendable {
     ///
     /// Throws `.usage` when it holds several.
     init?(_ folder: ModelFolder) throws(Fault) {
-        if HunyuanOriginal.isModel(folder, "") {
+        if try HunyuanOriginal.isModel(folder, "") {
             let parts = folder.root.split(separator: "/")
             base = try ModelFolder(path: "/" + parts.dropLast().joined(separator: "/"))
             name = String(parts.last ?? "")
             return
         }
-        let names = folder.names().filter { HunyuanOriginal.isModel(folder, $0 + "/") }
+        let names = try HunyuanOriginal.models(in: folder)
         guard let first = names.first else { return nil }
         guard names.count == 1 else {
             throw Fault(
@@ -35,12 +35,20 @@ struct HunyuanOriginal: Sendable {
     }
 
     /// Whether there is at least one model of this layout.
-    static func isThere(_ folder: ModelFolder) -> Bool {
-        isModel(folder, "") || folder.names().contains { isModel(folder, $0 + "/") }
+    static func isThere(_ folder: ModelFolder) throws(Fault) -> Bool {
+        if try isModel(folder, "") { return true }
+        return try !models(in: folder).isEmpty
     }
 
-    private static func isModel(_ folder: ModelFolder, _ prefix: String) -> Bool {
-        let names = folder.names(in: prefix + "transformers")
+    /// The names of the models of this layout in a folder.
+    private static func models(in folder: ModelFolder) throws(Fault) -> [String] {
+        var models: [String] = []
+        for name in try folder.names() { if try isModel(folder, name + "/") { models.append(name) } }
+        return models
+    }
+
+    private static func isModel(_ folder: ModelFolder, _ prefix: String) throws(Fault) -> Bool {
+        let names = try folder.names(in: prefix + "transformers")
         return names.contains(states + ".pt") || names.contains(states8 + ".pt")
     }
 
@@ -65,7 +73,7 @@ struct HunyuanOriginal: Sendable {
         case .transformer: return try JSONObject(transformerSettings(), file: statesPath)
         case .scheduler: return try JSONObject(HunyuanOriginal.schedulerSettings, file: statesPath)
         case .text, .clip:
-            if base.names(in: place(part)).contains(part.settings) { return nil }
+            if try base.names(in: place(part)).contains(part.settings) { return nil }
             throw Fault(
                 .cannotOpen, "the model has no such file", at: base.path + "/" + place(part) + "/" + part.settings,
                 hint: "the text encoders come from other repositories, and lie beside the model's folder")
@@ -77,12 +85,16 @@ struct HunyuanOriginal: Sendable {
 
     /// The file of the transformer: with 8-bit weights where there is no other.
     private var stem: String {
-        let stem = HunyuanOriginal.states
-        return base.names(in: place(.transformer)).contains(stem + ".pt") ? stem : HunyuanOriginal.states8
+        get throws(Fault) {
+            let stem = HunyuanOriginal.states
+            return try base.names(in: place(.transformer)).contains(stem + ".pt") ? stem : HunyuanOriginal.states8
+        }
     }
 
     /// The path of that file, for messages.
-    private var statesPath: String { base.path + "/" + place(.transformer) + "/" + stem + ".pt" }
+    private var statesPath: String {
+        get throws(Fault) { try base.path + "/" + place(.transformer) + "/" + stem + ".pt" }
+    }
 
     private func archive() throws(Fault) -> any WeightFile { try base.weights(place(.transformer), stem: stem) }
 

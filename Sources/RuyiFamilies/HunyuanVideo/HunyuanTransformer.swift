@@ -31,13 +31,13 @@ package struct HunyuanTransformer: Sendable {
             ? ConditioningEmbedder(embedders / "guidance_embedder", width) : nil
         pooled = ConditioningEmbedder(embedders / "text_embedder", width, input: configuration.pooledWidth)
         refiner = TokenRefiner(
-            scope / "context_embedder", textWidth: configuration.textWidth, count: configuration.refinerCount,
+            scope / "context_embedder", textWidth: configuration.textWidth, layers: configuration.refinerLayers,
             configuration.sizes)
-        dualBlocks = (0..<configuration.dualCount).map {
-            DualStreamBlock(scope / "transformer_blocks" / $0, configuration.sizes)
+        dualBlocks = scope.list("transformer_blocks", configuration.dualLayers).map {
+            DualStreamBlock($0, configuration.sizes)
         }
-        singleBlocks = (0..<configuration.singleCount).map {
-            SingleStreamBlock(scope / "single_transformer_blocks" / $0, configuration.sizes)
+        singleBlocks = scope.list("single_transformer_blocks", configuration.singleLayers).map {
+            SingleStreamBlock($0, configuration.sizes)
         }
         modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
         projection = Linear(scope / "proj_out", width, patch * patch * configuration.outChannels)

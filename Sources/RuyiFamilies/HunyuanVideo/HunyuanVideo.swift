@@ -51,8 +51,9 @@ public enum HunyuanVideo: Family {
         if let index = try folder.jsonIfReadable("model_index.json"), let name = try? index.string("_class_name") {
             return name.hasPrefix("HunyuanVideo") && name.hasSuffix("Pipeline") && !name.contains("Framepack")
         }
-        if HunyuanOriginal.isThere(folder) { return true }
-        guard parts.allSatisfy({ folder.has($0) }), let file = try folder.jsonIfReadable("transformer/config.json")
+        if try HunyuanOriginal.isThere(folder) { return true }
+        for part in parts { if try !folder.has(part) { return false } }
+        guard let file = try folder.jsonIfReadable("transformer/config.json")
         else {
             return false
         }

@@ -48,11 +48,13 @@ public enum Ruyi: Family {
     ]
 
     public static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool {
-        guard folder.has("embeddings.safetensors") || folder.hasFolder("image_encoder") else { return false }
+        let hasEmbeddings = try folder.has("embeddings.safetensors")
+        guard hasEmbeddings || folder.hasFolder("image_encoder") else { return false }
         if let index = try folder.jsonIfReadable("model_index.json"), let name = try? index.string("_class_name") {
             return name == "RuyiInpaintPipeline"
         }
-        return parts.allSatisfy { folder.has($0) }
+        for part in parts { if try !folder.has(part) { return false } }
+        return true
     }
 
     public static func plan(

@@ -10,7 +10,7 @@ struct RuyiTransformerConfiguration: Sendable, Equatable {
     let patchSize: Int
     let headCount: Int
     let headSize: Int
-    let layerCount: Int
+    let layers: LayerCount
     /// Width of the first text stream and of the cross-attention context.
     let contextWidth: Int
     /// Width of the second text stream.
@@ -24,6 +24,7 @@ struct RuyiTransformerConfiguration: Sendable, Equatable {
     let innerWidth: Int
 
     var hiddenSize: Int { headCount * headSize }
+    var layerCount: Int { layers.value }
 
     init(_ file: JSONObject) throws(Fault) {
         inChannels = try file.positive("in_channels")
@@ -31,7 +32,7 @@ struct RuyiTransformerConfiguration: Sendable, Equatable {
         patchSize = try file.positive("patch_size")
         headCount = try file.positive("num_attention_heads")
         headSize = try file.positive("attention_head_dim")
-        layerCount = try file.positive("num_layers")
+        layers = try LayerCount(file, "num_layers")
         contextWidth = try file.positive("cross_attention_dim")
         secondWidth = try file.positive("cross_attention_dim_t5")
         textLength = try file.positive("text_len")

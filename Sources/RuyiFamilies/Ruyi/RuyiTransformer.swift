@@ -25,7 +25,7 @@ struct RuyiTransformer: Sendable {
         patches = Linear(
             weight: place.take("weight", [width, configuration.inChannels, patch, patch]),
             bias: place.take("bias", [width]))
-        blocks = (0..<configuration.layerCount).map { RuyiBlock(scope / "blocks" / $0, index: $0, configuration) }
+        blocks = scope.list("blocks", configuration.layers).enumerated().map { RuyiBlock($1, index: $0, configuration) }
         modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
         projection = Linear(scope / "proj_out", width, patch * patch * configuration.outChannels)
     }
@@ -175,9 +175,10 @@ struct RuyiBlock: Sendable {
 
     /// Frame positions: the stored table, whose rounding counts, or the computed one where the file has none.
     private static func positions(_ scope: WeightScope, _ width: Int) -> Weight {
-        scope.has("pe")
-            ? scope.take("pe", [1, RuyiLimits.latentFrames, width]).selected(0, 0)
-            : scope.constant(Embeddings.positions(count: RuyiLimits.latentFrames, width: width))
+        let shape = [1, RuyiLimits.latentFrames, width]
+        // Nothing is computed of a width that other weights do not have.
+        if scope.has("pe") || !scope.ledger.isClean { return scope.take("pe", shape).selected(0, 0) }
+        return scope.constant(Embeddings.positions(count: RuyiLimits.latentFrames, width: width))
     }
 
     /// What the first attention sees of x where there is no skip: frame positions added, normed, shifted by the time.
