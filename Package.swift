@@ -131,6 +131,10 @@ let package = Package(
             .testTarget(
                 name: "CorpusTests", dependencies: ["ParserEntries", "RuyiFault"], swiftSettings: strict),
             .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
+            // Recorded cases of references: where they are, and how near a run must come to them.
+            .target(
+                name: "GoldenRecords", dependencies: ["RuyiFamilies", "RuyiFiles", "RuyiTensor"],
+                path: "Tests/GoldenRecords", swiftSettings: strict),
             // Writes torch files, right and wrong, for tests.
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
@@ -151,13 +155,13 @@ let package = Package(
                 name: "RuyiFamiliesTests",
                 dependencies: [
                     "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiMedia", "RuyiPicture", "RuyiLayers",
-                    "RuyiSampling", "RuyiFault", "TorchFixtures",
+                    "RuyiSampling", "RuyiFault", "TorchFixtures", "GoldenRecords",
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",
                 dependencies: [
                     "RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi",
-                    "TorchFixtures",
+                    "TorchFixtures", "GoldenRecords",
                 ],
                 swiftSettings: strict),
         ],

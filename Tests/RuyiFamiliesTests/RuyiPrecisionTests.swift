@@ -1,3 +1,4 @@
+import GoldenRecords
 import RuyiFamilies
 import RuyiPicture
 import RuyiTensor

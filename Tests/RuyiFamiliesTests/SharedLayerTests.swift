@@ -1,3 +1,4 @@
+import GoldenRecords
 import RuyiFiles
 import RuyiLayers
 import RuyiTensor
