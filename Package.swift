@@ -95,11 +95,18 @@ let package = Package(
                     "RuyiFault", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiPicture",
                     .product(name: "HeapModule", package: "swift-collections"),
                 ], swiftSettings: strict),
+            // Networks that several families stand on.
+            .target(
+                name: "RuyiModels",
+                dependencies: [
+                    "RuyiFault", "RuyiEncoders", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiPicture",
+                ], swiftSettings: strict),
             // What does this model do: one folder a family.
             .target(
                 name: "RuyiFamilies",
                 dependencies: [
-                    "RuyiFault", "RuyiEncoders", "RuyiSampling", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiPicture",
+                    "RuyiFault", "RuyiModels", "RuyiEncoders", "RuyiSampling", "RuyiLayers", "RuyiFiles", "RuyiTensor",
+                    "RuyiPicture",
                 ], swiftSettings: strict),
             // Will it fit and did it finish: a request in, frames and files out.
             .target(
@@ -154,8 +161,8 @@ let package = Package(
             .testTarget(
                 name: "RuyiFamiliesTests",
                 dependencies: [
-                    "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiMedia", "RuyiPicture", "RuyiLayers",
-                    "RuyiSampling", "RuyiFault", "TorchFixtures", "GoldenRecords",
+                    "RuyiFamilies", "RuyiModels", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiMedia", "RuyiPicture",
+                    "RuyiLayers", "RuyiSampling", "RuyiFault", "TorchFixtures", "GoldenRecords",
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",
@@ -182,7 +189,8 @@ if isFuzzing || Context.environment["RUYI_SANITIZE"] != nil {
 }
 if isFuzzing {
     let parsing = [
-        "RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiEncoders", "RuyiFamilies", "RuyiEngine", "ParserEntries",
+        "RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiEncoders", "RuyiModels", "RuyiFamilies", "RuyiEngine",
+        "ParserEntries",
     ]
     for target in package.targets where parsing.contains(target.name) {
         target.swiftSettings = strict + [.unsafeFlags(["-sanitize=fuzzer,address"])]

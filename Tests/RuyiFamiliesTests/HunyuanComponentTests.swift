@@ -3,6 +3,7 @@ import RuyiEncoders
 import RuyiFamilies
 import RuyiFiles
 import RuyiLayers
+import RuyiModels
 import RuyiPicture
 import RuyiSampling
 import RuyiTensor
@@ -181,8 +182,9 @@ struct HunyuanComponentTests {
                         "num_attention_heads": .int(heads), "attention_head_dim": .int(size),
                         "rope_axes_dim": .array(axes),
                     ], file: "config.json"))
-            let rotary = HunyuanRotary(
-                frames: grid[0], rows: grid[1], columns: grid[2], text: 3, configuration, on: backend)
+            let rotary = VideoRotary(
+                frames: grid[0], rows: grid[1], columns: grid[2], text: 3, axes: configuration.rotaryAxes,
+                base: configuration.rotaryBase, on: backend)
             // The text behind the video is left as it is.
             let count = rotary.video.cosines.shape[0]
             #expect(rotary.all.cosines.sliced(0, count..<count + 3).floats().allSatisfy { $0 == 1 })

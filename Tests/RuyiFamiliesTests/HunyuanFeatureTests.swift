@@ -3,6 +3,7 @@ import GoldenRecords
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 import RuyiPicture
 import RuyiSampling
 import RuyiTensor

@@ -3,6 +3,7 @@ import GoldenRecords
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 import RuyiTensor
 import Testing
 import TorchFixtures
@@ -44,9 +45,10 @@ struct HunyuanOriginalTests {
             latents, time: try input("timestep").floats()[0], guidance: try input("guidance").floats()[0],
             text: HunyuanText(
                 states: states, valid: mask.count { $0 == 1 }, pooled: try input("text.embeds.2")),
-            rotary: HunyuanRotary(
+            rotary: VideoRotary(
                 frames: latents.shape[2], rows: latents.shape[3] / 2, columns: latents.shape[4] / 2,
-                text: states.shape[1], configuration, on: backend), cache: &cache)
+                text: states.shape[1], axes: configuration.rotaryAxes, base: configuration.rotaryBase, on: backend),
+            cache: &cache)
     }
 
     @Test("the transformer gives the reference's output from bfloat16 and from scaled 8-bit weights")

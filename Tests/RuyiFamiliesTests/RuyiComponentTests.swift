@@ -2,6 +2,7 @@ import Glibc
 import GoldenRecords
 import RuyiEncoders
 import RuyiFiles
+import RuyiModels
 import RuyiPicture
 import RuyiTensor
 import Testing
@@ -26,7 +27,7 @@ struct RuyiComponentTests {
         let clips = Set(golden.expected.keys.compactMap { $0.split(separator: ".").first.map(String.init) })
         for clip in clips.sorted() {
             let trace = Trace()
-            let run = RuyiVAERun(trace: clip == "0" ? RuyiVAETrace(trace: trace, prefix: "0.") : nil, step: {})
+            let run = RuyiVAERun(trace: clip == "0" ? StageTrace(trace, prefix: "0.") : nil, step: {})
             func input(_ name: String) throws -> Tensor {
                 backend.copy(try golden.expected.tensor("\(clip).\(name)").selected(0, 0).permuted([1, 0, 2, 3]))
             }
@@ -55,7 +56,7 @@ struct RuyiComponentTests {
         let latents = backend.copy(try golden.expected.tensor("3.decode.in").selected(0, 0).permuted([1, 0, 2, 3]))
         func decode(_ trace: Trace?) throws -> [[Float]] {
             var frames: [[Float]] = []
-            try vae.decode(latents, RuyiVAERun(trace: trace.map { RuyiVAETrace(trace: $0, prefix: "") }, step: {})) {
+            try vae.decode(latents, RuyiVAERun(trace: trace.map { StageTrace($0, prefix: "") }, step: {})) {
                 part in
                 frames += (0..<part.shape[0]).map { part.selected(0, $0).floats() }
             }

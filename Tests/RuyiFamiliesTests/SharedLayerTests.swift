@@ -1,6 +1,7 @@
 import GoldenRecords
 import RuyiFiles
 import RuyiLayers
+import RuyiModels
 import RuyiTensor
 import Testing
 
@@ -47,6 +48,45 @@ struct SharedLayerTests {
         let joined = Tiles.join(tiles, blend: (size - step, size - step), keep: (step, step))
         #expect(joined.shape == whole.shape)
         #expect(relativeError(joined.floats(), whole.floats()) < 1e-6)
+    }
+
+    @Test("which stream stands in front makes no difference where all tokens are seen, nor do the names of the text's")
+    func streamOrder() throws {
+        let sizes = StreamSizes(heads: 2, headSize: 4, innerWidth: 16)
+        let other = StreamNames(
+            query: "q", key: "k", value: "v", queryNorm: "norm_add_q", keyNorm: "norm_add_k")
+        let names = ["add_q_proj": "q", "add_k_proj": "k", "add_v_proj": "v"]
+        func layer(_ key: String, _ output: Int, _ input: Int) -> [(key: String, shape: [Int])] {
+            [(key + ".weight", [output, input]), (key + ".bias", [output])]
+        }
+        let projections = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
+        func shapes(_ isOther: Bool) -> [(key: String, shape: [Int])] {
+            let norms =
+                ["norm_q", "norm_k"] + (isOther ? ["norm_add_q", "norm_add_k"] : ["norm_added_q", "norm_added_k"])
+            return norms.map { ("attn.\($0).weight", [4]) }
+                + projections.flatMap { layer("attn." + (isOther ? names[$0] ?? $0 : $0), 8, 8) }
+                + ["norm1", "norm1_context"].flatMap { layer($0 + ".linear", 48, 8) }
+                + ["ff", "ff_context"].flatMap { layer($0 + ".net.0.proj", 16, 8) + layer($0 + ".net.2", 8, 16) }
+        }
+        func block(_ isOther: Bool) throws -> DualStreamBlock {
+            let ledger = WeightLedger()
+            let file = MemoryWeights.random(shapes(isOther), dtype: .f32, path: "block")
+            let block = DualStreamBlock(
+                WeightScope(file, ledger: ledger), sizes, text: isOther ? other : .text,
+                order: isOther ? .textFirst : .videoFirst)
+            _ = try ledger.finish(unknown: .refuse)
+            return block
+        }
+        let (video, text) = (values([1, 6, 8], 2), values([1, 3, 8], 3))
+        let signal = ModulationSignal(embedding: values([1, 8], 4))
+        let rotary = VideoRotary(frames: 1, rows: 2, columns: 3, text: 3, axes: [0, 2, 2], base: 256, on: backend)
+        let mask = AttentionMask.lengths([9])
+        let a = try block(false)(video: video, text: text, signal, rotary: rotary.video, mask: mask)
+        let b = try block(true)(video: video, text: text, signal, rotary: rotary.video, mask: mask)
+        // The rotation has to be of the video's tokens, wherever they stand.
+        #expect(relativeError(b.video.floats(), a.video.floats()) < 1e-6)
+        #expect(relativeError(b.text.floats(), a.text.floats()) < 1e-6)
+        #expect(relativeError(a.video.floats(), video.floats()) > 0.1)
     }
 
     @Test("a fade begins with the tile before and ends with the other")

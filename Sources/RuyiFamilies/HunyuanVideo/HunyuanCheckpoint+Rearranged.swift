@@ -1,5 +1,6 @@
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 
 extension HunyuanCheckpoint {
     /// The checkpoint in the layout of diffusers.

@@ -1,5 +1,6 @@
 import RuyiEncoders
 import RuyiFiles
+import RuyiModels
 import RuyiTensor
 
 /// What a run costs: tokens, and floating-point operations for the progress bar.
@@ -25,7 +26,7 @@ struct HunyuanCost {
 
     /// Tokens of the text, the picture's in front.
     private var textTokens: Int {
-        guard let picture = configuration.picture else { return settings.promptLength }
+        guard let picture = configuration.text.picture else { return settings.promptLength }
         return settings.promptLength + picture.vision.patchCount / max(1, min(settings.interleave, 2))
     }
 
@@ -33,11 +34,11 @@ struct HunyuanCost {
 
     /// The run's parts, with their operations as cost.
     var stages: [Stage] {
-        let language = configuration.language
+        let language = configuration.text.language
         let width = Double(language.hiddenSize)
         let layers = language.layerCount - 2
         let words = Double(
-            settings.promptLength + HunyuanPrompts.pictureHead + (configuration.picture?.vision.patchCount ?? 0))
+            settings.promptLength + HunyuanPrompts.pictureHead + (configuration.text.picture?.vision.patchCount ?? 0))
         let reading =
             Double(sides * layers) * words * 2 * width * (2.5 * width + 3 * Double(language.intermediateSize))
         let transformer = configuration.transformer

@@ -1,6 +1,7 @@
 import RuyiEncoders
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 import RuyiTensor
 
 /// What a clip takes: the model's own code is run on a backend that computes nothing and counts memory and work, so that
@@ -40,7 +41,7 @@ struct HunyuanDryRun: DryRun {
         let backend = CPUBackend(measuring: threads, level: level)
         let renderer = try HunyuanRenderer(folder, backend: backend)
         return try StageMeter.counts(of: plan, on: backend) { job, meter in
-            let pictures = configuration.picture.map { picture in
+            let pictures = configuration.text.picture.map { picture in
                 let seen = [1, 3, picture.processor.cropSize, picture.processor.cropSize]
                 return HunyuanPictures(
                     seen: backend.empty(seen), black: HunyuanSettings(plan).isGuided ? backend.empty(seen) : nil,

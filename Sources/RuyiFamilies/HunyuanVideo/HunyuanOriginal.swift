@@ -1,5 +1,6 @@
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 import RuyiTensor
 
 /// A checkpoint as the original repository publishes it: torch files with its own names for the tensors, and the text

@@ -1,5 +1,6 @@
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 import RuyiPicture
 
 /// Turns a request into exact sizes, counts and settings (specification sections 1, 5, 8 and 9).

@@ -1,5 +1,6 @@
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 import RuyiPicture
 import RuyiSampling
 import RuyiTensor
@@ -23,8 +24,10 @@ final class HunyuanRenderer: Renderer {
     init(_ folder: ModelFolder, backend: any Backend) throws(Fault) {
         self.backend = backend
         configuration = try HunyuanConfiguration(folder)
-        encoders = try HunyuanTextEncoders(folder, configuration)
         let checkpoint = try HunyuanCheckpoint(folder)
+        encoders = try HunyuanTextEncoders(
+            text: checkpoint.weights(.text), clip: checkpoint.weights(.clip),
+            prompts: HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture), configuration.text)
         files = (try checkpoint.weights(.transformer), try checkpoint.weights(.vae))
         let transformerLedger = WeightLedger()
         transformer = HunyuanTransformer(
@@ -208,9 +211,9 @@ final class HunyuanRenderer: Renderer {
         let guidance = Float(job.plan.guidance) * 1000
         let grid = initial.shape.suffix(3).map { $0 }
         let rotaries = texts.map { text in
-            HunyuanRotary(
+            VideoRotary(
                 frames: grid[0], rows: grid[1] / 2, columns: grid[2] / 2, text: text.states.shape[1],
-                configuration.transformer, on: backend)
+                axes: configuration.transformer.rotaryAxes, base: configuration.transformer.rotaryBase, on: backend)
         }
         if let trace = job.trace {
             trace.record("sigmas", Tensor(scheduler.sigmas, [scheduler.sigmas.count]))
@@ -234,7 +237,7 @@ final class HunyuanRenderer: Renderer {
                 try transformer(
                     input, time: scheduler.timesteps[call], guidance: guidance, text: texts[side],
                     rotary: rotaries[side], cache: &caches[side],
-                    trace: call == 0 && side == 0 ? job.trace.map(HunyuanTrace.init) : nil
+                    trace: call == 0 && side == 0 ? job.trace.map { StageTrace($0) } : nil
                 ) { block in
                     try job.cancellation.check()
                     // The next block is on its way already.
@@ -242,7 +245,7 @@ final class HunyuanRenderer: Renderer {
                     job.progress(stage, call * parts + side * transformer.blockCount + block + 1)
                 }
             }
-            let step = "step." + HunyuanTrace.digits(call)
+            let step = "step." + StageTrace.digits(call)
             job.trace?.record(step + ".model_output", outputs[0])
             var velocity = outputs[0]
             if outputs.count == 2 {

@@ -1,21 +1,19 @@
-import Glibc
 import RuyiFiles
 import RuyiLayers
+import RuyiModels
 import RuyiTensor
-
-let hunyuanEpsilon: Float = 1e-6
 
 /// The denoiser of HunyuanVideo (HunyuanVideoTransformer3DModel, specification section 7): full attention over video and
 /// text tokens, first with weights of their own, then with common ones.
 package struct HunyuanTransformer: Sendable {
     let configuration: HunyuanTransformerConfiguration
     private let patchWeight, patchBias: Tensor
-    private let time: HunyuanEmbedder
-    private let guidance: HunyuanEmbedder?
-    private let pooled: HunyuanEmbedder
-    private let refiner: HunyuanRefiner
-    private var dualBlocks: [HunyuanDualBlock]
-    private var singleBlocks: [HunyuanSingleBlock]
+    private let time: ConditioningEmbedder
+    private let guidance: ConditioningEmbedder?
+    private let pooled: ConditioningEmbedder
+    private let refiner: TokenRefiner
+    private var dualBlocks: [DualStreamBlock]
+    private var singleBlocks: [SingleStreamBlock]
     private let modulation: Linear
     private let projection: Linear
 
@@ -26,17 +24,19 @@ package struct HunyuanTransformer: Sendable {
         patchWeight = place.take("weight", [width, configuration.inChannels, 1, patch, patch])
         patchBias = place.take("bias", [width])
         let embedders = scope / "time_text_embed"
-        time = HunyuanEmbedder(embedders / "timestep_embedder", HunyuanEmbedder.sinusoidWidth, width)
+        time = ConditioningEmbedder(embedders / "timestep_embedder", width)
         guidance =
             configuration.embedsGuidance
-            ? HunyuanEmbedder(embedders / "guidance_embedder", HunyuanEmbedder.sinusoidWidth, width) : nil
-        pooled = HunyuanEmbedder(embedders / "text_embedder", configuration.pooledWidth, width)
-        refiner = HunyuanRefiner(scope / "context_embedder", configuration)
+            ? ConditioningEmbedder(embedders / "guidance_embedder", width) : nil
+        pooled = ConditioningEmbedder(embedders / "text_embedder", width, input: configuration.pooledWidth)
+        refiner = TokenRefiner(
+            scope / "context_embedder", textWidth: configuration.textWidth, count: configuration.refinerCount,
+            configuration.sizes)
         dualBlocks = (0..<configuration.dualCount).map {
-            HunyuanDualBlock(scope / "transformer_blocks" / $0, configuration)
+            DualStreamBlock(scope / "transformer_blocks" / $0, configuration.sizes)
         }
         singleBlocks = (0..<configuration.singleCount).map {
-            HunyuanSingleBlock(scope / "single_transformer_blocks" / $0, configuration)
+            SingleStreamBlock(scope / "single_transformer_blocks" / $0, configuration.sizes)
         }
         modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
         projection = Linear(scope / "proj_out", width, patch * patch * configuration.outChannels)
@@ -61,8 +61,8 @@ package struct HunyuanTransformer: Sendable {
     ///   - text: what the clip shows.
     ///   - rotary: the table of the video's positions, and of the text's behind them.
     package func callAsFunction(
-        _ input: Tensor, time level: Float, guidance scale: Float, text: HunyuanText, rotary: HunyuanRotary,
-        cache: inout TeaCache?, trace: HunyuanTrace? = nil, blockDone: (Int) throws -> Void = { _ in }
+        _ input: Tensor, time level: Float, guidance scale: Float, text: HunyuanText, rotary: VideoRotary,
+        cache: inout TeaCache?, trace: StageTrace? = nil, blockDone: (Int) throws -> Void = { _ in }
     ) throws -> Tensor {
         let backend = input.backend
         let embedding = embed(level, scale, text, trace)
@@ -70,26 +70,27 @@ package struct HunyuanTransformer: Sendable {
         if let clean { trace?.record("temb.token_replace", clean) }
         // The first frame's tokens, where they are told that they are clean.
         let first = clean == nil ? 0 : input.shape[3] * input.shape[4] / 4
-        let signal = HunyuanSignal(
+        let signal = ModulationSignal(
             embedding: backend.activate(embedding, .silu), clean: clean.map { backend.activate($0, .silu) },
             firstTokens: first)
         var video = patchify(input)
         trace?.record("embed.out", video)
         var words = refiner(text, time: level, trace)
         let patches = video
+        let visible = AttentionMask.lengths([video.shape[1] + text.valid])
         if let reused = cache?.reusedResidual({ dualBlocks[0].modulated(patches, signal) }) {
             try blockDone(blockCount - 1)
             video = backend.combine(video, 1, reused, 1)
         } else {
             for (index, block) in dualBlocks.enumerated() {
-                (video, words) = block(video, words, signal, rotary, visible: video.shape[1] + text.valid)
+                (video, words) = block(video: video, text: words, signal, rotary: rotary.video, mask: visible)
                 trace?.record("block", index, video: video, text: words)
                 try blockDone(index)
             }
             let split = video.shape[1]
             var tokens = backend.concatenate([video, words], axis: 1)
             for (index, block) in singleBlocks.enumerated() {
-                tokens = block(tokens, signal, rotary, visible: split + text.valid)
+                tokens = block(tokens, signal, rotary: rotary.all, mask: visible)
                 if let trace {
                     trace.record(
                         "single", index, video: backend.copy(tokens.sliced(1, 0..<split)),
@@ -103,7 +104,7 @@ package struct HunyuanTransformer: Sendable {
         let parts = modulation(signal.embedding)  // [1, 2 D]: scale, then shift
         let width = configuration.hiddenSize
         let normed = backend.layerNorm(
-            video, weight: nil, bias: nil, epsilon: hunyuanEpsilon, scale: parts.sliced(1, 0..<width),
+            video, weight: nil, bias: nil, epsilon: configuration.sizes.epsilon, scale: parts.sliced(1, 0..<width),
             shift: parts.sliced(1, width..<2 * width))
         trace?.record("norm_out.out", normed)
         let output = projection(normed)
@@ -126,7 +127,7 @@ package struct HunyuanTransformer: Sendable {
     }
 
     /// `E_time(t) + E_guidance(g) + E_text(pooled)`.
-    private func embed(_ level: Float, _ scale: Float, _ text: HunyuanText, _ trace: HunyuanTrace?) -> Tensor {
+    private func embed(_ level: Float, _ scale: Float, _ text: HunyuanText, _ trace: StageTrace?) -> Tensor {
         let backend = text.pooled.backend
         var embedding = time(level, on: backend)
         if let guidance { embedding = backend.combine(embedding, 1, guidance(scale, on: backend), 1) }
@@ -162,128 +163,10 @@ package struct HunyuanTransformer: Sendable {
     }
 }
 
-/// The encoded prompt: what the transformer attends to.
-package struct HunyuanText: Sendable {
-    /// States of the language model, `[1, tokens, width]`, padding behind the first `valid`.
-    package let states: Tensor
-    package let valid: Int
-    /// CLIP's state of the whole text, `[1, width]`.
-    package let pooled: Tensor
-
-    package init(states: Tensor, valid: Int, pooled: Tensor) {
-        self.states = states
-        self.valid = valid
-        self.pooled = pooled
-    }
-}
-
-/// What the blocks are modulated by, after SiLU: `[1, D]` for all tokens, and another one for those of a clean frame.
-struct HunyuanSignal {
-    let embedding: Tensor
-    let clean: Tensor?
-    /// The tokens of the clean frame, the first of the video.
-    let firstTokens: Int
-}
-
-/// A scalar or a vector, embedded by two linear layers with a SiLU between them.
-struct HunyuanEmbedder: Sendable {
-    static let sinusoidWidth = 256
-
-    private let linear1, linear2: Linear
-
-    init(_ scope: WeightScope, _ input: Int, _ width: Int) {
-        linear1 = Linear(scope / "linear_1", input, width)
-        linear2 = Linear(scope / "linear_2", width, width)
-    }
-
-    /// x `[1, input]`.
-    func callAsFunction(_ x: Tensor) -> Tensor { linear2(linear1(x, .silu)) }
-
-    /// The sinusoids of a number.
-    func callAsFunction(_ value: Float, on backend: any Backend) -> Tensor {
-        let width = HunyuanEmbedder.sinusoidWidth
-        return self(backend.copy(Tensor(Embeddings.sinusoid(value, width: width), [1, width])))
-    }
-}
-
-/// Two blocks that let the text's tokens see one another, modulated by time and by their mean
-/// (HunyuanVideoTokenRefiner).
-struct HunyuanRefiner: Sendable {
-    private let time, mean: HunyuanEmbedder
-    private let projection: Linear
-    private let blocks: [Block]
-
-    init(_ scope: WeightScope, _ configuration: HunyuanTransformerConfiguration) {
-        let width = configuration.hiddenSize
-        let embedders = scope / "time_text_embed"
-        time = HunyuanEmbedder(embedders / "timestep_embedder", HunyuanEmbedder.sinusoidWidth, width)
-        mean = HunyuanEmbedder(embedders / "text_embedder", configuration.textWidth, width)
-        projection = Linear(scope / "proj_in", configuration.textWidth, width)
-        blocks = (0..<configuration.refinerCount).map {
-            Block(scope / "token_refiner" / "refiner_blocks" / $0, configuration)
-        }
-    }
-
-    /// The text's tokens in the transformer's width, `[1, tokens, D]`.
-    func callAsFunction(_ text: HunyuanText, time level: Float, _ trace: HunyuanTrace?) -> Tensor {
-        let backend = text.states.backend
-        let embedding = backend.combine(time(level, on: backend), 1, mean(average(text)), 1)
-        trace?.record("context.temb", embedding)
-        let activated = backend.activate(embedding, .silu)
-        var hidden = projection(text.states)
-        trace?.record("context.proj_in.out", hidden)
-        // Padding sees the first token only.
-        let mask = AttentionMask(visibleKeys: [(0..<text.states.shape[1]).map { $0 < text.valid ? text.valid : 1 }])
-        for (index, block) in blocks.enumerated() {
-            hidden = block(hidden, activated, mask)
-            trace?.record("context.block.\(HunyuanTrace.digits(index)).out", hidden)
-        }
-        trace?.record("context.out", hidden)
-        return hidden
-    }
-
-    /// The mean of the valid states, `[1, width]`.
-    private func average(_ text: HunyuanText) -> Tensor {
-        let backend = text.states.backend
-        let weights = backend.copy(
-            Tensor([Float](repeating: 1 / Float(max(text.valid, 1)), count: text.valid), [1, text.valid]))
-        let valid = text.states.selected(0, 0).sliced(0, 0..<text.valid)
-        return backend.linear(weights, weight: valid.permuted([1, 0]), bias: nil, activation: .none, residual: nil)
-    }
-
-    private struct Block: Sendable {
-        let norm1, norm2: LayerNorm
-        let query, key, value, output: Linear
-        let feedForward: FeedForward
-        let modulation: Linear
-        let heads: Int
-        let scale: Float
-
-        init(_ scope: WeightScope, _ configuration: HunyuanTransformerConfiguration) {
-            let width = configuration.hiddenSize
-            norm1 = LayerNorm(scope / "norm1", width, epsilon: hunyuanEpsilon)
-            norm2 = LayerNorm(scope / "norm2", width, epsilon: hunyuanEpsilon)
-            query = Linear(scope / "attn" / "to_q", width, width)
-            key = Linear(scope / "attn" / "to_k", width, width)
-            value = Linear(scope / "attn" / "to_v", width, width)
-            output = Linear(scope / "attn" / "to_out" / 0, width, width)
-            feedForward = FeedForward(
-                inner: Linear(scope / "ff" / "net" / 0 / "proj", width, configuration.innerWidth), .silu,
-                outer: Linear(scope / "ff" / "net" / 2, configuration.innerWidth, width))
-            modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
-            heads = configuration.headCount
-            scale = 1 / Float(configuration.headSize).squareRoot()
-        }
-
-        func callAsFunction(_ x: Tensor, _ signal: Tensor, _ mask: AttentionMask) -> Tensor {
-            let gates = modulation(signal)  // [1, 2 D]: of the attention, of the feed-forward layers
-            let width = x.shape[2]
-            let normed = norm1(x)
-            let attended = x.backend.attention(
-                query(normed), key(normed), value(normed), heads: heads, scale: scale,
-                options: AttentionOptions(mask: mask))
-            let hidden = output(attended, gate: gates.sliced(1, 0..<width), residual: x)
-            return feedForward(norm2(hidden), gate: gates.sliced(1, width..<2 * width), residual: hidden)
-        }
+extension StageTrace {
+    /// Records what a block made of both streams.
+    fileprivate func record(_ kind: String, _ index: Int, video: Tensor, text: Tensor) {
+        record("\(kind).\(StageTrace.digits(index)).out", video)
+        record("\(kind).\(StageTrace.digits(index)).text.out", text)
     }
 }

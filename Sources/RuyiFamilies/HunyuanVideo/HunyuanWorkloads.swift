@@ -1,5 +1,6 @@
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 import RuyiTensor
 
 /// Blocks of HunyuanVideo at full width over random weights in bf16, for measuring.
@@ -13,12 +14,13 @@ package enum HunyuanWorkloads {
         frames: Int, rows: Int, columns: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
-        let block = try MemoryWeights.build(dualShapes(configuration)) { HunyuanDualBlock($0, configuration) }
+        let block = try MemoryWeights.build(dualShapes(configuration)) { DualStreamBlock($0, configuration.sizes) }
         let (rotary, signal) = surroundings(frames, rows, columns, configuration, backend)
         let count = frames * rows * columns
         let video = stream([1, count, configuration.hiddenSize], 1, backend)
         let text = stream([1, textTokens, configuration.hiddenSize], 2, backend)
-        return { block(video, text, signal, rotary, visible: count + textTokens).video }
+        let mask = AttentionMask.lengths([count + textTokens])
+        return { block(video: video, text: text, signal, rotary: rotary.video, mask: mask).video }
     }
 
     /// A block with common weights for the tokens of video and text.
@@ -26,11 +28,12 @@ package enum HunyuanWorkloads {
         frames: Int, rows: Int, columns: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
-        let block = try MemoryWeights.build(singleShapes(configuration)) { HunyuanSingleBlock($0, configuration) }
+        let block = try MemoryWeights.build(singleShapes(configuration)) { SingleStreamBlock($0, configuration.sizes) }
         let (rotary, signal) = surroundings(frames, rows, columns, configuration, backend)
         let count = frames * rows * columns + textTokens
         let tokens = stream([1, count, configuration.hiddenSize], 1, backend)
-        return { block(tokens, signal, rotary, visible: count) }
+        let mask = AttentionMask.lengths([count])
+        return { block(tokens, signal, rotary: rotary.all, mask: mask) }
     }
 
     /// Multiplications and additions of either block's matrix products, whose layers have the same sizes per token.
@@ -42,11 +45,12 @@ package enum HunyuanWorkloads {
     private static func surroundings(
         _ frames: Int, _ rows: Int, _ columns: Int, _ configuration: HunyuanTransformerConfiguration,
         _ backend: any Backend
-    ) -> (HunyuanRotary, HunyuanSignal) {
-        let rotary = HunyuanRotary(
-            frames: frames, rows: rows, columns: columns, text: textTokens, configuration, on: backend)
+    ) -> (VideoRotary, ModulationSignal) {
+        let rotary = VideoRotary(
+            frames: frames, rows: rows, columns: columns, text: textTokens, axes: configuration.rotaryAxes,
+            base: configuration.rotaryBase, on: backend)
         let embedding = stream([1, configuration.hiddenSize], 3, backend)
-        return (rotary, HunyuanSignal(embedding: embedding, clean: nil, firstTokens: 0))
+        return (rotary, ModulationSignal(embedding: embedding))
     }
 
     private static func stream(_ shape: [Int], _ seed: UInt64, _ backend: any Backend) -> Tensor {

@@ -1,5 +1,6 @@
 import RuyiFiles
 import RuyiLayers
+import RuyiModels
 import RuyiTensor
 
 /// What the transformer is conditioned on, prepared once for a run; B is the guidance batch.
@@ -65,7 +66,7 @@ struct RuyiEmbedder: Sendable {
     private static let sinusoidWidth = 256
 
     /// The vector of a timestep: time plus everything else, `[B, D]`.
-    func vector(time: Float, _ conditioning: RuyiConditioning, _ trace: RuyiStepTrace?) -> Tensor {
+    func vector(time: Float, _ conditioning: RuyiConditioning, _ trace: StageTrace?) -> Tensor {
         let backend = conditioning.extra.backend
         let batch = conditioning.extra.shape[0]
         let sinusoid = Embeddings.sinusoid(time, width: RuyiEmbedder.sinusoidWidth)
@@ -81,7 +82,7 @@ struct RuyiEmbedder: Sendable {
     ///
     /// width and height in pixels.
     func extra(
-        _ controls: [RuyiControl], width: Int, height: Int, backend: any Backend, _ trace: RuyiStepTrace?
+        _ controls: [RuyiControl], width: Int, height: Int, backend: any Backend, _ trace: StageTrace?
     ) -> Tensor {
         let pooled = backend.concatenate(controls.map { pooler(backend.copy($0.second)) }, axis: 0)  // [B, pooled]
         trace?.record("temb.pooled", pooled)
@@ -97,7 +98,7 @@ struct RuyiEmbedder: Sendable {
     }
 
     /// Both text streams side by side, `[B, tokens, C]`; masked tokens are replaced by learned padding.
-    func text(_ controls: [RuyiControl], backend: any Backend, _ trace: RuyiStepTrace?) -> Tensor {
+    func text(_ controls: [RuyiControl], backend: any Backend, _ trace: StageTrace?) -> Tensor {
         let second = backend.concatenate(controls.map(\.second), axis: 0)  // [B, tokens, C5]
         let projected = textLinear2(textLinear1(second, .silu))
         trace?.record("text.projected", projected.reshaped([projected.count / projected.shape[2], projected.shape[2]]))

@@ -2,6 +2,7 @@ import RuyiEncoders
 import RuyiFault
 import RuyiFiles
 import RuyiLayers
+import RuyiModels
 import RuyiPicture
 import RuyiSampling
 import RuyiTensor
@@ -113,8 +114,7 @@ final class RuyiRenderer: Renderer {
 
     private func draw(_ job: Job, _ shape: [Int], _ index: Int) throws -> Tensor {
         let noise = try job.noise.next(shape)
-        let digits = String(index)
-        job.trace?.record("noise." + String(repeating: "0", count: 3 - digits.count) + digits, noise)
+        job.trace?.record("noise." + StageTrace.digits(index), noise)
         return backend.copy(noise)
     }
 
@@ -221,7 +221,7 @@ final class RuyiRenderer: Renderer {
         let positive = try controls.positive(set)
         let halves = isGuided ? [try controls.negative(), positive] : [positive]
         recordControls(positive, scheduler, job)
-        let firstTrace = job.trace.map { RuyiStepTrace(trace: $0, prefix: "") }
+        let firstTrace = job.trace.map { StageTrace($0, prefix: "") }
         let embedder = transformer.embedder
         let text = embedder.text(halves, backend: backend, firstTrace)
         let extra = embedder.extra(
@@ -253,7 +253,7 @@ final class RuyiRenderer: Renderer {
             let whole = backend.concatenate([input, condition], axis: 1)
             let conditioning = RuyiConditioning(text: text, picture: call < firstSeeing ? blind : seeing, extra: extra)
             let trace = stepTrace(call, firstSeeing: firstSeeing, job)
-            let step = "step." + RuyiRenderer.digits(call)
+            let step = "step." + StageTrace.digits(call)
             if call == 0 { job.trace?.record("\(step).input", backend.concatenate(halves.map { _ in input }, axis: 0)) }
             trace?.record("text.context", text)
             trace?.record("clip.context", conditioning.picture)
@@ -318,9 +318,9 @@ final class RuyiRenderer: Renderer {
     }
 
     /// Block stages are recorded for the first call and for the first one that sees the picture.
-    private func stepTrace(_ call: Int, firstSeeing: Int, _ job: Job) -> RuyiStepTrace? {
+    private func stepTrace(_ call: Int, firstSeeing: Int, _ job: Job) -> StageTrace? {
         guard let trace = job.trace, call == 0 || call == firstSeeing else { return nil }
-        return RuyiStepTrace(trace: trace, prefix: call == 0 ? "" : "step.\(RuyiRenderer.digits(call)).")
+        return StageTrace(trace, prefix: call == 0 ? "" : "step.\(StageTrace.digits(call)).")
     }
 
     private func recordControls(_ control: RuyiControl, _ scheduler: any Scheduler, _ job: Job) {
@@ -333,10 +333,6 @@ final class RuyiRenderer: Renderer {
         let times = scheduler.timesteps
         trace.record("timesteps", Tensor(integers: times.map { Int64($0) }, [times.count]))
         if let sigmas = scheduler.sigmas { trace.record("sigmas", Tensor(sigmas, [sigmas.count])) }
-    }
-
-    private static func digits(_ number: Int) -> String {
-        String(repeating: "0", count: max(0, 3 - String(number).count)) + String(number)
     }
 
     // MARK: Decoding

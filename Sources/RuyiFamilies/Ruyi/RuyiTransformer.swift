@@ -1,5 +1,6 @@
 import RuyiFiles
 import RuyiLayers
+import RuyiModels
 import RuyiTensor
 
 private let normEpsilon: Float = 1e-6
@@ -39,7 +40,7 @@ struct RuyiTransformer: Sendable {
     ///   - cache: what earlier calls left for TeaCache, if it is on.
     func callAsFunction(
         _ input: Tensor, time: Float, conditioning: RuyiConditioning, rotary: RotaryTable, enhancement: Double?,
-        cache: inout TeaCache?, cancellation: Cancellation, trace: RuyiStepTrace?, blockDone: (Int) -> Void
+        cache: inout TeaCache?, cancellation: Cancellation, trace: StageTrace?, blockDone: (Int) -> Void
     ) throws -> Tensor {
         let backend = input.backend
         let frames = input.shape[2]
@@ -91,7 +92,7 @@ struct RuyiTransformer: Sendable {
     var blockCount: Int { blocks.count }
 
     /// Tokens in the order frame, row, column: `[B, f · h/2 · w/2, D]`.
-    private func patchify(_ x: Tensor, _ trace: RuyiStepTrace?) -> Tensor {
+    private func patchify(_ x: Tensor, _ trace: StageTrace?) -> Tensor {
         let (batch, channels, frames, patch) = (x.shape[0], x.shape[1], x.shape[2], configuration.patchSize)
         let (rows, columns) = (x.shape[3] / patch, x.shape[4] / patch)
         let backend = x.backend
@@ -136,7 +137,7 @@ struct RuyiBlock: Sendable {
         let half = configuration.layerCount / 2
         takesSkip = index > half
         givesSkip = index < half - 1
-        name = "block." + String(repeating: "0", count: max(0, 3 - String(index).count)) + String(index)
+        name = "block." + StageTrace.digits(index)
         skipNorm = takesSkip ? LayerNorm(scope / "skip_norm", 2 * width, epsilon: normEpsilon) : nil
         skipLinear = takesSkip ? Linear(scope / "skip_linear", 2 * width, width) : nil
         positions = RuyiBlock.positions(scope / "t_embed", width)
@@ -181,7 +182,7 @@ struct RuyiBlock: Sendable {
 
     func callAsFunction(
         _ x: Tensor, skip: Tensor?, frames: Int, embedding: Tensor, text: Tensor, picture: Tensor,
-        rotary: RotaryTable, enhancement: Double? = nil, _ trace: RuyiStepTrace?
+        rotary: RotaryTable, enhancement: Double? = nil, _ trace: StageTrace?
     ) -> Tensor {
         let backend = x.backend
         var hidden = x  // [B, N, D]
@@ -283,13 +284,4 @@ enum RuyiLimits {
     static let latentFrames = 512
     /// TeaCache's fit for this model (specification section 9).
     static let teacacheCoefficients = [-7511.8562, 2329.32511, -225.610663, 9.39902237, -0.0743067848]
-}
-
-/// Records the stages of one model call under the golden cases' names: the first call's plain, later calls' with
-/// `step.NNN.` in front.
-struct RuyiStepTrace {
-    let trace: Trace
-    let prefix: String
-
-    func record(_ name: String, _ tensor: Tensor) { trace.record(prefix + name, tensor) }
 }

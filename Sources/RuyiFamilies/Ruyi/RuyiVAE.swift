@@ -1,5 +1,6 @@
 import RuyiFiles
 import RuyiLayers
+import RuyiModels
 import RuyiTensor
 
 /// The causal video autoencoder of Ruyi (AutoencoderKLMagvit, specification section 6): 8 x 8 pixels and up to 4 frames
@@ -139,33 +140,18 @@ package struct RuyiVAE: Sendable {
 
 /// One pass through the VAE: where its stages are recorded, and who is told of each chunk.
 package struct RuyiVAERun {
-    let trace: RuyiVAETrace?
+    let trace: StageTrace?
     /// Called before each chunk; throws when the run has been cancelled.
     let step: () throws -> Void
     /// Called after each tile that is decoded with the share of them that is done.
     let advance: (Double) -> Void
 
     package init(
-        trace: RuyiVAETrace?, advance: @escaping (Double) -> Void = { _ in }, step: @escaping () throws -> Void
+        trace: StageTrace?, advance: @escaping (Double) -> Void = { _ in }, step: @escaping () throws -> Void
     ) {
         self.trace = trace
         self.advance = advance
         self.step = step
-    }
-}
-
-/// Records stages of the encoder or decoder as `<prefix><stage>`, in the reference's layout `[1, C, T, H, W]`.
-package struct RuyiVAETrace {
-    let trace: Trace
-    let prefix: String
-
-    package init(trace: Trace, prefix: String) {
-        self.trace = trace
-        self.prefix = prefix
-    }
-
-    func record(_ name: String, _ x: Tensor) {
-        trace.record(prefix + name, x.backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0))
     }
 }
 
@@ -192,15 +178,15 @@ private struct RuyiVAEEncoder: Sendable {
         perFrame = configuration.normalizesPerFrame
     }
 
-    func callAsFunction(_ x: Tensor, _ chunk: Chunk, _ trace: RuyiVAETrace?) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ chunk: Chunk, _ trace: StageTrace?) -> Tensor {
         var hidden = convIn(x, chunk)
-        trace?.record("enc.conv_in", hidden)
+        trace?.recordVideo("enc.conv_in", hidden)
         for (index, block) in downBlocks.enumerated() {
             hidden = block(hidden, chunk)
-            trace?.record("enc.down.\(index)", hidden)
+            trace?.recordVideo("enc.down.\(index)", hidden)
         }
         hidden = midBlock(hidden, chunk)
-        trace?.record("enc.mid", hidden)
+        trace?.recordVideo("enc.mid", hidden)
         return convOut(normOut(hidden, perFrame: perFrame, .silu), chunk)
     }
 }
@@ -229,12 +215,12 @@ private struct RuyiVAEDecoder: Sendable {
     }
 
     /// Runs the first layers on all latents and the others on those in `kept`.
-    func callAsFunction(_ x: Tensor, _ chunk: Chunk, keeping kept: Range<Int>, _ trace: RuyiVAETrace?) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ chunk: Chunk, keeping kept: Range<Int>, _ trace: StageTrace?) -> Tensor {
         var hidden = midBlock(convIn(x, chunk), chunk).sliced(0, kept)
-        trace?.record("dec.mid", hidden)
+        trace?.recordVideo("dec.mid", hidden)
         for (index, block) in upBlocks.enumerated() {
             hidden = block(hidden, chunk)
-            trace?.record("dec.up.\(index)", hidden)
+            trace?.recordVideo("dec.up.\(index)", hidden)
         }
         return convOut(normOut(hidden, perFrame: perFrame, .silu), chunk)
     }

@@ -8,7 +8,7 @@ import RuyiTensor
 ///
 /// Videos are `[T, 3, H, W]` in −1...1, latents `[t, C, h, w]`.
 package struct HunyuanVAE: Sendable {
-    let configuration: HunyuanVAEConfiguration
+    package let configuration: HunyuanVAEConfiguration
     private let encoder: HunyuanVAEEncoder
     private let decoder: HunyuanVAEDecoder
     private let quantWeight, quantBias, postQuantWeight, postQuantBias: Tensor
@@ -170,17 +170,17 @@ private struct HunyuanVAEEncoder: Sendable {
     }
 
     func callAsFunction(_ x: Tensor, _ trace: Trace?) -> Tensor {
-        let trace = trace.map { HunyuanVAETrace($0, prefix: "encoder.") }
+        let trace = trace.map { StageTrace($0, prefix: "encoder.") }
         var hidden = convIn(x)
-        trace?.record("conv_in.out", hidden)
+        trace?.recordVideo("conv_in.out", hidden)
         for (index, block) in downBlocks.enumerated() {
             hidden = block(hidden)
-            trace?.record("block.\(index).out", hidden)
+            trace?.recordVideo("block.\(index).out", hidden)
         }
         hidden = normOut(midBlock(hidden, trace), perFrame: false)
-        trace?.record("conv_norm_out.out", hidden)
+        trace?.recordVideo("conv_norm_out.out", hidden)
         let result = convOut(x.backend.activate(hidden, .silu))
-        trace?.record("conv_out.out", result)
+        trace?.recordVideo("conv_out.out", result)
         return result
     }
 }
@@ -207,19 +207,19 @@ private struct HunyuanVAEDecoder: Sendable {
     }
 
     func callAsFunction(_ x: Tensor, _ run: HunyuanVAERun) throws -> Tensor {
-        let trace = run.trace.map { HunyuanVAETrace($0, prefix: "decoder.") }
+        let trace = run.trace.map { StageTrace($0, prefix: "decoder.") }
         var hidden = convIn(x)
-        trace?.record("conv_in.out", hidden)
+        trace?.recordVideo("conv_in.out", hidden)
         hidden = midBlock(hidden, trace)
         for (index, block) in upBlocks.enumerated() {
             try run.step()
             hidden = block(hidden)
-            trace?.record("block.\(index).out", hidden)
+            trace?.recordVideo("block.\(index).out", hidden)
         }
         hidden = normOut(hidden, perFrame: false)
-        trace?.record("conv_norm_out.out", hidden)
+        trace?.recordVideo("conv_norm_out.out", hidden)
         let result = convOut(x.backend.activate(hidden, .silu))
-        trace?.record("conv_out.out", result)
+        trace?.recordVideo("conv_out.out", result)
         return result
     }
 }

@@ -15,7 +15,8 @@ package struct TeaCache {
         var runs = true
     }
 
-    private let settings: StepFeature
+    private let threshold: Double
+    private let skipStartSteps, skipEndSteps: Int
     private let steps: Int
     /// The family's published fit of the output's change to the input's, highest power first; it can be negative.
     private let coefficients: [Double]
@@ -24,9 +25,11 @@ package struct TeaCache {
     private var accumulated = 0.0
     private var decisions: [Decision] = []
 
-    /// An empty cache for a run of so many steps.
-    init(_ settings: StepFeature, steps: Int, coefficients: [Double]) {
-        self.settings = settings
+    /// An empty cache for a run of so many steps, of which the first and last go without it.
+    package init(threshold: Double, skipStartSteps: Int, skipEndSteps: Int, steps: Int, coefficients: [Double]) {
+        self.threshold = threshold
+        self.skipStartSteps = skipStartSteps
+        self.skipEndSteps = skipEndSteps
         self.steps = steps
         self.coefficients = coefficients
     }
@@ -34,13 +37,13 @@ package struct TeaCache {
     /// What to add to the patch tokens of the next call in place of running the blocks; nil to run them.
     ///
     /// `input` is the first block's modulated input, `[B, N, D]`; it is only asked for where it can matter.
-    mutating func reusedResidual(_ input: () -> Tensor) -> Tensor? {
+    package mutating func reusedResidual(_ input: () -> Tensor) -> Tensor? {
         // PNDM calls the model once more than it has steps, and begins the count again.
         let step = decisions.count % steps
         if step == 0 { (self.input, residual, accumulated) = (nil, nil, 0) }
         var decision = Decision(accumulated: accumulated)
         defer { decisions.append(decision) }
-        guard step >= settings.skipStartSteps - 1, step < steps - settings.skipEndSteps else {
+        guard step >= skipStartSteps - 1, step < steps - skipEndSteps else {
             (self.input, residual) = (nil, nil)
             return nil
         }
@@ -50,7 +53,7 @@ package struct TeaCache {
             decision.distance = backend.meanMagnitude(current, minus: kept) / backend.meanMagnitude(kept, minus: nil)
             decision.change = coefficients.reduce(0) { $0 * decision.distance + $1 }
             accumulated += decision.change
-            if accumulated < settings.amount {
+            if accumulated < threshold {
                 (decision.accumulated, decision.runs) = (accumulated, false)
                 return residual
             }
@@ -61,12 +64,12 @@ package struct TeaCache {
     }
 
     /// Keeps what the blocks made of the patch tokens, if later calls may reuse it; both `[B, N, D]`.
-    mutating func keep(_ output: Tensor, of tokens: Tensor) {
+    package mutating func keep(_ output: Tensor, of tokens: Tensor) {
         if input != nil { residual = output.backend.combine(output, 1, tokens, -1) }
     }
 
     /// The decisions so far, `[calls, 4]`: distance, predicted change, accumulated change, and 1 where the blocks ran.
-    var log: Tensor {
+    package var log: Tensor {
         Tensor(
             decisions.flatMap { decision in
                 [decision.distance, decision.change, decision.accumulated, decision.runs ? 1 : 0].map { Float($0) }

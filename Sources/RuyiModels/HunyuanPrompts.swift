@@ -1,23 +1,22 @@
 import RuyiEncoders
 import RuyiFault
 import RuyiFiles
-import Synchronization
 
-/// The sentences around a prompt, and its tokens (specification sections 2 to 4).
+/// The sentences around a prompt, and its tokens (specification of HunyuanVideo, sections 2 to 4).
 package struct HunyuanPrompts: Sendable {
     private let tokenizer: ByteLevelTokenizer
     private let clipTokenizer: CLIPTokenizer
     private let padding: Int
     private let headerEnd: Int
-    private let takesPicture: Bool
+    package let takesPicture: Bool
 
     /// Tokens of a prompt and of what is added behind it.
-    static let promptLength = 256
+    package static let promptLength = 256
     /// Tokens of CLIP's text.
-    static let clipLength = 77
+    package static let clipLength = 77
     /// Tokens before the prompt: the instructions, whose states are dropped.
-    static let textHead = 95
-    static let pictureHead = 103
+    package static let textHead = 95
+    package static let pictureHead = 103
     /// The place of the picture among the tokens.
     static let picturePlace = 5
 
@@ -35,32 +34,21 @@ package struct HunyuanPrompts: Sendable {
         "<image>", "<pad>", "<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",
         "<|eot_id|>",
     ]
-    /// Those of the checkpoint that was opened last, which the plans and the renderer of a run share: the real ones take
-    /// a while to read.
-    private static let last = Mutex<(root: String, prompts: HunyuanPrompts)?>(nil)
-
-    /// The tokenizers of a checkpoint, read once for many plans.
-    static func shared(_ folder: ModelFolder, takesPicture: Bool) throws(Fault) -> HunyuanPrompts {
-        if let known = last.withLock({ $0 }), known.root == folder.root, known.prompts.takesPicture == takesPicture {
-            return known.prompts
-        }
-        let prompts = try HunyuanPrompts(folder, takesPicture: takesPicture)
-        last.withLock { $0 = (folder.root, prompts) }
-        return prompts
-    }
 
     /// Reads the tokenizers of a checkpoint.
-    package init(_ folder: ModelFolder, takesPicture: Bool) throws(Fault) {
+    ///
+    /// - Parameters:
+    ///   - tokenizer: `tokenizer.json` of the language model.
+    ///   - vocabulary: `vocab.json` of CLIP.
+    ///   - merges: the bytes of its `merges.txt`, which lies at `mergesPath`.
+    package init(
+        tokenizer file: JSONObject, vocabulary: JSONObject, merges: [UInt8], mergesPath: String, takesPicture: Bool
+    ) throws(Fault) {
         self.takesPicture = takesPicture
-        let checkpoint = try HunyuanCheckpoint(folder)
-        tokenizer = try ByteLevelTokenizer(checkpoint.json(.tokenizer, "tokenizer.json"))
-        let shown = checkpoint.path(.tokenizer) + "/tokenizer.json"
-        padding = try tokenizer.id(of: "<pad>", file: shown)
-        headerEnd = try tokenizer.id(of: "<|end_header_id|>", file: shown)
-        clipTokenizer = try CLIPTokenizer(
-            vocabulary: checkpoint.json(.clipTokenizer, "vocab.json"),
-            merges: FileBytes.read(checkpoint.file(.clipTokenizer, "merges.txt"), limit: 1 << 24),
-            file: checkpoint.path(.clipTokenizer) + "/merges.txt")
+        tokenizer = try ByteLevelTokenizer(file)
+        padding = try tokenizer.id(of: "<pad>", file: file.file)
+        headerEnd = try tokenizer.id(of: "<|end_header_id|>", file: file.file)
+        clipTokenizer = try CLIPTokenizer(vocabulary: vocabulary, merges: merges, file: mergesPath)
     }
 
     /// A prompt's tokens for the language model.
@@ -97,7 +85,7 @@ package struct HunyuanPrompts: Sendable {
     ///
     /// Beside a picture such signs shift what stands behind them; without one they change nothing but their own meaning,
     /// and the reference lets them pass.
-    static func sign(in prompt: String) -> String? { signs.first { prompt.contains($0) } }
+    package static func sign(in prompt: String) -> String? { signs.first { prompt.contains($0) } }
 
     /// Tokens before the prompt.
     package var head: Int { takesPicture ? HunyuanPrompts.pictureHead : HunyuanPrompts.textHead }

@@ -71,7 +71,7 @@ struct HunyuanVAEAttention: Sendable {
         output = Linear(scope / "to_out" / 0, width, width)
     }
 
-    func callAsFunction(_ x: Tensor, _ trace: HunyuanVAETrace?) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ trace: StageTrace?) -> Tensor {
         let (frames, width, area) = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
         let backend = x.backend
         // The norm is taken over all positions together, for which the frames stand side by side.
@@ -87,7 +87,7 @@ struct HunyuanVAEAttention: Sendable {
         let result = output(attended)
         let video = backend.copy(result.reshaped([frames, area, width]).permuted([0, 2, 1])).reshaped(x.shape)
         let sum = backend.combine(x, 1, video, 1)
-        trace?.recordTokens("mid.attn.out", sum)
+        trace?.recordPositions("mid.attn.out", sum)
         return sum
     }
 }
@@ -105,10 +105,10 @@ struct HunyuanMidBlock: Sendable {
         last = HunyuanResBlock(scope / "resnets" / 1, width, width, groups: configuration.groups)
     }
 
-    func callAsFunction(_ x: Tensor, _ trace: HunyuanVAETrace?) -> Tensor {
+    func callAsFunction(_ x: Tensor, _ trace: StageTrace?) -> Tensor {
         let hidden = first(x)
         let result = last(attention.map { $0(hidden, trace) } ?? hidden)
-        trace?.record("mid.out", result)
+        trace?.recordVideo("mid.out", result)
         return result
     }
 }
@@ -166,26 +166,5 @@ struct HunyuanUpBlock: Sendable {
             Array(repeating: wide.selected(0, index), count: index == 0 ? 1 : factors.time)
         }
         return upsampler(frames)
-    }
-}
-
-/// Records stages of the encoder or decoder as `<prefix><stage>`, in the reference's layout `[1, C, T, H, W]`.
-package struct HunyuanVAETrace {
-    private let trace: Trace
-    private let prefix: String
-
-    package init(_ trace: Trace, prefix: String) {
-        self.trace = trace
-        self.prefix = prefix
-    }
-
-    func record(_ name: String, _ x: Tensor) {
-        trace.record(prefix + name, x.backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0))
-    }
-
-    /// The same with all positions in a row, `[1, T · H · W, C]`.
-    func recordTokens(_ name: String, _ x: Tensor) {
-        let positions = x.backend.copy(x.permuted([0, 2, 3, 1]))
-        trace.record(prefix + name, positions.reshaped([1, x.shape[0] * x.shape[2] * x.shape[3], x.shape[1]]))
     }
 }

@@ -1,15 +1,14 @@
-import RuyiFiles
 import RuyiTensor
 
 extension WeightFile {
     /// Bytes of the tensors of some names, as stored.
-    func byteCount(_ isCounted: (String) -> Bool) -> Int {
+    package func byteCount(_ isCounted: (String) -> Bool) -> Int {
         keys.filter(isCounted).reduce(0) { $0 + byteCount(of: $1) }
     }
 
     /// Bytes of every block: of the tensors whose names begin alike up to the number behind one of `lists`, such as
     /// `blocks.3`; under an empty name, of those that stand outside.
-    func blockByteCounts(_ lists: Set<Substring>) -> [String: Int] {
+    package func blockByteCounts(_ lists: Set<Substring>) -> [String: Int] {
         var counts: [String: Int] = [:]
         for key in keys {
             let parts = key.split(separator: ".", omittingEmptySubsequences: false)

@@ -4,8 +4,9 @@ import RuyiFiles
 import RuyiPicture
 import RuyiTensor
 
-/// What turns a prompt, and a picture, into what the transformer attends to (specification sections 3 and 4).
-struct HunyuanTextEncoders: Sendable {
+/// What turns a prompt, and a picture, into what the transformer attends to (specification of HunyuanVideo,
+/// sections 3 and 4).
+package struct HunyuanTextEncoders: Sendable {
     private enum Language: Sendable {
         case text(LLaMA)
         case picture(LLaVA, CLIPImageProcessor, token: Int)
@@ -17,19 +18,18 @@ struct HunyuanTextEncoders: Sendable {
     private let prompts: HunyuanPrompts
     private let language: Language
     private let clip: CLIPText
-    private let conditioning: HunyuanConditioning?
     /// The weights, whose pages are let go once a prompt is read.
-    let files: [any WeightFile]
+    package let files: [any WeightFile]
     /// Bytes of the weights that are used.
-    let byteCount: Int
-    let warnings: [String]
+    package let byteCount: Int
+    package let warnings: [String]
 
-    init(_ folder: ModelFolder, _ configuration: HunyuanConfiguration) throws(Fault) {
-        prompts = try HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture)
-        conditioning = configuration.transformer.conditioning
-        let checkpoint = try HunyuanCheckpoint(folder)
-        let text = try checkpoint.weights(.text)
-        let clipFile = try checkpoint.weights(.clip)
+    /// Takes the weights of the language model and of CLIP.
+    package init(
+        text: any WeightFile, clip clipFile: any WeightFile, prompts: HunyuanPrompts,
+        _ configuration: HunyuanTextConfiguration
+    ) throws(Fault) {
+        self.prompts = prompts
         files = [text, clipFile]
         let ledger = WeightLedger()
         let scope = WeightScope(text, ledger: ledger)
@@ -60,20 +60,20 @@ struct HunyuanTextEncoders: Sendable {
 
     /// The most bytes of weights that are in memory at one time when they are given back after each layer: a layer of the
     /// language model, the tower that sees, or CLIP.
-    var streamedByteCount: Int {
+    package var streamedByteCount: Int {
         func isSeeing(_ key: String) -> Bool { key.contains("vision_tower.") }
         let layers = files[0].blockByteCounts(["layers"]).filter { $0.key != "" && !isSeeing($0.key) }
         return max(files[0].byteCount(isSeeing), layers.values.max() ?? 0, files[1].byteCount)
     }
 
     /// What the model sees of a picture, `[1, 3, S, S]`; nil for one that reads text alone.
-    func pixels(of picture: Picture) -> Tensor? {
+    package func pixels(of picture: Picture) -> Tensor? {
         guard case .picture(_, let processor, _) = language else { return nil }
         return processor(picture)
     }
 
     /// Layers that are computed for one prompt, for progress.
-    var depth: Int {
+    package var depth: Int {
         switch language {
         case .text(let model): model.depth
         case .picture(let model, _, _): model.language.depth
@@ -87,7 +87,7 @@ struct HunyuanTextEncoders: Sendable {
     ///   - interleave: every how many of the picture's tokens are kept.
     ///   - length: the most tokens of the prompt and of what is added behind it.
     ///   - trace: where the stages are recorded, which then include those of the padding; their names end with `suffix`.
-    func callAsFunction(
+    package func callAsFunction(
         _ prompt: String, pixels: Tensor?, interleave: Int, length: Int, on backend: any Backend, trace: Trace?,
         suffix: String, layerDone: () throws -> Void
     ) throws -> HunyuanText {
@@ -99,35 +99,36 @@ struct HunyuanTextEncoders: Sendable {
                     + "\(prompts.head)",
                 hint: "the checkpoint's folder 'tokenizer' is not that of LLaMA 3")
         }
-        let record = HunyuanRecord(trace: trace, suffix: suffix)
-        record.integers("text.tokens", tokens.ids)
+        let record = trace.map { StageTrace($0, suffix: suffix) }
+        let layers = suffix.isEmpty ? record : nil
+        record?.recordIntegers("text.tokens", tokens.ids)
         let (states, valid) =
             switch language {
             case .text(let model):
-                try read(tokens, model, on: backend, record, layerDone)
+                try read(tokens, model, on: backend, record, layers, layerDone)
             case .picture(let model, _, let token):
                 try read(
                     tokens, pixels, model, token: token, interleave: interleave, on: backend,
-                    record, layerDone)
+                    record, layers, layerDone)
             }
-        record.integers("text.mask", (0..<states.shape[1]).map { $0 < valid ? 1 : 0 })
-        record.tensor("text.embeds", states)
+        record?.recordIntegers("text.mask", (0..<states.shape[1]).map { $0 < valid ? 1 : 0 })
+        record?.record("text.embeds", states)
         let clipIDs = prompts.clipTokens(prompt)
-        record.integers("text.tokens.2", clipIDs)
+        record?.recordIntegers("text.tokens.2", clipIDs)
         let pooled = clip.pooled(try clip(clipIDs, on: backend), clipIDs)
-        record.tensor("text.embeds.2", pooled)
+        record?.record("text.embeds.2", pooled)
         return HunyuanText(states: states, valid: valid, pooled: pooled)
     }
 
     private func read(
-        _ tokens: HunyuanPrompts.Tokens, _ model: LLaMA, on backend: any Backend, _ record: HunyuanRecord,
-        _ layerDone: () throws -> Void
+        _ tokens: HunyuanPrompts.Tokens, _ model: LLaMA, on backend: any Backend, _ record: StageTrace?,
+        _ layers: StageTrace?, _ layerDone: () throws -> Void
     ) throws -> (states: Tensor, valid: Int) {
-        let count = record.isOn ? tokens.ids.count : tokens.valid
+        let count = record != nil ? tokens.ids.count : tokens.valid
         let states = try model(
             model.embed(Array(tokens.ids.prefix(count)), on: backend), valid: tokens.valid
         ) { index, states in
-            if record.suffix.isEmpty { record.tensor("text.layer.\(HunyuanTrace.digits(index)).out", states) }
+            layers?.record("text.layer.\(StageTrace.digits(index)).out", states)
             try layerDone()
         }
         return (backend.copy(states.sliced(1, prompts.head..<count)), tokens.valid - prompts.head)
@@ -135,20 +136,20 @@ struct HunyuanTextEncoders: Sendable {
 
     private func read(
         _ tokens: HunyuanPrompts.Tokens, _ pixels: Tensor?, _ model: LLaVA, token: Int, interleave: Int,
-        on backend: any Backend, _ record: HunyuanRecord, _ layerDone: () throws -> Void
+        on backend: any Backend, _ record: StageTrace?, _ layers: StageTrace?, _ layerDone: () throws -> Void
     ) throws -> (states: Tensor, valid: Int) {
         guard let pixels else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
-        record.tensor("image.clip_pixels", pixels)
+        record?.record("image.clip_pixels", pixels)
         let features = try model.vision(backend.copy(pixels), cancellation: backend.cancellation)
-        record.tensor("image.embeds", features)
+        record?.record("image.embeds", features)
         let patches = model.project(features.selected(0, 0))
-        record.tensor("image.features", patches.expanded(at: 0))
+        record?.record("image.features", patches.expanded(at: 0))
         let place = HunyuanPrompts.picturePlace
         guard tokens.ids.indices.contains(place), tokens.ids[place] == token else {
             throw Fault(.badData, "the tokenizer does not give the picture's token \(token) where it is expected")
         }
         let shift = patches.shape[0] - 1
-        let count = (record.isOn ? tokens.ids.count : tokens.valid) + shift
+        let count = (record != nil ? tokens.ids.count : tokens.valid) + shift
         let words = try model.language.embed(Array(tokens.ids.prefix(count - shift)), on: backend)
         let embeddings = backend.concatenate(
             [words.sliced(0, 0..<place), patches, words.sliced(0, place + 1..<words.shape[0])], axis: 0)
@@ -156,7 +157,7 @@ struct HunyuanTextEncoders: Sendable {
         // Padding has the place 1, as the reference fills it in.
         let positions = (0..<count).map { $0 < valid ? $0 : 1 }
         let states = try model.language(embeddings, valid: valid, positions: positions) { index, states in
-            if record.suffix.isEmpty { record.tensor("text.layer.\(HunyuanTrace.digits(index)).out", states) }
+            layers?.record("text.layer.\(StageTrace.digits(index)).out", states)
             try layerDone()
         }
         let seen = stride(from: 0, to: patches.shape[0], by: max(interleave, 1)).map { place + $0 }
@@ -167,16 +168,17 @@ struct HunyuanTextEncoders: Sendable {
     }
 }
 
-/// Records stages under names with a suffix.
-private struct HunyuanRecord {
-    let trace: Trace?
-    let suffix: String
+/// The encoded prompt: what the transformer attends to.
+package struct HunyuanText: Sendable {
+    /// States of the language model, `[1, tokens, width]`, padding behind the first `valid`.
+    package let states: Tensor
+    package let valid: Int
+    /// CLIP's state of the whole text, `[1, width]`.
+    package let pooled: Tensor
 
-    var isOn: Bool { trace != nil }
-
-    func tensor(_ name: String, _ x: Tensor) { trace?.record(name + suffix, x) }
-
-    func integers(_ name: String, _ values: [Int]) {
-        trace?.record(name + suffix, Tensor(integers: values.map { Int64($0) }, [1, values.count]))
+    package init(states: Tensor, valid: Int, pooled: Tensor) {
+        self.states = states
+        self.valid = valid
+        self.pooled = pooled
     }
 }
