@@ -119,10 +119,12 @@ public struct Engine: Sendable {
             let fitting = Fitting(
                 checkpoint: checkpoint, order: order, level: level, output: output, pictures: pictures, limits: limits,
                 costs: costs)
-            let choice = try fitting.choice(request)
+            var choice = try fitting.choice(request)
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.
             let isRefused = order.ignoreMemory != true && choice.memory.broken(limits) != nil
+            let seconds = isRefused ? nil : costs.seconds(choice.phases, threads: threads, level: level)
+            if let seconds { choice.plan.expect(seconds, of: choice.phases) }
             let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)
             let hasSidecar = order.sidecar ?? needsSidecar
             let companions = CompanionNames(
@@ -131,7 +133,7 @@ public struct Engine: Sendable {
                 Clip(
                     plan: choice.plan, request: request, output: output, trace: traces?[index],
                     companions: companions, memory: choice.memory, memoryReason: choice.reason,
-                    estimate: isRefused ? nil : costs.seconds(choice.phases, threads: threads, level: level),
+                    estimate: seconds.map { $0.reduce(0, +) },
                     picture: pictures[0],
                     index: index, count: seeds.count))
         }

@@ -91,6 +91,7 @@ struct Fitting: Sendable {
         var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: pictures[0])
         plan.memoryMode = way.mode
         var phases = try costs.phases(of: plan, checkpoint, threads: threads, level: level)
+        plan.stages = phases.map(\.stage)
         if order.latents != nil {
             plan.leaveOutDenoising()
             phases = phases.filter(\.givesFrames)
@@ -108,7 +109,7 @@ final class PlanCosts: Sendable {
     private let exhausted: @Sendable (Int) -> Never
     private let known = Mutex<[String: [Phase]]>([:])
     /// The last checkpoint that was counted with.
-    private let opened = Mutex<(key: String, run: any DryRun)?>(nil)
+    private let opened = Mutex<(key: String, run: DryRun)?>(nil)
     private let speeds = Mutex<[Work: Double]>([:])
     private let trialBytes = Mutex<[Work: Int]>([:])
 
@@ -128,7 +129,7 @@ final class PlanCosts: Sendable {
         let last = opened.withLock { $0 }
         let run =
             if let last, last.key == place { last.run } else {
-                try checkpoint.family.dryRun(checkpoint.folder, threads: threads, level: level)
+                try DryRun(checkpoint.family, checkpoint.folder, threads: threads, level: level)
             }
         opened.withLock { $0 = (place, run) }
         let phases = try run.phases(of: plan)
@@ -139,20 +140,20 @@ final class PlanCosts: Sendable {
     /// Closes the checkpoint, whose maps would take address space beside those of a run.
     func close() { opened.withLock { $0 = nil } }
 
-    /// About how long the parts of a plan take, from short runs of the kinds of work that most of it consists of; nil
-    /// where the work is not known.
+    /// About how many seconds each part of a plan takes, from short runs of the kinds of work that most of it consists of.
     ///
     /// Reading the weights from a disk comes on top.
-    func seconds(_ phases: [Phase], threads: Int, level: KernelLevel?) -> Double? {
-        let work = PlanCosts.work(phases)
-        guard !work.isEmpty else { return nil }
-        return speeds.withLock { speeds in
-            measure(work, &speeds, threads: threads, level: level)
-            return work.reduce(0) { seconds, part in
-                let near = speeds.min { left, right in
-                    (part.key.distance(to: left.key) ?? .infinity) < (part.key.distance(to: right.key) ?? .infinity)
+    func seconds(_ phases: [Phase], threads: Int, level: KernelLevel?) -> [Double] {
+        speeds.withLock { speeds in
+            measure(PlanCosts.work(phases), &speeds, threads: threads, level: level)
+            return phases.map { phase in
+                phase.work.reduce(0) { seconds, part in
+                    let near = speeds.min { left, right in
+                        (part.key.distance(to: left.key) ?? .infinity)
+                            < (part.key.distance(to: right.key) ?? .infinity)
+                    }
+                    return seconds + part.value / (near?.value ?? 1e9)
                 }
-                return seconds + part.value / (near?.value ?? 1e9)
             }
         }
     }
@@ -168,10 +169,7 @@ final class PlanCosts: Sendable {
 
     /// The kinds of work that are worth a trial, those that take longest first.
     private static func tried(_ work: [Work: Double]) -> [(key: Work, value: Double)] {
-        // Every operation stands for its time at one speed; bytes take longer.
-        func weight(_ part: (key: Work, value: Double)) -> Double {
-            part.key == .passing ? part.value * 8 : part.value
-        }
+        func weight(_ part: (key: Work, value: Double)) -> Double { part.value * part.key.relativeCost }
         let total = work.reduce(0) { $0 + weight($1) }
         return work.filter { weight($0) > 0.01 * total }.sorted {
             (weight($0), "\($0.key)") > (weight($1), "\($1.key)")
@@ -220,11 +218,15 @@ extension MemoryLimits.Bound {
 }
 
 extension Plan {
+    /// Takes the seconds that parts of the run are expected to take for their cost.
+    mutating func expect(_ seconds: [Double], of phases: [Phase]) {
+        for (phase, seconds) in zip(phases, seconds) {
+            for index in stages.indices where stages[index].name == phase.name { stages[index].cost = seconds }
+        }
+    }
+
     /// Leaves the decoding, which is the last stage, as the only one that takes time.
     fileprivate mutating func leaveOutDenoising() {
-        for index in stages.indices.dropLast() {
-            stages[index] = Stage(
-                name: stages[index].name, steps: stages[index].steps, parts: stages[index].parts, cost: 0)
-        }
+        for index in stages.indices.dropLast() { stages[index].cost = 0 }
     }
 }

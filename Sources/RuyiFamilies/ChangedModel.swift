@@ -12,17 +12,16 @@ final class ChangedModel<Model: Sendable>: Sendable {
     ///
     /// - Parameters:
     ///   - model: the model with the stored weights.
-    ///   - stored: the file of its weights.
+    ///   - stored: its weights, in one file.
     ///   - rounding: what is rounded where the plan asks for a mode of 8-bit floating-point numbers.
     ///   - renamed: the layers that LoRA files may name in another way.
-    ///   - stages: the plan's stages in which weights are rounded and quantised.
+    ///   - blocks: the model's blocks, which are quantised one after the other.
     ///   - make: makes the model of weights that are rounded and have low-rank updates.
     ///   - quantize: switches it to 8-bit integers, and calls back after each block.
     func callAsFunction(
-        _ job: Job, _ model: Model, stored: any WeightFile, on backend: any Backend,
+        _ job: Job, _ model: Model, stored: StageWeights, on backend: any Backend,
         rounding: (any WeightFile, FP8QuantMode, DType) -> FP8Rounding, renamed: [String: [LoRAPart]] = [:],
-        stages: (rounding: Int, quantising: Int), make: (WeightScope) -> Model,
-        quantize: (Model, () throws -> Void) throws -> Model
+        blocks: Int, make: (WeightScope) -> Model, quantize: (Model, () throws -> Void) throws -> Model
     ) throws -> Model {
         let plan = job.plan
         let change = WeightChange(plan)
@@ -30,39 +29,47 @@ final class ChangedModel<Model: Sendable>: Sendable {
         return try kept.withLock { kept in
             if let kept, kept.change == change { return kept.model }
             kept = nil
-            let done = Atomic<Int>(0)
-            @Sendable func advance(_ stage: Int) {
-                stored.release()
-                job.progress(stage, done.add(1, ordering: .relaxed).newValue)
-            }
-            var weights: any WeightFile = stored
+            let base = stored.files[0]
+            var weights = base
             if plan.fp8QuantMode != .none {
-                let stage = stages.rounding
-                job.progress(stage, 0)
                 let dtype = plan.fp8DataType.dtype
-                let keys = rounding(stored, plan.fp8QuantMode, dtype).keys
-                weights = RoundedWeights(stored, keys: keys, to: dtype, on: backend) { advance(stage) }
-            }
-            var updates: [(String, LowRankUpdate)] = []
-            for lora in plan.loras {
-                updates += try LoRAFile(path: lora.path).updates(
-                    of: stored, strength: lora.weight, renamed: renamed)
+                let keys = rounding(base, plan.fp8QuantMode, dtype).keys
+                let stage = job.begin(.rounding, steps: keys.count, weights: stored)
+                weights = RoundedWeights(base, keys: keys, to: dtype, on: backend) {
+                    base.release()
+                    stage.advance()
+                }
             }
             let ledger = WeightLedger()
+            let updates = try updates(job, of: base, renamed: renamed)
             var made = make(WeightScope(AdaptedWeights(weights, updates), ledger: ledger))
             try job.cancellation.check()
             try ledger.finish(unknown: .warn)
             if plan.isQuantized {
-                job.progress(stages.quantising, 0)
+                let stage = job.begin(.quantising, steps: blocks, weights: stored)
                 made = try quantize(made) {
                     try job.cancellation.check()
-                    advance(stages.quantising)
+                    base.release()
+                    stage.advance()
                 }
             }
             backend.memory.trim()
             kept = (change, made)
             return made
         }
+    }
+
+    /// The low-rank updates of a plan, whose files stay in memory.
+    private func updates(
+        _ job: Job, of base: any WeightFile, renamed: [String: [LoRAPart]]
+    ) throws(Fault) -> [(String, LowRankUpdate)] {
+        var updates: [(String, LowRankUpdate)] = []
+        for lora in job.plan.loras {
+            let file = try LoRAFile(path: lora.path)
+            job.meter?.hold(lora.path, file.byteCount)
+            updates += try file.updates(of: base, strength: lora.weight, renamed: renamed)
+        }
+        return updates
     }
 }
 

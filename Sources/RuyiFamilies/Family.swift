@@ -16,12 +16,12 @@ public protocol Family: Sendable {
     static var bounds: String? { get }
     /// The request keys that the family reads. Any other key with a value is refused with this list.
     static var keys: Set<RequestKey> { get }
+    /// Parts of the model at full size, for measuring.
+    static var workloads: [Workload] { get }
     /// Whether a checkpoint folder is this family's, judged by its files; throws where one of them cannot be read.
     static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool
     /// Resolves a request into exact sizes, counts and settings, without reading any weight.
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
-    /// What tells the memory and the work of plans on `threads` threads with kernels of `level`.
-    static func dryRun(_ folder: ModelFolder, threads: Int, level: KernelLevel?) throws(Fault) -> any DryRun
     /// A checkpoint of another layout than the family's main one, as it is in that one; nil if it is in that.
     static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint?
     /// Loads the checkpoint for plans of this folder. Weights are mapped, not copied.
@@ -33,14 +33,11 @@ extension Family {
     public static var layout: String { "a published checkpoint folder" }
     /// What a family that does not say has.
     public static var bounds: String? { nil }
+    /// None.
+    public static var workloads: [Workload] { [] }
 
     /// None: there is one layout.
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? { nil }
-
-    /// One that knows what the plan says.
-    public static func dryRun(
-        _ folder: ModelFolder, threads: Int, level: KernelLevel?
-    ) throws(Fault) -> any DryRun { PlannedMemory() }
 }
 
 /// A checkpoint's files under the names that another layout gives them, all relative to its folder.
@@ -53,44 +50,6 @@ public struct RearrangedCheckpoint: Sendable {
     public var copies: [(name: String, path: String)] = []
     /// What a person should know, one line each.
     public var warnings: [String] = []
-}
-
-/// Tells what plans for one checkpoint take, without reading any weight.
-public protocol DryRun: Sendable {
-    /// The parts of a run and what each of them takes.
-    func phases(of plan: Plan) throws(Fault) -> [Phase]
-}
-
-/// One part that takes what the plan says.
-private struct PlannedMemory: DryRun {
-    func phases(of plan: Plan) throws(Fault) -> [Phase] {
-        [Phase(name: "rendering", bytes: plan.activationBytes, weightBytes: plan.weightBytes, givesFrames: true)]
-    }
-}
-
-/// What a part of a run takes.
-public struct Phase: Sendable, Equatable {
-    /// The name for people, in the form of a stage's.
-    public let name: String
-    /// The most bytes of tensors at one time, with everything that earlier parts left for it.
-    public let bytes: Int
-    /// Bytes of the weight files that it has in memory.
-    public let weightBytes: Int
-    /// Whether frames are finished in it.
-    public let givesFrames: Bool
-    /// The amount of each kind of work; empty where it is not known.
-    public let work: [Work: Double]
-
-    /// A part.
-    public init(
-        name: String, bytes: Int, weightBytes: Int, givesFrames: Bool = false, work: [Work: Double] = [:]
-    ) {
-        self.name = name
-        self.bytes = bytes
-        self.weightBytes = weightBytes
-        self.givesFrames = givesFrames
-        self.work = work
-    }
 }
 
 /// How a run saves memory.
@@ -187,7 +146,7 @@ public struct Plan: Sendable {
     public var notes: [String] = []
     /// Things a person should know before the run.
     public var warnings: [String] = []
-    /// The parts of the run in order, each with its expected share of the work.
+    /// The parts of the run in order, each with its expected share of the work, as a dry run counts them.
     public var stages: [Stage] = []
 
     /// The size of the frames that are delivered.
@@ -195,26 +154,6 @@ public struct Plan: Sendable {
 
     /// An empty plan, to be filled in.
     public init() {}
-}
-
-/// A part of a run: its name for people, its steps, and its expected cost in arbitrary units.
-public struct Stage: Sendable, Equatable {
-    /// The name for people.
-    public let name: String
-    /// Steps as people count them.
-    public let steps: Int
-    /// What one step consists of; progress is reported in parts, `steps · parts` in all.
-    public let parts: Int
-    /// The expected cost in arbitrary units.
-    public let cost: Double
-
-    /// A stage.
-    public init(name: String, steps: Int, parts: Int = 1, cost: Double) {
-        self.name = name
-        self.steps = steps
-        self.parts = parts
-        self.cost = cost
-    }
 }
 
 extension Plan {
@@ -233,59 +172,5 @@ extension Plan {
                 "the VAE works in tiles of \(size)x\(size) pixels to save memory: the clip differs a little from one "
                     + "without tiles")
         }
-    }
-}
-
-extension Job {
-    /// Gives the pages of weights back where the plan says so.
-    func releaseWeights(_ file: any WeightFile) {
-        if plan.memoryMode != .resident { file.release() }
-    }
-
-    /// The same, and has those of the tensors whose names begin with `prefix` read from the disk in the meantime, unless
-    /// `backend` only counts.
-    func streamWeights(_ file: any WeightFile, next prefix: String, on backend: any Backend) {
-        releaseWeights(file)
-        if plan.memoryMode != .resident, !backend.isMeasuring { file.willNeed(prefix) }
-    }
-}
-
-/// One clip to render: the plan, the pictures, the random draws, and where everything goes.
-public struct Job: Sendable {
-    /// What is rendered.
-    public let plan: Plan
-    /// The start picture as it is in its file.
-    public let image: Picture?
-    /// The end picture as it is in its file.
-    public let endImage: Picture?
-    /// The random draws.
-    public let noise: any NoiseSource
-    /// Receives the stages' tensors, if anybody wants them.
-    public let trace: Trace?
-    /// Says when to stop.
-    public let cancellation: Cancellation
-    /// Called after each part of a step with the stage's index in `plan.stages` and the number of parts done.
-    public let progress: @Sendable (_ stage: Int, _ done: Int) -> Void
-    /// Who wants to see the clip while it is denoised, if anybody does; the clip is the same.
-    public let preview: PreviewRequest?
-    /// Takes the finished frames in order.
-    public let frames: @Sendable (Picture) throws -> Void
-
-    /// A job.
-    public init(
-        plan: Plan, image: Picture?, endImage: Picture?, noise: any NoiseSource, trace: Trace?,
-        cancellation: Cancellation, preview: PreviewRequest? = nil,
-        progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
-        frames: @escaping @Sendable (Picture) throws -> Void
-    ) {
-        self.plan = plan
-        self.image = image
-        self.endImage = endImage
-        self.noise = noise
-        self.trace = trace
-        self.cancellation = cancellation
-        self.preview = preview
-        self.progress = progress
-        self.frames = frames
     }
 }

@@ -97,6 +97,25 @@ package struct LatentPreview {
 }
 
 extension LatentPreview {
+    /// The map fitted to a picture, small, and to its complement.
+    ///
+    /// `factor` pixels make a latent, and `encode` gives the latents `[t, C, h, w]` of a still clip of pixels
+    /// `[1, 3, H, W]`.
+    static func fitted(
+        to source: Picture, factor: Int, on backend: any Backend, encode: (Tensor) throws -> Tensor
+    ) throws -> LatentPreview {
+        let scale = min(1, sampleSide / Double(max(source.width, source.height)))
+        func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
+        let still = source.resized(width: small(source.width), height: small(source.height), filter: .bicubic)
+        let samples = try [still, still.complement].map { picture in
+            let colours = picture.resized(
+                width: picture.width / factor, height: picture.height / factor, filter: .bilinear)
+            return (try encode(backend.copy(picture.signedPixels)), colours)
+        }
+        backend.memory.trim()
+        return LatentPreview(samples)
+    }
+
     /// A picture of many colours, for clips that begin with none.
     static let chart: Picture = {
         let side = Int(sampleSide)

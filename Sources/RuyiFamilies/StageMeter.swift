@@ -1,78 +1,82 @@
-import RuyiFault
-import RuyiSampling
 import RuyiTensor
 import Synchronization
 
-/// Counts the most memory and the work of each stage of a run whose backend computes nothing.
+/// Counts the most memory and the work of each part of a run whose backend computes nothing.
 final class StageMeter: Sendable {
-    /// What a stage takes.
-    struct Count {
+    private struct Count {
+        let name: Stage.Name
+        let steps: Int
+        let parts: Int
         /// The most bytes of tensors at one time.
         var bytes = 0
+        let weightBytes: Int
         var work: [Work: Double] = [:]
+        /// How often the work is done that was counted once.
+        var times = 1.0
+    }
+
+    private struct State {
+        var counts: [Count] = []
+        /// Bytes of the weights in memory by what tells them from others.
+        var held: [String: Int] = [:]
+        /// The most bytes of tensors before the first part.
+        var first = 0
     }
 
     private let backend: CPUBackend
-    private let state: Mutex<(stage: Int, counts: [Count])>
+    private let state = Mutex(State())
 
     /// A meter of a run that begins.
-    init(_ backend: CPUBackend, stages: Int) {
-        self.backend = backend
-        state = Mutex((0, [Count](repeating: Count(), count: stages)))
-    }
-
-    /// Notes that a stage is under way from here on: what has come up since the last call belongs to the one before.
-    func enter(_ stage: Int) {
-        let (peak, work) = (backend.memory.takePeak(), backend.takeWork())
-        state.withLock { state in
-            state.counts[state.stage].bytes = max(state.counts[state.stage].bytes, peak)
-            state.counts[state.stage].work.merge(work, uniquingKeysWith: +)
-            state.stage = stage
-        }
-    }
-
-    /// The counts of a plan's stages, from a run of it that must give its jobs' progress to this meter.
-    static func counts(
-        of plan: Plan, on backend: CPUBackend, _ run: (Job, StageMeter) throws -> Void
-    ) throws(Fault) -> [Count] {
-        let meter = StageMeter(backend, stages: plan.stages.count)
-        let job = Job(
-            plan: plan, image: nil, endImage: nil, noise: NoDraws(backend), trace: nil, cancellation: Cancellation(),
-            progress: { stage, _ in meter.enter(stage) }, frames: { _ in })
-        do {
-            try run(job, meter)
-        } catch let fault as Fault {
-            throw fault
-        } catch {
-            throw Fault(.software, "what a clip takes could not be counted: \(error)")
-        }
-        meter.enter(plan.stages.count - 1)
-        return meter.state.withLock { $0.counts }
-    }
-}
-
-extension Plan {
-    /// The plan with as many calls of the model as it takes until later ones take what earlier ones do: one, or two where
-    /// something is kept from one to the next.
-    var shortened: Plan {
-        var short = self
-        short.steps = teacache == nil ? 1 : min(steps, 2)
-        // What is on in some of the calls is on in these.
-        func shortened(_ feature: StepFeature, from first: Int) -> StepFeature {
-            let isOn = first < steps - feature.skipEndSteps
-            return StepFeature(amount: feature.amount, skipStartSteps: 0, skipEndSteps: isOn ? 0 : steps)
-        }
-        short.teacache = teacache.map { shortened($0, from: max(0, $0.skipStartSteps - 1)) }
-        short.enhanceAVideo = enhanceAVideo.map { shortened($0, from: $0.skipStartSteps) }
-        return short
-    }
-}
-
-/// Random draws that nobody looks at.
-private final class NoDraws: NoiseSource {
-    private let backend: CPUBackend
-
     init(_ backend: CPUBackend) { self.backend = backend }
 
-    func next(_ shape: [Int]) throws(Fault) -> Tensor { backend.empty(shape) }
+    /// Notes that a part is under way from here on: what has come up since the last call belongs to the one before.
+    func begin(_ name: Stage.Name, steps: Int, parts: Int) {
+        close()
+        state.withLock { state in
+            state.counts.append(
+                Count(
+                    name: name, steps: steps, parts: parts, bytes: state.counts.isEmpty ? state.first : 0,
+                    weightBytes: state.held.values.reduce(0, +)))
+        }
+    }
+
+    /// Says that the work of the part under way is done so many times.
+    func repeatStage(_ times: Double) {
+        state.withLock { state in
+            if !state.counts.isEmpty { state.counts[state.counts.count - 1].times = times }
+        }
+    }
+
+    /// Notes weights that are in memory from here on.
+    func hold(_ key: String, _ byteCount: Int) { state.withLock { $0.held[key] = byteCount } }
+
+    /// Notes weights that are in memory no longer.
+    func drop(_ key: String) { state.withLock { $0.held[key] = nil } }
+
+    /// What the parts of the finished run take.
+    func finish() -> [Phase] {
+        close()
+        return state.withLock { state in
+            state.counts.map { count in
+                let work = count.work.mapValues { $0 * count.times }
+                let cost = work.reduce(0) { $0 + $1.value * $1.key.relativeCost }
+                return Phase(
+                    stage: Stage(name: count.name.text, steps: count.steps, parts: count.parts, cost: cost),
+                    bytes: count.bytes, weightBytes: count.weightBytes, work: work)
+            }
+        }
+    }
+
+    private func close() {
+        let (peak, work) = (backend.memory.takePeak(), backend.takeWork())
+        state.withLock { state in
+            guard !state.counts.isEmpty else {
+                state.first = peak
+                return
+            }
+            let last = state.counts.count - 1
+            state.counts[last].bytes = max(state.counts[last].bytes, peak)
+            state.counts[last].work.merge(work, uniquingKeysWith: +)
+        }
+    }
 }

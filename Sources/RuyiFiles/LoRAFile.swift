@@ -39,7 +39,7 @@ public struct LoRAFile: Sendable {
     public let path: String
     /// What a person should know, one line each.
     public let warnings: [String]
-    private let file: any WeightFile
+    package let file: any WeightFile
     private let layers: [Layer]
     /// The alpha of layers that do not say theirs, and whether it is divided by the root of the rank.
     private let standard: (alpha: Double?, isRooted: Bool)

@@ -1,7 +1,6 @@
 import RuyiEncoders
 import RuyiFault
 import RuyiFiles
-import RuyiPicture
 import RuyiTensor
 
 /// What turns a prompt, and a picture, into what the transformer attends to (specification of HunyuanVideo,
@@ -9,7 +8,7 @@ import RuyiTensor
 package struct HunyuanTextEncoders: Sendable {
     private enum Language: Sendable {
         case text(LLaMA)
-        case picture(LLaVA, CLIPImageProcessor, token: Int)
+        case picture(LLaVA, token: Int)
     }
 
     /// The layers of the language model whose states are not asked for: the prompt is read two layers before the end.
@@ -37,7 +36,7 @@ package struct HunyuanTextEncoders: Sendable {
             let model = LLaVA(
                 scope, vision: picture.vision, language: configuration.language, activation: picture.projector,
                 withoutLast: HunyuanTextEncoders.unusedLayers)
-            language = .picture(model, picture.processor, token: picture.token)
+            language = .picture(model, token: picture.token)
         } else {
             let nested = scope / "model"
             language = .text(
@@ -66,17 +65,11 @@ package struct HunyuanTextEncoders: Sendable {
         return max(files[0].byteCount(isSeeing), layers.values.max() ?? 0, files[1].byteCount)
     }
 
-    /// What the model sees of a picture, `[1, 3, S, S]`; nil for one that reads text alone.
-    package func pixels(of picture: Picture) -> Tensor? {
-        guard case .picture(_, let processor, _) = language else { return nil }
-        return processor(picture)
-    }
-
     /// Layers that are computed for one prompt, for progress.
     package var depth: Int {
         switch language {
         case .text(let model): model.depth
-        case .picture(let model, _, _): model.language.depth
+        case .picture(let model, _): model.language.depth
         }
     }
 
@@ -106,7 +99,7 @@ package struct HunyuanTextEncoders: Sendable {
             switch language {
             case .text(let model):
                 try read(tokens, model, on: backend, record, layers, layerDone)
-            case .picture(let model, _, let token):
+            case .picture(let model, let token):
                 try read(
                     tokens, pixels, model, token: token, interleave: interleave, on: backend,
                     record, layers, layerDone)

@@ -21,23 +21,27 @@ enum ScarceFamily: Family {
         try FakeFamily.plan(request, folder: folder, image: image)
     }
 
-    static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer { ScarceRenderer() }
+    static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
+        ScarceRenderer(backend: backend)
+    }
 }
 
 struct ScarceRenderer: Renderer {
+    let backend: any Backend
+
     var warnings: [String] { [] }
 
     func latents(_ job: Job) throws -> Tensor {
         let fault = ScarceFamily.failures.withLock { left -> Fault? in
-            guard left.count > 0 else { return nil }
+            guard left.count > 0, !backend.isMeasuring else { return nil }
             left.count -= 1
             return Fault(left.kind, "the well is dry")
         }
         if let fault { throw fault }
-        return try FakeRenderer().latents(job)
+        return try FakeRenderer(backend: backend).latents(job)
     }
 
-    func decode(_ latents: Tensor, _ job: Job) throws { try FakeRenderer().decode(latents, job) }
+    func decode(_ latents: Tensor, _ job: Job) throws { try FakeRenderer(backend: backend).decode(latents, job) }
 }
 
 @Suite("Batch options", .serialized)

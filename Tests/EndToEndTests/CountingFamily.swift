@@ -3,7 +3,7 @@ import RuyiFiles
 import RuyiTensor
 import Synchronization
 
-/// The family without weights, with a count of how often its checkpoints were loaded.
+/// The family without weights, with a count of how often its checkpoints were loaded to render.
 enum CountingFamily: Family {
     static let loads = Mutex(0)
     static let name = FakeFamily.name
@@ -17,7 +17,7 @@ enum CountingFamily: Family {
     }
 
     static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
-        loads.withLock { $0 += 1 }
+        if !backend.isMeasuring { loads.withLock { $0 += 1 } }
         return try FakeFamily.load(folder, backend: backend)
     }
 }

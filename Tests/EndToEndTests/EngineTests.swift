@@ -305,11 +305,11 @@ struct EngineTests {
             }
         }
         let steps = { (count: Int) in [String](repeating: "step", count: count) }
-        #expect(names == ["planned", "note", "denoising"] + steps(4) + ["decoding"] + steps(6) + ["finished"])
+        #expect(names == ["planned", "note", "denoising"] + steps(5) + ["decoding"] + steps(7) + ["finished"])
         let fractions = recorder.steps.map(\.fraction)
         #expect(zip(fractions, fractions.dropFirst()).allSatisfy { $0 <= $1 })
         #expect(fractions.last == 1)
-        #expect(abs(fractions[3] - 0.75) < 1e-9)
+        #expect(abs(fractions[4] - 0.75) < 1e-9)
         for event in recorder.events {
             #expect(try JSONSerialization.jsonObject(with: Data(event.json.utf8)) is [String: Any])
         }

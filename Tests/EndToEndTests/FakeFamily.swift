@@ -30,46 +30,58 @@ enum FakeFamily: Family {
         plan.seed = request.seed ?? 42
         plan.settings = [.camera: request.camera ?? "auto"]
         plan.tokens = plan.width * plan.height / 256 * plan.frames
-        plan.activationBytes = plan.width * plan.height * plan.frames * (plan.scheduler == "huge" ? 1 << 30 : 64)
         plan.weightBytes = 1000
         plan.notes = request.seconds.map { ["\($0) s become \(plan.frames) frames"] } ?? []
-        plan.stages = [
-            Stage(name: "denoising", steps: plan.steps, parts: 1, cost: 3),
-            Stage(name: "decoding", steps: plan.frames, cost: 1),
-        ]
         return plan
     }
 
     static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
-        if folder.path.contains("broken") { throw Fault(.badData, "the tensor x is missing", at: folder.path) }
-        return FakeRenderer()
+        if folder.path.contains("broken"), !backend.isMeasuring {
+            throw Fault(.badData, "the tensor x is missing", at: folder.path)
+        }
+        return FakeRenderer(backend: backend)
     }
 }
 
 struct FakeRenderer: Renderer {
+    let backend: any Backend
+
     var warnings: [String] { [] }
 
+    /// Memory that a plan counts, and work with it: some bytes a pixel.
+    private func count(_ plan: Plan, shares: Int) {
+        _ = backend.empty([shares, plan.width * plan.height, plan.frames, plan.scheduler == "huge" ? 1 << 26 : 5])
+    }
+
     func latents(_ job: Job) throws -> Tensor {
+        let plan = job.plan
         let noise = try job.noise.next([2, 16])
+        let stage = job.begin(.denoising, steps: plan.steps)
         job.trace?.record("noise", noise)
-        for step in 1...job.plan.steps {
-            try job.cancellation.check()
-            if job.plan.scheduler == "slow" { usleep(20_000) }
-            job.progress(0, step)
+        if backend.isMeasuring {
+            count(plan, shares: 3)
+            return noise
         }
-        if job.plan.scheduler == "odd" { throw Oddity() }
+        for _ in 0..<plan.steps {
+            try job.cancellation.check()
+            if plan.scheduler == "slow" { usleep(20_000) }
+            stage.advance()
+        }
+        if plan.scheduler == "odd" { throw Oddity() }
         return noise
     }
 
     func decode(_ latents: Tensor, _ job: Job) throws {
         if latents.shape != [2, 16] { throw Fault(.badData, "latents of the shape [2, 16] were expected") }
+        let stage = job.begin(.decoding, steps: job.plan.frames)
+        if backend.isMeasuring { return count(job.plan, shares: 1) }
         let count = job.plan.scheduler == "short" ? job.plan.frames - 1 : job.plan.frames
         for frame in 0..<count {
             let grey = UInt8(truncatingIfNeeded: frame * 20 + Int(job.plan.seed % 7))
             let size = job.plan.width * job.plan.height * 3
             try job.frames(
                 Picture(width: job.plan.width, height: job.plan.height, pixels: [UInt8](repeating: grey, count: size)))
-            job.progress(1, frame + 1)
+            stage.advance()
         }
     }
 }

@@ -87,7 +87,8 @@ struct GoldenCase {
         request.precision = precision.rawValue
         change(&request)
         let image = try picture(try #require(request.image, "the case has no picture"))
-        let plan = try Ruyi.plan(request, folder: folder, image: PictureSize(width: image.width, height: image.height))
+        var plan = try Ruyi.plan(request, folder: folder, image: PictureSize(width: image.width, height: image.height))
+        plan.stages = try DryRun(Ruyi.self, folder, threads: threads, level: nil).phases(of: plan).map(\.stage)
         let backend = CPUBackend(threads: threads)
         let trace = Trace()
         let frames = Mutex<[Picture]>([])

@@ -30,8 +30,10 @@ private struct HunyuanClips {
         request.prompt = "A cat walks on the grass."
         (request.width, request.height, request.frames, request.steps) = (32, 32, 5, 3)
         change(&request)
-        return try HunyuanVideo.plan(
+        var plan = try HunyuanVideo.plan(
             request, folder: folder, image: image.map { PictureSize(width: $0.width, height: $0.height) })
+        plan.stages = try DryRun(HunyuanVideo.self, folder, threads: 1, level: nil).phases(of: plan).map(\.stage)
+        return plan
     }
 
     /// Denoises it; gives its latents, its stages where they are asked for, and the progress of the first stage.

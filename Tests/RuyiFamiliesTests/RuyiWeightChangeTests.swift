@@ -192,7 +192,7 @@ struct RuyiWeightChangeTests {
         #expect(found.frames == expected.frames)
         #expect(try found.frames != golden.render().frames)
         func peak(_ plan: Plan, _ path: String) throws -> Int {
-            let run = try Ruyi.dryRun(ModelFolder(path: path), threads: 2, level: nil)
+            let run = try DryRun(Ruyi.self, ModelFolder(path: path), threads: 2, level: nil)
             return try run.phases(of: plan).map(\.bytes).max() ?? 0
         }
         #expect(try peak(found.plan, golden.path + "/model") > peak(expected.plan, stored.path))

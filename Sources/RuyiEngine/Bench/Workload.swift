@@ -3,35 +3,10 @@ import RuyiFault
 import RuyiFiles
 import RuyiTensor
 
-/// A piece of work that is measured: what it is called, how much it is, and how to get ready for it.
-struct Workload: Sendable {
-    /// What bounds the work, and how much of that there is in one run.
-    enum Work: Sendable {
-        /// Multiplications and additions.
-        case operations(Double)
-        /// Bytes read and written if each is touched once.
-        case bytes(Double)
-    }
-
-    let name: String
-    let work: Work
-    /// Whether it takes so long that it only runs when it is named.
-    let isLong: Bool
-    /// Makes inputs and weights; what it returns is timed.
-    let prepare: @Sendable (any Backend) throws(Fault) -> () -> Tensor
-
-    init(
-        _ name: String, _ work: Work, isLong: Bool = false,
-        prepare: @escaping @Sendable (any Backend) throws(Fault) -> () -> Tensor
-    ) {
-        self.name = name
-        self.work = work
-        self.isLong = isLong
-        self.prepare = prepare
-    }
-
+extension Workload {
     /// Everything that can be measured, in the order in which it runs.
-    static let all = linears + integerLinears + attentions + convolutions + rows + models
+    static let all =
+        linears + integerLinears + attentions + convolutions + rows + Registry.families.flatMap { $0.workloads }
 
     // MARK: Matrix products
 
@@ -152,7 +127,9 @@ struct Workload: Sendable {
             let x = random([1, tokens, heads * size], on: backend)
             let weight = RandomValues(centre: 1, spread: 0.1).tensor([size], dtype: .bf16, seed: 1)
             let bias = RandomValues().tensor([size], dtype: .bf16, seed: 2)
-            let rotary = RuyiRotary.table(rows: 32, columns: 32, headSize: size)
+            let rotary = RotaryTable(
+                cosines: RandomValues().tensor([1024, size], seed: 3),
+                sines: RandomValues().tensor([1024, size], seed: 4))
             return { backend.headNorm(x, heads: heads, weight: weight, bias: bias, epsilon: 1e-6, rotary: rotary) }
         }
     }
@@ -161,45 +138,6 @@ struct Workload: Sendable {
         Workload("\(name)-4096x12288", traffic([4096, 12_288])) { backend in
             let x = random([4096, 12_288], on: backend)
             return { backend.activate(x, activation) }
-        }
-    }
-
-    // MARK: Parts of models
-
-    private static let models = [
-        Workload("hunyuanvideo-dual-4096", .operations(HunyuanWorkloads.operations(tokens: 4096))) {
-            backend throws(Fault) in
-            try HunyuanWorkloads.dualBlock(frames: 4, rows: 32, columns: 32, on: backend)
-        },
-        Workload("hunyuanvideo-single-4096", .operations(HunyuanWorkloads.operations(tokens: 4096))) {
-            backend throws(Fault) in
-            try HunyuanWorkloads.singleBlock(frames: 4, rows: 32, columns: 32, on: backend)
-        },
-        block(frames: 1, rows: 24, columns: 42), block(frames: 2, rows: 32, columns: 32),
-        block(frames: 6, rows: 24, columns: 42), block(frames: 12, rows: 24, columns: 42, isLong: true),
-        Workload("ruyi-vae-last-368x640", .operations(RuyiWorkloads.lastUpBlockOperations(height: 368, width: 640))) {
-            backend throws(Fault) in
-            try RuyiWorkloads.lastUpBlock(height: 368, width: 640, on: backend)
-        }, decoder(latents: 2), decoder(latents: 4), decoder(latents: 8),
-    ]
-
-    /// Clips that differ in nothing but their length: the time has to grow with it, the memory not.
-    private static func decoder(latents: Int) -> Workload {
-        let (height, width) = (24, 42)
-        let operations = RuyiWorkloads.decoderOperations(latents: latents, height: height, width: width)
-        return Workload(
-            "ruyi-vae-\(latents)-\(8 * height)x\(8 * width)", .operations(operations), isLong: true
-        ) { backend throws(Fault) in
-            try RuyiWorkloads.decoder(latents: latents, height: height, width: width, on: backend)
-        }
-    }
-
-    private static func block(frames: Int, rows: Int, columns: Int, isLong: Bool = false) -> Workload {
-        let tokens = frames * rows * columns
-        let operations = RuyiWorkloads.blockOperations(tokens: tokens)
-        return Workload("ruyi-block-\(tokens)", .operations(operations), isLong: isLong) {
-            backend throws(Fault) in
-            try RuyiWorkloads.block(frames: frames, rows: rows, columns: columns, on: backend)
         }
     }
 

@@ -22,10 +22,8 @@ struct HunyuanPlanner {
             request.precision ?? Precision.float32.rawValue, Precision.allCases.map(\.rawValue), "--precision")
         plan.teacache = request.teacache.resolved(StepFeature(amount: 0.1, skipStartSteps: 1, skipEndSteps: 1))
         try plan.round(as: request)
-        let rounding = try weights(&plan)
-        let cost = HunyuanCost(configuration, plan, rounding: rounding)
-        plan.tokens = cost.tokens
-        plan.stages = cost.stages
+        try weights(&plan)
+        plan.tokens = configuration.tokens(plan)
         return plan
     }
 
@@ -206,8 +204,8 @@ struct HunyuanPlanner {
         }
     }
 
-    /// Opens the weights, and says which of them are rounded.
-    private func weights(_ plan: inout Plan) throws(Fault) -> FP8Rounding {
+    /// Opens the weights and the LoRA files, and looks whether these fit the transformer.
+    private func weights(_ plan: inout Plan) throws(Fault) {
         let checkpoint = try HunyuanCheckpoint(folder)
         let transformer = try checkpoint.weights(.transformer)
         plan.weightBytes =
@@ -221,9 +219,6 @@ struct HunyuanPlanner {
             plan.warnings += file.warnings
             plan.weightBytes += file.byteCount
         }
-        return FP8Rounding(
-            hunyuan: transformer, plan.fp8QuantMode, to: plan.fp8DataType.dtype,
-            width: configuration.transformer.hiddenSize)
     }
 
     private func choice(_ value: String, _ allowed: [String], _ option: String) throws(Fault) -> String {
@@ -263,8 +258,18 @@ extension HunyuanConfiguration {
     /// Frames at the beginning that are computed and left out.
     var droppedFrames: Int { transformer.conditioning == .latentConcat ? HunyuanVAEConfiguration.time : 0 }
 
-    /// Frames that are computed for a clip of so many.
-    func computedFrames(_ frames: Int) -> Int { frames + droppedFrames }
+    /// The shape of a clip's latents, those of the dropped frames among them.
+    func latentShape(_ plan: Plan) -> [Int] {
+        let space = HunyuanVAEConfiguration.space
+        let frames = vae.latentLength(of: plan.frames + droppedFrames)
+        return [1, vae.latentChannels, frames, plan.height / space, plan.width / space]
+    }
+
+    /// The transformer's tokens of a clip, without the text's.
+    func tokens(_ plan: Plan) -> Int {
+        let (shape, patch) = (latentShape(plan), HunyuanTransformerConfiguration.patch)
+        return shape[2] * (shape[3] / patch) * (shape[4] / patch)
+    }
 }
 
 /// The sizes of clips (specification sections 5.1 and 9).

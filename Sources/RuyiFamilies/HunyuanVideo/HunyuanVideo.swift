@@ -43,12 +43,6 @@ public enum HunyuanVideo: Family {
             image: image)
     }
 
-    public static func dryRun(
-        _ folder: ModelFolder, threads: Int, level: KernelLevel?
-    ) throws(Fault) -> any DryRun {
-        try HunyuanDryRun(folder, threads: threads, level: level)
-    }
-
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? {
         let checkpoint = try HunyuanCheckpoint(folder)
         return checkpoint.original == nil ? nil : try checkpoint.rearranged()

@@ -4,13 +4,13 @@ import RuyiModels
 import RuyiTensor
 
 /// Blocks of HunyuanVideo at full width over random weights in bf16, for measuring.
-package enum HunyuanWorkloads {
+enum HunyuanWorkloads {
     /// Tokens of the text, all of which are seen.
     private static let textTokens = 256
 
     /// A block with weights of its own for video and text, on latents of `frames` x `rows` x `columns` tokens; the
     /// video's tokens are returned.
-    package static func dualBlock(
+    static func dualBlock(
         frames: Int, rows: Int, columns: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
@@ -24,7 +24,7 @@ package enum HunyuanWorkloads {
     }
 
     /// A block with common weights for the tokens of video and text.
-    package static func singleBlock(
+    static func singleBlock(
         frames: Int, rows: Int, columns: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
@@ -37,7 +37,7 @@ package enum HunyuanWorkloads {
     }
 
     /// Multiplications and additions of either block's matrix products, whose layers have the same sizes per token.
-    package static func operations(tokens: Int) -> Double {
+    static func operations(tokens: Int) -> Double {
         let (width, inner, count) = (3072.0, 12288.0, Double(tokens + textTokens))
         return count * (8 * width * width + 4 * width * inner) + 4 * count * count * width
     }
@@ -92,4 +92,17 @@ package enum HunyuanWorkloads {
     private static func transformer() throws(Fault) -> HunyuanTransformerConfiguration {
         try HunyuanTransformerConfiguration(JSONObject([:], file: "transformer/config.json"))
     }
+}
+
+extension HunyuanVideo {
+    public static let workloads = [
+        Workload("hunyuanvideo-dual-4096", .operations(HunyuanWorkloads.operations(tokens: 4096))) {
+            backend throws(Fault) in
+            try HunyuanWorkloads.dualBlock(frames: 4, rows: 32, columns: 32, on: backend)
+        },
+        Workload("hunyuanvideo-single-4096", .operations(HunyuanWorkloads.operations(tokens: 4096))) {
+            backend throws(Fault) in
+            try HunyuanWorkloads.singleBlock(frames: 4, rows: 32, columns: 32, on: backend)
+        },
+    ]
 }

@@ -47,12 +47,6 @@ public enum Ruyi: Family {
         try RuyiPlanner(request: request, configuration: RuyiConfiguration(folder), folder: folder).plan(image: image)
     }
 
-    public static func dryRun(
-        _ folder: ModelFolder, threads: Int, level: KernelLevel?
-    ) throws(Fault) -> any DryRun {
-        try RuyiDryRun(folder, threads: threads, level: level)
-    }
-
     public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
         try RuyiRenderer(folder, backend: backend)
     }

@@ -214,6 +214,9 @@ package struct RuyiVAEConfiguration: Sendable, Equatable {
         return chunks * ((width + step - 1) / step) * ((height + step - 1) / step)
     }
 
+    /// Latent frames of a clip of whole chunks, or of one frame.
+    func latentFrames(_ frames: Int) -> Int { frames == 1 ? 1 : frames / encoderChunk * decoderChunk }
+
     /// Latents of a clip: every chunk is halved twice, odd lengths rounded up.
     package func latentLength(of frames: Int) -> Int {
         encoderChunks(frames).reduce(0) { $0 + ($1.range.count + 3) / 4 }
@@ -260,7 +263,7 @@ package struct RuyiVAEConfiguration: Sendable, Equatable {
 /// Everything that a Ruyi folder's configuration files say.
 struct RuyiConfiguration: Sendable {
     let transformer: RuyiTransformerConfiguration
-    private(set) var vae: RuyiVAEConfiguration
+    let vae: RuyiVAEConfiguration
     let clip: CLIPVision.Configuration
     let processor: CLIPImageProcessor
 
@@ -283,11 +286,18 @@ struct RuyiConfiguration: Sendable {
         }
     }
 
-    /// The same with the VAE's tiles that a plan asks for.
-    func tiled(_ plan: Plan) -> RuyiConfiguration {
-        var copy = self
-        copy.vae = vae.tiled(plan.vaeTile)
-        return copy
+    /// The shape of a clip's latents.
+    func latentShape(_ plan: Plan) -> [Int] {
+        [
+            1, vae.latentChannels, vae.latentFrames(plan.frames), plan.height / vae.spatialFactor,
+            plan.width / vae.spatialFactor,
+        ]
+    }
+
+    /// The transformer's tokens of a clip.
+    func tokens(_ plan: Plan) -> Int {
+        let shape = latentShape(plan)
+        return shape[2] * (shape[3] / transformer.patchSize) * (shape[4] / transformer.patchSize)
     }
 }
 

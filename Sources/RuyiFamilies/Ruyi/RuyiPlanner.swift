@@ -28,11 +28,7 @@ struct RuyiPlanner {
         plan.weightBytes = try RuyiRenderer.weightBytes(folder)
         let weights = try folder.weights("transformer", stem: "diffusion_pytorch_model")
         try loras(&plan, weights)
-        let rounding = FP8Rounding(
-            ruyi: weights, plan.fp8QuantMode, to: plan.fp8DataType.dtype, width: configuration.transformer.hiddenSize)
-        let cost = RuyiCost(configuration, plan, rounding: rounding)
-        plan.tokens = cost.tokens
-        plan.stages = cost.stages(modelCalls: try modelCalls(plan))
+        plan.tokens = configuration.tokens(plan)
         return plan
     }
 
@@ -113,7 +109,7 @@ struct RuyiPlanner {
                 .usage, "\(asked) frames cannot be rendered", at: request.seconds == nil ? "--frames" : "--seconds",
                 hint: "give 1, or \(chunk) to \(limit) in steps of \(chunk)")
         }
-        let latents = RuyiCost.latentFrames(plan.frames, configuration.vae)
+        let latents = configuration.vae.latentFrames(plan.frames)
         guard configuration.vae.latentLength(of: plan.frames) == latents,
             configuration.vae.frameLength(of: latents) == plan.frames
         else {
@@ -142,11 +138,6 @@ struct RuyiPlanner {
         }
     }
 
-    private func modelCalls(_ plan: Plan) throws(Fault) -> Int {
-        let sampler = try Sampler(named: plan.scheduler)
-        return try sampler.scheduler(steps: plan.steps, configuration: try Ruyi.schedule(folder)).timesteps.count
-    }
-
     private func controls(_ plan: inout Plan) throws(Fault) {
         let camera = try choice(request.camera ?? "auto", Ruyi.cameras, "--camera")
         let motion = try choice(request.motion ?? "auto", Ruyi.motions, "--motion")
@@ -170,7 +161,7 @@ struct RuyiPlanner {
     private func features(_ plan: inout Plan) throws(Fault) {
         plan.teacache = request.teacache.resolved(StepFeature(amount: 0.1, skipStartSteps: 3, skipEndSteps: 1))
         plan.enhanceAVideo = request.enhanceAVideo.resolved(StepFeature(amount: 1, skipStartSteps: 0, skipEndSteps: 0))
-        if plan.enhanceAVideo != nil, RuyiCost.latentFrames(plan.frames, configuration.vae) < 2 {
+        if plan.enhanceAVideo != nil, configuration.vae.latentFrames(plan.frames) < 2 {
             throw Fault(
                 .usage, "there is nothing to enhance between the frames of a clip of \(plan.frames)",
                 at: "--enhance-a-video", hint: "leave it out, or give --frames \(configuration.vae.encoderChunk)")

@@ -6,7 +6,6 @@ import RuyiModels
 import RuyiPicture
 import RuyiSampling
 import RuyiTensor
-import Synchronization
 
 /// A loaded Ruyi checkpoint (specification section 2).
 final class RuyiRenderer: Renderer {
@@ -20,16 +19,18 @@ final class RuyiRenderer: Renderer {
     private let changedTransformer = ChangedModel<RuyiTransformer>()
     private let vae: RuyiVAE
     private let vision: CLIPVision
-    private let files: (transformer: any WeightFile, vae: any WeightFile, vision: any WeightFile)
+    private let weights: (transformer: StageWeights, vae: StageWeights, vision: StageWeights)
+    private let finite: FiniteCheck
 
     init(_ folder: ModelFolder, backend: any Backend) throws(Fault) {
         self.backend = backend
         configuration = try RuyiConfiguration(folder)
         schedule = try Ruyi.schedule(folder)
         controls = RuyiControls(try folder.weights("", stem: "embeddings"), configuration.transformer)
-        files = (
-            try folder.weights("transformer", stem: "diffusion_pytorch_model"),
-            try folder.weights("vae", stem: "diffusion_pytorch_model"), try RuyiRenderer.imageEncoder(folder)
+        let files = (
+            transformer: try folder.weights("transformer", stem: "diffusion_pytorch_model"),
+            vae: try folder.weights("vae", stem: "diffusion_pytorch_model"),
+            vision: try RuyiRenderer.imageEncoder(folder)
         )
         var warnings: [String] = []
         let transformerLedger = WeightLedger()
@@ -49,6 +50,11 @@ final class RuyiRenderer: Renderer {
             } || key == "logit_scale" || key.hasSuffix("embeddings.position_ids")
         }
         self.warnings = warnings
+        weights = (
+            StageWeights(files.transformer, blocks: ["blocks"]), StageWeights(files.vae),
+            StageWeights(files.vision) { $0.hasPrefix("vision_model.") }
+        )
+        finite = FiniteCheck(files: [files.vision, files.vae, files.transformer], backend: backend)
     }
 
     /// The image encoder is published as `pytorch_model.bin` or as `model.safetensors`.
@@ -65,78 +71,68 @@ final class RuyiRenderer: Renderer {
             + folder.weights("", stem: "embeddings").byteCount
     }
 
-    /// Bytes of weights that a stage has in memory.
-    func weightBytes(_ stage: Int, _ plan: Plan) -> Int {
-        if plan.memoryMode == .resident { return plan.weightBytes }
-        switch stage {
-        case 0: return files.vision.byteCount { $0.hasPrefix("vision_model.") }
-        case 1, plan.stages.count - 1: return files.vae.byteCount
-        default:
-            let blocks = files.transformer.blockByteCounts(["blocks"])
-            return (blocks[""] ?? 0) + (blocks.filter { $0.key != "" }.values.max() ?? 0)
-        }
-    }
-
     func latents(_ job: Job) throws -> Tensor {
-        guard let image = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
-        let start = image.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
-        let end = job.endImage?.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
-        return try latents(
-            RuyiPictures(
-                clip: configuration.processor(start), start: start.signedPixels,
-                end: end?.signedPixels),
-            try Sampler(named: job.plan.scheduler).scheduler(steps: job.plan.steps, configuration: schedule), job)
-    }
-
-    /// Denoises one clip of pictures that are ready for the model.
-    func latents(_ pictures: RuyiPictures, _ scheduler: any Scheduler, _ job: Job) throws -> Tensor {
-        let features = try pictureFeatures(pictures, job)
-        let shape = latentShape(job.plan)
-        var scheduler = scheduler
-        let noise = try draw(job, shape, 0)
-        let condition = try inpaintingCondition(pictures, job)
-        let preview = try job.preview.map { _ in try fittedPreview(job) }
+        let plan = job.plan
+        func fitted(_ picture: InputPicture) -> InputPicture {
+            picture.resized(width: plan.width, height: plan.height, filter: .bicubic)
+        }
+        let start = try fitted(job.startPicture())
+        let end = job.endPicture.map(fitted)
+        let features = try pictureFeatures(start, job)
+        var scheduler = try Sampler(named: plan.scheduler).scheduler(steps: plan.steps, configuration: schedule)
+        let draws = Draws(job, on: backend) { "noise." + StageTrace.digits($0) }
+        let noise = try draws(configuration.latentShape(plan))
+        let condition = try inpaintingCondition(start, end, draws, job)
+        let preview = try job.preview.map { _ in try fittedPreview(start, job) }
         let initial = backend.scale(noise, by: scheduler.initNoiseSigma, plus: 0, clampedTo: nil)
         job.trace?.record("init_noise_sigma", Tensor([scheduler.initNoiseSigma], [1]))
         job.trace?.record("latents.initial", initial)
-        let latents = try denoise(initial, condition: condition, features: features, &scheduler, preview, job)
-        job.trace?.record("latents.final", latents)
-        files.transformer.release()
-        backend.memory.trim()
-        return latents
-    }
 
-    private func latentShape(_ plan: Plan) -> [Int] {
-        let factor = configuration.vae.spatialFactor
-        let frames = RuyiCost.latentFrames(plan.frames, configuration.vae)
-        return [1, configuration.vae.latentChannels, frames, plan.height / factor, plan.width / factor]
-    }
-
-    private func draw(_ job: Job, _ shape: [Int], _ index: Int) throws -> Tensor {
-        let noise = try job.noise.next(shape)
-        job.trace?.record("noise." + StageTrace.digits(index), noise)
-        return backend.copy(noise)
+        let transformer = try transformer(job)
+        let positive = try controls.positive(
+            RuyiControls.key(camera: plan.settings[.camera] ?? "auto", motion: plan.settings[.motion] ?? "auto"))
+        recordControls(positive, scheduler, job)
+        var denoiser = RuyiDenoiser(
+            transformer, controls: plan.guidance > 1 ? [try controls.negative(), positive] : [positive],
+            features: features, condition: condition, calls: scheduler.timesteps.count, job, on: backend)
+        let loop = SamplingLoop(
+            job: job, backend: backend, calls: scheduler.timesteps.count, blocks: transformer.blockCount,
+            sides: denoiser.sides, weights: weights.transformer, blockPrefix: transformer.prefix(ofBlock:),
+            preview: preview, finite: finite)
+        return try loop(initial) { call, latents in
+            try denoiser(
+                scheduler.scaleModelInput(latents, call: call.index), time: scheduler.timesteps[call.index], call)
+        } clean: { call, output, latents in
+            scheduler.clean(modelOutput: output, call: call.index, latents: latents)
+        } step: { call, output, latents in
+            let noise = scheduler.needsNoise ? try draws(latents.shape) : nil
+            return scheduler.step(modelOutput: output, call: call.index, latents: latents, noise: noise)
+        }
     }
 
     // MARK: Conditioning
 
-    private func pictureFeatures(_ pictures: RuyiPictures, _ job: Job) throws -> Tensor {
-        job.progress(0, 0)
-        job.trace?.record("image.clip_pixels", pictures.clip)
-        let features = try vision(backend.copy(pictures.clip), cancellation: job.cancellation)
+    private func pictureFeatures(_ start: InputPicture, _ job: Job) throws -> Tensor {
+        let stage = job.begin(.seeing, steps: 1, weights: weights.vision)
+        let size = configuration.processor.cropSize
+        let pixels = start.tensor([1, 3, size, size], on: backend) { configuration.processor($0) }
+        job.trace?.record("image.clip_pixels", pixels)
+        let features = try vision(backend.copy(pixels), cancellation: job.cancellation)
         job.trace?.record("image.embeds", features)
-        files.vision.release()
-        backend.memory.trim()
-        job.progress(0, 1)
+        try finite(features, of: weights.vision, job, "while the picture was read")
+        job.release(weights.vision, on: backend)
+        stage.advance()
         return features
     }
 
     /// The latents of the mask and of the known frames, `[1, 2 C, f, h, w]` (specification section 4.2).
-    private func inpaintingCondition(_ pictures: RuyiPictures, _ job: Job) throws -> Tensor {
+    private func inpaintingCondition(
+        _ start: InputPicture, _ end: InputPicture?, _ draws: Draws, _ job: Job
+    ) throws -> Tensor {
         let frames = job.plan.frames
-        let known = Set([0] + (pictures.end == nil ? [] : [frames - 1]))
-        let startFrame = backend.copy(pictures.start)  // [1, 3, H, W]
-        let endFrame = pictures.end.map(backend.copy)
+        let known = Set([0] + (end == nil ? [] : [frames - 1]))
+        let startFrame = backend.copy(start.signedPixels(on: backend))  // [1, 3, H, W]
+        let endFrame = end.map { backend.copy($0.signedPixels(on: backend)) }
         let blank = backend.scale(startFrame, by: 0, plus: -1, clampedTo: nil)
         // Where only one frame is rendered and an end picture is given, the last frame is also the first.
         let masked = (0..<frames).map { frame -> Tensor in
@@ -149,31 +145,41 @@ final class RuyiRenderer: Renderer {
         job.trace?.record("image.pixels", startFrame)
         if let endFrame { job.trace?.record("end_image.pixels", endFrame) }
         job.trace?.record("cond.frame_mask", Tensor((0..<frames).map { known.contains($0) ? 0 : 1 }, [frames]))
-        let maskLatents = try encode(mask, "mask", 1, job)
-        let videoLatents = try encode(masked, "video", 2, job)
+        let vae = vae.tiled(job.plan.vaeTile)
+        let steps = vae.configuration.encoderSteps(frames: frames, width: job.plan.width, height: job.plan.height)
+        let stage = job.begin(.encoding, steps: 2 * steps, weights: weights.vae)
+        func encode(_ frames: [Tensor], _ name: String, after done: Int) throws -> Tensor {
+            let latents = try self.encode(frames, name, vae, draws, job) { stage.report(done + $0) }
+            stage.report(done + steps)
+            return latents
+        }
+        let maskLatents = try encode(mask, "mask", after: 0)
+        let videoLatents = try encode(masked, "video", after: steps)
+        job.releaseStreamed(weights.vae)
         job.trace?.record("cond.mask", maskLatents)
         job.trace?.record("cond.latents", videoLatents)
-        return backend.concatenate([maskLatents, videoLatents], axis: 1)
+        let condition = backend.concatenate([maskLatents, videoLatents], axis: 1)
+        try finite(condition, of: weights.vae, job, "while the picture was encoded")
+        return condition
     }
 
-    /// Encodes frames, draws from the posterior and scales: `[1, C, f, h, w]`.
-    private func encode(_ frames: [Tensor], _ name: String, _ index: Int, _ job: Job) throws -> Tensor {
+    /// Encodes frames, draws from the posterior and scales: `[1, C, f, h, w]`; `report` is told how many chunks are done.
+    private func encode(
+        _ frames: [Tensor], _ name: String, _ vae: RuyiVAE, _ draws: Draws, _ job: Job,
+        _ report: @escaping (Int) -> Void
+    ) throws -> Tensor {
         let video = backend.concatenate(frames, axis: 0)
-        if name == "video" { job.trace?.record("cond.masked_video", channelsFirst(video)) }
-        let steps = RuyiCost(configuration, job.plan).encoderSteps
-        var done = (index - 1) * steps
+        if name == "video" { job.trace?.record("cond.masked_video", video.channelsFirst) }
+        var done = 0
         let run = RuyiVAERun(trace: nil) {
             try job.cancellation.check()
-            job.progress(1, done)
+            report(done)
             done += 1
         }
-        let (mean, logVariance) = try vae.tiled(job.plan.vaeTile).encode(video, run)
-        if index == 2 { job.releaseWeights(files.vae) }
+        let (mean, logVariance) = try vae.encode(video, run)
         try job.cancellation.check()
-        job.progress(1, index * steps)
-        let noise = try draw(job, latentShape(job.plan), index)
-        let means = channelsFirst(mean)
-        let logVariances = channelsFirst(logVariance)
+        let noise = try draws(configuration.latentShape(job.plan))
+        let (means, logVariances) = (mean.channelsFirst, logVariance.channelsFirst)
         job.trace?.record("cond.\(name)_vae.mean", means)
         job.trace?.record("cond.\(name)_vae.logvar", logVariances)
         backend.memory.trim()
@@ -181,146 +187,27 @@ final class RuyiRenderer: Renderer {
         return backend.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
     }
 
-    /// The map from latents to colours, fitted to still clips of the start picture, small, and of its complement.
-    private func fittedPreview(_ job: Job) throws -> LatentPreview {
-        guard let image = job.image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
-        let start = image.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
-        let (factor, vae) = (configuration.vae.spatialFactor, configuration.vae)
-        let scale = min(1, LatentPreview.sampleSide / Double(max(start.width, start.height)))
-        func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
-        let still = start.resized(width: small(start.width), height: small(start.height), filter: .bicubic)
+    /// The map from latents to colours, fitted to still clips of the start picture and of its complement.
+    private func fittedPreview(_ start: InputPicture, _ job: Job) throws -> LatentPreview {
+        guard let picture = start.picture else { throw Fault(.software, "a preview of a picture without pixels") }
+        let configuration = configuration.vae
         let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
-        let samples = try [still, still.complement].map { picture in
-            let frame = backend.copy(picture.signedPixels)
-            let clip = (0..<min(job.plan.frames, vae.encoderChunk)).map { _ in frame }
-            let mean = try self.vae.encode(backend.concatenate(clip, axis: 0), run).mean
-            let latents = backend.scale(mean, by: vae.scalingFactor, plus: 0, clampedTo: nil)
-            let colours = picture.resized(
-                width: picture.width / factor, height: picture.height / factor, filter: .bilinear)
-            return (latents, colours)
+        return try LatentPreview.fitted(to: picture, factor: configuration.spatialFactor, on: backend) { frame in
+            let clip = (0..<min(job.plan.frames, configuration.encoderChunk)).map { _ in frame }
+            let mean = try vae.encode(backend.concatenate(clip, axis: 0), run).mean
+            return backend.scale(mean, by: configuration.scalingFactor, plus: 0, clampedTo: nil)
         }
-        backend.memory.trim()
-        return LatentPreview(samples)
-    }
-
-    /// `[T, C, H, W]` as `[1, C, T, H, W]`.
-    private func channelsFirst(_ x: Tensor) -> Tensor { backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
-
-    // MARK: Denoising
-
-    private func denoise(
-        _ initial: Tensor, condition: Tensor, features: Tensor, _ scheduler: inout any Scheduler,
-        _ preview: LatentPreview?, _ job: Job
-    ) throws -> Tensor {
-        let transformer = try transformer(job)
-        let stage = RuyiRenderer.denoising(job.plan)
-        job.progress(stage, 0)
-        let isGuided = job.plan.guidance > 1
-        let set = RuyiControls.key(
-            camera: job.plan.settings[.camera] ?? "auto", motion: job.plan.settings[.motion] ?? "auto")
-        let positive = try controls.positive(set)
-        let halves = isGuided ? [try controls.negative(), positive] : [positive]
-        recordControls(positive, scheduler, job)
-        let firstTrace = job.trace.map { StageTrace($0, prefix: "") }
-        let embedder = transformer.embedder
-        let text = embedder.text(halves, backend: backend, firstTrace)
-        let extra = embedder.extra(
-            halves, width: job.plan.width, height: job.plan.height, backend: backend, firstTrace)
-        let blind = embedder.picture(nil, sees: halves.map { _ in false }, backend: backend)
-        let seeing = embedder.picture(features, sees: isGuided ? [false, true] : [true], backend: backend)
-        let patch = configuration.transformer.patchSize
-        let rotary = RuyiRotary.table(
-            rows: initial.shape[3] / patch, columns: initial.shape[4] / patch,
-            headSize: configuration.transformer.headSize)
-        job.trace?.record("rope.cos", rotary.cosines)
-        job.trace?.record("rope.sin", rotary.sines)
-
-        var latents = initial
-        let calls = scheduler.timesteps.count
-        // Stages are recorded and TeaCache decides for all items together.
-        let isSequential =
-            job.plan.memoryMode != .resident && job.trace == nil && job.plan.teacache == nil
-            && job.plan.enhanceAVideo == nil
-        var caches = halves.map { _ in
-            job.plan.teacache.map {
-                TeaCache($0, steps: job.plan.steps, coefficients: RuyiLimits.teacacheCoefficients)
-            }
-        }
-        // The picture's features are off for the first 60 % of the calls.
-        let firstSeeing = Int((Double(calls) * (1 - 0.40)).rounded(.up))
-        for call in 0..<calls {
-            let input = backend.copy(scheduler.scaleModelInput(latents, call: call))
-            let whole = backend.concatenate([input, condition], axis: 1)
-            let conditioning = RuyiConditioning(text: text, picture: call < firstSeeing ? blind : seeing, extra: extra)
-            let trace = stepTrace(call, firstSeeing: firstSeeing, job)
-            let step = "step." + StageTrace.digits(call)
-            if call == 0 { job.trace?.record("\(step).input", backend.concatenate(halves.map { _ in input }, axis: 0)) }
-            trace?.record("text.context", text)
-            trace?.record("clip.context", conditioning.picture)
-            // The items of the guidance together, or one after the other, which halves what is kept of them.
-            let groups = isSequential ? halves.indices.map { $0..<$0 + 1 } : [halves.indices]
-            let outputs = try groups.map { items in
-                try transformer(
-                    backend.concatenate(items.map { _ in whole }, axis: 0), time: scheduler.timesteps[call],
-                    conditioning: conditioning.items(items), rotary: rotary, enhancement: enhancement(job.plan, call),
-                    cache: &caches[items.lowerBound], cancellation: job.cancellation, trace: trace
-                ) { block in
-                    let done = items.lowerBound * transformer.blockCount + (block + 1) * items.count
-                    job.releaseWeights(files.transformer)
-                    job.progress(stage, call * transformer.blockCount + done / halves.count)
-                }
-            }
-            let output = outputs.count == 1 ? outputs[0] : backend.concatenate(outputs, axis: 0)
-            try job.cancellation.check()
-            job.trace?.record("\(step).t", Tensor([scheduler.timesteps[call]], [1]))
-            job.trace?.record("\(step).model_output", output)
-            let guided = guide(output, isGuided ? Float(job.plan.guidance) : nil)
-            job.trace?.record("\(step).guided", guided)
-            if let request = job.preview, let preview, request.isDue(after: call + 1, of: calls) {
-                let clean = scheduler.clean(modelOutput: guided, call: call, latents: latents)
-                let frames = preview.pictures(clean, limit: LatentPreview.frameLimit)
-                request.show(Preview(step: call + 1, steps: calls, frames: frames))
-            }
-            let noise = scheduler.needsNoise ? try draw(job, latents.shape, 3 + call) : nil
-            latents = scheduler.step(modelOutput: guided, call: call, latents: latents, noise: noise)
-            job.trace?.record("\(step).latents", latents)
-        }
-        if let cache = caches[0] { job.trace?.record("teacache.log", cache.log) }
-        return backend.copy(latents)
-    }
-
-    /// The place of the denoising among the plan's stages: after the changing of the weights, if it takes a while.
-    private static func denoising(_ plan: Plan) -> Int { plan.isQuantized || plan.fp8QuantMode != .none ? 3 : 2 }
-
-    /// The weight of Enhance-A-Video in a model call, which counts as TeaCache counts; nil where it is off.
-    private func enhancement(_ plan: Plan, _ call: Int) -> Double? {
-        let step = call % plan.steps
-        guard let feature = plan.enhanceAVideo, step >= feature.skipStartSteps, step < plan.steps - feature.skipEndSteps
-        else { return nil }
-        return feature.amount
     }
 
     /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> RuyiTransformer {
         let (clip, configuration) = (configuration.clip, configuration.transformer)
         return try changedTransformer(
-            job, transformer, stored: files.transformer, on: backend,
-            rounding: { FP8Rounding(ruyi: $0, $1, to: $2, width: configuration.hiddenSize) }, stages: (2, 2),
+            job, transformer, stored: weights.transformer, on: backend,
+            rounding: { FP8Rounding(ruyi: $0, $1, to: $2, width: configuration.hiddenSize) },
+            blocks: transformer.blockCount,
             make: { RuyiTransformer($0, pictureWidth: clip.hiddenSize, configuration) },
             quantize: { try $0.quantized(on: backend, blockDone: $1) })
-    }
-
-    /// The first half of the channels, `negative + scale · (positive − negative)`; nil takes the only item.
-    private func guide(_ output: Tensor, _ scale: Float?) -> Tensor {
-        let prediction = output.sliced(1, 0..<configuration.vae.latentChannels)
-        guard let scale else { return backend.copy(prediction) }
-        return backend.combine(prediction.sliced(0, 1..<2), scale, prediction.sliced(0, 0..<1), 1 - scale)
-    }
-
-    /// Block stages are recorded for the first call and for the first one that sees the picture.
-    private func stepTrace(_ call: Int, firstSeeing: Int, _ job: Job) -> StageTrace? {
-        guard let trace = job.trace, call == 0 || call == firstSeeing else { return nil }
-        return StageTrace(trace, prefix: call == 0 ? "" : "step.\(StageTrace.digits(call)).")
     }
 
     private func recordControls(_ control: RuyiControl, _ scheduler: any Scheduler, _ job: Job) {
@@ -338,72 +225,53 @@ final class RuyiRenderer: Renderer {
     // MARK: Decoding
 
     func decode(_ latents: Tensor, _ job: Job) throws {
-        try decode(latents, job) { try job.frames(Picture(unit: $0, rounding: .towardZero)) }
-    }
-
-    /// Decodes latents and hands each frame to `give`, `[3, H, W]` in 0...1.
-    func decode(_ latents: Tensor, _ job: Job, _ give: (Tensor) throws -> Void) throws {
-        let expected = latentShape(job.plan)
-        guard latents.shape == expected, latents.dtype == .f32 else {
-            throw Fault(
-                .badData,
-                "latents of the shape \(expected) in f32 were expected, not \(latents.shape) in \(latents.dtype)")
-        }
-        let stage = RuyiRenderer.denoising(job.plan) + 1
-        job.progress(stage, 0)
+        try job.check(latents, shape: configuration.latentShape(job.plan), on: backend)
+        let count = job.plan.frames
+        let stage = job.begin(.decoding, steps: count, weights: weights.vae)
         let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
-        let input = backend.copy(scaled.selected(0, 0).permuted([1, 0, 2, 3]))  // [f, C, h, w]
-        let isSmoothed = configuration.vae.chunking != .cache && job.plan.frames > configuration.vae.encoderChunk
+        let isSmoothed = configuration.vae.chunking != .cache && count > configuration.vae.encoderChunk
         // Until frames come out, passes and their tiles are what is counted; the second pass follows an encoding.
         func pass(_ range: ClosedRange<Double>) -> RuyiVAERun {
             RuyiVAERun(trace: nil) { share in
-                let whole = range.lowerBound + (range.upperBound - range.lowerBound) * share
-                job.progress(stage, min(job.plan.frames - 1, Int(Double(job.plan.frames) * whole)))
+                stage.report(share: range.lowerBound + (range.upperBound - range.lowerBound) * share)
             } step: {
                 try job.cancellation.check()
             }
         }
-        var kept: [Tensor] = []
-        var done = 0
-        func deliver(_ frames: Tensor) throws {  // [T, 3, H, W], in −1...1
-            let unit = backend.scale(frames, by: 0.5, plus: 0.5, clampedTo: 0...1)
-            if job.trace != nil { kept.append(unit) }
-            for index in 0..<unit.shape[0] {
-                try job.cancellation.check()
-                try give(unit.selected(0, index))
-                done += 1
-                job.progress(stage, done)
-            }
-        }
-        var raw: [Tensor] = []
+        let deliver = FrameDelivery(job, stage, rounding: .towardZero, of: weights.vae, finite)
+        var raw = RecordedVideo(job)
+        var decoded: [Tensor] = []
         let first = pass(0...(isSmoothed ? 0.4 : 1))
-        var decoded = 0
+        var done = 0
         let vae = vae.tiled(job.plan.vaeTile)
-        try vae.decode(input, first) { frames in
+        try vae.decode(scaled.framesFirst, first) { frames in
             try job.cancellation.check()
-            decoded += frames.shape[0]
-            if isSmoothed { first.advance(Double(decoded) / Double(job.plan.frames)) }
-            if isSmoothed || job.trace != nil { raw.append(frames) }
-            if !isSmoothed { try deliver(frames) }
+            raw.keep(frames)
+            guard isSmoothed else { return try deliver(frames) }
+            decoded.append(frames)
+            done += frames.shape[0]
+            first.advance(Double(done) / Double(count))
         }
-        if let trace = job.trace { trace.record("vae.decode.out", channelsFirst(backend.concatenate(raw, axis: 0))) }
-        if isSmoothed { try deliver(try smoothed(backend.concatenate(raw, axis: 0), vae, pass(0.6...1), job)) }
-        if let trace = job.trace {
-            trace.record("video", backend.copy(backend.concatenate(kept, axis: 0).permuted([0, 2, 3, 1])))
+        raw.record("vae.decode.out")
+        if isSmoothed {
+            try deliver(try smoothed(backend.concatenate(decoded, axis: 0), vae, pass(0.6...1), job))
         }
+        deliver.finish()
     }
 
     /// The video averaged with a second pass through the VAE whose chunks lie half a chunk later (specification 6.6).
     private func smoothed(_ decoded: Tensor, _ vae: RuyiVAE, _ run: RuyiVAERun, _ job: Job) throws -> Tensor {
+        // What is not finite would be hidden by the limits.
+        try finite(decoded, of: weights.vae, job, "in the decoded frames")
         let chunk = configuration.vae.encoderChunk
         let (before, after) = (chunk / 2, chunk - chunk / 2)
         let video = backend.scale(decoded, by: 1, plus: 0, clampedTo: -1...1)
         let count = video.shape[0]
         let middle = video.sliced(0, before..<count - after)
         let (mean, logVariance) = try vae.encode(middle, run)
-        job.trace?.record("smooth.vae.mean", channelsFirst(mean))
-        job.trace?.record("smooth.vae.logvar", channelsFirst(logVariance))
+        job.trace?.record("smooth.vae.mean", mean.channelsFirst)
+        job.trace?.record("smooth.vae.logvar", logVariance.channelsFirst)
         var frames: [Tensor] = []
         run.advance(0)
         var done = 0
@@ -413,7 +281,8 @@ final class RuyiRenderer: Renderer {
             run.advance(Double(done) / Double(middle.shape[0]))
         }
         let again = backend.concatenate(frames, axis: 0)
-        job.trace?.record("smooth.decode.out", channelsFirst(again))
+        try finite(again, of: weights.vae, job, "in the decoded frames")
+        job.trace?.record("smooth.decode.out", again.channelsFirst)
         let average = backend.combine(middle, 0.5, again, 0.5)
         let joined = backend.concatenate(
             [video.sliced(0, 0..<before), average, video.sliced(0, count - after..<count)], axis: 0)
@@ -421,14 +290,9 @@ final class RuyiRenderer: Renderer {
     }
 }
 
-/// The pictures of a clip as the model takes them.
-struct RuyiPictures {
-    /// For the image encoder, `[1, 3, S, S]`.
-    let clip: Tensor
-    /// The first frame, `[1, 3, H, W]` in −1...1.
-    let start: Tensor
-    /// The last one.
-    let end: Tensor?
+extension Stage.Name {
+    /// The image encoder looks at the start picture.
+    static let seeing = Stage.Name("reading the picture")
 }
 
 /// Draws from the VAE's diagonal Gaussian (specification section 6.4).

@@ -38,9 +38,10 @@ struct RuyiTransformer: Sendable {
     ///   - rotary: the table of one frame's positions.
     ///   - enhancement: the weight of Enhance-A-Video, if it is on in this call.
     ///   - cache: what earlier calls left for TeaCache, if it is on.
+    ///   - blockDone: called with the index of each finished block.
     func callAsFunction(
         _ input: Tensor, time: Float, conditioning: RuyiConditioning, rotary: RotaryTable, enhancement: Double?,
-        cache: inout TeaCache?, cancellation: Cancellation, trace: StageTrace?, blockDone: (Int) -> Void
+        cache: inout TeaCache?, trace: StageTrace?, blockDone: (Int) throws -> Void
     ) throws -> Tensor {
         let backend = input.backend
         let frames = input.shape[2]
@@ -52,20 +53,18 @@ struct RuyiTransformer: Sendable {
             blocks[0].modulatedInput(hidden, frames: frames, embedding: activated)
         }
         if let reused {
-            blockDone(blocks.count - 1)
+            try blockDone(blocks.count - 1)
             return unpatchify(projection(backend.combine(hidden, 1, reused, 1)), like: input)
         }
         var skips: [Tensor] = []
         for (index, block) in blocks.enumerated() {
-            try cancellation.check()
             let skip = block.takesSkip ? skips.removeLast() : nil
             hidden = block(
                 hidden, skip: skip, frames: frames, embedding: activated, text: conditioning.text,
                 picture: conditioning.picture, rotary: rotary, enhancement: enhancement, trace)
             if block.givesSkip { skips.append(hidden) }
-            blockDone(index)
+            try blockDone(index)
         }
-        try cancellation.check()
         let modulated = modulation(activated)  // [B, 2 D]: scale, then shift
         let width = configuration.hiddenSize
         let normed = backend.layerNorm(
@@ -90,6 +89,9 @@ struct RuyiTransformer: Sendable {
 
     /// The number of blocks, for progress.
     var blockCount: Int { blocks.count }
+
+    /// What the names of a block's weights begin with; behind the last block comes the first one of the next step.
+    func prefix(ofBlock index: Int) -> String { "blocks.\(index % blockCount)." }
 
     /// Tokens in the order frame, row, column: `[B, f · h/2 · w/2, D]`.
     private func patchify(_ x: Tensor, _ trace: StageTrace?) -> Tensor {

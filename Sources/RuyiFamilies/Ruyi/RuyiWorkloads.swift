@@ -4,9 +4,9 @@ import RuyiLayers
 import RuyiTensor
 
 /// Parts of Ruyi at full size over random weights in bf16, for measuring.
-package enum RuyiWorkloads {
+enum RuyiWorkloads {
     /// One transformer block without a skip on latents of `frames` x `rows` x `columns` tokens, batch 1.
-    package static func block(
+    static func block(
         frames: Int, rows: Int, columns: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
@@ -28,7 +28,7 @@ package enum RuyiWorkloads {
     }
 
     /// Multiplications and additions of that block's matrix products.
-    package static func blockOperations(tokens: Int) -> Double {
+    static func blockOperations(tokens: Int) -> Double {
         let (width, inner, context, pictures) = (2816.0, 12288.0, 1024.0, 16.0)
         let (tokens, texts) = (Double(tokens), Double(textTokens))
         let projections = 8 * tokens * width * width  // queries, keys, values and outputs of the first attention
@@ -42,7 +42,7 @@ package enum RuyiWorkloads {
 
     /// The VAE decoder's last level, from the last up block to the finished pixels, for one frame of `height` x `width`
     /// pixels, which is what the decoder works on at a time.
-    package static func lastUpBlock(
+    static func lastUpBlock(
         height: Int, width: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
@@ -63,7 +63,7 @@ package enum RuyiWorkloads {
     }
 
     /// Multiplications and additions of that level's convolutions.
-    package static func lastUpBlockOperations(height: Int, width: Int) -> Double {
+    static func lastUpBlockOperations(height: Int, width: Int) -> Double {
         let (input, output) = (256.0, 128.0)
         let products = 27 * (input * output + 5 * output * output + output * 3) + input * output
         return 2 * products * Double(height * width)
@@ -71,7 +71,7 @@ package enum RuyiWorkloads {
 
     /// The VAE decoder on a clip of so many latents of `height` x `width`, each of which gives four frames that are let
     /// go as soon as they are there; the last one is returned.
-    package static func decoder(
+    static func decoder(
         latents count: Int, height: Int, width: Int, on backend: any Backend
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
@@ -86,7 +86,7 @@ package enum RuyiWorkloads {
     }
 
     /// Multiplications and additions of that clip's convolutions.
-    package static func decoderOperations(latents: Int, height: Int, width: Int) -> Double {
+    static func decoderOperations(latents: Int, height: Int, width: Int) -> Double {
         let (wide, middle) = (512.0, 256.0)
         let area = Double(height * width)
         let first = 27 * (16 * wide + 10 * wide * wide) * area  // one frame of a latent's size
@@ -195,5 +195,36 @@ package enum RuyiWorkloads {
                     "latent_channels": 16, "mini_batch_encoder": 8, "mini_batch_decoder": 2,
                     "cache_compression_vae": true, "spatial_group_norm": true, "mid_block_attention_type": "spatial",
                 ], file: "vae/config.json"))
+    }
+}
+
+extension Ruyi {
+    public static let workloads = [
+        block(frames: 1, rows: 24, columns: 42), block(frames: 2, rows: 32, columns: 32),
+        block(frames: 6, rows: 24, columns: 42), block(frames: 12, rows: 24, columns: 42, isLong: true),
+        Workload("ruyi-vae-last-368x640", .operations(RuyiWorkloads.lastUpBlockOperations(height: 368, width: 640))) {
+            backend throws(Fault) in
+            try RuyiWorkloads.lastUpBlock(height: 368, width: 640, on: backend)
+        }, decoder(latents: 2), decoder(latents: 4), decoder(latents: 8),
+    ]
+
+    /// Clips that differ in nothing but their length: the time has to grow with it, the memory not.
+    private static func decoder(latents: Int) -> Workload {
+        let (height, width) = (24, 42)
+        let operations = RuyiWorkloads.decoderOperations(latents: latents, height: height, width: width)
+        return Workload(
+            "ruyi-vae-\(latents)-\(8 * height)x\(8 * width)", .operations(operations), isLong: true
+        ) { backend throws(Fault) in
+            try RuyiWorkloads.decoder(latents: latents, height: height, width: width, on: backend)
+        }
+    }
+
+    private static func block(frames: Int, rows: Int, columns: Int, isLong: Bool = false) -> Workload {
+        let tokens = frames * rows * columns
+        let operations = RuyiWorkloads.blockOperations(tokens: tokens)
+        return Workload("ruyi-block-\(tokens)", .operations(operations), isLong: isLong) {
+            backend throws(Fault) in
+            try RuyiWorkloads.block(frames: frames, rows: rows, columns: columns, on: backend)
+        }
     }
 }

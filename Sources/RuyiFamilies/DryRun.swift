@@ -1,0 +1,79 @@
+import RuyiFault
+import RuyiFiles
+import RuyiSampling
+import RuyiTensor
+
+/// Tells what plans for one checkpoint take, without reading any weight: the family's own renderer is run on a backend that
+/// computes nothing and counts memory and work, so that the figures follow every change of it.
+public struct DryRun: Sendable {
+    private let family: any Family.Type
+    private let folder: ModelFolder
+    private let threads: Int
+    private let level: KernelLevel?
+    /// Keeps the files open between plans.
+    private let opened: any Renderer
+
+    /// Opens the checkpoint for runs on `threads` threads with kernels of `level`; throws what loading it throws.
+    public init(_ family: any Family.Type, _ folder: ModelFolder, threads: Int, level: KernelLevel?) throws(Fault) {
+        self.family = family
+        self.folder = folder
+        self.threads = threads
+        self.level = level
+        opened = try family.load(folder, backend: CPUBackend(measuring: threads, level: level))
+    }
+
+    /// The parts of a run and what each of them takes.
+    public func phases(of plan: Plan) throws(Fault) -> [Phase] {
+        let backend = CPUBackend(measuring: threads, level: level)
+        let renderer = try family.load(folder, backend: backend)
+        let meter = StageMeter(backend)
+        do {
+            try renderer.render(Job(counting: plan.counted, noise: NoDraws(backend), meter: meter))
+        } catch let fault as Fault {
+            throw fault
+        } catch {
+            throw Fault(.software, "what a clip takes could not be counted: \(error)")
+        }
+        return meter.finish()
+    }
+}
+
+/// What a part of a run takes.
+public struct Phase: Sendable, Equatable {
+    /// The part, with its cost.
+    public let stage: Stage
+    /// The most bytes of tensors at one time, with everything that earlier parts left for it.
+    public let bytes: Int
+    /// Bytes of the weight files that it has in memory.
+    public let weightBytes: Int
+    /// The amount of each kind of work.
+    public let work: [Work: Double]
+
+    /// The name for people.
+    public var name: String { stage.name }
+    /// Whether frames are finished in it.
+    public var givesFrames: Bool { name == Stage.Name.decoding.text }
+}
+
+extension Plan {
+    /// The plan with what is on in some of the model's calls on in those that are counted.
+    fileprivate var counted: Plan {
+        var plan = self
+        func everywhere(_ feature: StepFeature, from first: Int) -> StepFeature {
+            let isOn = first < steps - feature.skipEndSteps
+            return StepFeature(amount: feature.amount, skipStartSteps: 0, skipEndSteps: isOn ? 0 : steps)
+        }
+        plan.teacache = teacache.map { everywhere($0, from: max(0, $0.skipStartSteps - 1)) }
+        plan.enhanceAVideo = enhanceAVideo.map { everywhere($0, from: $0.skipStartSteps) }
+        return plan
+    }
+}
+
+/// Random draws that nobody looks at.
+private final class NoDraws: NoiseSource {
+    private let backend: CPUBackend
+
+    init(_ backend: CPUBackend) { self.backend = backend }
+
+    func next(_ shape: [Int]) throws(Fault) -> Tensor { backend.empty(shape) }
+}

@@ -1,0 +1,95 @@
+import RuyiEncoders
+import RuyiFiles
+import RuyiModels
+import RuyiPicture
+import RuyiTensor
+import Synchronization
+
+/// Reads the prompts of clips, and remembers the last ones: clips that share them read them once.
+final class HunyuanReader: Sendable {
+    /// What the reading of a prompt depends on.
+    private struct Key: Equatable {
+        let prompt: String
+        /// What tells the picture that is seen with it.
+        let picture: String?
+        let interleave: Int
+        let length: Int
+    }
+
+    private let encoders: HunyuanTextEncoders
+    private let configuration: HunyuanConfiguration
+    private let backend: any Backend
+    let weights: StageWeights
+    /// The latest last.
+    private let known = Mutex<[(key: Key, text: HunyuanText)]>([])
+    private static let limit = 8
+
+    init(_ encoders: HunyuanTextEncoders, _ configuration: HunyuanConfiguration, on backend: any Backend) {
+        self.encoders = encoders
+        self.configuration = configuration
+        self.backend = backend
+        weights = StageWeights(
+            encoders.files, byteCount: encoders.byteCount, streamedByteCount: encoders.streamedByteCount)
+    }
+
+    /// What the clip shows, and what is to be kept out of it where true guidance is on.
+    func callAsFunction(_ job: Job, _ picture: InputPicture?) throws -> [HunyuanText] {
+        let settings = HunyuanSettings(job.plan)
+        let negative = settings.isGuided ? job.plan.negativePrompt : nil
+        let stage = job.begin(.reading, steps: encoders.depth * (negative == nil ? 1 : 2), weights: weights)
+        func read(
+            _ prompt: String, _ picture: InputPicture?, _ digest: String?, _ interleave: Int, _ suffix: String
+        ) throws -> HunyuanText {
+            let key = Key(prompt: prompt, picture: digest, interleave: interleave, length: settings.promptLength)
+            // Stages are recorded of what is read anew, padding included.
+            if job.trace == nil, let known = remembered(key) {
+                stage.advance(by: encoders.depth)
+                return known
+            }
+            let text = try encoders(
+                prompt, pixels: picture.map(pixels), interleave: interleave, length: settings.promptLength,
+                on: backend, trace: job.trace, suffix: suffix
+            ) {
+                try job.cancellation.check()
+                job.releaseStreamed(weights)
+                stage.advance()
+            }
+            if job.trace == nil { remember(text, key) }
+            return text
+        }
+        let digest = picture?.picture.map { SHA256.hex($0.pixels) + " \($0.width)x\($0.height)" }
+        var texts = [try read(job.plan.prompt, picture, digest, settings.interleave, "")]
+        if let negative {
+            // The other side sees black, and every second of the picture's tokens, whatever the checkpoint.
+            let black = picture.map { _ in job.blackPicture }
+            let digest = black.map { _ in "black \(job.plan.width)x\(job.plan.height)" }
+            texts.append(try read(negative, black, digest, 2, ".neg"))
+        }
+        job.release(weights, on: backend)
+        return texts
+    }
+
+    /// What the language model sees of a picture, `[1, 3, S, S]`.
+    private func pixels(_ picture: InputPicture) -> Tensor {
+        guard let processor = configuration.text.picture?.processor else {
+            preconditionFailure("a checkpoint that reads text alone was given a picture")
+        }
+        return picture.tensor([1, 3, processor.cropSize, processor.cropSize], on: backend) { processor($0) }
+    }
+
+    /// What was read before, which is the latest then.
+    private func remembered(_ key: Key) -> HunyuanText? {
+        known.withLock { known in
+            guard let index = known.firstIndex(where: { $0.key == key }) else { return nil }
+            known.append(known.remove(at: index))
+            return known.last?.text
+        }
+    }
+
+    private func remember(_ text: HunyuanText, _ key: Key) {
+        known.withLock { known in
+            known.append((key, text))
+            if known.count > HunyuanReader.limit { known.removeFirst() }
+        }
+    }
+}
