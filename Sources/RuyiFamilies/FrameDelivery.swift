@@ -3,7 +3,7 @@ import RuyiPicture
 import RuyiTensor
 
 /// Takes the frames that a VAE decodes, in order, and hands them on as pictures.
-final class FrameDelivery {
+package final class FrameDelivery {
     private let job: Job
     private let stage: StageRun
     private let rounding: FloatingPointRoundingRule
@@ -14,7 +14,7 @@ final class FrameDelivery {
     private var video: RecordedVideo
 
     /// The first `dropped` frames are no part of the clip; `weights` are the VAE's.
-    init(
+    package init(
         _ job: Job, _ stage: StageRun, rounding: FloatingPointRoundingRule, dropping dropped: Int = 0,
         of weights: StageWeights, _ finite: FiniteCheck
     ) {
@@ -28,50 +28,52 @@ final class FrameDelivery {
     }
 
     /// Takes frames `[T, 3, H, W]` in −1...1.
-    func callAsFunction(_ frames: Tensor) throws {
-        try job.cancellation.check()
+    package func callAsFunction(_ frames: Tensor) throws {
+        try job.session.check()
         let skipped = min(dropped, frames.shape[0])
         dropped -= skipped
         guard skipped < frames.shape[0] else { return }
         let kept = frames.sliced(0, skipped..<frames.shape[0])
         try finite(kept, of: weights, job, "in the decoded frames")
-        let unit = kept.backend.scale(kept, by: 0.5, plus: 0.5, clampedTo: 0...1)
+        let unit = kept.session.scale(kept, by: 0.5, plus: 0.5, clampedTo: 0...1)
         video.keep(unit)
         for index in 0..<unit.shape[0] {
-            try job.cancellation.check()
-            if job.meter == nil { try job.frames(Picture(unit: unit.selected(0, index), rounding: rounding)) }
+            try job.session.check()
+            if job.meter == nil {
+                try job.frames(Picture(unit: job.session.read(unit.selected(0, index)), rounding: rounding))
+            }
             done += 1
             stage.report(done)
         }
     }
 
     /// Records all frames, `[T, H, W, 3]` in 0...1.
-    func finish() { video.record("video") { $0.backend.copy($0.permuted([0, 2, 3, 1])) } }
+    package func finish() { video.record("video") { $0.session.copy($0.permuted([0, 2, 3, 1])) } }
 }
 
 /// The frames of a video one after the other, kept where stages are recorded.
-struct RecordedVideo {
+package struct RecordedVideo {
     private let trace: Trace?
     private var kept: [Tensor] = []
 
-    init(_ job: Job) { trace = job.trace }
+    package init(_ job: Job) { trace = job.trace }
 
     /// Keeps frames `[T, C, H, W]`.
-    mutating func keep(_ frames: Tensor) {
+    package mutating func keep(_ frames: Tensor) {
         if trace != nil { kept.append(frames) }
     }
 
     /// Records all of them, in the layout that `arranged` gives them.
-    func record(_ name: String, _ arranged: (Tensor) -> Tensor = \.channelsFirst) {
+    package func record(_ name: String, _ arranged: (Tensor) -> Tensor = \.channelsFirst) {
         guard let trace, let first = kept.first else { return }
-        trace.record(name, arranged(first.backend.concatenate(kept, axis: 0)))
+        trace.record(name, arranged(first.session.concatenate(kept, axis: 0)))
     }
 }
 
 extension Tensor {
     /// Frames `[T, C, H, W]` as `[1, C, T, H, W]`.
-    var channelsFirst: Tensor { backend.copy(permuted([1, 0, 2, 3])).expanded(at: 0) }
+    package var channelsFirst: Tensor { session.copy(permuted([1, 0, 2, 3])).expanded(at: 0) }
 
     /// `[1, C, T, H, W]` as frames `[T, C, H, W]`.
-    var framesFirst: Tensor { backend.copy(selected(0, 0).permuted([1, 0, 2, 3])) }
+    package var framesFirst: Tensor { session.copy(selected(0, 0).permuted([1, 0, 2, 3])) }
 }

@@ -17,8 +17,8 @@ public struct Job: Sendable {
     public let noise: any NoiseSource
     /// Receives the stages' tensors, if anybody wants them.
     public let trace: Trace?
-    /// Says when to stop.
-    public let cancellation: Cancellation
+    /// What it is computed on; its checks say when to stop.
+    public let session: any Session
     /// Called after each part of a step with the stage's index in `plan.stages` and the number of parts done.
     public let progress: @Sendable (_ stage: Int, _ done: Int) -> Void
     /// Who wants to see the clip while it is denoised, if anybody does; the clip is the same.
@@ -31,7 +31,7 @@ public struct Job: Sendable {
     /// A job.
     public init(
         plan: Plan, image: Picture?, endImage: Picture?, noise: any NoiseSource, trace: Trace?,
-        cancellation: Cancellation, preview: PreviewRequest? = nil,
+        session: any Session, preview: PreviewRequest? = nil,
         progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
         frames: @escaping @Sendable (Picture) throws -> Void
     ) {
@@ -40,7 +40,7 @@ public struct Job: Sendable {
         self.endImage = endImage
         self.noise = noise
         self.trace = trace
-        self.cancellation = cancellation
+        self.session = session
         self.preview = preview
         self.progress = progress
         self.frames = frames
@@ -52,7 +52,7 @@ public struct Job: Sendable {
         self.plan = plan
         (image, endImage, trace, preview) = (nil, nil, nil, nil)
         self.noise = noise
-        cancellation = Cancellation()
+        session = meter.session
         progress = { _, _ in }
         frames = { _ in }
         self.meter = meter
@@ -63,7 +63,9 @@ public struct Job: Sendable {
 
 extension Job {
     /// Begins a part of the run, which works with these weights beside those that are still in memory.
-    func begin(_ name: Stage.Name, steps: Int, parts: Int = 1, weights: StageWeights? = nil) -> StageRun {
+    package func begin(
+        _ name: Stage.Name, steps: Int, parts: Int = 1, weights: StageWeights? = nil
+    ) -> StageRun {
         if let weights { meter?.hold(weights.key, bytes(of: weights)) }
         return begin(name, steps: steps, parts: parts)
     }
@@ -78,41 +80,41 @@ extension Job {
     }
 
     /// Whether weights are given back after each block.
-    var isStreamed: Bool { plan.memoryMode != .resident }
+    package var isStreamed: Bool { plan.memoryMode != .resident }
 
     private func bytes(of weights: StageWeights) -> Int {
         isStreamed ? weights.streamedByteCount : weights.byteCount
     }
 
     /// Gives weights back that the clip does not need any more, and memory that was kept for reuse with them.
-    func release(_ weights: StageWeights, on backend: any Backend) {
-        weights.files.forEach { $0.release() }
+    package func release(_ weights: StageWeights) {
+        weights.units.forEach(session.release)
         meter?.drop(weights.key)
-        backend.memory.trim()
+        session.memory.trim()
     }
 
     /// Gives weights back that are not needed for a while, where the plan says so.
-    func releaseStreamed(_ weights: StageWeights) {
+    package func releaseStreamed(_ weights: StageWeights) {
         guard isStreamed else { return }
-        weights.files.forEach { $0.release() }
+        weights.units.forEach(session.release)
         meter?.drop(weights.key)
     }
 
-    /// The same, and has those of the tensors whose names begin with `prefix` read from the disk in the meantime.
-    func stream(_ weights: StageWeights, next prefix: String) {
+    /// The same, and has those that are needed next brought in meanwhile.
+    package func stream(_ weights: StageWeights, next: ResidencyUnit) {
         releaseStreamed(weights)
-        if isStreamed, meter == nil { weights.files.forEach { $0.willNeed(prefix) } }
+        if isStreamed { session.willNeed(next) }
     }
 }
 
 // MARK: Inputs
 
 /// A picture on its way into a model; where work is only counted, one without pixels.
-struct InputPicture {
-    let width: Int
-    let height: Int
+package struct InputPicture {
+    package let width: Int
+    package let height: Int
     /// The pixels; nil where work is only counted.
-    let picture: Picture?
+    package let picture: Picture?
 
     private init(_ picture: Picture?, width: Int, height: Int) {
         self.picture = picture
@@ -126,40 +128,38 @@ struct InputPicture {
     /// One that is only counted.
     static let counted = InputPicture(nil, width: 0, height: 0)
 
-    func resized(width: Int, height: Int, filter: Resampling) -> InputPicture {
+    package func resized(width: Int, height: Int, filter: Resampling) -> InputPicture {
         InputPicture(
             picture?.resized(width: width, height: height, filter: filter), width: width, height: height)
     }
 
     /// What `convert` makes of the pixels, of this shape.
-    func tensor(_ shape: [Int], on backend: any Backend, _ convert: (Picture) -> Tensor) -> Tensor {
-        picture.map(convert) ?? backend.empty(shape)
+    package func tensor(_ shape: [Int], _ convert: (Picture) -> HostTensor) -> HostTensor {
+        picture.map(convert) ?? .zeros(shape)
     }
 
     /// The pixels as `[1, 3, H, W]` in −1...1.
-    func signedPixels(on backend: any Backend) -> Tensor {
-        tensor([1, 3, height, width], on: backend, \.signedPixels)
-    }
+    package var signedPixels: HostTensor { tensor([1, 3, height, width], \.signedPixels) }
 }
 
 extension Job {
     /// The start picture.
     ///
     /// Throws `.usage` where there is none.
-    func startPicture() throws(Fault) -> InputPicture {
+    package func startPicture() throws(Fault) -> InputPicture {
         if meter != nil { return .counted }
         guard let image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
         return InputPicture(image)
     }
 
     /// The end picture, where the clip ends with one.
-    var endPicture: InputPicture? {
+    package var endPicture: InputPicture? {
         if meter != nil { return plan.hasEndImage ? .counted : nil }
         return endImage.map(InputPicture.init)
     }
 
     /// A picture without content, of the size of the clip.
-    var blackPicture: InputPicture {
+    package var blackPicture: InputPicture {
         if meter != nil { return .counted }
         return InputPicture(
             Picture(
@@ -169,29 +169,29 @@ extension Job {
 }
 
 /// The random draws of a clip in their order, recorded as the references record them.
-final class Draws: Sendable {
+package final class Draws: Sendable {
     private let source: any NoiseSource
     private let trace: Trace?
-    private let backend: any Backend
+    private let session: any Session
     private let name: @Sendable (Int) -> String
     private let count = Mutex(0)
 
     /// `name` says what a draw is recorded as.
-    init(_ job: Job, on backend: any Backend, name: @escaping @Sendable (Int) -> String) {
+    package init(_ job: Job, name: @escaping @Sendable (Int) -> String) {
         source = job.noise
         trace = job.trace
-        self.backend = backend
+        session = job.session
         self.name = name
     }
 
     /// The next draw of unit noise.
-    func callAsFunction(_ shape: [Int]) throws(Fault) -> Tensor {
+    package func callAsFunction(_ shape: [Int]) throws(Fault) -> Tensor {
         let noise = try source.next(shape)
         let index = count.withLock { count in
             defer { count += 1 }
             return count
         }
         trace?.record(name(index), noise)
-        return backend.copy(noise)
+        return session.upload(noise)
     }
 }

@@ -64,10 +64,10 @@ struct BenchCommand: ParsableCommand {
 
     /// Does it, and hands every line for standard output to `print`.
     func measure(
-        cancellation: Cancellation, exhausted: @escaping @Sendable (Int) -> Never, print: (String) throws -> Void
+        cancellation: Cancellation, print: (String) throws -> Void
     ) throws {
         if list { return try print(Bench.names.joined(separator: "\n")) }
-        let bench = try Bench(order, cancellation: cancellation, exhausted: exhausted)
+        let bench = try Bench(order, cancellation: cancellation)
         if interactive { return try answer(bench, cancellation, print) }
         if json { return try print(bench.run { _ in }.json) }
         let table = BenchTable(names: bench.names)

@@ -1,5 +1,6 @@
 import Foundation
 import GoldenRecords
+import RuyiCPU
 import RuyiEngine
 import RuyiFiles
 import RuyiMedia

@@ -51,20 +51,21 @@ public struct GoldenRecord: Sendable, CustomStringConvertible {
     ///
     /// A name that ends in `[i]` is of the part i along the first axis. `other` takes the place of the recorded stages.
     public func mismatches(
-        of found: (String) throws -> Tensor?, with other: SafetensorsFile? = nil
+        of found: (String) throws -> HostTensor?, with other: SafetensorsFile? = nil
     ) throws -> [String] {
         let (expected, tolerances) = (try other ?? expected(), try tolerances())
         return try expected.keys.filter { !$0.hasPrefix("noise") }.compactMap { key in
-            let (name, index) = Self.part(key)
-            guard var tensor = try found(name) else { return "\(key) is missing" }
-            if let index { tensor = tensor.selected(0, index) }
+            guard let tensor = try Self.stage(key, of: found) else { return "\(key) is missing" }
             return try tolerances.mismatch(key, tensor, expected.tensor(key))
         }
     }
 
-    private static func part(_ key: String) -> (name: String, index: Int?) {
-        guard key.hasSuffix("]"), let bracket = key.lastIndex(of: "[") else { return (key, nil) }
-        return (String(key[..<bracket]), Int(key[key.index(after: bracket)...].dropLast()))
+    /// The stage of a recorded name, which may be a part of one.
+    public static func stage(_ key: String, of found: (String) throws -> HostTensor?) rethrows -> HostTensor? {
+        guard key.hasSuffix("]"), let bracket = key.lastIndex(of: "["),
+            let index = Int(key[key.index(after: bracket)...].dropLast())
+        else { return try found(key) }
+        return try found(String(key[..<bracket]))?.selected(0, index)
     }
 }
 
@@ -85,7 +86,7 @@ public struct GoldenTolerances: Sendable {
     }
 
     /// Compares a stage with the recorded one: nil when it holds, else what is wrong; integers must be equal.
-    public func mismatch(_ name: String, _ tensor: Tensor, _ recorded: Tensor) -> String? {
+    public func mismatch(_ name: String, _ tensor: HostTensor, _ recorded: HostTensor) -> String? {
         guard tensor.shape == recorded.shape else { return "\(name) is \(tensor.shape), expected \(recorded.shape)" }
         if recorded.dtype == .i64 { return tensor.integers() == recorded.integers() ? nil : "\(name) differs" }
         let error = relativeError(tensor.floats(), recorded.floats())
