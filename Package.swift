@@ -141,6 +141,10 @@ let package = Package(
             .testTarget(
                 name: "RuyiCPUTests", dependencies: ["RuyiCPU", "RuyiTensor", "RuyiFault", "COpenBLAS"],
                 swiftSettings: strict),
+            // Recorded cases of references: where they are, and how near a run must come to them.
+            .target(
+                name: "GoldenRecords", dependencies: ["RuyiFamilies", "RuyiFiles", "RuyiTensor"],
+                path: "Tests/GoldenRecords", swiftSettings: strict),
             // Writes torch files, right and wrong, for tests.
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
@@ -162,13 +166,13 @@ let package = Package(
                 name: "RuyiFamiliesTests",
                 dependencies: [
                     "RuyiFamilies", "RuyiModels", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiMedia",
-                    "RuyiPicture", "RuyiLayers", "RuyiSampling", "RuyiFault", "TorchFixtures",
+                    "RuyiPicture", "RuyiLayers", "RuyiSampling", "RuyiFault", "TorchFixtures", "GoldenRecords",
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",
                 dependencies: [
                     "RuyiEngine", "RuyiFamilies", "RuyiModels", "RuyiLayers", "RuyiSampling", "RuyiFiles", "RuyiTensor",
-                    "RuyiCPU", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi", "TorchFixtures",
+                    "RuyiCPU", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi", "TorchFixtures", "GoldenRecords",
                 ],
                 swiftSettings: strict),
         ],

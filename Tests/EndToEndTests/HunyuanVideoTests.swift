@@ -24,7 +24,7 @@ struct HunyuanVideoTests {
     init() throws { scratch = try Scratch() }
 
     private static func checkpoint(_ name: String) -> String {
-        Executable.root.appendingPathComponent("Tests/Goldens/hunyuanvideo/\(name)").path
+        Golden(name: name, family: "hunyuanvideo").folder
     }
 
     static let text: String = HunyuanVideoTests.checkpoint("t2v-basic/model")

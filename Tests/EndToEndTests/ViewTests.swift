@@ -203,7 +203,8 @@ struct ViewTests {
     func names() throws {
         let outcome = try Executable.run(
             [
-                golden("start.png"), "-m", golden("model"), "--seed", "5,6", "-o", "{model}-{date}-{index}.mp4",
+                golden("start.png"), "-m", golden.folder + "/model", "--seed", "5,6", "-o",
+                "{model}-{date}-{index}.mp4",
                 "--thumbnail", "{name}-{seed}.png", "--sheet", "sheet.png", "--sidecar",
             ] + quick, in: scratch.path, environment: ["SOURCE_DATE_EPOCH": "86400"])
         #expect(outcome.code == 0, "\(outcome.errors)")

@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import RuyiCPU
 import RuyiFamilies
 import RuyiFault
@@ -339,7 +340,7 @@ struct HunyuanFeatureTests {
 
     @Test("every matrix of the authors' checkpoint is a layer that a LoRA changes")
     func everyLayer() throws {
-        let path = GoldenFolder("hunyuanvideo/original-pt")(
+        let path = GoldenRecord(name: "original-pt", family: "hunyuanvideo")(
             "model/hunyuan-video-t2v-720p/transformers/mp_rank_00_model_states.pt")
         let bytes = try FileBytes.read(path, limit: 1 << 24)
         let words = bytes.split { !(0x2E...0x7A).contains($0) || $0 == 0x2F }.map {

@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import RuyiCPU
 import RuyiFamilies
 import RuyiFault
@@ -14,7 +15,7 @@ final class ChangedModel {
     let path = NSTemporaryDirectory() + "ruyi-test-" + UUID().uuidString
 
     init(_ golden: GoldenCase, change: (String, HostTensor) throws -> HostTensor) throws {
-        try FileManager.default.copyItem(atPath: golden.path + "/model", toPath: path)
+        try FileManager.default.copyItem(atPath: golden.record("model"), toPath: path)
         let file = path + "/transformer/diffusion_pytorch_model.safetensors"
         let weights = try ChangedModel.transformer(golden)
         let tensors = try weights.keys.map { (name: $0, tensor: try change($0, try weights.tensor($0))) }
@@ -213,7 +214,7 @@ struct RuyiWeightChangeTests {
             (.extreme, 930, 7_307_874_432),
         ])
     func publishedLayers(_ mode: FP8QuantMode, _ layers: Int, _ bytes: Int) throws {
-        let root = GoldenCase.root.split(separator: "/").dropLast(2)
+        let root = GoldenSet.own.path.split(separator: "/").dropLast(2)
         let shapes = try Shapes(
             table: "/" + root.joined(separator: "/") + "/Scripts/ruyi-mini-7b.tensors.tsv", prefix: "transformer/")
         func count(_ keys: [String]) -> Int { keys.reduce(0) { $0 + (shapes.shape(of: $1) ?? []).reduce(1, *) } }
