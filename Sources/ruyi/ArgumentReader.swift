@@ -77,7 +77,8 @@ struct ArgumentReader {
 
     /// The command whose name a first word nearly is, unless it is a picture's or an option.
     private static func nearCommand(_ word: String) -> String? {
-        guard !word.isEmpty, !word.hasPrefix("-"), !word.contains("."), !word.contains("/"), System.access(word, F_OK) != 0
+        guard !word.isEmpty, !word.hasPrefix("-"), !word.contains("."), !word.contains("/"),
+            System.access(word, F_OK) != 0
         else { return nil }
         return Nearest.match(word, among: Command.root.commands.map(\.word))
     }

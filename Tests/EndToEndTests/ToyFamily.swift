@@ -25,7 +25,7 @@ enum ToyFamily: Family {
         return values
     }()
 
-    static func recognises(_ folder: ModelFolder) -> Bool { folder.has("toy.json") }
+    static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool { try folder.has("toy.json") }
 
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan {
         var plan = try Plan(request, of: ToyFamily.self, model: folder.name)
