@@ -61,7 +61,9 @@ let package = Package(
         .target(name: "CKernelIntrinsics"),
         // The one error type that every room throws.
         .target(name: "RuyiFault", swiftSettings: strict),
-        // What is the result: tensors, memory, threads, primitive operations and their kernels.
+        // What is the result: tensors, primitive operations and what they mean, backends and sessions as protocols.
+        .target(name: "RuyiTensor", dependencies: ["RuyiFault"], swiftSettings: strict),
+        // What the kernels of every instruction-set level offer.
         .target(name: "RuyiKernelTable", swiftSettings: strict),
     ]
         + kernelLevels.map {
@@ -69,9 +71,10 @@ let package = Package(
                 name: $0.target, dependencies: ["RuyiKernelTable", "CKernelIntrinsics"],
                 swiftSettings: strict + kernelFlags($0.machine, $0.defines))
         } + [
+            // The processor as a backend: kernels, memory, threads.
             .target(
-                name: "RuyiTensor",
-                dependencies: ["CProcessor", "RuyiFault", "RuyiKernelTable"]
+                name: "RuyiCPU",
+                dependencies: ["CProcessor", "RuyiFault", "RuyiKernelTable", "RuyiTensor"]
                     + kernelLevels.map { .byName(name: $0.target) },
                 swiftSettings: strict),
             // Is this file what it says: strict JSON, safetensors, torch pickles, atomic writing, model folders.
@@ -111,8 +114,8 @@ let package = Package(
             .target(
                 name: "RuyiEngine",
                 dependencies: [
-                    "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiPicture", "RuyiSampling",
-                    .product(name: "Logging", package: "swift-log"),
+                    "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiPicture",
+                    "RuyiSampling", .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
             // Models from the hub; nothing else opens a connection.
             .target(name: "RuyiHub", dependencies: ["RuyiFault", "RuyiFiles", "CCurl"], swiftSettings: strict),
@@ -129,17 +132,20 @@ let package = Package(
             .target(
                 name: "ParserEntries",
                 dependencies: [
-                    "RuyiEngine", "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiFault",
+                    "RuyiEngine", "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault",
                     "RuyiMedia", "RuyiPicture",
                 ],
                 path: "Tests/ParserEntries", swiftSettings: strict),
             .testTarget(
                 name: "CorpusTests", dependencies: ["ParserEntries", "RuyiFault"], swiftSettings: strict),
-            .testTarget(name: "RuyiTensorTests", dependencies: ["RuyiTensor", "COpenBLAS"], swiftSettings: strict),
+            .testTarget(
+                name: "RuyiCPUTests", dependencies: ["RuyiCPU", "RuyiTensor", "RuyiFault", "COpenBLAS"],
+                swiftSettings: strict),
             // Writes torch files, right and wrong, for tests.
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
-                name: "RuyiFilesTests", dependencies: ["RuyiFiles", "RuyiTensor", "RuyiFault", "TorchFixtures"],
+                name: "RuyiFilesTests",
+                dependencies: ["RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault", "TorchFixtures"],
                 exclude: ["Fixtures"], swiftSettings: strict),
             // Runs the program where opening a socket ends it; for tests.
             .executableTarget(name: "NoSockets", path: "Tests/NoSockets"),
@@ -150,18 +156,18 @@ let package = Package(
                 name: "RuyiMediaTests", dependencies: ["RuyiMedia", "RuyiPicture", "RuyiFault"], exclude: ["Fixtures"],
                 swiftSettings: strict),
             .testTarget(
-                name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiFault"],
+                name: "RuyiSamplingTests", dependencies: ["RuyiSampling", "RuyiTensor", "RuyiCPU", "RuyiFault"],
                 exclude: ["Fixtures"], swiftSettings: strict),
             .testTarget(
                 name: "RuyiFamiliesTests",
                 dependencies: [
-                    "RuyiFamilies", "RuyiModels", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiMedia", "RuyiPicture",
-                    "RuyiLayers", "RuyiSampling", "RuyiFault", "TorchFixtures",
+                    "RuyiFamilies", "RuyiModels", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiMedia",
+                    "RuyiPicture", "RuyiLayers", "RuyiSampling", "RuyiFault", "TorchFixtures",
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",
                 dependencies: [
-                    "RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi",
+                    "RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi",
                     "TorchFixtures",
                 ],
                 swiftSettings: strict),

@@ -31,7 +31,7 @@ public struct CLIPImageProcessor: Sendable, Equatable {
     }
 
     /// The normalised pixels `[1, 3, crop, crop]` of a picture.
-    public func callAsFunction(_ picture: Picture) -> Tensor {
+    public func callAsFunction(_ picture: Picture) -> HostTensor {
         let isPortrait = picture.height > picture.width
         let (short, long) = isPortrait ? (picture.width, picture.height) : (picture.height, picture.width)
         let longSide = shortSide * long / short
@@ -46,6 +46,6 @@ public struct CLIPImageProcessor: Sendable, Equatable {
                 values[channel * cropSize * cropSize + position] = Float((pixel - mean[channel]) / deviation[channel])
             }
         }
-        return Tensor(values, [1, 3, cropSize, cropSize])
+        return HostTensor(values, [1, 3, cropSize, cropSize])
     }
 }

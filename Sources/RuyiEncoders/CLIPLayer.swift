@@ -38,11 +38,11 @@ struct CLIPLayer: Sendable {
     func callAsFunction(_ x: Tensor, mask: AttentionMask? = nil) -> Tensor {
         let normed = norm1(x)
         let scale = 1 / Float(x.shape[2] / heads).squareRoot()
-        let attended = x.backend.attention(
+        let attended = x.session.attention(
             query(normed), key(normed), value(normed), heads: heads, scale: scale, options: AttentionOptions(mask: mask)
         )
-        let hidden = output(attended, residual: x)
-        return fc2(fc1(norm2(hidden), activation), residual: hidden)
+        let hidden = x + output(attended)
+        return hidden + fc2(fc1(norm2(hidden), activation))
     }
 
     /// Notes that the weights of a layer are known and not needed.

@@ -41,7 +41,7 @@ public struct CLIPText: Sendable {
 
     /// The configuration it was built for.
     public let configuration: Configuration
-    private let tokenEmbedding, positionEmbedding: Tensor
+    private let tokenEmbedding, positionEmbedding: Weight
     private let layers: [CLIPLayer]
     private let finalNorm: LayerNorm
 
@@ -63,15 +63,15 @@ public struct CLIPText: Sendable {
     ///
     /// Throws `.badData` for ids that the vocabulary does not have, and `Cancelled`.
     public func callAsFunction(
-        _ ids: [Int], on backend: any Backend, layerDone: (Int, Tensor) throws -> Void = { _, _ in }
+        _ ids: [Int], on session: any Session, layerDone: (Int, Tensor) throws -> Void = { _, _ in }
     ) throws -> Tensor {
         precondition(ids.count <= configuration.positionCount, "\(ids.count) tokens are too many")
-        let tokens = try tokenEmbedding.rows(ids, on: backend)
-        var hidden = backend.combine(tokens, 1, backend.copy(positionEmbedding.sliced(0, 0..<ids.count)), 1)
-            .expanded(at: 0)
+        let tokens = try tokenEmbedding.rows(ids, on: session)
+        let positions = session.gather(positionEmbedding, Array(ids.indices))
+        var hidden = (tokens + positions).expanded(at: 0)
         let mask = AttentionMask.causal(ids.count)
         for (index, layer) in layers.enumerated() {
-            try backend.cancellation.check()
+            try session.check()
             hidden = layer(hidden, mask: mask)
             try layerDone(index, hidden)
         }
@@ -81,18 +81,18 @@ public struct CLIPText: Sendable {
     /// The state that stands for the whole text, `[1, hidden]`; states come from these ids.
     public func pooled(_ states: Tensor, _ ids: [Int]) -> Tensor {
         let place = ids.firstIndex(of: configuration.endToken ?? ids.max() ?? 0) ?? 0
-        return states.backend.copy(states.selected(1, place))
+        return states.session.copy(states.selected(1, place))
     }
 }
 
-extension Tensor {
-    /// The rows of an embedding table `[vocabulary, width]` for these ids, as `f32` `[ids, width]`.
+extension Weight {
+    /// The rows of an embedding table `[vocabulary, width]` for these ids, `[ids, width]`.
     ///
     /// Throws `.badData` for an id that the table does not have.
-    func rows(_ ids: [Int], on backend: any Backend) throws(Fault) -> Tensor {
+    func rows(_ ids: [Int], on session: any Session) throws(Fault) -> Tensor {
         if let id = ids.first(where: { !(0..<shape[0]).contains($0) }) {
             throw Fault(.badData, "the tokenizer gives the id \(id), and the text encoder knows \(shape[0])")
         }
-        return backend.concatenate(ids.map { sliced(0, $0..<$0 + 1) }, axis: 0)
+        return session.gather(self, ids)
     }
 }

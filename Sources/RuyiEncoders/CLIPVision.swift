@@ -44,9 +44,9 @@ public struct CLIPVision: Sendable {
 
     /// The configuration it was built for.
     public let configuration: Configuration
-    private let classEmbedding: Tensor
-    private let patchEmbedding: Tensor
-    private let positionEmbedding: Tensor
+    private let classEmbedding: Weight
+    private let patchEmbedding: Linear
+    private let positionEmbedding: Weight
     private let preNorm: LayerNorm
     private let layers: [CLIPLayer]
 
@@ -56,8 +56,9 @@ public struct CLIPVision: Sendable {
         self.configuration = configuration
         let embeddings = scope / "embeddings"
         classEmbedding = embeddings.take("class_embedding", [width])
-        patchEmbedding = (embeddings / "patch_embedding").take(
-            "weight", [width, 3, configuration.patchSize, configuration.patchSize])
+        patchEmbedding = Linear(
+            weight: (embeddings / "patch_embedding").take(
+                "weight", [width, 3, configuration.patchSize, configuration.patchSize]), bias: nil)
         positionEmbedding = (embeddings / "position_embedding").take("weight", [configuration.patchCount + 1, width])
         preNorm = LayerNorm(scope / "pre_layrnorm", width, epsilon: configuration.epsilon)
         let places = (0..<configuration.layerCount).map { scope / "encoder" / "layers" / $0 }
@@ -68,23 +69,23 @@ public struct CLIPVision: Sendable {
     /// The hidden states of the patches after the last needed layer, without the class token and the final norm.
     ///
     /// pixels `[1, 3, S, S]`, normalised; result `[1, patches, hidden]`.
-    public func callAsFunction(_ pixels: Tensor, cancellation: Cancellation) throws(Cancelled) -> Tensor {
-        let backend = pixels.backend
+    public func callAsFunction(_ pixels: Tensor) throws -> Tensor {
+        let session = pixels.session
         let (size, width) = (configuration.patchSize, configuration.hiddenSize)
         let grid = configuration.imageSize / size
         // [3, grid, size, grid, size] -> [grid, grid, 3, size, size]: one row a patch.
         let cropped = pixels.selected(0, 0).sliced(1, 0..<grid * size).sliced(2, 0..<grid * size)
-        let patches = backend.copy(
-            backend.copy(cropped).reshaped([3, grid, size, grid, size]).permuted([1, 3, 0, 2, 4])
+        let patches = session.copy(
+            session.copy(cropped).reshaped([3, grid, size, grid, size]).permuted([1, 3, 0, 2, 4])
         ).reshaped([grid * grid, 3 * size * size])
-        let embedded = backend.linear(patches, weight: patchEmbedding, bias: nil, activation: .none, residual: nil)
-        let tokens = backend.concatenate([classEmbedding.reshaped([1, width]), embedded], axis: 0)
-        var hidden = preNorm(backend.combine(tokens, 1, positionEmbedding, 1)).expanded(at: 0)
+        let classToken = session.tensor(classEmbedding).reshaped([1, width])
+        let tokens = session.concatenate([classToken, patchEmbedding(patches)], axis: 0)
+        var hidden = preNorm(tokens + session.tensor(positionEmbedding)).expanded(at: 0)
         for layer in layers {
-            try cancellation.check()
+            try session.check()
             hidden = layer(hidden)
         }
-        return backend.copy(hidden.sliced(1, 1..<hidden.shape[1]))
+        return session.copy(hidden.sliced(1, 1..<hidden.shape[1]))
     }
 }
 

@@ -48,7 +48,7 @@ public struct LLaMA: Sendable {
 
     /// The configuration it was built for.
     public let configuration: Configuration
-    private let embedding: Tensor
+    private let embedding: Weight
     private let layers: [Layer]
 
     /// Takes the embedding and the layers, of which the last so many are not needed, nor is the final norm.
@@ -56,7 +56,7 @@ public struct LLaMA: Sendable {
         self.configuration = configuration
         embedding = (scope / "embed_tokens").take("weight", [configuration.vocabularySize, configuration.hiddenSize])
         let places = (0..<configuration.layerCount).map { scope / "layers" / $0 }
-        layers = places.dropLast(unused).map { Layer($0, configuration) }
+        layers = places.dropLast(unused).map { Layer($0.apart, configuration) }
         for place in places.suffix(unused) { place.keys.forEach(place.skip) }
         (scope / "norm").skip("weight")
     }
@@ -67,8 +67,8 @@ public struct LLaMA: Sendable {
     /// The embeddings of ids, `[ids, hidden]`.
     ///
     /// Throws `.badData` for an id that the vocabulary does not have.
-    public func embed(_ ids: [Int], on backend: any Backend) throws(Fault) -> Tensor {
-        try embedding.rows(ids, on: backend)
+    public func embed(_ ids: [Int], on session: any Session) throws(Fault) -> Tensor {
+        try embedding.rows(ids, on: session)
     }
 
     /// The hidden states after the last needed layer.
@@ -84,10 +84,11 @@ public struct LLaMA: Sendable {
     ) throws -> Tensor {
         let count = embeddings.shape[0]
         let mask = AttentionMask(visibleKeys: [(0..<count).map { min($0 + 1, valid) }])
-        let rotary = configuration.rotary(positions: positions ?? Array(0..<count))
+        let session = embeddings.session
+        let rotary = configuration.rotary(positions: positions ?? Array(0..<count), on: session)
         var hidden = embeddings.expanded(at: 0)
         for (index, layer) in layers.enumerated() {
-            try embeddings.backend.cancellation.check()
+            try session.check()
             hidden = layer(hidden, mask: mask, rotary: rotary)
             try layerDone(index, hidden)
         }
@@ -120,14 +121,13 @@ public struct LLaMA: Sendable {
         }
 
         func callAsFunction(_ x: Tensor, mask: AttentionMask, rotary: RotaryTable) -> Tensor {  // [1, tokens, hidden]
-            let backend = x.backend
             let normed = inputNorm(x)
-            let attended = backend.attention(
+            let attended = x.session.attention(
                 query(normed), key(normed), value(normed), heads: heads, scale: scale,
                 options: AttentionOptions(mask: mask, queryRotary: rotary, keyRotary: rotary))
-            let hidden = output(attended, residual: x)
+            let hidden = x + output(attended)
             let inner = outputNorm(hidden)
-            return down(backend.multiply(gate(inner, .silu), up(inner)), residual: hidden)
+            return hidden + down(gate(inner, .silu) * up(inner))
         }
     }
 }
@@ -136,7 +136,7 @@ extension LLaMA.Configuration {
     /// The rotation of each position: angles `position · base^(−2i / d)` for i below d/2, the same in both halves.
     ///
     /// Su et al. 2021, "RoFormer"; transformers `LlamaRotaryEmbedding`.
-    package func rotary(positions: [Int]) -> RotaryTable {
+    package func rotary(positions: [Int], on session: any Session) -> RotaryTable {
         let frequencies = inverseFrequencies
         var (cosines, sines) = ([Float](), [Float]())
         for position in positions {
@@ -147,7 +147,9 @@ extension LLaMA.Configuration {
             }
         }
         let shape = [positions.count, headSize]
-        return RotaryTable(cosines: Tensor(cosines, shape), sines: Tensor(sines, shape), pairing: .halves)
+        return RotaryTable(
+            cosines: session.upload(HostTensor(cosines, shape)), sines: session.upload(HostTensor(sines, shape)),
+            pairing: .halves)
     }
 
     /// `base^(−2i / d)` for i below d/2.

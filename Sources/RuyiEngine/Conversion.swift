@@ -296,7 +296,7 @@ public struct Conversion: Sendable {
                 try put(tensor.bytes(range, as: entries[index].dtype, scaledBy: scale))
             }
             meter.add(tensor.byteCount)
-            if tensor.byteCount > 64 << 20 { group.weights.release() }
+            tensor.releasePages()
         }
     }
 

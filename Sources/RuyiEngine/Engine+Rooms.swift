@@ -5,16 +5,8 @@ import RuyiMedia
 import RuyiPicture
 import RuyiTensor
 
-// How the engine uses the rooms below it: pictures, tensors, videos and the backend come in and go out here.
+// How the engine uses the rooms below it: pictures, tensors and videos come in and go out here.
 extension Engine {
-    /// The backend that a run computes on.
-    ///
-    /// `level` nil takes the best kernels for this processor.
-    func backend(threads: Int?, level: KernelLevel?, cancellation: Cancellation) -> any Backend {
-        CPUBackend(
-            threads: threads ?? ThreadCount.standard(), level: level, cancellation: cancellation, exhausted: exhausted)
-    }
-
     /// From here on a weight file that shrinks or fails under a run ends the process with a message.
     ///
     /// No partial output is left then; without this call the process ends with a bare signal. To be called once, by
@@ -47,9 +39,9 @@ extension Engine {
     }
 
     /// The random draws that a file holds, by name; its other tensors are left alone.
-    static func recordedDraws(_ path: String) throws(Fault) -> [String: Tensor] {
+    static func recordedDraws(_ path: String) throws(Fault) -> [String: HostTensor] {
         let file = try SafetensorsFile(path: path)
-        var draws: [String: Tensor] = [:]
+        var draws: [String: HostTensor] = [:]
         for key in file.keys where key == "noise" || key.hasPrefix("noise.") { draws[key] = try file.tensor(key) }
         if draws.isEmpty {
             throw Fault(
@@ -60,10 +52,7 @@ extension Engine {
 
     /// Writes the recorded stages as float32, whole or not at all.
     static func write(_ trace: Trace, to path: String, overwrite: Bool) throws(Fault) {
-        let tensors = trace.tensors.map { name, tensor in
-            (name: name, tensor: tensor.dtype == .f32 ? tensor : Tensor(tensor.floats(), tensor.shape))
-        }
-        try SafetensorsWriter.write(tensors, to: path, overwrite: overwrite)
+        try SafetensorsWriter.write(trace.tensors.map { (name: $0, tensor: $1.single) }, to: path, overwrite: overwrite)
     }
 
     /// Why a video of this form cannot be written by this machine, if it cannot.

@@ -20,33 +20,27 @@ public struct Engine: Sendable {
 
     /// The libraries that are loaded and the kernels that are chosen, each with its version or name.
     public static var parts: [(name: String, version: String)] {
-        let level = (try? KernelChoice.level()) ?? KernelLevel.supported.last
-        return MediaLibraries.versions + [(name: "kernels", version: (level ?? .baseline).rawValue)]
+        let kernels = (try? KernelChoice.forced()) ?? .best
+        return MediaLibraries.versions + [(name: "kernels", version: kernels.name)]
     }
 
     let families: [any Family.Type]
     /// The settings that there are.
     let table: SettingsTable
     let catalog: ModelCatalog
-    let exhausted: @Sendable (Int) -> Never
     let observe: Observer
     let costs: PlanCosts
 
     /// An engine that knows `families`, finds models by name in `catalog` and tells `observer` what it does.
-    ///
-    /// `exhausted` ends the process when the system refuses that number of bytes although the plan said that they are
-    /// there.
     public init(
         families: [any Family.Type] = Registry.families, catalog: ModelCatalog = .installed(),
-        exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") },
         observer: @escaping Observer = { _ in }
     ) {
         self.families = families
         table = SettingsTable(families)
         self.catalog = catalog
-        self.exhausted = exhausted
         observe = observer
-        costs = PlanCosts(exhausted: exhausted)
+        costs = PlanCosts()
     }
 
     /// The same engine, telling nobody what it does.
@@ -54,7 +48,7 @@ public struct Engine: Sendable {
 
     private init(_ other: Engine, observer: @escaping Observer) {
         (families, table, catalog) = (other.families, other.table, other.catalog)
-        (exhausted, costs) = (other.exhausted, other.costs)
+        costs = other.costs
         observe = observer
     }
 
@@ -88,12 +82,12 @@ public struct Engine: Sendable {
         if let noise = order.request.noise {
             Faults.collect(&faults) { () throws(Fault) in try Engine.requireFile(noise, "noise file") }
         }
-        let level = Faults.collect(&faults) { () throws(Fault) in try KernelChoice.level() } ?? nil
+        let kernels = Faults.collect(&faults) { () throws(Fault) in try KernelChoice.forced() } ?? nil
         try Faults.check(faults)
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
             sizes[0] = sizes[0] ?? order.latentsSize
-            return try settle(order, checkpoint: checkpoint, level: level, pictures: sizes)
+            return try settle(order, checkpoint: checkpoint, kernels: kernels ?? .best, pictures: sizes)
         } catch {
             throw Faults(of: error)
         }
@@ -107,7 +101,7 @@ public struct Engine: Sendable {
 
     /// Plans every clip of an order whose inputs are in place.
     private func settle(
-        _ order: Order, checkpoint: Checkpoint, level: KernelLevel?, pictures: [PictureSize?]
+        _ order: Order, checkpoint: Checkpoint, kernels: KernelChoice, pictures: [PictureSize?]
     ) throws -> Run {
         let seeds = order.clipSeeds
         let names = OutputNames(
@@ -124,13 +118,14 @@ public struct Engine: Sendable {
             request.seed = seed
             let output = try Output(outputs[index], container: order.container)
             let fitting = Fitting(
-                checkpoint: checkpoint, order: order, level: level, output: output, pictures: pictures, limits: limits,
+                checkpoint: checkpoint, order: order, kernels: kernels, output: output, pictures: pictures,
+                limits: limits,
                 costs: costs)
             var choice = try fitting.choice(request)
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.
             let isRefused = order.ignoreMemory != true && choice.memory.broken(limits) != nil
-            let seconds = isRefused ? nil : costs.seconds(choice.phases, threads: threads, level: level)
+            let seconds = isRefused ? nil : costs.seconds(choice.phases, threads: threads, kernels: kernels)
             if let seconds { choice.plan.expect(seconds, of: choice.phases) }
             let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)
             let hasSidecar = order.sidecar ?? needsSidecar
@@ -145,7 +140,7 @@ public struct Engine: Sendable {
                     index: index, count: seeds.count))
         }
         return Run(
-            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures, limits: limits,
+            clips: clips, checkpoint: checkpoint, order: order, kernels: kernels, pictures: pictures, limits: limits,
             engine: self)
     }
 

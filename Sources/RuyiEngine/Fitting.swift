@@ -17,7 +17,7 @@ struct Fitting: Sendable {
 
     let checkpoint: Checkpoint
     let order: Order
-    let level: KernelLevel?
+    let kernels: KernelChoice
     let output: Output
     /// The sizes of the start picture and of the end picture.
     let pictures: [PictureSize?]
@@ -90,7 +90,7 @@ struct Fitting: Sendable {
         request.vaeTile = way.tile ?? request.vaeTile
         var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: pictures[0])
         plan.memoryMode = way.mode
-        var phases = try costs.phases(of: plan, checkpoint, threads: threads, level: level)
+        var phases = try costs.phases(of: plan, checkpoint, threads: threads, kernels: kernels)
         plan.stages = phases.map(\.stage)
         if order.latents != nil {
             plan.leaveOutDenoising()
@@ -98,7 +98,7 @@ struct Fitting: Sendable {
         }
         let account = MemoryAccount(
             phases, plan, output, order.encoding, pictures: pictures.compactMap { $0 }, threads: threads,
-            trials: costs.trialBytes(phases, threads: threads, level: level))
+            trials: costs.trialBytes(phases, threads: threads, kernels: kernels))
         plan.activationBytes = account.activations
         return Choice(plan: plan, phases: phases, memory: account, reason: reason)
     }
@@ -106,29 +106,25 @@ struct Fitting: Sendable {
 
 /// What plans take, kept for others that differ in seed and file names only.
 final class PlanCosts: Sendable {
-    private let exhausted: @Sendable (Int) -> Never
     private let known = Mutex<[String: [Phase]]>([:])
     /// The last checkpoint that was counted with.
     private let opened = Mutex<(key: String, run: DryRun)?>(nil)
     private let speeds = Mutex<[Work: Double]>([:])
     private let trialBytes = Mutex<[Work: Int]>([:])
 
-    /// Knows nothing yet; `exhausted` ends the process when the system refuses memory for a trial.
-    init(exhausted: @escaping @Sendable (Int) -> Never) { self.exhausted = exhausted }
-
     func phases(
-        of plan: Plan, _ checkpoint: Checkpoint, threads: Int, level: KernelLevel?
+        of plan: Plan, _ checkpoint: Checkpoint, threads: Int, kernels: KernelChoice
     ) throws(Fault) -> [Phase] {
         var general = plan
         (general.seed, general.fps, general.warnings, general.notes) = (0, 24, [], [])
         general.settings = plan.settings.forCosts
-        let place = "\(checkpoint.folder.root)|\(threads)|\(level?.rawValue ?? "")"
+        let place = "\(checkpoint.folder.root)|\(threads)|\(kernels.name)"
         let key = "\(place)|\(general)"
         if let phases = known.withLock({ $0[key] }) { return phases }
         let last = opened.withLock { $0 }
         let run =
             if let last, last.key == place { last.run } else {
-                try DryRun(checkpoint.family, checkpoint.folder, threads: threads, level: level)
+                try DryRun(checkpoint.family, checkpoint.folder, on: kernels.backend(threads: threads))
             }
         opened.withLock { $0 = (place, run) }
         let phases = try run.phases(of: plan)
@@ -142,9 +138,9 @@ final class PlanCosts: Sendable {
     /// About how many seconds each part of a plan takes, from short runs of the kinds of work that most of it consists of.
     ///
     /// Reading the weights from a disk comes on top.
-    func seconds(_ phases: [Phase], threads: Int, level: KernelLevel?) -> [Double] {
+    func seconds(_ phases: [Phase], threads: Int, kernels: KernelChoice) -> [Double] {
         speeds.withLock { speeds in
-            measure(PlanCosts.work(phases), &speeds, threads: threads, level: level)
+            measure(PlanCosts.work(phases), &speeds, threads: threads, kernels: kernels)
             return phases.map { phase in
                 phase.work.reduce(0) { seconds, part in
                     let near = speeds.min { left, right in
@@ -175,26 +171,26 @@ final class PlanCosts: Sendable {
         }
     }
 
-    private func measure(_ work: [Work: Double], _ speeds: inout [Work: Double], threads: Int, level: KernelLevel?) {
+    private func measure(_ work: [Work: Double], _ speeds: inout [Work: Double], threads: Int, kernels: KernelChoice) {
         let order = PlanCosts.tried(work).filter { speeds[$0.key] == nil }
         guard !order.isEmpty else { return }
-        let backend = CPUBackend(threads: threads, level: level, exhausted: exhausted)
+        let session = kernels.backend(threads: threads).session()
         let clock = Clock()
         for (index, part) in order.enumerated() {
             let isNew = !speeds.keys.contains { part.key.distance(to: $0) != nil }
             guard index == 0 || clock.seconds < PlanCosts.patience * (isNew ? 1.5 : 1) else { continue }
-            speeds[part.key] = backend.speed(of: part.key, amount: min(part.value, PlanCosts.trial))
+            speeds[part.key] = session.speed(of: part.key, amount: min(part.value, PlanCosts.trial))
         }
     }
 
     /// The memory of the trials from which the time is estimated.
-    func trialBytes(_ phases: [Phase], threads: Int, level: KernelLevel?) -> Int {
+    func trialBytes(_ phases: [Phase], threads: Int, kernels: KernelChoice) -> Int {
         trialBytes.withLock { known in
             PlanCosts.tried(PlanCosts.work(phases)).map { part in
                 if let bytes = known[part.key] { return bytes }
-                let backend = CPUBackend(measuring: threads, level: level)
-                _ = backend.speed(of: part.key, amount: min(part.value, PlanCosts.trial))
-                let bytes = backend.memory.takePeak()
+                let meter = kernels.backend(threads: threads).meter()
+                _ = meter.speed(of: part.key, amount: min(part.value, PlanCosts.trial))
+                let bytes = meter.takePeak()
                 known[part.key] = bytes
                 return bytes
             }.max() ?? 0

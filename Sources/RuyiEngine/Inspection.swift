@@ -120,7 +120,7 @@ public struct Inspection: Sendable {
     /// What keeps a checkpoint from being loaded; nothing of the weights is read.
     static func missing(_ folder: ModelFolder, _ family: any Family.Type) -> Faults? {
         do {
-            _ = try family.load(folder, backend: CPUBackend(threads: 1))
+            _ = try family.load(folder, backend: KernelChoice.best.backend(threads: 1))
             return nil
         } catch {
             // Whatever is missing, the checkpoint is what is bad.

@@ -14,7 +14,7 @@ enum LatentsFile {
     ///
     /// Throws as `SafetensorsWriter.write` does.
     static func write(
-        _ latents: Tensor, _ provenance: Provenance, for output: Output, isKept: Bool, overwrite: Bool
+        _ latents: HostTensor, _ provenance: Provenance, for output: Output, isKept: Bool, overwrite: Bool
     ) throws(Fault) {
         let metadata = [
             Provenance.weightsKey: provenance.text, "output": Path.name(output.text),
@@ -29,7 +29,7 @@ enum LatentsFile {
     /// The latents of a file.
     ///
     /// Throws `.cannotOpen`, and `.badData` for what is no such file.
-    static func read(_ path: String) throws(Fault) -> Tensor {
+    static func read(_ path: String) throws(Fault) -> HostTensor {
         let latents = try SafetensorsFile(path: path).tensor("latents")
         guard latents.dtype == .f32 else {
             throw Fault(.badData, "the latents are of the type \(latents.dtype), and f32 was expected", at: path)

@@ -151,13 +151,14 @@ public struct ModelStore: Sendable {
         guard let defaults = try? ModelDefaults(folder, table: SettingsTable([family])).order,
             let output = try? Output("clip.mp4")
         else { return [] }
-        let costs = PlanCosts { _ in fatalError("nothing is computed to count memory") }
+        let costs = PlanCosts()
         return [small, Order(), large].map { order in
             var settled = order.over(defaults)
             settled.memoryMode = MemoryMode.resident.rawValue
             do throws(Fault) {
                 let choice = try Fitting(
-                    checkpoint: Checkpoint(folder: folder, family: family), order: settled, level: nil, output: output,
+                    checkpoint: Checkpoint(folder: folder, family: family), order: settled, kernels: .best,
+                    output: output,
                     pictures: [PictureSize(width: 1280, height: 720), nil], limits: MemoryLimits.read(), costs: costs
                 ).choice(settled.request)
                 let (plan, account) = (choice.plan, choice.memory)

@@ -18,7 +18,7 @@ extension Run {
         // The next run may find a little less than this one.
         let limits = given.lowered
         let fitting = Fitting(
-            checkpoint: checkpoint, order: order, level: level, output: clip.output, pictures: pictures,
+            checkpoint: checkpoint, order: order, kernels: kernels, output: clip.output, pictures: pictures,
             limits: limits, costs: engine.costs)
         let all = clip.plan.frames * clip.plan.width * clip.plan.height
         var found: [(kept: Double, text: String)] = []
@@ -37,7 +37,7 @@ extension Run {
             var free = order
             free.memoryMode = nil
             let other = Fitting(
-                checkpoint: checkpoint, order: free, level: level, output: clip.output, pictures: pictures,
+                checkpoint: checkpoint, order: free, kernels: kernels, output: clip.output, pictures: pictures,
                 limits: limits, costs: engine.costs)
             if other.fits(clip.request) {
                 note(try? other.choice(clip.request)) { "--memory-mode \($0.memoryMode.rawValue)" }

@@ -14,7 +14,7 @@ public struct Run: Sendable {
     let checkpoint: Checkpoint
     let order: Order
     /// The kernels that are forced, if any.
-    let level: KernelLevel?
+    let kernels: KernelChoice
     /// The sizes of the start picture and of the end picture.
     let pictures: [PictureSize?]
     /// The memory that the run may take, as its clips were planned for.
@@ -64,11 +64,12 @@ public struct Run: Sendable {
     func load(_ cancellation: Cancellation) throws -> LoadedCheckpoint {
         // What has been opened to plan is taken over.
         defer { engine.costs.close() }
-        let backend = engine.backend(threads: order.threads, level: level, cancellation: cancellation)
+        let backend = kernels.backend(threads: order.threads)
         let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
         for warning in renderer.warnings { engine.observe(.warning(warning)) }
         // Decoded latents bring along how they were made.
-        return LoadedCheckpoint(renderer: renderer, digest: order.latents == nil ? try checkpoint.folder.digest() : "")
+        return LoadedCheckpoint(
+            backend: backend, renderer: renderer, digest: order.latents == nil ? try checkpoint.folder.digest() : "")
     }
 
     /// Renders clips that have been checked, after one with the plan `said`, with the checkpoint that `load` gives;
@@ -101,8 +102,7 @@ public struct Run: Sendable {
                     }
                 try finished(
                     render(
-                        clip, after: said, provenance, loaded.renderer, latents, pictures, noise, report, cancellation
-                    ))
+                        clip, after: said, provenance, loaded, latents, pictures, noise, report, cancellation))
                 said = clip.plan
             }
         } catch let unfinished as Unfinished {
@@ -122,7 +122,7 @@ public struct Run: Sendable {
 
     /// Renders one clip and returns its files.
     private func render(
-        _ clip: Clip, after said: Plan, _ provenance: Provenance, _ renderer: any Renderer, _ latents: Tensor?,
+        _ clip: Clip, after said: Plan, _ provenance: Provenance, _ loaded: LoadedCheckpoint, _ latents: HostTensor?,
         _ pictures: (Picture?, Picture?), _ noise: any NoiseSource,
         _ progress: @escaping @Sendable (Int, Int) -> Void, _ cancellation: Cancellation
     ) throws -> [String] {
@@ -147,7 +147,8 @@ public struct Run: Sendable {
             let count = Mutex(0)
             let job = Job(
                 plan: clip.plan, image: fitted.0, endImage: fitted.1, noise: noise, trace: trace,
-                cancellation: cancellation, preview: order.previews(of: clip, observe: observe), progress: progress,
+                session: loaded.backend.session(cancellation), preview: order.previews(of: clip, observe: observe),
+                progress: progress,
                 frames: { picture in
                     try cancellation.check()
                     let frame = clip.plan.cropped(picture)
@@ -156,11 +157,11 @@ public struct Run: Sendable {
                     count.withLock { $0 += 1 }
                 })
             if let latents {
-                try renderer.decode(latents, job)
+                try loaded.renderer.decode(latents, job)
             } else {
-                let latents = try renderer.latents(job)
+                let latents = try loaded.renderer.latents(job)
                 saved = try save(latents, clip, provenance)
-                try renderer.decode(latents, job)
+                try loaded.renderer.decode(latents, job)
             }
             try cancellation.check()
             let written = count.withLock { $0 }
@@ -197,7 +198,7 @@ public struct Run: Sendable {
     /// Keeps the latents until the clip is written, so that what follows can be done again; the file's path.
     ///
     /// When they cannot be kept the clip is gone on with, unless a person asked for them.
-    private func save(_ latents: Tensor, _ clip: Clip, _ provenance: Provenance) throws(Fault) -> String? {
+    private func save(_ latents: HostTensor, _ clip: Clip, _ provenance: Provenance) throws(Fault) -> String? {
         do throws(Fault) {
             try LatentsFile.write(
                 latents, provenance, for: clip.output, isKept: order.keepLatents ?? false,
@@ -215,7 +216,7 @@ public struct Run: Sendable {
         var clips = clips
         for position in clips.indices { (clips[position].index, clips[position].count) = (index, count) }
         return Run(
-            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
+            clips: clips, checkpoint: checkpoint, order: order, kernels: kernels, pictures: pictures,
             limits: limits, engine: engine)
     }
 
@@ -224,13 +225,14 @@ public struct Run: Sendable {
         var order = order
         order.overwrite = overwrite
         return Run(
-            clips: clips, checkpoint: checkpoint, order: order, level: level, pictures: pictures,
+            clips: clips, checkpoint: checkpoint, order: order, kernels: kernels, pictures: pictures,
             limits: limits, engine: engine)
     }
 }
 
 /// A checkpoint that is ready to render.
 struct LoadedCheckpoint {
+    let backend: any Backend
     let renderer: any Renderer
     /// The checkpoint's digest, for the clips that it makes.
     let digest: String

@@ -19,41 +19,48 @@ final class ChangedModel<Model: Sendable>: Sendable {
     ///   - make: makes the model of weights that are rounded and have low-rank updates.
     ///   - quantize: switches it to 8-bit integers, and calls back after each block.
     func callAsFunction(
-        _ job: Job, _ model: Model, stored: StageWeights, on backend: any Backend,
+        _ job: Job, _ model: Model, stored: StageWeights,
         rounding: (any WeightFile, FP8QuantMode, DType) -> FP8Rounding, renamed: [String: [LoRAPart]] = [:],
         blocks: Int, make: (WeightScope) -> Model, quantize: (Model, () throws -> Void) throws -> Model
     ) throws -> Model {
         let plan = job.plan
         let change = WeightChange(plan)
         if change == WeightChange(Plan()) { return model }
+        let session = job.session
         return try kept.withLock { kept in
             if let kept, kept.change == change { return kept.model }
             kept = nil
             let base = stored.files[0]
-            var weights = base
+            var round: @Sendable (String, Weight) -> Weight = { $1 }
             if plan.fp8QuantMode != .none {
                 let dtype = plan.fp8DataType.dtype
-                let keys = rounding(base, plan.fp8QuantMode, dtype).keys
+                let keys = Set(rounding(base, plan.fp8QuantMode, dtype).keys)
                 let stage = job.begin(.rounding, steps: keys.count, weights: stored)
-                weights = RoundedWeights(base, keys: keys, to: dtype, on: backend) {
-                    base.release()
-                    stage.advance()
+                round = { key, weight in
+                    guard keys.contains(key) else { return weight }
+                    defer {
+                        session.release(weight.unit)
+                        stage.advance()
+                    }
+                    return weight.dtype == dtype ? weight : session.narrowed(weight, to: dtype)
                 }
             }
             let ledger = WeightLedger()
             let updates = try updates(job, of: base, renamed: renamed)
-            var made = make(WeightScope(AdaptedWeights(weights, updates), ledger: ledger))
-            try job.cancellation.check()
+            var made = make(
+                WeightScope(AdaptedWeights(base, updates), ledger: ledger, on: session.backend, change: round))
+            try session.check()
             try ledger.finish(unknown: .warn)
             if plan.isQuantized {
                 let stage = job.begin(.quantising, steps: blocks, weights: stored)
                 made = try quantize(made) {
-                    try job.cancellation.check()
-                    base.release()
+                    try session.check()
+                    stored.units.forEach(session.release)
                     stage.advance()
                 }
             }
-            backend.memory.trim()
+            try session.check()
+            session.memory.trim()
             kept = (change, made)
             return made
         }

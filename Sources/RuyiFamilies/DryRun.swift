@@ -8,27 +8,25 @@ import RuyiTensor
 public struct DryRun: Sendable {
     private let family: any Family.Type
     private let folder: ModelFolder
-    private let threads: Int
-    private let level: KernelLevel?
+    private let backend: any Backend
     /// Keeps the files open between plans.
     private let opened: any Renderer
 
-    /// Opens the checkpoint for runs on `threads` threads with kernels of `level`; throws what loading it throws.
-    public init(_ family: any Family.Type, _ folder: ModelFolder, threads: Int, level: KernelLevel?) throws(Fault) {
+    /// Opens the checkpoint for runs on a backend; throws what loading it throws.
+    public init(_ family: any Family.Type, _ folder: ModelFolder, on backend: any Backend) throws(Fault) {
         self.family = family
         self.folder = folder
-        self.threads = threads
-        self.level = level
-        opened = try family.load(folder, backend: CPUBackend(measuring: threads, level: level))
+        self.backend = backend
+        opened = try family.load(folder, backend: backend.meter().backend)
     }
 
     /// The parts of a run and what each of them takes.
     public func phases(of plan: Plan) throws(Fault) -> [Phase] {
-        let backend = CPUBackend(measuring: threads, level: level)
-        let renderer = try family.load(folder, backend: backend)
-        let meter = StageMeter(backend)
+        let session = backend.meter()
+        let renderer = try family.load(folder, backend: session.backend)
+        let meter = StageMeter(session)
         do {
-            try renderer.render(Job(counting: plan.counted, noise: NoDraws(backend), meter: meter))
+            try renderer.render(Job(counting: plan.counted, noise: NoDraws(), meter: meter))
         } catch let fault as Fault {
             throw fault
         } catch {
@@ -75,9 +73,5 @@ extension StepFeature {
 
 /// Random draws that nobody looks at.
 private final class NoDraws: NoiseSource {
-    private let backend: CPUBackend
-
-    init(_ backend: CPUBackend) { self.backend = backend }
-
-    func next(_ shape: [Int]) throws(Fault) -> Tensor { backend.empty(shape) }
+    func next(_ shape: [Int]) throws(Fault) -> HostTensor { .zeros(shape) }
 }

@@ -102,11 +102,11 @@ public protocol Renderer: Sendable {
     /// What a person should know about the checkpoint, one line each.
     var warnings: [String] { get }
     /// Denoises one clip and returns its final latents, of type `f32`. Throws `Fault` or `Cancelled`.
-    func latents(_ job: Job) throws -> Tensor
+    func latents(_ job: Job) throws -> HostTensor
     /// Turns a clip's final latents into frames and hands them to `job.frames` in order.
     ///
     /// Throws `Fault`, `.badData` for latents that are not of the plan's shape, or `Cancelled`.
-    func decode(_ latents: Tensor, _ job: Job) throws
+    func decode(_ latents: HostTensor, _ job: Job) throws
 }
 
 extension Renderer {

@@ -7,13 +7,9 @@ import RuyiTensor
 /// Weights themselves are not read for it until then: a mean over latents is enough to see what broke.
 package struct FiniteCheck: Sendable {
     private let files: [any WeightFile]
-    private let backend: any Backend
 
     /// `files` hold the weights that the numbers come from.
-    package init(files: [any WeightFile], backend: any Backend) {
-        self.files = files
-        self.backend = backend
-    }
+    package init(files: [any WeightFile]) { self.files = files }
 
     /// Looks at a tensor that `weights` and those before them were used for; `place` says where in the run that is, such
     /// as `in step 3 of 25`.
@@ -24,7 +20,7 @@ package struct FiniteCheck: Sendable {
     ) throws {
         if isFinite(x) { return }
         // Operations that were told to end early leave anything behind.
-        try job.cancellation.check()
+        try job.session.check()
         for lora in job.plan.loras { try search(try LoRAFile(path: lora.path).file, job) }
         for file in weights.files { try search(file, job) }
         let searched = Set(weights.files.map(\.path))
@@ -35,7 +31,7 @@ package struct FiniteCheck: Sendable {
     }
 
     private func isFinite(_ x: Tensor) -> Bool {
-        backend.isMeasuring || backend.meanMagnitude(x, minus: nil).isFinite
+        x.session.isMeasuring || x.session.floats(x.session.meanMagnitude(x, minus: nil))[0].isFinite
     }
 
     /// Elements that are looked at together.
@@ -43,22 +39,24 @@ package struct FiniteCheck: Sendable {
 
     private func search(_ file: any WeightFile, _ job: Job) throws {
         for key in file.keys where file.dtype(of: key)?.isFloat == true {
-            try job.cancellation.check()
-            guard try !isFinite(file.tensor(key), job) else { continue }
+            try job.session.check()
+            let weight = try file.tensor(key)
+            let isWhole = try isFinite(weight, job)
+            weight.releasePages()
+            if isWhole { continue }
             throw Fault(
                 .badData, "the tensor \"\(file.storedName(of: key))\" holds numbers that are not finite",
                 at: file.path(of: key), hint: "the file is damaged, or was saved so: download it again")
         }
-        file.release()
     }
 
-    private func isFinite(_ weight: Tensor, _ job: Job) throws -> Bool {
-        guard weight.rank > 0 else { return isFinite(backend.copy(weight)) }
+    private func isFinite(_ weight: HostTensor, _ job: Job) throws -> Bool {
+        guard weight.rank > 0 else { return isFinite(job.session.upload(weight)) }
         let rows = max(1, FiniteCheck.grain * weight.shape[0] / max(1, weight.count))
         for start in stride(from: 0, to: weight.shape[0], by: rows) {
-            try job.cancellation.check()
+            try job.session.check()
             let part = weight.sliced(0, start..<min(start + rows, weight.shape[0]))
-            if part.count > 0, !isFinite(backend.copy(part)) { return false }
+            if part.count > 0, !isFinite(job.session.upload(part)) { return false }
         }
         return true
     }
@@ -77,13 +75,13 @@ extension Job {
     /// Looks whether latents are such as the model makes.
     ///
     /// Throws `.badData` for others.
-    package func check(_ latents: Tensor, shape: [Int], on backend: any Backend) throws(Fault) {
+    package func check(_ latents: HostTensor, shape: [Int]) throws(Fault) {
         guard latents.shape == shape, latents.dtype == .f32 else {
             throw Fault(
                 .badData,
                 "latents of the shape \(shape) in f32 were expected, not \(latents.shape) in \(latents.dtype)")
         }
-        if !backend.isMeasuring, !backend.meanMagnitude(latents, minus: nil).isFinite, !cancellation.isCancelled {
+        if !session.isMeasuring, !latents.floats().allSatisfy(\.isFinite) {
             throw Fault(.badData, "the latents hold numbers that are not finite")
         }
     }

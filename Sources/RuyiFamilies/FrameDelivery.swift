@@ -29,24 +29,26 @@ package final class FrameDelivery {
 
     /// Takes frames `[T, 3, H, W]` in −1...1.
     package func callAsFunction(_ frames: Tensor) throws {
-        try job.cancellation.check()
+        try job.session.check()
         let skipped = min(dropped, frames.shape[0])
         dropped -= skipped
         guard skipped < frames.shape[0] else { return }
         let kept = frames.sliced(0, skipped..<frames.shape[0])
         try finite(kept, of: weights, job, "in the decoded frames")
-        let unit = kept.backend.scale(kept, by: 0.5, plus: 0.5, clampedTo: 0...1)
+        let unit = kept.session.scale(kept, by: 0.5, plus: 0.5, clampedTo: 0...1)
         video.keep(unit)
         for index in 0..<unit.shape[0] {
-            try job.cancellation.check()
-            if job.meter == nil { try job.frames(Picture(unit: unit.selected(0, index), rounding: rounding)) }
+            try job.session.check()
+            if job.meter == nil {
+                try job.frames(Picture(unit: job.session.read(unit.selected(0, index)), rounding: rounding))
+            }
             done += 1
             stage.report(done)
         }
     }
 
     /// Records all frames, `[T, H, W, 3]` in 0...1.
-    package func finish() { video.record("video") { $0.backend.copy($0.permuted([0, 2, 3, 1])) } }
+    package func finish() { video.record("video") { $0.session.copy($0.permuted([0, 2, 3, 1])) } }
 }
 
 /// The frames of a video one after the other, kept where stages are recorded.
@@ -64,14 +66,14 @@ package struct RecordedVideo {
     /// Records all of them, in the layout that `arranged` gives them.
     package func record(_ name: String, _ arranged: (Tensor) -> Tensor = \.channelsFirst) {
         guard let trace, let first = kept.first else { return }
-        trace.record(name, arranged(first.backend.concatenate(kept, axis: 0)))
+        trace.record(name, arranged(first.session.concatenate(kept, axis: 0)))
     }
 }
 
 extension Tensor {
     /// Frames `[T, C, H, W]` as `[1, C, T, H, W]`.
-    package var channelsFirst: Tensor { backend.copy(permuted([1, 0, 2, 3])).expanded(at: 0) }
+    package var channelsFirst: Tensor { session.copy(permuted([1, 0, 2, 3])).expanded(at: 0) }
 
     /// `[1, C, T, H, W]` as frames `[T, C, H, W]`.
-    package var framesFirst: Tensor { backend.copy(selected(0, 0).permuted([1, 0, 2, 3])) }
+    package var framesFirst: Tensor { session.copy(selected(0, 0).permuted([1, 0, 2, 3])) }
 }

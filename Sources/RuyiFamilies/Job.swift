@@ -17,8 +17,8 @@ public struct Job: Sendable {
     public let noise: any NoiseSource
     /// Receives the stages' tensors, if anybody wants them.
     public let trace: Trace?
-    /// Says when to stop.
-    public let cancellation: Cancellation
+    /// What it is computed on; its checks say when to stop.
+    public let session: any Session
     /// Called after each part of a step with the stage's index in `plan.stages` and the number of parts done.
     public let progress: @Sendable (_ stage: Int, _ done: Int) -> Void
     /// Who wants to see the clip while it is denoised, if anybody does; the clip is the same.
@@ -31,7 +31,7 @@ public struct Job: Sendable {
     /// A job.
     public init(
         plan: Plan, image: Picture?, endImage: Picture?, noise: any NoiseSource, trace: Trace?,
-        cancellation: Cancellation, preview: PreviewRequest? = nil,
+        session: any Session, preview: PreviewRequest? = nil,
         progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
         frames: @escaping @Sendable (Picture) throws -> Void
     ) {
@@ -40,7 +40,7 @@ public struct Job: Sendable {
         self.endImage = endImage
         self.noise = noise
         self.trace = trace
-        self.cancellation = cancellation
+        self.session = session
         self.preview = preview
         self.progress = progress
         self.frames = frames
@@ -52,7 +52,7 @@ public struct Job: Sendable {
         self.plan = plan
         (image, endImage, trace, preview) = (nil, nil, nil, nil)
         self.noise = noise
-        cancellation = Cancellation()
+        session = meter.session
         progress = { _, _ in }
         frames = { _ in }
         self.meter = meter
@@ -87,23 +87,23 @@ extension Job {
     }
 
     /// Gives weights back that the clip does not need any more, and memory that was kept for reuse with them.
-    package func release(_ weights: StageWeights, on backend: any Backend) {
-        weights.files.forEach { $0.release() }
+    package func release(_ weights: StageWeights) {
+        weights.units.forEach(session.release)
         meter?.drop(weights.key)
-        backend.memory.trim()
+        session.memory.trim()
     }
 
     /// Gives weights back that are not needed for a while, where the plan says so.
     package func releaseStreamed(_ weights: StageWeights) {
         guard isStreamed else { return }
-        weights.files.forEach { $0.release() }
+        weights.units.forEach(session.release)
         meter?.drop(weights.key)
     }
 
-    /// The same, and has those of the tensors whose names begin with `prefix` read from the disk in the meantime.
-    package func stream(_ weights: StageWeights, next prefix: String) {
+    /// The same, and has those that are needed next brought in meanwhile.
+    package func stream(_ weights: StageWeights, next: ResidencyUnit) {
         releaseStreamed(weights)
-        if isStreamed, meter == nil { weights.files.forEach { $0.willNeed(prefix) } }
+        if isStreamed { session.willNeed(next) }
     }
 }
 
@@ -134,14 +134,12 @@ package struct InputPicture {
     }
 
     /// What `convert` makes of the pixels, of this shape.
-    package func tensor(_ shape: [Int], on backend: any Backend, _ convert: (Picture) -> Tensor) -> Tensor {
-        picture.map(convert) ?? backend.empty(shape)
+    package func tensor(_ shape: [Int], _ convert: (Picture) -> HostTensor) -> HostTensor {
+        picture.map(convert) ?? .zeros(shape)
     }
 
     /// The pixels as `[1, 3, H, W]` in −1...1.
-    package func signedPixels(on backend: any Backend) -> Tensor {
-        tensor([1, 3, height, width], on: backend, \.signedPixels)
-    }
+    package var signedPixels: HostTensor { tensor([1, 3, height, width], \.signedPixels) }
 }
 
 extension Job {
@@ -174,15 +172,15 @@ extension Job {
 package final class Draws: Sendable {
     private let source: any NoiseSource
     private let trace: Trace?
-    private let backend: any Backend
+    private let session: any Session
     private let name: @Sendable (Int) -> String
     private let count = Mutex(0)
 
     /// `name` says what a draw is recorded as.
-    package init(_ job: Job, on backend: any Backend, name: @escaping @Sendable (Int) -> String) {
+    package init(_ job: Job, name: @escaping @Sendable (Int) -> String) {
         source = job.noise
         trace = job.trace
-        self.backend = backend
+        session = job.session
         self.name = name
     }
 
@@ -194,6 +192,6 @@ package final class Draws: Sendable {
             return count
         }
         trace?.record(name(index), noise)
-        return backend.copy(noise)
+        return session.upload(noise)
     }
 }

@@ -17,7 +17,7 @@ package struct LatentPreview {
     /// The least squares fit of colours to latents, with a little damping for channels that hardly vary.
     ///
     /// `samples` are latents of still clips, `[t, C, h, w]`, each with the picture of `w` x `h` pixels that it encodes.
-    package init(_ samples: [(latents: Tensor, picture: Picture)]) {
+    package init(_ samples: [(latents: HostTensor, picture: Picture)]) {
         let channels = samples.first?.latents.shape[1] ?? 0
         let size = channels + 1
         var matrix = [[Double]](repeating: [Double](repeating: 0, count: size), count: size)
@@ -44,7 +44,7 @@ package struct LatentPreview {
     }
 
     /// Up to `limit` frames of latents `[1, C, f, h, w]`, evenly spread, a pixel for each latent.
-    package func pictures(_ latents: Tensor, limit: Int) -> [Picture] {
+    package func pictures(_ latents: HostTensor, limit: Int) -> [Picture] {
         let (channels, frames) = (latents.shape[1], latents.shape[2])
         let (height, width) = (latents.shape[3], latents.shape[4])
         let area = height * width
@@ -102,7 +102,7 @@ extension LatentPreview {
     /// `factor` pixels make a latent, and `encode` gives the latents `[t, C, h, w]` of a still clip of pixels
     /// `[1, 3, H, W]`.
     package static func fitted(
-        to source: Picture, factor: Int, on backend: any Backend, encode: (Tensor) throws -> Tensor
+        to source: Picture, factor: Int, on session: any Session, encode: (Tensor) throws -> Tensor
     ) throws -> LatentPreview {
         let scale = min(1, sampleSide / Double(max(source.width, source.height)))
         func small(_ side: Int) -> Int { max(16, Int(Double(side) * scale) / 16 * 16) }
@@ -110,9 +110,9 @@ extension LatentPreview {
         let samples = try [still, still.complement].map { picture in
             let colours = picture.resized(
                 width: picture.width / factor, height: picture.height / factor, filter: .bilinear)
-            return (try encode(backend.copy(picture.signedPixels)), colours)
+            return (session.read(try encode(session.upload(picture.signedPixels))), colours)
         }
-        backend.memory.trim()
+        session.memory.trim()
         return LatentPreview(samples)
     }
 

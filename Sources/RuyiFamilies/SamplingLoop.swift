@@ -21,6 +21,11 @@ package struct ModelCall {
     /// What the call's tensors are recorded under, without the point behind it.
     package var name: String { "step." + StageTrace.digits(index) }
 
+    /// Records a number of the call.
+    package func record(_ name: String, number: Float) {
+        loop.job.trace?.record("\(self.name).\(name)", HostTensor([number], [1]))
+    }
+
     /// Records a tensor of the call.
     package func record(_ name: String, _ x: @autoclosure () -> Tensor) {
         guard let trace = loop.job.trace else { return }
@@ -31,8 +36,8 @@ package struct ModelCall {
     /// block's weights back while the next ones are on their way, and tells how far the clip is.
     package func blockDone(_ sides: Range<Int>) -> (Int) throws -> Void {
         { block in
-            try loop.job.cancellation.check()
-            loop.job.stream(loop.weights, next: loop.blockPrefix(block + 2))
+            try loop.job.session.check()
+            loop.job.stream(loop.weights, next: loop.unit(block + 2))
             let before = (index * loop.sides + sides.lowerBound) * loop.blocks
             stage.report(before + (block + 1) * sides.count)
         }
@@ -43,12 +48,11 @@ package struct ModelCall {
 /// recorded stages, previews, the model's weights in memory, cancellation, and a look at whether the numbers are finite.
 package struct SamplingLoop {
     fileprivate let job: Job
-    private let backend: any Backend
     fileprivate let calls: Int
     fileprivate let blocks: Int
     fileprivate let sides: Int
     fileprivate let weights: StageWeights
-    fileprivate let blockPrefix: (Int) -> String
+    fileprivate let unit: (Int) -> ResidencyUnit
     private let preview: LatentPreview?
     private let finite: FiniteCheck
 
@@ -57,19 +61,18 @@ package struct SamplingLoop {
     ///   - blocks: the number of the model's blocks.
     ///   - sides: the sides of the guidance, which are computed together or one after the other.
     ///   - weights: the model's.
-    ///   - blockPrefix: what the names of a block's weights begin with; behind the last block comes the first one.
+    ///   - unit: the weights of a block; behind the last block comes the first one.
     ///   - preview: the map from latents to colours, where somebody wants to see the clip.
     package init(
-        job: Job, backend: any Backend, calls: Int, blocks: Int, sides: Int, weights: StageWeights,
-        blockPrefix: @escaping (Int) -> String, preview: LatentPreview?, finite: FiniteCheck
+        job: Job, calls: Int, blocks: Int, sides: Int, weights: StageWeights,
+        unit: @escaping (Int) -> ResidencyUnit, preview: LatentPreview?, finite: FiniteCheck
     ) {
         self.job = job
-        self.backend = backend
         self.calls = calls
         self.blocks = blocks
         self.sides = sides
         self.weights = weights
-        self.blockPrefix = blockPrefix
+        self.unit = unit
         self.preview = preview
         self.finite = finite
     }
@@ -83,23 +86,24 @@ package struct SamplingLoop {
     package func callAsFunction(
         _ initial: Tensor, predict: (ModelCall, Tensor) throws -> Tensor,
         clean: (ModelCall, Tensor, Tensor) -> Tensor, step: (ModelCall, Tensor, Tensor) throws -> Tensor
-    ) throws -> Tensor {
+    ) throws -> HostTensor {
         let stage = job.begin(.denoising, steps: calls, parts: blocks * sides, weights: weights)
         let (idle, taken) = counted
         var latents = initial
         for index in 0..<idle + taken {
             let call = ModelCall(index, self, stage)
-            let output = index < idle ? backend.empty(latents.shape) : try predict(call, latents)
-            try job.cancellation.check()
+            let output = index < idle ? job.session.empty(latents.shape) : try predict(call, latents)
+            try job.session.check()
             show(call) { clean(call, output, latents) }
             latents = try step(call, output, latents)
             call.record("latents", latents)
             try finite(latents, of: weights, job, "in step \(index + 1) of \(calls)")
         }
-        latents = backend.copy(latents)
-        job.trace?.record("latents.final", latents)
-        job.release(weights, on: backend)
-        return latents
+        let finished = job.session.read(latents).single
+        try job.session.check()
+        job.trace?.record("latents.final", finished)
+        job.release(weights)
+        return finished
     }
 
     /// Calls in which the model computes nothing, and calls in which it does.
@@ -116,7 +120,7 @@ package struct SamplingLoop {
 
     private func show(_ call: ModelCall, _ latents: () -> Tensor) {
         guard let request = job.preview, let preview, request.isDue(after: call.index + 1, of: calls) else { return }
-        let frames = preview.pictures(latents(), limit: LatentPreview.frameLimit)
+        let frames = preview.pictures(job.session.read(latents()), limit: LatentPreview.frameLimit)
         request.show(Preview(step: call.index + 1, steps: calls, frames: frames))
     }
 }

@@ -67,26 +67,30 @@ public final class StageRun: Sendable {
 /// The weights that a part of a run works with.
 package struct StageWeights: Sendable {
     package let files: [any WeightFile]
+    /// What comes and goes together of them.
+    package let units: [ResidencyUnit]
     /// The bytes that are used.
     let byteCount: Int
     /// The most of them that are in memory at one time where they are given back after each block.
     let streamedByteCount: Int
 
     /// Files with sizes that their owner knows.
-    package init(_ files: [any WeightFile], byteCount: Int, streamedByteCount: Int) {
+    package init(_ files: [any WeightFile], _ units: [ResidencyUnit], byteCount: Int, streamedByteCount: Int) {
         self.files = files
+        self.units = units
         self.byteCount = byteCount
         self.streamedByteCount = streamedByteCount
     }
 
     /// What is used of a file, whose tensors outside the blocks of `lists` stay in memory.
     package init(
-        _ file: any WeightFile, blocks lists: Set<Substring> = [], where isUsed: (String) -> Bool = { _ in true }
+        _ file: any WeightFile, _ unit: ResidencyUnit, blocks lists: Set<Substring> = [],
+        where isUsed: (String) -> Bool = { _ in true }
     ) {
         let blocks = lists.isEmpty ? [:] : file.blockByteCounts(lists)
         let whole = file.byteCount(isUsed)
         self.init(
-            [file], byteCount: whole,
+            [file], [unit], byteCount: whole,
             streamedByteCount: lists.isEmpty
                 ? whole : (blocks[""] ?? 0) + (blocks.filter { $0.key != "" }.values.max() ?? 0))
     }

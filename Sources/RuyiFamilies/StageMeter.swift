@@ -23,11 +23,11 @@ final class StageMeter: Sendable {
         var first = 0
     }
 
-    private let backend: CPUBackend
+    let session: any Meter
     private let state = Mutex(State())
 
     /// A meter of a run that begins.
-    init(_ backend: CPUBackend) { self.backend = backend }
+    init(_ session: any Meter) { self.session = session }
 
     /// Notes that a part is under way from here on: what has come up since the last call belongs to the one before.
     func begin(_ name: Stage.Name, steps: Int, parts: Int) {
@@ -68,7 +68,7 @@ final class StageMeter: Sendable {
     }
 
     private func close() {
-        let (peak, work) = (backend.memory.takePeak(), backend.takeWork())
+        let (peak, work) = (session.takePeak(), session.takeWork())
         state.withLock { state in
             guard !state.counts.isEmpty else {
                 state.first = peak

@@ -18,12 +18,12 @@ public struct Workload: Sendable {
     /// Whether it takes so long that it only runs when it is named.
     public let isLong: Bool
     /// Makes inputs and weights; what it returns is timed.
-    public let prepare: @Sendable (any Backend) throws(Fault) -> () -> Tensor
+    public let prepare: @Sendable (any Session) throws(Fault) -> () -> Tensor
 
     /// A piece of work.
     public init(
         _ name: String, _ work: Work, isLong: Bool = false,
-        prepare: @escaping @Sendable (any Backend) throws(Fault) -> () -> Tensor
+        prepare: @escaping @Sendable (any Session) throws(Fault) -> () -> Tensor
     ) {
         self.name = name
         self.work = work

@@ -6,9 +6,9 @@ import RuyiTensor
 /// Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models".
 public struct LowRankUpdate: Sendable {
     /// `[rank, inputs]`, as stored.
-    public let down: Tensor
+    public let down: HostTensor
     /// `[outputs, rank]`, as stored.
-    public let up: Tensor
+    public let up: HostTensor
     /// Strength · alpha / rank.
     public let factor: Float
 }
@@ -174,10 +174,10 @@ public struct LoRAFile: Sendable {
     }
 
     /// Rows of a matrix: a view of it where they lie together, otherwise a copy of the few numbers.
-    private static func rows(_ ranges: [Range<Int>], of matrix: Tensor) -> Tensor {
+    private static func rows(_ ranges: [Range<Int>], of matrix: HostTensor) -> HostTensor {
         if ranges.count == 1 { return matrix.sliced(0, ranges[0]) }
         let values = ranges.flatMap { matrix.sliced(0, $0).floats() }
-        return Tensor(values, [values.count / matrix.shape[1], matrix.shape[1]])
+        return HostTensor(values, [values.count / matrix.shape[1], matrix.shape[1]])
     }
 
     /// The update of one layer of the file.
@@ -210,7 +210,7 @@ public struct LoRAFile: Sendable {
     }
 
     /// A tensor of two axes; one of a 1x1 convolution loses the other two.
-    private func matrix(_ key: String) throws(Fault) -> Tensor {
+    private func matrix(_ key: String) throws(Fault) -> HostTensor {
         guard let shape = file.shape(of: key) else {
             throw Fault(.badData, "\"\(key)\" is missing", at: path, hint: "the file is incomplete; download it again")
         }
@@ -262,11 +262,7 @@ public struct AdaptedWeights: WeightFile {
     /// The name that a tensor has in its file.
     public func storedName(of key: String) -> String { base.storedName(of: key) }
     /// A tensor without its updates.
-    public func tensor(_ key: String) throws(Fault) -> Tensor { try base.tensor(key) }
+    public func tensor(_ key: String) throws(Fault) -> HostTensor { try base.tensor(key) }
     /// Throws `.badData` when a file was changed since it was opened.
     public func checkUnchanged() throws(Fault) { try base.checkUnchanged() }
-    /// Tells the system that the pages are not needed soon.
-    public func release() { base.release() }
-    /// Tells the system to read ahead the tensors whose names begin with `prefix`.
-    public func willNeed(_ prefix: String) { base.willNeed(prefix) }
 }

@@ -5,7 +5,7 @@ import RuyiTensor
 /// A regular file mapped for reading.
 ///
 /// The map lives as long as anybody holds the file or a storage made from it.
-public final class MappedFile: @unchecked Sendable {
+public final class MappedFile: PagedFile, @unchecked Sendable {
     private let file: OpenFile
     /// The first byte; nil for an empty file.
     ///
@@ -43,21 +43,23 @@ public final class MappedFile: @unchecked Sendable {
     /// A range, which must lie inside the file, as memory for tensors, without a copy.
     ///
     /// It keeps the map alive.
-    public func storage(_ range: Range<Int>) -> Storage {
+    public func storage(_ range: Range<Int>) -> HostStorage {
         precondition(range.lowerBound >= 0 && range.upperBound <= byteCount, "\(range) is outside \(path)")
-        guard let base else { return Storage(base: MappedFile.nothing, byteCount: 0) { _, _ in } }
-        return Storage(base: base + range.lowerBound, byteCount: range.count) { _, _ in withExtendedLifetime(self) {} }
+        guard let base else { return .zeros(byteCount: 0) }
+        return HostStorage(base: base + range.lowerBound, byteCount: range.count, pages: (self, range)) { _, _ in
+            withExtendedLifetime(self) {}
+        }
     }
 
     /// Whether elements of this size can be read in place at a byte offset.
     func isAligned(_ offset: Int, to elementSize: Int) -> Bool { offset.isMultiple(of: elementSize) }
 
     /// A range copied into memory of its own, through the map: for data that lies askew.
-    func copy(_ range: Range<Int>) -> Storage {
+    func copy(_ range: Range<Int>) -> HostStorage {
         let source = storage(range)
-        let copy = UnsafeMutableRawPointer.allocate(byteCount: max(range.count, 1), alignment: 64)
-        copy.copyMemory(from: source.base, byteCount: range.count)
-        return Storage(base: copy, byteCount: range.count) { base, _ in base.deallocate() }
+        let copy = HostStorage.zeros(byteCount: range.count)
+        copy.base.copyMemory(from: source.base, byteCount: range.count)
+        return copy
     }
 
     /// Throws `.badData` when the file's size or time of change is not what it was at opening.
@@ -66,10 +68,10 @@ public final class MappedFile: @unchecked Sendable {
     /// Tells the system that the pages inside a range are not needed soon.
     ///
     /// They are read again when touched.
-    public func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED, inward: true) }
+    package func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED, inward: true) }
 
     /// Tells the system to read a range ahead, which takes place while others compute.
-    public func willNeed(_ range: Range<Int>) {
+    package func willNeed(_ range: Range<Int>) {
         // Of a longer range Linux reads the device's read-ahead size only.
         for start in stride(from: range.lowerBound, to: range.upperBound, by: MappedFile.readAhead) {
             advise(start..<min(start + MappedFile.readAhead, range.upperBound), MADV_WILLNEED, inward: false)
@@ -89,9 +91,6 @@ public final class MappedFile: @unchecked Sendable {
         let last = inward && !isAtEnd ? part.upperBound / page * page : part.upperBound
         if first < last { madvise(base + first, last - first, advice) }
     }
-
-    /// An address for storages of no bytes.
-    nonisolated(unsafe) private static let nothing = UnsafeMutableRawPointer.allocate(byteCount: 64, alignment: 64)
 
     /// From here on a mapped file that shrinks or fails ends the process with one line that names the file and exit
     /// code 74, instead of a bare SIGBUS.

@@ -5,10 +5,10 @@ import RuyiTensor
 package struct MemoryWeights: WeightFile {
     package let path: String
     package let keys: [String]
-    private let tensors: [String: Tensor]
+    private let tensors: [String: HostTensor]
 
     /// Takes tensors by name; `path` stands for the file in messages.
-    package init(_ tensors: [(key: String, tensor: Tensor)], path: String) {
+    package init(_ tensors: [(key: String, tensor: HostTensor)], path: String) {
         self.path = path
         keys = tensors.map(\.key)
         self.tensors = Dictionary(tensors.map { ($0.key, $0.tensor) }) { $1 }
@@ -20,14 +20,12 @@ package struct MemoryWeights: WeightFile {
     package func shape(of key: String) -> [Int]? { tensors[key]?.shape }
     package func dtype(of key: String) -> DType? { tensors[key]?.dtype }
 
-    package func tensor(_ key: String) throws(Fault) -> Tensor {
+    package func tensor(_ key: String) throws(Fault) -> HostTensor {
         guard let tensor = tensors[key] else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
         return tensor
     }
 
     package func checkUnchanged() {}
-    package func release() {}
-    package func willNeed(_ prefix: String) {}
 }
 
 extension MemoryWeights {
@@ -36,7 +34,7 @@ extension MemoryWeights {
     /// Vectors called `weight` lie around one, as those of norms do, other vectors around zero, and matrices in the
     /// range that keeps the size of what they multiply.
     package static func random(_ shapes: [(key: String, shape: [Int])], dtype: DType, path: String) -> MemoryWeights {
-        let tensors = shapes.enumerated().map { index, entry -> (key: String, tensor: Tensor) in
+        let tensors = shapes.enumerated().map { index, entry -> (key: String, tensor: HostTensor) in
             let isVector = entry.shape.count == 1
             let inputs = Float(entry.shape.dropFirst().reduce(1, *))
             let values = RandomValues(
@@ -60,13 +58,11 @@ package struct RandomValues: Sendable {
     }
 
     /// A contiguous tensor of type `f32` or `bf16` in memory that no pool counts, as mapped weights are.
-    package func tensor(_ shape: [Int], dtype: DType = .f32, seed: UInt64 = 0) -> Tensor {
+    package func tensor(_ shape: [Int], dtype: DType = .f32, seed: UInt64 = 0) -> HostTensor {
         precondition(dtype == .f32 || dtype == .bf16, "random \(dtype) values are not provided for")
         let count = shape.reduce(1, *)
         let byteCount = max(count, 1) * dtype.byteCount
-        let storage = Storage(base: .allocate(byteCount: byteCount, alignment: 64), byteCount: byteCount) { base, _ in
-            base.deallocate()
-        }
+        let storage = HostStorage.zeros(byteCount: byteCount)
         if dtype == .bf16 {
             fill(storage.base.bindMemory(to: UInt16.self, capacity: count), count, seed) { value in
                 UInt16(truncatingIfNeeded: value.bitPattern >> 16)
@@ -74,7 +70,7 @@ package struct RandomValues: Sendable {
         } else {
             fill(storage.base.bindMemory(to: Float.self, capacity: count), count, seed) { $0 }
         }
-        return Tensor(dtype: dtype, shape: shape, storage: storage)
+        return HostTensor(dtype: dtype, shape: shape, storage: storage)
     }
 
     /// SplitMix64, four values of 16 bits a step.

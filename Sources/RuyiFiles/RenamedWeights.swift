@@ -103,7 +103,7 @@ public struct RenamedWeights: WeightFile {
 
     /// A tensor, or the part of one that the name stands for; `.badData` for an unknown name or a type that is not
     /// supported.
-    public func tensor(_ key: String) throws(Fault) -> Tensor {
+    public func tensor(_ key: String) throws(Fault) -> HostTensor {
         guard let place = places[key] else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
         let tensor = try base.tensor(place.stored)
         switch place.part {
@@ -113,22 +113,12 @@ public struct RenamedWeights: WeightFile {
         }
     }
 
-    private static func swapped(_ tensor: Tensor) -> Tensor {
+    private static func swapped(_ tensor: HostTensor) -> HostTensor {
         let half = tensor.count / 2
         let bytes = tensor.bytes(half..<tensor.count, as: tensor.dtype) + tensor.bytes(0..<half, as: tensor.dtype)
-        let base = UnsafeMutableRawPointer.allocate(byteCount: max(bytes.count, 1), alignment: 64)
-        bytes.withUnsafeBytes { if let source = $0.baseAddress { base.copyMemory(from: source, byteCount: $0.count) } }
-        return Tensor(
-            dtype: tensor.dtype, shape: tensor.shape,
-            storage: Storage(base: base, byteCount: bytes.count) { base, _ in base.deallocate() })
+        return HostTensor(bytes, tensor.shape, as: tensor.dtype)
     }
 
     /// Throws `.badData` when a file was changed since it was opened.
     public func checkUnchanged() throws(Fault) { try base.checkUnchanged() }
-    /// Tells the system that the pages are not needed soon.
-    public func release() { base.release() }
-    /// Tells the system to read ahead the tensors whose names begin with `prefix`.
-    public func willNeed(_ prefix: String) {
-        for (key, place) in places where key.hasPrefix(prefix) { base.willNeed(place.stored) }
-    }
 }

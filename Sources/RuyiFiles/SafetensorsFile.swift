@@ -38,7 +38,7 @@ public final class SafetensorsFile: WeightFile {
     public func dtype(of key: String) -> DType? { entry(key)?.type.dtype }
 
     /// A tensor as a view of the mapped file; `.badData` for an unknown name or a type that is not supported.
-    public func tensor(_ key: String) throws(Fault) -> Tensor {
+    public func tensor(_ key: String) throws(Fault) -> HostTensor {
         guard let entry = entry(key) else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
         guard let dtype = entry.type.dtype else {
             throw Fault(.badData, "tensor \"\(key)\": the type \(entry.type.rawValue) is not supported", at: path)
@@ -47,18 +47,9 @@ public final class SafetensorsFile: WeightFile {
         let start = header.dataStart + entry.range.lowerBound
         let range = start..<start + entry.range.count
         let storage = map.isAligned(start, to: dtype.byteCount) ? map.storage(range) : map.copy(range)
-        return Tensor(dtype: dtype, shape: entry.shape, storage: storage)
+        return HostTensor(dtype: dtype, shape: entry.shape, storage: storage)
     }
 
     /// Throws `.badData` when a file was changed since it was opened.
     public func checkUnchanged() throws(Fault) { try map.checkUnchanged() }
-    /// Tells the system that the pages are not needed soon.
-    public func release() { map.release(header.dataStart..<map.byteCount) }
-    /// Tells the system to read ahead the tensors whose names begin with `prefix`.
-    public func willNeed(_ prefix: String) {
-        for entry in header.entries where entry.name.hasPrefix(prefix) {
-            let start = header.dataStart + entry.range.lowerBound
-            map.willNeed(start..<start + entry.range.count)
-        }
-    }
 }

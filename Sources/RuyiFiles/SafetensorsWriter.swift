@@ -15,7 +15,7 @@ public enum SafetensorsWriter {
     /// - Throws: `.cannotCreate` and `.io` as `AtomicFile`; `.software` for a name that readers would refuse: empty, of
     ///   more than 1,024 bytes, with a NUL, used twice, or `__metadata__`.
     public static func write(
-        _ tensors: [(name: String, tensor: Tensor)], metadata: [String: String] = [:], to path: String,
+        _ tensors: [(name: String, tensor: HostTensor)], metadata: [String: String] = [:], to path: String,
         overwrite: Bool = false
     ) throws(Fault) {
         let ordered = tensors.enumerated().sorted {
@@ -91,7 +91,7 @@ public enum SafetensorsWriter {
         return (0..<8).map { UInt8(truncatingIfNeeded: text.count >> (8 * $0)) } + text
     }
 
-    private static func write(_ tensor: Tensor, to file: AtomicFile) throws(Fault) {
+    private static func write(_ tensor: HostTensor, to file: AtomicFile) throws(Fault) {
         let size = tensor.dtype.byteCount
         let base = UnsafeRawPointer(tensor.storage.base)
         if tensor.count == 0 { return }
@@ -100,26 +100,9 @@ public enum SafetensorsWriter {
             return
         }
         // Gathered element by element, a block at a time.
-        var block = [UInt8]()
-        block.reserveCapacity(1 << 20)
-        var index = [Int](repeating: 0, count: tensor.rank)
-        var position = tensor.offset
-        for _ in 0..<tensor.count {
-            block.append(contentsOf: UnsafeRawBufferPointer(start: base + position * size, count: size))
-            if block.count >= 1 << 20 {
-                try file.write(block)
-                block.removeAll(keepingCapacity: true)
-            }
-            var axis = tensor.rank - 1
-            while axis >= 0 {
-                index[axis] += 1
-                position += tensor.strides[axis]
-                if index[axis] < tensor.shape[axis] { break }
-                position -= tensor.strides[axis] * tensor.shape[axis]
-                index[axis] = 0
-                axis -= 1
-            }
+        let step = (1 << 20) / size
+        for start in stride(from: 0, to: tensor.count, by: step) {
+            try file.write(tensor.bytes(start..<min(start + step, tensor.count), as: tensor.dtype))
         }
-        try file.write(block)
     }
 }

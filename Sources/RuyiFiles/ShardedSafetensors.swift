@@ -94,15 +94,11 @@ public final class ShardedSafetensors: WeightFile {
     public func path(of key: String) -> String { places[key].map { parts[$0].path } ?? path }
 
     /// A tensor as a view of the mapped file; `.badData` for an unknown name or a type that is not supported.
-    public func tensor(_ key: String) throws(Fault) -> Tensor {
+    public func tensor(_ key: String) throws(Fault) -> HostTensor {
         guard let place = places[key] else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
         return try parts[place].tensor(key)
     }
 
     /// Throws `.badData` when a file was changed since it was opened.
     public func checkUnchanged() throws(Fault) { for part in parts { try part.checkUnchanged() } }
-    /// Tells the system that the pages are not needed soon.
-    public func release() { for part in parts { part.release() } }
-    /// Tells the system to read ahead the tensors whose names begin with `prefix`.
-    public func willNeed(_ prefix: String) { for part in parts { part.willNeed(prefix) } }
 }

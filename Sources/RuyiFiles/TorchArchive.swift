@@ -114,7 +114,7 @@ public final class TorchArchive: WeightFile {
     public func dtype(of key: String) -> DType? { items[key]?.tensor.type.dtype }
 
     /// A tensor as a view of the mapped file; `.badData` for an unknown name or a type that is not supported.
-    public func tensor(_ key: String) throws(Fault) -> Tensor {
+    public func tensor(_ key: String) throws(Fault) -> HostTensor {
         guard let item = items[key] else { throw Fault(.badData, "there is no tensor \"\(key)\"", at: path) }
         let dtype: DType
         switch item.tensor.type {
@@ -124,17 +124,12 @@ public final class TorchArchive: WeightFile {
         }
         let isAligned = map.isAligned(item.range.lowerBound, to: dtype.byteCount)
         let storage = isAligned ? map.storage(item.range) : map.copy(item.range)
-        return Tensor(
-            dtype: dtype, shape: item.tensor.shape, strides: item.tensor.strides, offset: item.tensor.offset,
+        return HostTensor(
+            dtype: dtype,
+            layout: Layout(shape: item.tensor.shape, strides: item.tensor.strides, offset: item.tensor.offset),
             storage: storage)
     }
 
     /// Throws `.badData` when a file was changed since it was opened.
     public func checkUnchanged() throws(Fault) { try map.checkUnchanged() }
-    /// Tells the system that the pages are not needed soon.
-    public func release() { map.release(0..<map.byteCount) }
-    /// Tells the system to read ahead the tensors whose names begin with `prefix`.
-    public func willNeed(_ prefix: String) {
-        for (key, item) in items where key.hasPrefix(prefix) { map.willNeed(item.range) }
-    }
 }

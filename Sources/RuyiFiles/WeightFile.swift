@@ -19,7 +19,7 @@ public protocol WeightFile: Sendable {
     func path(of key: String) -> String
     /// A tensor as a view of the mapped file; data that lies askew is copied. Throws `.badData` for a name that is not
     /// there or a type that is not supported.
-    func tensor(_ key: String) throws(Fault) -> Tensor
+    func tensor(_ key: String) throws(Fault) -> HostTensor
     /// What the numbers of a tensor are multiplied by to give the weight; 1 where they are what they say.
     func scale(of key: String) -> Float
     /// The name that a tensor has in its file, for messages.
@@ -28,10 +28,6 @@ public protocol WeightFile: Sendable {
     func updates(of key: String) -> [LowRankUpdate]
     /// Throws `.badData` when a file was changed since it was opened.
     func checkUnchanged() throws(Fault)
-    /// Tells the system that the pages are not needed soon; they are read again when touched.
-    func release()
-    /// Tells the system to read ahead the tensors whose names begin with `prefix`; it does so while others compute.
-    func willNeed(_ prefix: String)
 }
 
 extension WeightFile {

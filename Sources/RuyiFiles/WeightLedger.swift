@@ -27,7 +27,7 @@ public final class WeightLedger: Sendable {
         var taken: [Set<String>] = []
         var problems: [Problem: [String]] = [:]
         var byteCount = 0
-        var zeros: Storage?
+        var zeros: HostStorage?
     }
 
     private let state = Mutex(State())
@@ -35,7 +35,7 @@ public final class WeightLedger: Sendable {
     /// An empty ledger.
     public init() {}
 
-    /// The bytes of all weights taken so far, as stored (or as measured).
+    /// The bytes of all weights taken so far, as stored.
     public var byteCount: Int { state.withLock { $0.byteCount } }
 
     /// Whether nothing has been wrong so far.
@@ -110,21 +110,18 @@ public final class WeightLedger: Sendable {
     /// Zeros of a shape.
     ///
     /// All placeholders are views of one reserved block that takes no memory.
-    func placeholder(_ key: String, _ shape: [Int], _ type: WeightType) -> Tensor {
+    func placeholder(_ key: String, _ shape: [Int], _ type: WeightType) -> HostTensor {
         let dtype: DType = type == .integer ? .i64 : .f32
         guard let bytes = Extent.product(shape, times: dtype.byteCount), let storage = zeros(bytes) else {
             note(.tooLarge, "\(key) \(shape)")
-            return Tensor(
+            return HostTensor(
                 dtype: dtype, shape: shape.map { _ in 0 },
-                storage: WeightLedger.reserve(1)
-                    ?? .init(
-                        base: .allocate(byteCount: 1, alignment: 1), byteCount: 0
-                    ) { base, _ in base.deallocate() })
+                storage: .zeros(byteCount: 0))
         }
-        return Tensor(dtype: dtype, shape: shape, storage: storage)
+        return HostTensor(dtype: dtype, shape: shape, storage: storage)
     }
 
-    private func zeros(_ byteCount: Int) -> Storage? {
+    private func zeros(_ byteCount: Int) -> HostStorage? {
         state.withLock {
             if let zeros = $0.zeros, zeros.byteCount >= byteCount { return zeros }
             let zeros = WeightLedger.reserve(max(byteCount, 1 << 20))
@@ -134,9 +131,9 @@ public final class WeightLedger: Sendable {
     }
 
     /// Addresses that read as zero.
-    private static func reserve(_ byteCount: Int) -> Storage? {
+    private static func reserve(_ byteCount: Int) -> HostStorage? {
         let base = mmap(nil, byteCount, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         guard let base, base != MAP_FAILED else { return nil }
-        return Storage(base: base, byteCount: byteCount) { base, byteCount in munmap(base, byteCount) }
+        return HostStorage(base: base, byteCount: byteCount) { base, byteCount in munmap(base, byteCount) }
     }
 }

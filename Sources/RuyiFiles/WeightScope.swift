@@ -29,131 +29,117 @@ public enum WeightType: Sendable {
 
 /// A place in a checkpoint: `scope / "attn1" / "to_q"` names the keys under it.
 ///
-/// Layers take every tensor with the shape that they expect. What is missing or has another shape is noted in the
-/// ledger, and construction goes on with zeros, so that one run of the constructors finds everything that is wrong.
-/// Nothing may be computed before `WeightLedger.finish` has passed. A scope without a file (`measuring`) only adds up
-/// bytes: the same constructors give the memory plan.
+/// Layers take every tensor with the shape that they expect, as a handle of the backend's. What is missing or has
+/// another shape is noted in the ledger, and construction goes on with zeros, so that one run of the constructors finds
+/// everything that is wrong. Nothing may be computed before `WeightLedger.finish` has passed.
 public struct WeightScope: Sendable {
     /// The key path up to here, with its final dot; empty at the root.
     public let prefix: String
     /// Where problems and taken keys are noted.
     public let ledger: WeightLedger
+    /// What the weights taken here are brought in and let go together with.
+    public let unit: ResidencyUnit
     private let source: Source
 
-    private enum Source: Sendable {
-        case file(any WeightFile, index: Int)
-        case measuring(DType, has: @Sendable (String) -> Bool)
+    private struct Source: Sendable {
+        let file: any WeightFile
+        /// The file's number in the ledger.
+        let index: Int
+        let backend: any Backend
+        let change: @Sendable (String, Weight) -> Weight
     }
 
     /// The root of a file, whose keys the ledger will account for.
     ///
-    /// A file is given to a ledger once.
-    public init(_ file: any WeightFile, ledger: WeightLedger) {
-        self.init(prefix: "", ledger: ledger, source: .file(file, index: ledger.add(file)))
+    /// A file is given to a ledger once. `change` makes another weight of one that is taken, by its key.
+    public init(
+        _ file: any WeightFile, ledger: WeightLedger, on backend: any Backend,
+        change: @escaping @Sendable (_ key: String, Weight) -> Weight = { $1 }
+    ) {
+        self.init(
+            prefix: "", ledger: ledger, unit: ResidencyUnit(),
+            source: Source(file: file, index: ledger.add(file), backend: backend, change: change))
     }
 
-    private init(prefix: String, ledger: WeightLedger, source: Source) {
+    private init(prefix: String, ledger: WeightLedger, unit: ResidencyUnit, source: Source) {
         self.prefix = prefix
         self.ledger = ledger
+        self.unit = unit
         self.source = source
-    }
-
-    /// A scope without a file, which gives zeros of the shapes asked for and adds up their bytes.
-    ///
-    /// - Parameters:
-    ///   - dtype: the type in which weights are counted.
-    ///   - has: which optional keys to count; none if not said.
-    public static func measuring(
-        _ ledger: WeightLedger, dtype: DType = .bf16, has: @escaping @Sendable (String) -> Bool = { _ in false }
-    ) -> WeightScope {
-        WeightScope(prefix: "", ledger: ledger, source: .measuring(dtype, has: has))
     }
 
     /// The place called `name` in this one.
     public static func / (scope: WeightScope, name: String) -> WeightScope {
-        WeightScope(prefix: scope.prefix + name + ".", ledger: scope.ledger, source: scope.source)
+        WeightScope(prefix: scope.prefix + name + ".", ledger: scope.ledger, unit: scope.unit, source: scope.source)
     }
 
     /// The place of an element of a numbered list.
     public static func / (scope: WeightScope, index: Int) -> WeightScope { scope / String(index) }
 
+    /// The same place, whose weights come and go together and apart from those around it.
+    public var apart: WeightScope {
+        WeightScope(prefix: prefix, ledger: ledger, unit: unit.part(), source: source)
+    }
+
     /// Whether there is a tensor of this name here.
-    public func has(_ name: String) -> Bool {
-        switch source {
-        case .file(let file, _): file.shape(of: prefix + name) != nil
-        case .measuring(_, let has): has(prefix + name)
-        }
-    }
+    public func has(_ name: String) -> Bool { source.file.shape(of: prefix + name) != nil }
 
-    /// The shape of a tensor here; nil if there is none, or no file.
-    public func shape(of name: String) -> [Int]? {
-        guard case .file(let file, _) = source else { return nil }
-        return file.shape(of: prefix + name)
-    }
+    /// The shape of a tensor here; nil if there is none.
+    public func shape(of name: String) -> [Int]? { source.file.shape(of: prefix + name) }
 
-    /// The keys under this place, without its prefix, in the order of the file; none without a file.
+    /// The keys under this place, without its prefix, in the order of the file.
     public var keys: [String] {
-        guard case .file(let file, _) = source else { return [] }
-        return file.keys.compactMap { $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : nil }
+        source.file.keys.compactMap { $0.hasPrefix(prefix) ? String($0.dropFirst(prefix.count)) : nil }
     }
 
-    /// The tensor of this name, which must have this shape and an allowed type; otherwise the problem is noted and the
+    /// The weight of this name, which must have this shape and an allowed type; otherwise the problem is noted and the
     /// result is zeros of the shape.
     ///
     /// Numbers that are stored with a scale are such a problem: `takeScaled` gives both.
-    public func take(_ name: String, _ shape: [Int], type: WeightType = .float) -> Tensor {
-        let (tensor, scale) = takeScaled(name, shape, type: type)
+    public func take(_ name: String, _ shape: [Int], type: WeightType = .float) -> Weight {
+        let (weight, scale) = takeScaled(name, shape, type: type)
         if scale != 1 { ledger.note(.mistyped, "\(prefix + name) is stored with a scale, expected plain numbers") }
-        return tensor
+        return weight
     }
 
-    /// The tensor of this name as `take` gives it, and what its numbers are to be multiplied by.
+    /// The weight of this name as `take` gives it, and what its numbers are to be multiplied by.
     public func takeScaled(
         _ name: String, _ shape: [Int], type: WeightType = .float
-    ) -> (tensor: Tensor, scale: Float) {
-        guard case .file(let file, _) = source else { return (takePlain(name, shape, type), 1) }
-        return (takePlain(name, shape, type), file.scale(of: prefix + name))
+    ) -> (weight: Weight, scale: Float) {
+        let weight = source.backend.weight(takeTable(name, shape, type: type), in: unit)
+        return (source.change(prefix + name, weight), source.file.scale(of: prefix + name))
     }
 
-    private func takePlain(_ name: String, _ shape: [Int], _ type: WeightType) -> Tensor {
+    /// The numbers of this name as `take` takes them, for tables that the host computes with.
+    public func takeTable(_ name: String, _ shape: [Int], type: WeightType = .float) -> HostTensor {
         let key = prefix + name
-        switch source {
-        case .measuring(let dtype, _):
-            let size = type == .integer ? DType.i64.byteCount : dtype.byteCount
-            if let bytes = Extent.product(shape, times: size) { ledger.count(key, bytes) }
-            return ledger.placeholder(key, shape, type)
-        case .file(let file, let index):
-            ledger.take(key, file: index)
-            guard let problem = check(file, key, shape, type) else {
-                do {
-                    let tensor = try file.tensor(key)
-                    ledger.count(key, tensor.byteCount)
-                    return tensor
-                } catch {
-                    ledger.note(.unreadable, "\(error)")
-                    return ledger.placeholder(key, shape, type)
-                }
-            }
+        ledger.take(key, file: source.index)
+        if let problem = check(source.file, key, shape, type) {
             ledger.note(problem.kind, problem.text)
+            return ledger.placeholder(key, shape, type)
+        }
+        do {
+            let tensor = try source.file.tensor(key)
+            ledger.count(key, tensor.byteCount)
+            return tensor
+        } catch {
+            ledger.note(.unreadable, "\(error)")
             return ledger.placeholder(key, shape, type)
         }
     }
 
-    /// The tensor of this name as `take` gives it, or nil if there is none.
-    public func takeIfPresent(_ name: String, _ shape: [Int], type: WeightType = .float) -> Tensor? {
-        has(name) ? take(name, shape, type: type) : nil
-    }
+    /// A weight that the file does not have, such as a table that is computed.
+    public func constant(_ table: HostTensor) -> Weight { source.backend.weight(table, in: unit) }
 
     /// The low-rank updates of the weight of this name, in order.
-    public func updates(of name: String) -> [LowRankUpdate] {
-        guard case .file(let file, _) = source else { return [] }
-        return file.updates(of: prefix + name)
+    public func updates(of name: String) -> [WeightUpdate] {
+        source.file.updates(of: prefix + name).map { update in
+            WeightUpdate(down: constant(update.down), up: constant(update.up), factor: update.factor)
+        }
     }
 
     /// Notes that a tensor here is known and not needed, if there is one.
-    public func skip(_ name: String) {
-        if case .file(_, let index) = source { ledger.take(prefix + name, file: index) }
-    }
+    public func skip(_ name: String) { ledger.take(prefix + name, file: source.index) }
 
     private func check(
         _ file: any WeightFile, _ key: String, _ shape: [Int], _ type: WeightType

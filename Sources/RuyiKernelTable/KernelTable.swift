@@ -4,7 +4,7 @@ public enum Element: Sendable {
 }
 
 /// The pointwise functions that can follow a product or a normalisation.
-public enum Activation: Sendable, CaseIterable {
+public enum Function: Sendable, CaseIterable {
     /// The identity.
     case none
     /// `x · sigmoid(x)`.
@@ -68,7 +68,7 @@ public struct KernelTable: Sendable {
     /// Finishes a row of a product in place: `x = residual + gate · activation(x + bias)`; absent parts are skipped.
     public let finishRow:
         @Sendable (
-            _ x: UnsafeMutablePointer<Float>, _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Activation,
+            _ x: UnsafeMutablePointer<Float>, _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Function,
             _ gate: UnsafePointer<Float>?, _ residual: UnsafePointer<Float>?
         ) -> Void
     /// `y = (x − mean) / sqrt(variance + epsilon) · gain + offset` over one row; absent gain is 1, absent offset 0.
@@ -102,7 +102,7 @@ public struct KernelTable: Sendable {
     /// `y = activation(x · gain + offset)` with scalar gain and offset.
     public let affine:
         @Sendable (
-            _ x: UnsafePointer<Float>, _ count: Int, _ gain: Float, _ offset: Float, _ activation: Activation,
+            _ x: UnsafePointer<Float>, _ count: Int, _ gain: Float, _ offset: Float, _ activation: Function,
             _ y: UnsafeMutablePointer<Float>, _ streams: Bool
         ) -> Void
     /// `y = left · a + right · b`; an absent right operand counts as `b`.
@@ -117,7 +117,7 @@ public struct KernelTable: Sendable {
     /// `y = left · activation(right)`.
     public let gated:
         @Sendable (
-            _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ activation: Activation, _ count: Int,
+            _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ activation: Function, _ count: Int,
             _ y: UnsafeMutablePointer<Float>, _ streams: Bool
         ) -> Void
     /// One step of an online softmax to base 2 over a transposed tile of scores `[keys][nr]`.
@@ -188,7 +188,7 @@ public struct KernelTable: Sendable {
         packPlanes: @escaping @Sendable (UnsafePointer<Float>, Int, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
         finishRow:
             @escaping @Sendable (
-                UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>?, Activation, UnsafePointer<Float>?,
+                UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>?, Function, UnsafePointer<Float>?,
                 UnsafePointer<Float>?
             ) -> Void,
         normalizeRow:
@@ -213,7 +213,7 @@ public struct KernelTable: Sendable {
         moments: @escaping @Sendable (UnsafePointer<Float>, Int) -> (mean: Float, deviation: Float),
         affine:
             @escaping @Sendable (
-                UnsafePointer<Float>, Int, Float, Float, Activation, UnsafeMutablePointer<Float>, Bool
+                UnsafePointer<Float>, Int, Float, Float, Function, UnsafeMutablePointer<Float>, Bool
             ) -> Void,
         combine:
             @escaping @Sendable (
@@ -222,7 +222,7 @@ public struct KernelTable: Sendable {
         exponentials: @escaping @Sendable (UnsafePointer<Float>, Int, UnsafeMutablePointer<Float>) -> Void,
         gated:
             @escaping @Sendable (
-                UnsafePointer<Float>, UnsafePointer<Float>, Activation, Int, UnsafeMutablePointer<Float>, Bool
+                UnsafePointer<Float>, UnsafePointer<Float>, Function, Int, UnsafeMutablePointer<Float>, Bool
             ) -> Void,
         softmaxTile:
             @escaping @Sendable (

@@ -2,7 +2,7 @@ import CKernelIntrinsics
 import RuyiKernelTable
 
 func finishRow(
-    _ x: UnsafeMutablePointer<Float>, _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Activation,
+    _ x: UnsafeMutablePointer<Float>, _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Function,
     _ gate: UnsafePointer<Float>?, _ residual: UnsafePointer<Float>?
 ) {
     @inline(__always) func finish<F: PointwiseFunction>(_ function: F.Type) {
@@ -158,7 +158,7 @@ func rotateRow(
 }
 
 func affine(
-    _ x: UnsafePointer<Float>, _ count: Int, _ gain: Float, _ offset: Float, _ activation: Activation,
+    _ x: UnsafePointer<Float>, _ count: Int, _ gain: Float, _ offset: Float, _ activation: Function,
     _ y: UnsafeMutablePointer<Float>, _ streams: Bool
 ) {
     let factor = Vector(repeating: gain)
@@ -201,7 +201,7 @@ func exponentials(_ x: UnsafePointer<Float>, _ count: Int, _ y: UnsafeMutablePoi
 }
 
 func gated(
-    _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ activation: Activation, _ count: Int,
+    _ left: UnsafePointer<Float>, _ right: UnsafePointer<Float>, _ activation: Function, _ count: Int,
     _ y: UnsafeMutablePointer<Float>, _ streams: Bool
 ) {
     @inline(__always) func map<F: PointwiseFunction>(_ function: F.Type) {

@@ -34,8 +34,8 @@ public struct Chunk {
 
 /// A 3D convolution over `[T, C, H, W]` whose padding in time depends on the chunk, by choosing frames, not copying.
 public struct CausalConv3D: Sendable {
-    public let weight: Tensor
-    public let bias: Tensor
+    public let weight: Weight
+    public let bias: Weight
     private let path: String
     private let kernel: Int
     private let stride: ConvolutionStride
@@ -55,7 +55,7 @@ public struct CausalConv3D: Sendable {
         let border = kernel / 2
         let padding =
             stride.height == 1 ? SpatialPadding(before: border, after: border) : SpatialPadding(before: 0, after: 1)
-        return x.backend.convolution(
+        return x.session.convolution(
             timeline(frames, chunk), weight: weight, bias: bias, stride: stride, padding: padding, residual: residual)
     }
 
@@ -71,7 +71,7 @@ public struct CausalConv3D: Sendable {
             let all = (chunk.memory.frames[path] ?? Array(repeating: start, count: past)) + frames
             // A view of one frame keeps the memory of all of them: it is copied, unless it is alone.
             chunk.memory.frames[path] = all.suffix(past).map { frame in
-                frame.storage.byteCount > 2 * frame.byteCount ? frame.backend.copy(frame) : frame
+                frame.storedByteCount > 2 * frame.byteCount ? frame.session.copy(frame) : frame
             }
             return all
         }

@@ -17,7 +17,7 @@ public enum Embeddings {
     }
 
     /// The sinusoidal table of positions: `[p, 2i] = sin(p · 10000^(−2i / width))`, `[p, 2i + 1] = cos(...)`.
-    public static func positions(count: Int, width: Int) -> Tensor {
+    public static func positions(count: Int, width: Int) -> HostTensor {
         var values = [Float](repeating: 0, count: count * width)
         for position in 0..<count {
             for index in stride(from: 0, to: width, by: 2) {
@@ -26,12 +26,12 @@ public enum Embeddings {
                 if index + 1 < width { values[position * width + index + 1] = cosf(angle) }
             }
         }
-        return Tensor(values, [count, width])
+        return HostTensor(values, [count, width])
     }
 
     /// Resizes a grid of vectors `[rows · rows, width]` to `[size · size, width]` by bicubic interpolation with
     /// a = −0.75, without antialiasing and with clamped borders (torch `F.interpolate`, `align_corners=False`).
-    public static func bicubicGrid(_ grid: Tensor, from rows: Int, to size: Int) -> Tensor {
+    public static func bicubicGrid(_ grid: HostTensor, from rows: Int, to size: Int) -> HostTensor {
         let width = grid.shape[1]
         let values = grid.floats()
         let taps = (0..<size).map { bicubicTaps($0, from: rows, to: size) }
@@ -52,7 +52,7 @@ public enum Embeddings {
                 }
             }
         }
-        return Tensor(result, [size * size, width])
+        return HostTensor(result, [size * size, width])
     }
 
     private static func bicubicTaps(_ index: Int, from input: Int, to output: Int) -> [(Int, Float)] {

@@ -3,9 +3,6 @@ import RuyiTensor
 /// Two linear layers with an activation between them, run on a few thousand rows at a time, so that the wide
 /// intermediate values of a long sequence never exist together.
 public struct FeedForward: Sendable {
-    /// Rows that are worked on together.
-    public static let rowsAtOnce = 4032
-
     public var inner: Linear
     public let activation: Activation
     public var outer: Linear
@@ -17,30 +14,17 @@ public struct FeedForward: Sendable {
     }
 
     /// Switches both layers to 8-bit arithmetic.
-    public mutating func quantize(on backend: any Backend) {
-        inner.quantize(on: backend)
-        outer.quantize(on: backend)
+    public mutating func quantize(on session: any Session) {
+        inner.quantize(on: session)
+        outer.quantize(on: session)
     }
 
-    /// `residual + gate · outer(inner(x))`.
+    /// `outer(activation(inner(x)))`; x `[B, ..., width]`.
     ///
-    /// x and residual `[1, tokens, width]`, gate `[1, width]`.
-    public func callAsFunction(_ x: Tensor, gate: Tensor, residual: Tensor) -> Tensor {
-        let parts = stride(from: 0, to: x.shape[1], by: FeedForward.rowsAtOnce).map { start in
-            let rows = start..<min(start + FeedForward.rowsAtOnce, x.shape[1])
-            return outer(inner(x.sliced(1, rows), activation), gate: gate, residual: residual.sliced(1, rows))
-        }
-        return parts.count == 1 ? parts[0] : x.backend.concatenate(parts, axis: 1)
-    }
-
-    /// x `[..., width]`, contiguous; the result has x's shape.
-    public func callAsFunction(_ x: Tensor) -> Tensor {
-        let width = x.shape.last ?? 0
-        let rows = x.reshaped([x.count / max(width, 1), width])
-        let parts = stride(from: 0, to: rows.shape[0], by: FeedForward.rowsAtOnce).map { start in
-            rows.sliced(0, start..<min(start + FeedForward.rowsAtOnce, rows.shape[0]))
-        }
-        if parts.count == 1 { return outer(inner(x, activation)) }
-        return x.backend.concatenate(parts.map { outer(inner($0, activation)) }, axis: 0).reshaped(x.shape)
+    /// `beside` `[B, ..., other]` stands in front of what the outer layer is given, where it takes more.
+    public func callAsFunction(_ x: Tensor, beside: Tensor? = nil) -> Tensor {
+        let session = x.session
+        return session.feedForward(
+            x, inner: inner.projection(on: session), activation, outer: outer.projection(on: session), beside: beside)
     }
 }

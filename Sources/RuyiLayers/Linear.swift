@@ -4,15 +4,15 @@ import RuyiTensor
 /// `y = x Wᵀ + b` over the last axis.
 public struct Linear: Sendable {
     /// `[out, in]`, in the type in which it is stored.
-    public let weight: Tensor
+    public let weight: Weight
     /// What the stored values of the weight are multiplied by; 1 where they are what they say.
     public let scale: Float
     /// `[out]`.
-    public let bias: Tensor?
+    public let bias: Weight?
     /// What is added to the weight.
-    public let updates: [LowRankUpdate]
+    public let updates: [WeightUpdate]
     /// The weight in 8 bits, which products then use in its place.
-    public private(set) var quantizedWeight: QuantizedWeight?
+    private var quantizedWeight: Weight?
 
     /// Takes `weight` `[output, input]` and, if the layer has one, `bias` `[output]`.
     public init(_ scope: WeightScope, _ input: Int, _ output: Int, bias: Bool = true) {
@@ -21,50 +21,51 @@ public struct Linear: Sendable {
         updates = scope.updates(of: "weight")
     }
 
-    /// Wraps weights that were taken elsewhere, such as a part of a packed projection.
-    public init(weight: Tensor, bias: Tensor?) {
+    /// Wraps weights that were taken elsewhere, such as a part of a packed projection; more axes flatten to the inputs.
+    public init(weight: Weight, bias: Weight?) {
         self.weight = weight
         scale = 1
         self.bias = bias
         updates = []
     }
 
+    /// Whether products are computed in 8 bits.
+    public var isQuantized: Bool { quantizedWeight != nil }
+
     /// The weight with its scale and its updates, `[out, in]`.
     ///
     /// It is made anew each time: next to a product over thousands of tokens that costs little, and a second copy of
     /// all weights is never there.
-    public func updatedWeight(on backend: any Backend) -> Tensor {
-        let scaled = scale == 1 ? weight : backend.scale(weight, by: scale, plus: 0, clampedTo: nil)
-        return updates.reduce(scaled) { $1.added(to: $0, on: backend) }
+    public func updatedWeight(on session: any Session) -> Tensor {
+        let stored = session.tensor(weight)
+        return updates.reduce(scale == 1 ? stored : scale * stored) { $1.added(to: $0) }
     }
 
-    /// `residual + gate · activation(x Wᵀ + b)`.
-    ///
-    /// x `[B, ..., in]`, gate `[B, out]`, residual and result `[B, ..., out]`.
-    public func callAsFunction(
-        _ x: Tensor, _ activation: Activation = .none, gate: Tensor? = nil, residual: Tensor? = nil
-    ) -> Tensor {
-        if let quantizedWeight {
-            return x.backend.linear(
-                x, weight: quantizedWeight, bias: bias, activation: activation, gate: gate, residual: residual)
-        }
-        let isStored = updates.isEmpty
-        return x.backend.linear(
-            x, weight: isStored ? weight : updatedWeight(on: x.backend), scale: isStored ? scale : 1, bias: bias,
-            activation: activation, gate: gate, residual: residual)
+    /// What products multiply by and add.
+    public func projection(on session: any Session) -> Projection {
+        if let quantizedWeight { return Projection(quantizedWeight, bias: bias) }
+        if updates.isEmpty { return Projection(.stored(weight), scale: scale, bias: bias) }
+        return Projection(.computed(updatedWeight(on: session)), bias: bias)
+    }
+
+    /// `activation(x Wᵀ + b)`; x `[B, ..., in]`, result `[B, ..., out]`.
+    public func callAsFunction(_ x: Tensor, _ activation: Activation = .none) -> Tensor {
+        x.session.linear(x, projection(on: x.session), activation)
     }
 
     /// Switches to 8-bit arithmetic; a weight that has no 8-bit form stays as it is.
-    public mutating func quantize(on backend: any Backend) {
-        quantizedWeight = backend.quantize(updatedWeight(on: backend))
+    public mutating func quantize(on session: any Session) {
+        let isStored = updates.isEmpty && scale == 1
+        quantizedWeight = session.quantized(
+            isStored ? .stored(weight) : .computed(updatedWeight(on: session)), in: weight.unit)
     }
 }
 
-extension LowRankUpdate {
-    /// `W + factor · up · down` in float32; W `[out, in]` of any floating-point type.
-    public func added(to weight: Tensor, on backend: any Backend) -> Tensor {
-        let scaled = backend.scale(up, by: factor, plus: 0, clampedTo: nil)
-        return backend.linear(
-            scaled, weight: down.permuted([1, 0]), bias: nil, activation: .none, residual: weight)
+extension WeightUpdate {
+    /// `W + factor · up · down`; W `[out, in]`.
+    public func added(to weight: Tensor) -> Tensor {
+        let session = weight.session
+        let scaled = factor * session.tensor(up)
+        return weight + session.linear(scaled, Projection(down.permuted([1, 0])))
     }
 }

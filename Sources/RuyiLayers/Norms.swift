@@ -3,8 +3,8 @@ import RuyiTensor
 
 /// Layer norm over the last axis with learned weight and bias.
 public struct LayerNorm: Sendable {
-    public let weight: Tensor
-    public let bias: Tensor
+    public let weight: Weight
+    public let bias: Weight
     public let epsilon: Float
 
     /// Takes `weight` and `bias` `[width]`.
@@ -14,20 +14,20 @@ public struct LayerNorm: Sendable {
         self.epsilon = epsilon
     }
 
-    /// x `[B, ..., width]`; shift `[B, width]` is added to the result.
-    public func callAsFunction(_ x: Tensor, shift: Tensor? = nil) -> Tensor {
-        x.backend.layerNorm(x, weight: weight, bias: bias, epsilon: epsilon, scale: nil, shift: shift)
+    /// x `[B, ..., width]`; shift is added to the tokens of each run.
+    public func callAsFunction(_ x: Tensor, shift: TokenRows? = nil) -> Tensor {
+        x.session.layerNorm(x, weight: weight, bias: bias, epsilon: epsilon, scale: nil, shift: shift)
     }
 
     /// The norm over each head of x `[B, N, heads · width]`, then the rotation.
     public func perHead(_ x: Tensor, heads: Int, rotary: RotaryTable?) -> Tensor {
-        x.backend.headNorm(x, heads: heads, weight: weight, bias: bias, epsilon: epsilon, rotary: rotary)
+        x.session.headNorm(x, heads: heads, weight: weight, bias: bias, epsilon: epsilon, rotary: rotary)
     }
 }
 
 /// RMS norm over the last axis with a learned weight.
 public struct RMSNorm: Sendable {
-    public let weight: Tensor
+    public let weight: Weight
     public let epsilon: Float
 
     /// Takes `weight` `[width]`.
@@ -37,18 +37,18 @@ public struct RMSNorm: Sendable {
     }
 
     /// x `[..., width]`.
-    public func callAsFunction(_ x: Tensor) -> Tensor { x.backend.rmsNorm(x, weight: weight, epsilon: epsilon) }
+    public func callAsFunction(_ x: Tensor) -> Tensor { x.session.rmsNorm(x, weight: weight, epsilon: epsilon) }
 
     /// The norm over each head of x `[B, N, heads · width]`, then the rotation.
     public func perHead(_ x: Tensor, heads: Int, rotary: RotaryTable?) -> Tensor {
-        x.backend.headRMSNorm(x, heads: heads, weight: weight, epsilon: epsilon, rotary: rotary)
+        x.session.headRMSNorm(x, heads: heads, weight: weight, epsilon: epsilon, rotary: rotary)
     }
 }
 
 /// Group norm with learned weight and bias, followed by an activation.
 public struct GroupNorm: Sendable {
-    public let weight: Tensor
-    public let bias: Tensor
+    public let weight: Weight
+    public let bias: Weight
     public let groups: Int
     public let epsilon: Float
 
@@ -62,7 +62,7 @@ public struct GroupNorm: Sendable {
 
     /// x `[T, C, H, W]`; statistics over each frame or over all frames.
     public func callAsFunction(_ x: Tensor, perFrame: Bool, _ activation: Activation = .none) -> Tensor {
-        x.backend.groupNorm(
+        x.session.groupNorm(
             x, groups: groups, weight: weight, bias: bias, epsilon: epsilon, perFrame: perFrame, activation: activation)
     }
 }

@@ -12,27 +12,27 @@ public enum Tiles {
     public static func map(
         _ whole: Tensor, size: Extent, step: Extent, _ body: (Tensor) throws -> Tensor
     ) rethrows -> [[Tensor]] {
-        let backend = whole.backend
+        let session = whole.session
         func ranges(_ length: Int, _ size: Int, _ step: Int) -> [Range<Int>] {
             stride(from: 0, to: length, by: step).map { $0..<min($0 + size, length) }
         }
         let rows = ranges(whole.shape[2], size.rows, step.rows)
         let columns = ranges(whole.shape[3], size.columns, step.columns)
         func result(_ y: Range<Int>, _ x: Range<Int>) throws -> Tensor {
-            try body(backend.copy(whole.sliced(2, y).sliced(3, x)))
+            try body(session.copy(whole.sliced(2, y).sliced(3, x)))
         }
-        guard backend.isMeasuring else { return try rows.map { y in try columns.map { try result(y, $0) } } }
+        guard session.isMeasuring else { return try rows.map { y in try columns.map { try result(y, $0) } } }
         let (height, width) = (rows[0].count, columns[0].count)
         let places = rows.reduce(0) { $0 + $1.count } * columns.reduce(0) { $0 + $1.count }
-        let first = try backend.counting(Double(places) / Double(height * width)) { try result(rows[0], columns[0]) }
+        let first = try session.counting(Double(places) / Double(height * width)) { try result(rows[0], columns[0]) }
         let last = (rows.lastIndex { $0.count == height }, columns.lastIndex { $0.count == width })
         return try rows.indices.map { y in
             try columns.indices.map { x in
                 if (y, x) == (0, 0) { return first }
                 // By then most other results are there.
-                if (y, x) == (last.0, last.1) { return try backend.counting(0) { try result(rows[y], columns[x]) } }
+                if (y, x) == (last.0, last.1) { return try session.counting(0) { try result(rows[y], columns[x]) } }
                 let sides = [first.shape[2] * rows[y].count / height, first.shape[3] * columns[x].count / width]
-                return backend.empty(first.shape.prefix(2) + sides)
+                return session.empty(first.shape.prefix(2) + sides)
             }
         }
     }
@@ -52,23 +52,23 @@ public enum Tiles {
             let kept = blended[y].map { tile in
                 tile.sliced(2, 0..<min(keep.rows, tile.shape[2])).sliced(3, 0..<min(keep.columns, tile.shape[3]))
             }
-            rows.append(tiles[y][0].backend.concatenate(kept, axis: 3))
+            rows.append(tiles[y][0].session.concatenate(kept, axis: 3))
         }
-        return tiles[0][0].backend.concatenate(rows, axis: 2)
+        return tiles[0][0].session.concatenate(rows, axis: 2)
     }
 
     /// `current` with its first frames, rows or columns faded in over the last ones of `before`.
     public static func fade(_ before: Tensor, into current: Tensor, axis: Int, over extent: Int) -> Tensor {
         let count = min(extent, before.shape[axis], current.shape[axis])
         guard count > 0 else { return current }
-        let backend = current.backend
+        let session = current.session
         let faded = (0..<count).map { index -> Tensor in
             let weight = Float(index) / Float(count)
             let position = before.shape[axis] - count + index
-            return backend.combine(
+            return session.combine(
                 before.sliced(axis, position..<position + 1), 1 - weight, current.sliced(axis, index..<index + 1),
                 weight)
         }
-        return backend.concatenate(faded + [current.sliced(axis, count..<current.shape[axis])], axis: axis)
+        return session.concatenate(faded + [current.sliced(axis, count..<current.shape[axis])], axis: axis)
     }
 }

@@ -20,8 +20,8 @@ package struct ConditioningEmbedder: Sendable {
     package func callAsFunction(_ x: Tensor) -> Tensor { linear2(linear1(x, .silu)) }
 
     /// The embedding of a number's sinusoids, `[1, width]`.
-    package func callAsFunction(_ value: Float, on backend: any Backend) -> Tensor {
+    package func callAsFunction(_ value: Float, on session: any Session) -> Tensor {
         let width = ConditioningEmbedder.sinusoidWidth
-        return self(backend.copy(Tensor(Embeddings.sinusoid(value, width: width), [1, width])))
+        return self(session.upload(HostTensor(Embeddings.sinusoid(value, width: width), [1, width])))
     }
 }

@@ -18,13 +18,16 @@ package struct DualStreamBlock: Sendable {
     private var feedForward, textFeedForward: FeedForward
     private let sizes: StreamSizes
     private let order: Order
+    /// The weights, which come and go together.
+    package let unit: ResidencyUnit
 
     /// Takes `norm1.linear`, `norm1_context.linear`, `attn`, `ff` and `ff_context`; `text` names the text's layers of
     /// the attention.
     package init(
-        _ scope: WeightScope, _ sizes: StreamSizes, text names: StreamNames = .text, order: Order = .videoFirst
+        _ place: WeightScope, _ sizes: StreamSizes, text names: StreamNames = .text, order: Order = .videoFirst
     ) {
-        let (width, inner) = (sizes.width, sizes.innerWidth)
+        let (scope, width, inner) = (place.apart, sizes.width, sizes.innerWidth)
+        unit = scope.unit
         modulation = Linear(scope / "norm1" / "linear", width, 6 * width)
         textModulation = Linear(scope / "norm1_context" / "linear", width, 6 * width)
         let attention = scope / "attn"
@@ -45,7 +48,7 @@ package struct DualStreamBlock: Sendable {
 
     /// What the attention sees of the video's tokens `[1, N, D]`.
     package func modulated(_ video: Tensor, _ signal: ModulationSignal) -> Tensor {
-        StreamModulation(modulation, signal, isVideo: true, sizes).norm(video)
+        StreamModulation.pair(modulation, signal.video, sizes).0.norm(video)
     }
 
     /// The next tokens of both streams, `[1, N, D]` and `[1, L, D]`.
@@ -54,34 +57,26 @@ package struct DualStreamBlock: Sendable {
     package func callAsFunction(
         video: Tensor, text: Tensor, _ signal: ModulationSignal, rotary: RotaryTable, mask: AttentionMask
     ) -> (video: Tensor, text: Tensor) {
-        func modulations(_ linear: Linear, _ first: Int, isVideo: Bool) -> StreamModulation {
-            StreamModulation(linear, signal, first: first, isVideo: isVideo, sizes)
-        }
-        let before = modulations(modulation, 0, isVideo: true)
-        let textBefore = modulations(textModulation, 0, isVideo: false)
-        let attended = attend(before.norm(video), textBefore.norm(text), rotary, mask)
-        let shown = before.add(video, attended.video) { output($0, gate: $1, residual: $2) }
-        let told = textBefore.add(text, attended.text) { textOutput($0, gate: $1, residual: $2) }
-        let after = modulations(modulation, 3, isVideo: true)
-        let textAfter = modulations(textModulation, 3, isVideo: false)
-        return (
-            after.add(shown, after.norm(shown)) { feedForward($0, gate: $1, residual: $2) },
-            textAfter.add(told, textAfter.norm(told)) { textFeedForward($0, gate: $1, residual: $2) }
-        )
+        let (a, b) = StreamModulation.pair(modulation, signal.video, sizes)
+        let (c, d) = StreamModulation.pair(textModulation, signal.text, sizes)
+        let attended = attend(a.norm(video), c.norm(text), rotary, mask)
+        let shown = video + a.gate * output(attended.video)
+        let told = text + c.gate * textOutput(attended.text)
+        return (shown + b.gate * feedForward(b.norm(shown)), told + d.gate * textFeedForward(d.norm(told)))
     }
 
     private func attend(
         _ video: Tensor, _ text: Tensor, _ rotary: RotaryTable, _ mask: AttentionMask
     ) -> (video: Tensor, text: Tensor) {
-        let backend = video.backend
+        let session = video.session
         let attended: Tensor
         do {
             let a = projections(video, rotary)
             let b = textProjections(text, nil)
             func joined(_ video: Tensor, _ text: Tensor) -> Tensor {
-                backend.concatenate(order == .videoFirst ? [video, text] : [text, video], axis: 1)
+                session.concatenate(order == .videoFirst ? [video, text] : [text, video], axis: 1)
             }
-            attended = backend.attention(
+            attended = session.attention(
                 joined(a.query, b.query), joined(a.key, b.key), joined(a.value, b.value), heads: sizes.heads,
                 scale: sizes.attentionScale, options: AttentionOptions(mask: mask))
         }
@@ -91,12 +86,12 @@ package struct DualStreamBlock: Sendable {
     }
 
     /// Switches the layers that work on every token to 8 bits.
-    package mutating func quantize(on backend: any Backend) {
-        projections.quantize(on: backend)
-        textProjections.quantize(on: backend)
-        output.quantize(on: backend)
-        textOutput.quantize(on: backend)
-        feedForward.quantize(on: backend)
-        textFeedForward.quantize(on: backend)
+    package mutating func quantize(on session: any Session) {
+        projections.quantize(on: session)
+        textProjections.quantize(on: session)
+        output.quantize(on: session)
+        textOutput.quantize(on: session)
+        feedForward.quantize(on: session)
+        textFeedForward.quantize(on: session)
     }
 }

@@ -17,8 +17,9 @@ package struct HunyuanTextEncoders: Sendable {
     private let prompts: HunyuanPrompts
     private let language: Language
     private let clip: CLIPText
-    /// The weights, whose pages are let go once a prompt is read.
     package let files: [any WeightFile]
+    /// The weights, which are let go once a prompt is read.
+    package let units: [ResidencyUnit]
     /// Bytes of the weights that are used.
     package let byteCount: Int
     package let warnings: [String]
@@ -26,12 +27,12 @@ package struct HunyuanTextEncoders: Sendable {
     /// Takes the weights of the language model and of CLIP.
     package init(
         text: any WeightFile, clip clipFile: any WeightFile, prompts: HunyuanPrompts,
-        _ configuration: HunyuanTextConfiguration
+        _ configuration: HunyuanTextConfiguration, on backend: any Backend
     ) throws(Fault) {
         self.prompts = prompts
         files = [text, clipFile]
         let ledger = WeightLedger()
-        let scope = WeightScope(text, ledger: ledger)
+        let scope = WeightScope(text, ledger: ledger, on: backend)
         if let picture = configuration.picture {
             let model = LLaVA(
                 scope, vision: picture.vision, language: configuration.language, activation: picture.projector,
@@ -47,12 +48,14 @@ package struct HunyuanTextEncoders: Sendable {
         }
         var warnings = try ledger.finish(unknown: .warn)
         let clipLedger = WeightLedger()
-        clip = CLIPText(WeightScope(clipFile, ledger: clipLedger), configuration.clip)
+        let clipScope = WeightScope(clipFile, ledger: clipLedger, on: backend)
+        clip = CLIPText(clipScope, configuration.clip)
         // The published file may be the whole CLIP.
         warnings += try clipLedger.finish(unknown: .warn) { key in
             ["vision_model.", "text_projection.", "visual_projection."].contains { key.hasPrefix($0) }
                 || key == "logit_scale" || key.hasSuffix("embeddings.position_ids")
         }
+        units = [scope.unit, clipScope.unit]
         self.warnings = warnings
         byteCount = ledger.byteCount + clipLedger.byteCount
     }
@@ -81,7 +84,7 @@ package struct HunyuanTextEncoders: Sendable {
     ///   - length: the most tokens of the prompt and of what is added behind it.
     ///   - trace: where the stages are recorded, which then include those of the padding; their names end with `suffix`.
     package func callAsFunction(
-        _ prompt: String, pixels: Tensor?, interleave: Int, length: Int, on backend: any Backend, trace: Trace?,
+        _ prompt: String, pixels: HostTensor?, interleave: Int, length: Int, on session: any Session, trace: Trace?,
         suffix: String, layerDone: () throws -> Void
     ) throws -> HunyuanText {
         let tokens = prompts.tokens(prompt, length: length)
@@ -98,42 +101,42 @@ package struct HunyuanTextEncoders: Sendable {
         let (states, valid) =
             switch language {
             case .text(let model):
-                try read(tokens, model, on: backend, record, layers, layerDone)
+                try read(tokens, model, on: session, record, layers, layerDone)
             case .picture(let model, let token):
                 try read(
-                    tokens, pixels, model, token: token, interleave: interleave, on: backend,
+                    tokens, pixels, model, token: token, interleave: interleave, on: session,
                     record, layers, layerDone)
             }
         record?.recordIntegers("text.mask", (0..<states.shape[1]).map { $0 < valid ? 1 : 0 })
         record?.record("text.embeds", states)
         let clipIDs = prompts.clipTokens(prompt)
         record?.recordIntegers("text.tokens.2", clipIDs)
-        let pooled = clip.pooled(try clip(clipIDs, on: backend), clipIDs)
+        let pooled = clip.pooled(try clip(clipIDs, on: session), clipIDs)
         record?.record("text.embeds.2", pooled)
         return HunyuanText(states: states, valid: valid, pooled: pooled)
     }
 
     private func read(
-        _ tokens: HunyuanPrompts.Tokens, _ model: LLaMA, on backend: any Backend, _ record: StageTrace?,
+        _ tokens: HunyuanPrompts.Tokens, _ model: LLaMA, on session: any Session, _ record: StageTrace?,
         _ layers: StageTrace?, _ layerDone: () throws -> Void
     ) throws -> (states: Tensor, valid: Int) {
         let count = record != nil ? tokens.ids.count : tokens.valid
         let states = try model(
-            model.embed(Array(tokens.ids.prefix(count)), on: backend), valid: tokens.valid
+            model.embed(Array(tokens.ids.prefix(count)), on: session), valid: tokens.valid
         ) { index, states in
             layers?.record("text.layer.\(StageTrace.digits(index)).out", states)
             try layerDone()
         }
-        return (backend.copy(states.sliced(1, prompts.head..<count)), tokens.valid - prompts.head)
+        return (session.copy(states.sliced(1, prompts.head..<count)), tokens.valid - prompts.head)
     }
 
     private func read(
-        _ tokens: HunyuanPrompts.Tokens, _ pixels: Tensor?, _ model: LLaVA, token: Int, interleave: Int,
-        on backend: any Backend, _ record: StageTrace?, _ layers: StageTrace?, _ layerDone: () throws -> Void
+        _ tokens: HunyuanPrompts.Tokens, _ pixels: HostTensor?, _ model: LLaVA, token: Int, interleave: Int,
+        on session: any Session, _ record: StageTrace?, _ layers: StageTrace?, _ layerDone: () throws -> Void
     ) throws -> (states: Tensor, valid: Int) {
         guard let pixels else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
         record?.record("image.clip_pixels", pixels)
-        let features = try model.vision(backend.copy(pixels), cancellation: backend.cancellation)
+        let features = try model.vision(session.upload(pixels))
         record?.record("image.embeds", features)
         let patches = model.project(features.selected(0, 0))
         record?.record("image.features", patches.expanded(at: 0))
@@ -143,8 +146,8 @@ package struct HunyuanTextEncoders: Sendable {
         }
         let shift = patches.shape[0] - 1
         let count = (record != nil ? tokens.ids.count : tokens.valid) + shift
-        let words = try model.language.embed(Array(tokens.ids.prefix(count - shift)), on: backend)
-        let embeddings = backend.concatenate(
+        let words = try model.language.embed(Array(tokens.ids.prefix(count - shift)), on: session)
+        let embeddings = session.concatenate(
             [words.sliced(0, 0..<place), patches, words.sliced(0, place + 1..<words.shape[0])], axis: 0)
         let valid = tokens.valid + shift
         // Padding has the place 1, as the reference fills it in.
@@ -156,7 +159,7 @@ package struct HunyuanTextEncoders: Sendable {
         let seen = stride(from: 0, to: patches.shape[0], by: max(interleave, 1)).map { place + $0 }
         let told = prompts.promptPlaces(tokens)
         let places = seen + told.map { $0 + shift }.filter { $0 < count }
-        let rows = backend.concatenate(places.map { states.sliced(1, $0..<$0 + 1) }, axis: 1)
+        let rows = session.gather(states.selected(0, 0), places).expanded(at: 0)
         return (rows, seen.count + told.filter { $0 < tokens.valid }.count)
     }
 }
@@ -173,5 +176,13 @@ package struct HunyuanText: Sendable {
         self.states = states
         self.valid = valid
         self.pooled = pooled
+    }
+}
+
+extension HunyuanText {
+    /// The text on another session.
+    package func moved(to session: any Session) -> HunyuanText {
+        func move(_ x: Tensor) -> Tensor { session.upload(x.session.read(x)) }
+        return HunyuanText(states: move(states), valid: valid, pooled: move(pooled))
     }
 }

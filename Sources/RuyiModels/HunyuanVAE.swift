@@ -11,7 +11,7 @@ package struct HunyuanVAE: Sendable {
     package let configuration: HunyuanVAEConfiguration
     private let encoder: HunyuanVAEEncoder
     private let decoder: HunyuanVAEDecoder
-    private let quantWeight, quantBias, postQuantWeight, postQuantBias: Tensor
+    private let quantWeight, quantBias, postQuantWeight, postQuantBias: Weight
 
     package init(_ scope: WeightScope, _ configuration: HunyuanVAEConfiguration) {
         let latent = configuration.latentChannels
@@ -30,7 +30,7 @@ package struct HunyuanVAE: Sendable {
     package func encode(_ video: Tensor, _ tiling: HunyuanTiling, _ run: HunyuanVAERun) throws -> (
         mean: Tensor, logVariance: Tensor
     ) {
-        let backend = video.backend
+        let session = video.session
         var moments: [Tensor] = []
         try inTime(
             video, size: tiling.frames, step: tiling.frameStep, isTiled: tiling.inTime,
@@ -38,12 +38,12 @@ package struct HunyuanVAE: Sendable {
             blend: tiling.frames / HunyuanVAEConfiguration.time - tiling.frameStep / HunyuanVAEConfiguration.time,
             emit: { moments.append($0) })
         let count = configuration.latentLength(of: video.shape[0])
-        let whole = backend.concatenate(moments, axis: 0).sliced(0, 0..<count)
+        let whole = session.concatenate(moments, axis: 0).sliced(0, 0..<count)
         let channels = configuration.latentChannels
-        let logVariance = backend.copy(whole.sliced(1, channels..<2 * channels))
+        let logVariance = session.copy(whole.sliced(1, channels..<2 * channels))
         return (
-            backend.copy(whole.sliced(1, 0..<channels)),
-            backend.scale(logVariance, by: 1, plus: 0, clampedTo: -30...20)
+            session.copy(whole.sliced(1, 0..<channels)),
+            session.scale(logVariance, by: 1, plus: 0, clampedTo: -30...20)
         )
     }
 
@@ -77,7 +77,7 @@ package struct HunyuanVAE: Sendable {
             let end = min(start + size + 1, count)
             // A single frame is dropped again, so nothing comes of it.
             if start > 0, end - start < 2 { continue }
-            var tile = try network(x.backend.copy(x.sliced(0, start..<end)))
+            var tile = try network(x.session.copy(x.sliced(0, start..<end)))
             if start > 0 { tile = tile.sliced(0, 1..<tile.shape[0]) }
             if let before { tile = Tiles.fade(before, into: tile, axis: 0, over: blend) }
             try emit(tile.sliced(0, 0..<min(tile.shape[0], resultStep + (start == 0 ? 1 : 0))))
@@ -96,7 +96,7 @@ package struct HunyuanVAE: Sendable {
         ) { tile in
             try run.step()
             let hidden = encoder(tile, run.trace)
-            return tile.backend.convolution(
+            return tile.session.convolution(
                 (0..<hidden.shape[0]).map { hidden.selected(0, $0) }, weight: quantWeight, bias: quantBias,
                 stride: .one, padding: .none, residual: nil)
         }
@@ -111,7 +111,7 @@ package struct HunyuanVAE: Sendable {
             extent: (latents.shape[2] * space, latents.shape[3] * space)
         ) { tile in
             try run.step()
-            let input = tile.backend.convolution(
+            let input = tile.session.convolution(
                 (0..<tile.shape[0]).map { tile.selected(0, $0) }, weight: postQuantWeight, bias: postQuantBias,
                 stride: .one, padding: .none, residual: nil)
             return try decoder(input, run)
@@ -179,7 +179,7 @@ private struct HunyuanVAEEncoder: Sendable {
         }
         hidden = normOut(midBlock(hidden, trace), perFrame: false)
         trace?.recordVideo("conv_norm_out.out", hidden)
-        let result = convOut(x.backend.activate(hidden, .silu))
+        let result = convOut(x.session.activate(hidden, .silu))
         trace?.recordVideo("conv_out.out", result)
         return result
     }
@@ -218,7 +218,7 @@ private struct HunyuanVAEDecoder: Sendable {
         }
         hidden = normOut(hidden, perFrame: false)
         trace?.recordVideo("conv_norm_out.out", hidden)
-        let result = convOut(x.backend.activate(hidden, .silu))
+        let result = convOut(x.session.activate(hidden, .silu))
         trace?.recordVideo("conv_out.out", result)
         return result
     }

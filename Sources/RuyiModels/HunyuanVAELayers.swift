@@ -8,8 +8,8 @@ private let normEpsilon: Float = 1e-6
 
 /// A convolution that sees past frames only: the first one is repeated in front, and the edge around every frame.
 struct HunyuanConv: Sendable {
-    private let weight: Tensor
-    private let bias: Tensor
+    private let weight: Weight
+    private let bias: Weight
     private let kernel: Int
     private let stride: ConvolutionStride
 
@@ -30,7 +30,7 @@ struct HunyuanConv: Sendable {
     func callAsFunction(_ frames: [Tensor], residual: Tensor? = nil) -> Tensor {
         let border = kernel / 2
         let past = Array(repeating: frames[0], count: kernel - 1)
-        return frames[0].backend.convolution(
+        return frames[0].session.convolution(
             past + frames, weight: weight, bias: bias, stride: stride,
             padding: SpatialPadding(before: border, after: border, border: .edge), residual: residual)
     }
@@ -73,20 +73,20 @@ struct HunyuanVAEAttention: Sendable {
 
     func callAsFunction(_ x: Tensor, _ trace: StageTrace?) -> Tensor {
         let (frames, width, area) = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
-        let backend = x.backend
+        let session = x.session
         // The norm is taken over all positions together, for which the frames stand side by side.
-        let side = backend.copy(x.reshaped([frames, width, area]).permuted([1, 0, 2])).reshaped([
+        let side = session.copy(x.reshaped([frames, width, area]).permuted([1, 0, 2])).reshaped([
             1, width, frames * area, 1,
         ])
         let normed = norm(side, perFrame: true).reshaped([1, width, frames * area])
-        let tokens = backend.copy(normed.permuted([0, 2, 1]))  // [1, T · H · W, C]
+        let tokens = session.copy(normed.permuted([0, 2, 1]))  // [1, T · H · W, C]
         let mask = AttentionMask.causal(blocks: Array(repeating: area, count: frames))
-        let attended = backend.attention(
+        let attended = session.attention(
             query(tokens), key(tokens), value(tokens), heads: 1, scale: 1 / Float(width).squareRoot(),
             options: AttentionOptions(mask: mask))
         let result = output(attended)
-        let video = backend.copy(result.reshaped([frames, area, width]).permuted([0, 2, 1])).reshaped(x.shape)
-        let sum = backend.combine(x, 1, video, 1)
+        let video = session.copy(result.reshaped([frames, area, width]).permuted([0, 2, 1])).reshaped(x.shape)
+        let sum = x + video
         trace?.recordPositions("mid.attn.out", sum)
         return sum
     }
@@ -161,7 +161,7 @@ struct HunyuanUpBlock: Sendable {
     func callAsFunction(_ x: Tensor) -> Tensor {
         let hidden = blocks.reduce(x) { $1($0) }
         guard let upsampler else { return hidden }
-        let wide = factors.space == 2 ? hidden.backend.upsampleNearest(hidden) : hidden
+        let wide = factors.space == 2 ? hidden.session.upsampleNearest(hidden) : hidden
         let frames = (0..<wide.shape[0]).flatMap { index in
             Array(repeating: wide.selected(0, index), count: index == 0 ? 1 : factors.time)
         }

@@ -9,16 +9,20 @@ import RuyiTensor
 package struct SingleStreamBlock: Sendable {
     private let modulation: Linear
     private var projections: StreamProjections
-    private var inner: Linear
-    private var output: Linear
+    private var feedForward: FeedForward
     private let sizes: StreamSizes
+    /// The weights, which come and go together.
+    package let unit: ResidencyUnit
 
     /// Takes `norm.linear`, `attn`, `proj_mlp` and `proj_out`.
-    package init(_ scope: WeightScope, _ sizes: StreamSizes) {
+    package init(_ place: WeightScope, _ sizes: StreamSizes) {
+        let scope = place.apart
+        unit = scope.unit
         modulation = Linear(scope / "norm" / "linear", sizes.width, 3 * sizes.width)
         projections = StreamProjections(scope / "attn", .video, sizes)
-        inner = Linear(scope / "proj_mlp", sizes.width, sizes.innerWidth)
-        output = Linear(scope / "proj_out", sizes.width + sizes.innerWidth, sizes.width)
+        feedForward = FeedForward(
+            inner: Linear(scope / "proj_mlp", sizes.width, sizes.innerWidth), .geluTanh,
+            outer: Linear(scope / "proj_out", sizes.width + sizes.innerWidth, sizes.width))
         self.sizes = sizes
     }
 
@@ -26,32 +30,21 @@ package struct SingleStreamBlock: Sendable {
     package func callAsFunction(
         _ x: Tensor, _ signal: ModulationSignal, rotary: RotaryTable, mask: AttentionMask
     ) -> Tensor {
-        let backend = x.backend
-        let modulations = StreamModulation(modulation, signal, isVideo: true, sizes)
-        let normed = modulations.norm(x)
-        let attended: Tensor
-        do {
-            let a = projections(normed, rotary)
-            attended = backend.attention(
-                a.query, a.key, a.value, heads: sizes.heads, scale: sizes.attentionScale,
-                options: AttentionOptions(mask: mask))
-        }
-        return modulations.map(x.shape[1], on: backend) { range, modulation in
-            // A few thousand rows at a time, so that the wide values of all tokens never exist together.
-            let parts = stride(from: range.lowerBound, to: range.upperBound, by: FeedForward.rowsAtOnce).map { start in
-                let rows = start..<min(start + FeedForward.rowsAtOnce, range.upperBound)
-                let wide = backend.concatenate(
-                    [attended.sliced(1, rows), inner(normed.sliced(1, rows), .geluTanh)], axis: 2)
-                return output(wide, gate: modulation.gate, residual: x.sliced(1, rows))
-            }
-            return parts.count == 1 ? parts[0] : backend.concatenate(parts, axis: 1)
-        }
+        let modulation = StreamModulation(modulation, signal.video, sizes)
+        let normed = modulation.norm(x)
+        let attended = attend(normed, rotary, mask)
+        return x + modulation.gate * feedForward(normed, beside: attended)
+    }
+
+    private func attend(_ x: Tensor, _ rotary: RotaryTable, _ mask: AttentionMask) -> Tensor {
+        let (query, key, value) = projections(x, rotary)
+        return x.session.attention(
+            query, key, value, heads: sizes.heads, scale: sizes.attentionScale, options: AttentionOptions(mask: mask))
     }
 
     /// Switches the layers that work on every token to 8 bits.
-    package mutating func quantize(on backend: any Backend) {
-        projections.quantize(on: backend)
-        inner.quantize(on: backend)
-        output.quantize(on: backend)
+    package mutating func quantize(on session: any Session) {
+        projections.quantize(on: session)
+        feedForward.quantize(on: session)
     }
 }

@@ -16,20 +16,23 @@ package struct StageTrace {
     /// Records a tensor as it is.
     package func record(_ name: String, _ x: Tensor) { trace.record(prefix + name + suffix, x) }
 
+    /// Records numbers of the host's as they are.
+    package func record(_ name: String, _ x: HostTensor) { trace.record(prefix + name + suffix, x) }
+
     /// Records frames `[T, C, H, W]` in the references' layout `[1, C, T, H, W]`.
     package func recordVideo(_ name: String, _ x: Tensor) {
-        record(name, x.backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0))
+        record(name, x.session.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0))
     }
 
     /// Records frames `[T, C, H, W]` with all positions in a row, `[1, T · H · W, C]`.
     package func recordPositions(_ name: String, _ x: Tensor) {
-        let positions = x.backend.copy(x.permuted([0, 2, 3, 1]))
+        let positions = x.session.copy(x.permuted([0, 2, 3, 1]))
         record(name, positions.reshaped([1, x.shape[0] * x.shape[2] * x.shape[3], x.shape[1]]))
     }
 
     /// Records a row of whole numbers, `[1, n]`.
     package func recordIntegers(_ name: String, _ values: [Int]) {
-        record(name, Tensor(integers: values.map { Int64($0) }, [1, values.count]))
+        record(name, HostTensor(integers: values.map { Int64($0) }, [1, values.count]))
     }
 
     /// A number with three digits.

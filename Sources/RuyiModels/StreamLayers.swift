@@ -27,70 +27,67 @@ package struct StreamSizes: Sendable, Equatable {
     var attentionScale: Float { 1 / Float(headSize).squareRoot() }
 }
 
-/// What blocks are modulated by, after SiLU: `[1, D]` for all tokens, and another one for those of a clean frame.
+/// What blocks are modulated by, after SiLU: a row for all tokens, and another one for those of a clean frame.
 package struct ModulationSignal {
-    /// For all tokens, `[1, D]`.
-    package let embedding: Tensor
-    /// For the tokens of a clean frame, `[1, D]`.
-    package let clean: Tensor?
-    /// The tokens of the clean frame, the first of the video.
-    package let firstTokens: Int
+    /// For the tokens of the video, or of both streams in one.
+    let video: TokenRows
+    /// For the tokens of the text, `[1, D]`.
+    let text: TokenRows
 
-    /// The signal of a model call.
-    package init(embedding: Tensor, clean: Tensor? = nil, firstTokens: Int = 0) {
-        self.embedding = embedding
-        self.clean = clean
-        self.firstTokens = firstTokens
+    /// The signal of a model call, `[1, D]` for all tokens.
+    package init(_ embedding: Tensor) {
+        (video, text) = (TokenRows(embedding), TokenRows(embedding))
+    }
+
+    /// The signal of a model call, and that of a clean frame, `[1, D]`, for the first ones of so many tokens.
+    package init(_ embedding: Tensor, clean: Tensor, first: Int, of count: Int) {
+        let rows = embedding.session.concatenate([clean, embedding], axis: 0)
+        (video, text) = (TokenRows(rows, lengths: [first, count - first]), TokenRows(embedding))
+    }
+
+    /// The signal for streams in one, of so many tokens.
+    package func joined(_ count: Int) -> ModulationSignal {
+        guard let lengths = video.lengths else { return self }
+        return ModulationSignal(
+            video: TokenRows(video.values, lengths: [lengths[0], count - lengths[0]]), text: text)
+    }
+
+    private init(video: TokenRows, text: TokenRows) {
+        self.video = video
+        self.text = text
     }
 }
 
-/// Shift, scale and gate of one half of a block, `[1, D]` each.
-struct Modulation {
-    let shift, scale, gate: Tensor
+/// Shift, scale and gate of one half of a block, for each run of tokens.
+struct StreamModulation {
+    let shift, scale, gate: TokenRows
     private let epsilon: Float
 
-    /// The three parts from `first` on of a row of several.
-    init(_ row: Tensor, first: Int, _ sizes: StreamSizes) {
-        func part(_ index: Int) -> Tensor {
-            row.sliced(1, (first + index) * sizes.width..<(first + index + 1) * sizes.width)
+    /// Of a block with one half: what `linear` makes of the signal.
+    init(_ linear: Linear, _ signal: TokenRows, _ sizes: StreamSizes) {
+        self.init(TokenRows(linear(signal.values), lengths: signal.lengths), first: 0, sizes)
+    }
+
+    /// The three parts of the rows from `first` on.
+    private init(_ rows: TokenRows, first: Int, _ sizes: StreamSizes) {
+        func part(_ index: Int) -> TokenRows {
+            rows.columns((first + index) * sizes.width..<(first + index + 1) * sizes.width)
         }
         (shift, scale, gate) = (part(0), part(1), part(2))
         epsilon = sizes.epsilon
     }
 
-    /// `LN(x) · (1 + scale) + shift`.
+    /// Those of the attention and of the feed-forward layers: what `linear` makes of the signal.
+    static func pair(
+        _ linear: Linear, _ signal: TokenRows, _ sizes: StreamSizes
+    ) -> (StreamModulation, StreamModulation) {
+        let rows = TokenRows(linear(signal.values), lengths: signal.lengths)
+        return (StreamModulation(rows, first: 0, sizes), StreamModulation(rows, first: 3, sizes))
+    }
+
+    /// `LN(x) · (1 + scale) + shift`, x `[1, tokens, D]`.
     func norm(_ x: Tensor) -> Tensor {
-        x.backend.layerNorm(x, weight: nil, bias: nil, epsilon: epsilon, scale: scale, shift: shift)
-    }
-}
-
-/// The modulation of a stream of tokens, whose first ones may have another than the rest.
-struct StreamModulation {
-    private let rest: Modulation
-    private let clean: Modulation?
-    private let firstTokens: Int
-
-    /// The parts from `first` on of what `linear` makes of the signal; only the video has a clean frame.
-    init(_ linear: Linear, _ signal: ModulationSignal, first: Int = 0, isVideo: Bool, _ sizes: StreamSizes) {
-        rest = Modulation(linear(signal.embedding), first: first, sizes)
-        clean = isVideo ? signal.clean.map { Modulation(linear($0), first: first, sizes) } : nil
-        firstTokens = clean == nil ? 0 : signal.firstTokens
-    }
-
-    /// The modulated norm of x `[1, tokens, D]`.
-    func norm(_ x: Tensor) -> Tensor {
-        map(x.shape[1], on: x.backend) { $1.norm(x.sliced(1, $0)) }
-    }
-
-    /// `residual + gate · layer(x)`, where the layer is given x, the gate and the residual, `[1, tokens, D]`.
-    func add(_ residual: Tensor, _ x: Tensor, _ layer: (Tensor, Tensor, Tensor) -> Tensor) -> Tensor {
-        map(x.shape[1], on: x.backend) { layer(x.sliced(1, $0), $1.gate, residual.sliced(1, $0)) }
-    }
-
-    /// What `body` makes of the tokens with the same modulation, one after the other along axis 1.
-    func map(_ count: Int, on backend: any Backend, _ body: (Range<Int>, Modulation) -> Tensor) -> Tensor {
-        guard let clean else { return body(0..<count, rest) }
-        return backend.concatenate([body(0..<firstTokens, clean), body(firstTokens..<count, rest)], axis: 1)
+        x.session.layerNorm(x, weight: nil, bias: nil, epsilon: epsilon, scale: scale, shift: shift)
     }
 }
 
@@ -138,9 +135,9 @@ struct StreamProjections: Sendable {
         )
     }
 
-    mutating func quantize(on backend: any Backend) {
-        query.quantize(on: backend)
-        key.quantize(on: backend)
-        value.quantize(on: backend)
+    mutating func quantize(on session: any Session) {
+        query.quantize(on: session)
+        key.quantize(on: session)
+        value.quantize(on: session)
     }
 }

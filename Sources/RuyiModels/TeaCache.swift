@@ -49,8 +49,12 @@ package struct TeaCache {
         }
         let current = input()
         if let kept = self.input, let residual {
-            let backend = current.backend
-            decision.distance = backend.meanMagnitude(current, minus: kept) / backend.meanMagnitude(kept, minus: nil)
+            let session = current.session
+            // Whether the blocks run hangs on the numbers: this is the one read of a step.
+            let means = session.floats(
+                session.concatenate(
+                    [session.meanMagnitude(current, minus: kept), session.meanMagnitude(kept, minus: nil)], axis: 0))
+            decision.distance = Double(means[0]) / Double(means[1])
             decision.change = coefficients.reduce(0) { $0 * decision.distance + $1 }
             accumulated += decision.change
             if accumulated < threshold {
@@ -65,12 +69,12 @@ package struct TeaCache {
 
     /// Keeps what the blocks made of the patch tokens, if later calls may reuse it; both `[B, N, D]`.
     package mutating func keep(_ output: Tensor, of tokens: Tensor) {
-        if input != nil { residual = output.backend.combine(output, 1, tokens, -1) }
+        if input != nil { residual = output - tokens }
     }
 
     /// The decisions so far, `[calls, 4]`: distance, predicted change, accumulated change, and 1 where the blocks ran.
-    package var log: Tensor {
-        Tensor(
+    package var log: HostTensor {
+        HostTensor(
             decisions.flatMap { decision in
                 [decision.distance, decision.change, decision.accumulated, decision.runs ? 1 : 0].map { Float($0) }
             }, [decisions.count, 4])

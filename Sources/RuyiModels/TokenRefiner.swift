@@ -20,10 +20,10 @@ package struct TokenRefiner: Sendable {
 
     /// The text's tokens in the transformer's width, `[1, tokens, D]`.
     package func callAsFunction(_ text: HunyuanText, time level: Float, _ trace: StageTrace?) -> Tensor {
-        let backend = text.states.backend
-        let embedding = backend.combine(time(level, on: backend), 1, mean(average(text)), 1)
+        let session = text.states.session
+        let embedding = time(level, on: session) + mean(average(text))
         trace?.record("context.temb", embedding)
-        let activated = backend.activate(embedding, .silu)
+        let activated = session.activate(embedding, .silu)
         var hidden = projection(text.states)
         trace?.record("context.proj_in.out", hidden)
         // Padding sees the first token only.
@@ -38,11 +38,10 @@ package struct TokenRefiner: Sendable {
 
     /// The mean of the valid states, `[1, width]`.
     private func average(_ text: HunyuanText) -> Tensor {
-        let backend = text.states.backend
-        let weights = backend.copy(
-            Tensor([Float](repeating: 1 / Float(max(text.valid, 1)), count: text.valid), [1, text.valid]))
+        let session = text.states.session
+        let weights = session.filled([1, text.valid], 1 / Float(max(text.valid, 1)))
         let valid = text.states.selected(0, 0).sliced(0, 0..<text.valid)
-        return backend.linear(weights, weight: valid.permuted([1, 0]), bias: nil, activation: .none, residual: nil)
+        return session.linear(weights, Projection(.computed(valid.permuted([1, 0]))))
     }
 
     private struct Block: Sendable {
@@ -70,14 +69,14 @@ package struct TokenRefiner: Sendable {
         }
 
         func callAsFunction(_ x: Tensor, _ signal: Tensor, _ mask: AttentionMask) -> Tensor {
-            let gates = modulation(signal)  // [1, 2 D]: of the attention, of the feed-forward layers
+            let gates = TokenRows(modulation(signal))  // [1, 2 D]: of the attention, of the feed-forward layers
             let width = x.shape[2]
             let normed = norm1(x)
-            let attended = x.backend.attention(
+            let attended = x.session.attention(
                 query(normed), key(normed), value(normed), heads: heads, scale: scale,
                 options: AttentionOptions(mask: mask))
-            let hidden = output(attended, gate: gates.sliced(1, 0..<width), residual: x)
-            return feedForward(norm2(hidden), gate: gates.sliced(1, width..<2 * width), residual: hidden)
+            let hidden = x + gates.columns(0..<width) * output(attended)
+            return hidden + gates.columns(width..<2 * width) * feedForward(norm2(hidden))
         }
     }
 }

@@ -15,23 +15,21 @@ package struct VideoRotary: Sendable {
     ///
     /// `axes` are the widths of a head's parts that turn by frame, row and column.
     package init(
-        frames: Int, rows: Int, columns: Int, text: Int, axes: [Int], base: Float, on backend: any Backend
+        frames: Int, rows: Int, columns: Int, text: Int, axes: [Int], base: Float, on session: any Session
     ) {
         let (size, grid) = (axes.reduce(0, +), [frames, rows, columns])
         /// One value of each position's angles, along one axis and the same along the others; those of the text are `rest`.
         func table(_ function: (Float) -> Float, text rest: Float) -> Tensor {
             let parts = grid.indices.map { axis -> Tensor in
                 let angles = VideoRotary.angles(grid[axis], axes[axis], base: base)
-                let values = Tensor(angles.flatMap { [function($0), function($0)] }, [grid[axis], axes[axis]])
-                return Tensor(
-                    dtype: .f32, shape: grid + [axes[axis]],
-                    strides: grid.indices.map { $0 == axis ? axes[axis] : 0 } + [1], offset: 0,
-                    storage: values.storage)
+                let values = HostTensor(angles.flatMap { [function($0), function($0)] }, [grid[axis], axes[axis]])
+                let shape = grid.indices.map { $0 == axis ? grid[axis] : 1 } + [axes[axis]]
+                return grid.indices.filter { $0 != axis }.reduce(session.upload(values.reshaped(shape))) {
+                    $0.repeated($1, grid[$1])
+                }
             }
-            let video = backend.concatenate(parts, axis: 3).reshaped([frames * rows * columns, size])
-            let words = Tensor(
-                dtype: .f32, shape: [text, size], strides: [0, 0], offset: 0, storage: Tensor([rest], [1]).storage)
-            return backend.concatenate([video, words], axis: 0)
+            let video = session.concatenate(parts, axis: 3).reshaped([frames * rows * columns, size])
+            return session.concatenate([video, session.filled([text, size], rest)], axis: 0)
         }
         all = RotaryTable(cosines: table(cosf, text: 1), sines: table(sinf, text: 0))
         let count = frames * rows * columns

@@ -25,11 +25,11 @@ public struct FlowMatchEuler: Sendable {
 
     /// What the model takes for the end at a call, `x − σ·v`.
     public func clean(_ latents: Tensor, velocity: Tensor, call: Int) -> Tensor {
-        latents.backend.combine(latents, 1, velocity, -sigmas[call])
+        combination((1, latents), (-sigmas[call], velocity))
     }
 
     /// The latents after a call.
     public func step(_ latents: Tensor, velocity: Tensor, call: Int) -> Tensor {
-        latents.backend.combine(latents, 1, velocity, sigmas[call + 1] - sigmas[call])
+        combination((1, latents), (sigmas[call + 1] - sigmas[call], velocity))
     }
 }

@@ -5,5 +5,5 @@ import RuyiTensor
 public protocol NoiseSource: AnyObject, Sendable {
     /// The next draw of standard normal values, in the order in which the run draws. Throws when a recording has
     /// no such draw or one of another shape.
-    func next(_ shape: [Int]) throws(Fault) -> Tensor
+    func next(_ shape: [Int]) throws(Fault) -> HostTensor
 }

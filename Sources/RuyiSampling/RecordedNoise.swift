@@ -5,20 +5,20 @@ import Synchronization
 /// The random draws of an earlier run, served again in order: `noise.000`, `noise.001`, ..., where the first may also
 /// be called `noise`.
 public final class RecordedNoise: NoiseSource {
-    private let draws: [String: Tensor]
+    private let draws: [String: HostTensor]
     private let place: String
     private let served = Mutex(0)
 
     /// Serves the tensors of a file that has been read; other names are ignored.
     ///
     /// `place` is the file's name in faults.
-    public init(_ draws: [String: Tensor], from place: String) {
+    public init(_ draws: [String: HostTensor], from place: String) {
         self.draws = draws
         self.place = place
     }
 
     /// The next draw, in float32; a fault names a draw that is missing, or has another shape or an integer type.
-    public func next(_ shape: [Int]) throws(Fault) -> Tensor {
+    public func next(_ shape: [Int]) throws(Fault) -> HostTensor {
         let number = served.withLock { count in
             defer { count += 1 }
             return count
@@ -34,6 +34,6 @@ public final class RecordedNoise: NoiseSource {
         guard draw.dtype.isFloat else {
             throw Fault(.badData, "draw \(name) has the type \(draw.dtype), expected floating-point numbers", at: place)
         }
-        return draw.dtype == .f32 && draw.isContiguous ? draw : Tensor(draw.floats(), shape)
+        return draw.single
     }
 }

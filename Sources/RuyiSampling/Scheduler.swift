@@ -4,7 +4,7 @@ import RuyiTensor
 /// One run of a sampler: the noise levels at which the model is called, and the rule that turns its output into the
 /// next latents.
 ///
-/// Latents are contiguous float32 tensors of any shape, such as `[batch, channels, frames, height, width]`. Steps are
+/// Latents are tensors of any shape, such as `[batch, channels, frames, height, width]`. Steps are
 /// taken in the order of the calls, beginning with call 0; call 0 again begins a new run.
 public protocol Scheduler: Sendable {
     /// The level that the model is told, one a call, highest first. PNDM repeats one value.

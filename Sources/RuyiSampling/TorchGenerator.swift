@@ -34,15 +34,15 @@ public final class TorchGenerator: NoiseSource {
     /// The next draw.
     ///
     /// One of fewer than 16 values makes them in pairs, and keeps the second half of an odd pair.
-    public func next(_ shape: [Int]) throws(Fault) -> Tensor {
+    public func next(_ shape: [Int]) throws(Fault) -> HostTensor {
         state.withLock { state in
-            makeFloats(shape) { values in
-                if values.count < 16 {
-                    for index in values.indices { values[index] = Float(TorchGenerator.single(&state)) }
-                } else {
-                    TorchGenerator.fill(values, &state.twister)
-                }
+            var values = [Float](repeating: 0, count: shape.reduce(1, *))
+            if values.count < 16 {
+                for index in values.indices { values[index] = Float(TorchGenerator.single(&state)) }
+            } else {
+                TorchGenerator.fill(&values, &state.twister)
             }
+            return HostTensor(values, shape)
         }
     }
 
@@ -50,18 +50,18 @@ public final class TorchGenerator: NoiseSource {
     ///
     /// A rest is covered by drawing the last 16 values
     /// again, over ones that are normal already.
-    private static func fill(_ values: UnsafeMutableBufferPointer<Float>, _ twister: inout MersenneTwister) {
+    private static func fill(_ values: inout [Float], _ twister: inout MersenneTwister) {
         for index in values.indices { values[index] = uniform(&twister) }
-        for start in stride(from: 0, through: values.count - 16, by: 16) { transform(values, start) }
+        for start in stride(from: 0, through: values.count - 16, by: 16) { transform(&values, start) }
         if !values.count.isMultiple(of: 16) {
             let start = values.count - 16
             for index in start..<values.count { values[index] = uniform(&twister) }
-            transform(values, start)
+            transform(&values, start)
         }
     }
 
     /// Box and Muller's transform of the 16 uniform values at `start`: eight radii, then eight angles.
-    private static func transform(_ values: UnsafeMutableBufferPointer<Float>, _ start: Int) {
+    private static func transform(_ values: inout [Float], _ start: Int) {
         for index in start..<start + 8 {
             let radius = (-2 * log(1 - values[index])).squareRoot()
             let angle = 2 * Float.pi * values[index + 8]

@@ -68,10 +68,3 @@ public enum AttentionBias: Sendable {
     /// A tensor `[H, Nq, Nk]`, or `[1, Nq, Nk]` for all heads, as T5's relative positions need; −∞ hides a key.
     case tensor(Tensor)
 }
-
-extension Backend {
-    /// Attention over all keys as they are.
-    public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> Tensor {
-        attention(q, k, v, heads: heads, scale: scale, options: AttentionOptions())
-    }
-}

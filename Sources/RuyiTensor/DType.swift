@@ -1,8 +1,6 @@
-import RuyiKernelTable
-
 /// The element types that a tensor can have.
 ///
-/// Weights keep the type they have on disk; activations are `f32`.
+/// Weights keep the type they have on disk; activations have the type of the backend, which is `f32` on the CPU.
 public enum DType: String, Sendable, CaseIterable {
     case f32, f16, bf16
     case f8e4m3, f8e5m2
@@ -24,18 +22,6 @@ public enum DType: String, Sendable, CaseIterable {
         switch self {
         case .f32, .f16, .bf16, .f8e4m3, .f8e5m2, .f64: true
         case .i64, .i32, .i16, .i8, .u8, .bool: false
-        }
-    }
-
-    /// The kernels' name of a type that matrix products read directly.
-    var element: Element? {
-        switch self {
-        case .f32: .f32
-        case .f16: .f16
-        case .bf16: .bf16
-        case .f8e4m3: .f8e4m3
-        case .f8e5m2: .f8e5m2
-        case .f64, .i64, .i32, .i16, .i8, .u8, .bool: nil
         }
     }
 }

@@ -1,108 +1,77 @@
-/// A view of shared storage: element type, shape, strides in elements, and the index of the first element.
+/// A tensor that belongs to a session: type, layout and storage on its backend.
 ///
-/// Slicing, transposing and reshaping are views; operations take what they are given and return new storage.
-/// A shape that does not fit is a programming error and stops the process with both shapes in the message; everything
-/// that a file or a person can cause is checked before and thrown.
-public struct Tensor: Sendable {
-    /// The element type.
+/// Slicing, transposing and reshaping are views; operations take what they are given and return new storage. What the
+/// elements are is known only to the backend; `Session.read` brings them to the host.
+public struct Tensor: TensorView {
     public let dtype: DType
-    /// The lengths of the axes, outermost first.
-    public let shape: [Int]
-    /// The distance between neighbours along each axis, in elements.
-    public let strides: [Int]
-    /// The index of the first element in the storage.
-    public let offset: Int
+    public let layout: Layout
     /// The memory that the tensor views.
-    public let storage: Storage
+    package let storage: TensorStorage
 
-    /// Views `storage`; the caller has checked that every element lies inside it.
-    public init(dtype: DType, shape: [Int], strides: [Int], offset: Int, storage: Storage) {
-        precondition(shape.count == strides.count, "shape \(shape) and strides \(strides) differ in rank")
+    /// Views `storage`; the backend has checked that every element lies inside it.
+    package init(dtype: DType, layout: Layout, storage: TensorStorage) {
         self.dtype = dtype
-        self.shape = shape
-        self.strides = strides
-        self.offset = offset
+        self.layout = layout
         self.storage = storage
     }
 
-    /// Views the start of `storage` in row-major order.
-    public init(dtype: DType, shape: [Int], storage: Storage, offset: Int = 0) {
-        let count = shape.reduce(1, *)
-        precondition(
-            (offset + count) * dtype.byteCount <= storage.byteCount, "\(shape) of \(dtype) exceeds its storage")
-        self.init(dtype: dtype, shape: shape, strides: Tensor.rowMajor(shape), offset: offset, storage: storage)
+    public func view(_ layout: Layout) -> Tensor { Tensor(dtype: dtype, layout: layout, storage: storage) }
+
+    /// The session whose operations work on this tensor.
+    public var session: any Session { storage.session }
+
+    /// Bytes of the memory that the tensor views, which is kept as long as the tensor is.
+    public var storedByteCount: Int { storage.byteCount }
+}
+
+/// The memory of tensors, which each backend makes of its own kind.
+open class TensorStorage: @unchecked Sendable {
+    /// The session whose account it is on.
+    public let session: any Session
+    /// Its size.
+    public let byteCount: Int
+
+    /// Memory of a session.
+    public init(_ session: any Session, byteCount: Int) {
+        self.session = session
+        self.byteCount = byteCount
+    }
+}
+
+/// A row of values for each run of a sequence's tokens: one for each item of a batch, or, as where a clean first frame
+/// is told another time than the rest, one for each of a few runs of different lengths.
+public struct TokenRows: Sendable {
+    /// `[runs, C]`.
+    public let values: Tensor
+    /// The tokens of each run; nil where all runs are of one length.
+    public let lengths: [Int]?
+
+    /// A row for each of the runs.
+    public init(_ values: Tensor, lengths: [Int]? = nil) {
+        precondition(values.rank == 2 && lengths.map { $0.count == values.shape[0] } ?? true, "rows \(values.shape)")
+        self.values = values
+        self.lengths = lengths
     }
 
-    /// The number of elements.
-    public var count: Int { shape.reduce(1, *) }
-    /// The number of axes.
-    public var rank: Int { shape.count }
-    /// The number of bytes that the elements take.
-    public var byteCount: Int { count * dtype.byteCount }
+    /// Some columns of every row.
+    public func columns(_ range: Range<Int>) -> TokenRows { TokenRows(values.sliced(1, range), lengths: lengths) }
+}
 
-    /// The strides of a contiguous tensor of this shape.
-    public static func rowMajor(_ shape: [Int]) -> [Int] {
-        var strides = [Int](repeating: 1, count: shape.count)
-        for axis in stride(from: shape.count - 2, through: 0, by: -1) {
-            strides[axis] = strides[axis + 1] * max(shape[axis + 1], 1)
-        }
-        return strides
+extension Tensor {
+    /// `x + y`; y has x's shape or repeats over x's leading axes.
+    public static func + (x: Tensor, y: Tensor) -> Tensor { x.session.combine(x, 1, y, 1) }
+
+    /// `x − y`; y has x's shape or repeats over x's leading axes.
+    public static func - (x: Tensor, y: Tensor) -> Tensor { x.session.combine(x, 1, y, -1) }
+
+    /// `x · y` element by element; y has x's shape, repeats over x's leading axes, or is one number.
+    public static func * (x: Tensor, y: Tensor) -> Tensor { x.session.multiply(x, y) }
+
+    /// Every element times a number.
+    public static func * (factor: Float, x: Tensor) -> Tensor {
+        x.session.scale(x, by: factor, plus: 0, clampedTo: nil)
     }
 
-    /// Whether the elements follow one another in row-major order.
-    public var isContiguous: Bool {
-        var expected = 1
-        for axis in shape.indices.reversed() where shape[axis] != 1 {
-            if strides[axis] != expected { return false }
-            expected *= max(shape[axis], 1)
-        }
-        return true
-    }
-
-    /// The same elements under another shape of equal count.
-    public func reshaped(_ newShape: [Int]) -> Tensor {
-        precondition(newShape.reduce(1, *) == count, "cannot reshape \(shape) to \(newShape)")
-        precondition(isContiguous, "reshaping needs contiguous elements")
-        return Tensor(
-            dtype: dtype, shape: newShape, strides: Tensor.rowMajor(newShape), offset: offset, storage: storage)
-    }
-
-    /// The axes in another order; `order[i]` is the old axis that becomes axis `i`.
-    public func permuted(_ order: [Int]) -> Tensor {
-        precondition(order.sorted() == Array(shape.indices), "\(order) does not permute the axes of \(shape)")
-        return Tensor(
-            dtype: dtype, shape: order.map { shape[$0] }, strides: order.map { strides[$0] }, offset: offset,
-            storage: storage)
-    }
-
-    /// The part of `axis` in `range`.
-    public func sliced(_ axis: Int, _ range: Range<Int>) -> Tensor {
-        precondition(
-            shape.indices.contains(axis) && range.lowerBound >= 0 && range.upperBound <= shape[axis],
-            "slice \(range) of axis \(axis) is outside \(shape)")
-        var newShape = shape
-        newShape[axis] = range.count
-        return Tensor(
-            dtype: dtype, shape: newShape, strides: strides, offset: offset + range.lowerBound * strides[axis],
-            storage: storage)
-    }
-
-    /// One index of `axis`, which disappears.
-    public func selected(_ axis: Int, _ index: Int) -> Tensor {
-        let part = sliced(axis, index..<index + 1)
-        var newShape = part.shape
-        var newStrides = part.strides
-        newShape.remove(at: axis)
-        newStrides.remove(at: axis)
-        return Tensor(dtype: dtype, shape: newShape, strides: newStrides, offset: part.offset, storage: storage)
-    }
-
-    /// The same elements with a new axis of length one.
-    public func expanded(at axis: Int) -> Tensor {
-        var newShape = shape
-        var newStrides = strides
-        newShape.insert(1, at: axis)
-        newStrides.insert(axis < strides.count ? strides[axis] * shape[axis] : 1, at: axis)
-        return Tensor(dtype: dtype, shape: newShape, strides: newStrides, offset: offset, storage: storage)
-    }
+    /// `x[b, i, :] · rows[run of token i, :]`.
+    public static func * (rows: TokenRows, x: Tensor) -> Tensor { x.session.multiply(x, rows: rows) }
 }

@@ -27,60 +27,69 @@ public enum Work: Hashable, Sendable {
     }
 }
 
-extension CPUBackend {
+extension Session {
     /// How much of a kind of work is done in a second, from the faster of two runs of about `amount`, after one that
     /// warms up.
     public func speed(of work: Work, amount: Double) -> Double {
-        func filled(_ shape: [Int]) -> Tensor { scale(empty(shape), by: 0, plus: 0.01, clampedTo: -1...1) }
-        func count(_ size: Double, _ range: ClosedRange<Int>) -> Int {
-            Int(min(max(size, Double(range.lowerBound)), Double(range.upperBound)))
-        }
-        let run: () -> Tensor
-        let done: Double
-        switch work {
-        case .product(let inputs, let outputs):
-            let (x, weight) = (filled([rows(amount, inputs, outputs), inputs]), filled([outputs, inputs]))
-            done = 2 * Double(x.count) * Double(outputs)
-            run = { self.linear(x, weight: weight, bias: nil, activation: .none, residual: nil) }
-        case .integerProduct(let inputs, let outputs):
-            let x = filled([rows(amount, inputs, outputs), inputs])
-            guard let weight = quantize(filled([outputs, inputs])) else { return 1e9 }
-            done = 2 * Double(x.count) * Double(outputs)
-            run = { self.linear(x, weight: weight, bias: nil, activation: .none, residual: nil) }
-        case .attention(let size):
-            let tokens = count((amount / Double(8 * size)).squareRoot(), 64...2048)
-            let x = filled([1, tokens, 2 * size])
-            done = 8 * Double(tokens) * Double(tokens) * Double(size)
-            run = { self.attention(x, x, x, heads: 2, scale: 1) }
-        case .convolution(let inputs, let outputs, let frames, let side, let stride):
-            let perPlace = 2 * Double(frames * side * side * inputs * outputs)
-            let length = count((amount / perPlace).squareRoot(), 32...192) * stride
-            let timeline = (0..<frames).map { _ in Tensor?(filled([inputs, length, length])) }
-            let weight = filled([outputs, inputs, frames, side, side])
-            let padding = SpatialPadding(before: stride == 1 ? side / 2 : 0, after: stride == 1 ? side / 2 : 1)
-            done = perPlace * Double(length / stride * (length / stride))
-            run = {
-                self.convolution(
-                    timeline, weight: weight, bias: nil,
-                    stride: ConvolutionStride(1, stride, stride), padding: padding, residual: nil)
-            }
-        case .passing:
-            // As norms do, which most of it are: read twice, written once.
-            let x = filled([1, 32, 256, 128])
-            let weight = filled([32])
-            done = Double(x.byteCount)
-            run = {
-                self.groupNorm(
-                    x, groups: 32, weight: weight, bias: weight, epsilon: 1e-6, perFrame: true, activation: .silu)
-            }
-        }
-        _ = run()
+        let (run, done) = trial(of: work, amount: amount)
+        func finish() { _ = read(run().view(Layout([1]))) }
+        finish()
         let times = (0..<2).map { _ in
             let start = ContinuousClock.now
-            _ = run()
+            finish()
             return (ContinuousClock.now - start) / .seconds(1)
         }
         return done / max(times.min() ?? 0, 1e-9)
+    }
+
+    /// A piece of work of about `amount`, and how much it is.
+    private func trial(of work: Work, amount: Double) -> (run: () -> Tensor, done: Double) {
+        func values(_ shape: [Int]) -> Tensor { filled(shape, 0.01) }
+        func weight(_ shape: [Int]) -> Weight {
+            backend.weight(.zeros(shape), in: ResidencyUnit())
+        }
+        func count(_ size: Double, _ range: ClosedRange<Int>) -> Int {
+            Int(min(max(size, Double(range.lowerBound)), Double(range.upperBound)))
+        }
+        switch work {
+        case .product(let inputs, let outputs):
+            let x = values([rows(amount, inputs, outputs), inputs])
+            let projection = Projection(.computed(values([outputs, inputs])))
+            return ({ self.linear(x, projection) }, 2 * Double(x.count) * Double(outputs))
+        case .integerProduct(let inputs, let outputs):
+            let x = values([rows(amount, inputs, outputs), inputs])
+            let matrix = Projection.Matrix.computed(values([outputs, inputs]))
+            guard let weight = quantized(matrix, in: ResidencyUnit()) else { return ({ x }, 1e9) }
+            return ({ self.linear(x, Projection(weight)) }, 2 * Double(x.count) * Double(outputs))
+        case .attention(let size):
+            let tokens = count((amount / Double(8 * size)).squareRoot(), 64...2048)
+            let x = values([1, tokens, 2 * size])
+            return (
+                { self.attention(x, x, x, heads: 2, scale: 1) }, 8 * Double(tokens) * Double(tokens) * Double(size)
+            )
+        case .convolution(let inputs, let outputs, let frames, let side, let stride):
+            let perPlace = 2 * Double(frames * side * side * inputs * outputs)
+            let length = count((amount / perPlace).squareRoot(), 32...192) * stride
+            let timeline = (0..<frames).map { _ in Tensor?(values([inputs, length, length])) }
+            let weight = weight([outputs, inputs, frames, side, side])
+            let padding = SpatialPadding(before: stride == 1 ? side / 2 : 0, after: stride == 1 ? side / 2 : 1)
+            return (
+                {
+                    self.convolution(
+                        timeline, weight: weight, bias: nil, stride: ConvolutionStride(1, stride, stride),
+                        padding: padding, residual: nil)
+                }, perPlace * Double(length / stride * (length / stride))
+            )
+        case .passing:
+            // As norms do, which most of it are: read twice, written once.
+            let (x, weight) = (values([1, 32, 256, 128]), weight([32]))
+            return (
+                {
+                    self.groupNorm(
+                        x, groups: 32, weight: weight, bias: weight, epsilon: 1e-6, perFrame: true, activation: .silu)
+                }, Double(x.byteCount)
+            )
+        }
     }
 
     private func rows(_ amount: Double, _ inputs: Int, _ outputs: Int) -> Int {

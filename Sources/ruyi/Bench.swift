@@ -66,10 +66,10 @@ struct BenchCommand: Sendable {
 
     /// Does it, and hands every line for standard output to `print`.
     func measure(
-        cancellation: Cancellation, exhausted: @escaping @Sendable (Int) -> Never, print: (String) throws -> Void
+        cancellation: Cancellation, print: (String) throws -> Void
     ) throws {
         if given.list == true { return try print(Bench.names.joined(separator: "\n")) }
-        let bench = try Bench(order, cancellation: cancellation, exhausted: exhausted)
+        let bench = try Bench(order, cancellation: cancellation)
         if given.interactive == true { return try answer(bench, cancellation, print) }
         if given.json == true { return try print(bench.run { _ in }.json) }
         let table = BenchTable(names: bench.names)

@@ -78,7 +78,7 @@ struct Program {
     /// Renders an order's clips, or prints what they would be.
     private func render(_ order: Order, _ reporter: Reporter, json: Bool) throws -> Int32 {
         let last = LastClip()
-        let engine = Engine(exhausted: exhausted(reporter)) { event in
+        let engine = Engine { event in
             reporter.receive(event)
             if json, case .finished(let clip, let files, let seconds) = event {
                 last.line = ResultLine.clip(clip, files: files, seconds: seconds)
@@ -145,7 +145,7 @@ struct Program {
     private func batch(_ line: RunArguments, _ arguments: [String]) -> Int32 {
         settled(line) { layers, reporter in
             let last = LastClip()
-            let engine = Engine(exhausted: exhausted(reporter)) { event in
+            let engine = Engine { event in
                 reporter.receive(event)
                 if case .finished(let clip, let files, let seconds) = event {
                     last.line = ResultLine.clip(clip, files: files, seconds: seconds)
@@ -217,7 +217,7 @@ struct Program {
     }
 
     private func engine(_ reporter: Reporter) -> Engine {
-        Engine(exhausted: exhausted(reporter), observer: reporter.receive)
+        Engine(observer: reporter.receive)
     }
 
     /// Writes lines of results.
@@ -230,7 +230,7 @@ struct Program {
     private func bench(_ command: BenchCommand) -> Int32 {
         let reporter = Reporter(console, style: .plain, isQuiet: false)
         do {
-            try command.measure(cancellation: signals.cancellation, exhausted: exhausted(reporter)) { text in
+            try command.measure(cancellation: signals.cancellation) { text in
                 try Program.write([text])
             }
             return 0
@@ -262,19 +262,6 @@ struct Program {
             return fail(faults, reporter)
         } catch {
             return fail(Faults(of: error), reporter)
-        }
-    }
-
-    /// What ends the process when the system has no more memory.
-    private func exhausted(_ reporter: Reporter) -> @Sendable (Int) -> Never {
-        { count in
-            reporter.report(
-                Faults(
-                    Fault(
-                        .resources, "the system refused \(count) bytes of memory",
-                        hint: "close other programs, or make the clip smaller or shorter")))
-            Engine.removeTemporaries()
-            _exit(Fault.Kind.resources.rawValue)
         }
     }
 

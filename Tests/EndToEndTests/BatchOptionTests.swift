@@ -32,7 +32,7 @@ struct ScarceRenderer: Renderer {
 
     var warnings: [String] { [] }
 
-    func latents(_ job: Job) throws -> Tensor {
+    func latents(_ job: Job) throws -> HostTensor {
         let fault = ScarceFamily.failures.withLock { left -> Fault? in
             guard left.count > 0, !backend.isMeasuring else { return nil }
             left.count -= 1
@@ -42,7 +42,7 @@ struct ScarceRenderer: Renderer {
         return try FakeRenderer(backend: backend).latents(job)
     }
 
-    func decode(_ latents: Tensor, _ job: Job) throws { try FakeRenderer(backend: backend).decode(latents, job) }
+    func decode(_ latents: HostTensor, _ job: Job) throws { try FakeRenderer(backend: backend).decode(latents, job) }
 }
 
 @Suite("Batch options", .serialized)

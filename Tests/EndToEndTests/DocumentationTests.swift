@@ -89,11 +89,11 @@ struct DocumentationTests {
             [
                 (
                     "transformer.transformer_blocks.0.attn.to_q.lora_A.weight",
-                    Tensor([Float](repeating: 1, count: 32), [1, 32])
+                    HostTensor([Float](repeating: 1, count: 32), [1, 32])
                 ),
                 (
                     "transformer.transformer_blocks.0.attn.to_q.lora_B.weight",
-                    Tensor([Float](repeating: 1, count: 32), [32, 1])
+                    HostTensor([Float](repeating: 1, count: 32), [32, 1])
                 ),
             ], to: scratch("style.safetensors"))
         let blocks = try DocumentationTests.blocks("Documentation/HunyuanVideo.md")

@@ -73,21 +73,21 @@ struct FakeRenderer: Renderer {
     var warnings: [String] { [] }
 
     /// Memory that a plan counts, and work with it: some bytes a pixel.
-    private func count(_ plan: Plan, shares: Int) {
-        _ = backend.empty([shares, plan.width * plan.height, plan.frames, plan.scheduler == "huge" ? 1 << 26 : 5])
+    private func count(_ plan: Plan, shares: Int, on session: any Session) {
+        _ = session.empty([shares, plan.width * plan.height, plan.frames, plan.scheduler == "huge" ? 1 << 26 : 5])
     }
 
-    func latents(_ job: Job) throws -> Tensor {
+    func latents(_ job: Job) throws -> HostTensor {
         let plan = job.plan
         let noise = try job.noise.next([2, 16])
         let stage = job.begin(.denoising, steps: plan.steps)
         job.trace?.record("noise", noise)
         if backend.isMeasuring {
-            count(plan, shares: 3)
+            count(plan, shares: 3, on: job.session)
             return noise
         }
         for _ in 0..<plan.steps {
-            try job.cancellation.check()
+            try job.session.check()
             if plan.scheduler == "slow" { usleep(20_000) }
             stage.advance()
         }
@@ -95,10 +95,10 @@ struct FakeRenderer: Renderer {
         return noise
     }
 
-    func decode(_ latents: Tensor, _ job: Job) throws {
+    func decode(_ latents: HostTensor, _ job: Job) throws {
         if latents.shape != [2, 16] { throw Fault(.badData, "latents of the shape [2, 16] were expected") }
         let stage = job.begin(.decoding, steps: job.plan.frames)
-        if backend.isMeasuring { return count(job.plan, shares: 1) }
+        if backend.isMeasuring { return count(job.plan, shares: 1, on: job.session) }
         let count = job.plan.scheduler == "short" ? job.plan.frames - 1 : job.plan.frames
         for frame in 0..<count {
             let grey = UInt8(truncatingIfNeeded: frame * 20 + Int(job.plan.seed % 7))

@@ -20,10 +20,10 @@ struct BrokenWeight: Sendable, CustomTestStringConvertible {
         let stem = ["transformer", "vae"].contains(part) ? "diffusion_pytorch_model" : "model"
         let path = "\(folder)/\(part)/\(stem).safetensors"
         let file = try SafetensorsFile(path: path)
-        let tensors = try file.keys.map { key -> (name: String, tensor: Tensor) in
+        let tensors = try file.keys.map { key -> (name: String, tensor: HostTensor) in
             let tensor = try file.tensor(key)
             guard key == self.key else { return (key, tensor) }
-            return (key, Tensor([Float](repeating: number, count: tensor.count), tensor.shape))
+            return (key, HostTensor([Float](repeating: number, count: tensor.count), tensor.shape))
         }
         try FileManager.default.removeItem(atPath: path)
         try SafetensorsWriter.write(tensors, metadata: [:], to: path)
@@ -80,7 +80,9 @@ struct FiniteNumberTests {
         let key = family == "ruyi" ? "blocks.0.attn1.to_v" : "transformer_blocks.0.attn.to_v"
         let weights = try SafetensorsFile(path: golden("model/transformer/diffusion_pytorch_model.safetensors"))
         let shape = try #require(weights.shape(of: key + ".weight"))
-        func large(_ shape: [Int]) -> Tensor { Tensor([Float](repeating: 1e19, count: shape.reduce(1, *)), shape) }
+        func large(_ shape: [Int]) -> HostTensor {
+            HostTensor([Float](repeating: 1e19, count: shape.reduce(1, *)), shape)
+        }
         try SafetensorsWriter.write(
             [
                 (name: "transformer.\(key).lora_A.weight", tensor: large([1, shape[1]])),

@@ -1,4 +1,5 @@
 import Foundation
+import RuyiCPU
 import RuyiEngine
 import RuyiFiles
 import RuyiMedia

@@ -1,4 +1,5 @@
 import Foundation
+import RuyiCPU
 import RuyiFault
 import RuyiTensor
 import Testing

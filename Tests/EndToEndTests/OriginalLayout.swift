@@ -65,7 +65,9 @@ struct OriginalLayout {
             JSONSerialization.data(withJSONObject: ["model_type": "clip", "text_config": settings]),
             clip + "/config.json")
         let file = try SafetensorsFile(path: self("model/text_encoder_2/model.safetensors"))
-        let others = [("logit_scale", Tensor([1], [])), ("vision_model.post_layernorm.bias", Tensor([1, 2], [2]))]
+        let others = [
+            ("logit_scale", HostTensor([1], [])), ("vision_model.post_layernorm.bias", HostTensor([1, 2], [2])),
+        ]
         try SafetensorsWriter.write(
             file.keys.map { ($0, try file.tensor($0)) } + others, to: clip + "/model.safetensors")
     }
@@ -80,7 +82,7 @@ struct OriginalLayout {
     }
 
     /// Tensors with equal rows, one above the other.
-    private func torch(_ name: String, _ parts: [Tensor]) throws -> TorchTensor {
+    private func torch(_ name: String, _ parts: [HostTensor]) throws -> TorchTensor {
         let types: [DType: String] = [.f32: "float32", .bf16: "bfloat16", .f16: "float16"]
         let type = parts[0].dtype
         try #require(parts.allSatisfy { $0.dtype == type })
@@ -91,11 +93,11 @@ struct OriginalLayout {
 
     /// Writes the matrices of the blocks in 8 bits, each with the scale that its greatest magnitude gives.
     private func narrow(
-        _ original: [(name: String, parts: [Tensor])], _ transformer: SafetensorsFile, _ states: String
+        _ original: [(name: String, parts: [HostTensor])], _ transformer: SafetensorsFile, _ states: String
     ) throws {
         var tensors: [TorchTensor] = []
         var scales: [TorchTensor] = []
-        var decoded: [String: Tensor] = [:]
+        var decoded: [String: HostTensor] = [:]
         for (name, parts) in original {
             guard name.contains("_blocks."), name.hasSuffix(".weight"), parts[0].rank == 2 else {
                 tensors.append(try torch(name, parts))
@@ -110,7 +112,7 @@ struct OriginalLayout {
                 TorchTensor(
                     String(name.dropLast(".weight".count)), "float32", [1],
                     (0..<4).map { UInt8(truncatingIfNeeded: scale.bitPattern >> (8 * $0)) }))
-            decoded[name] = Tensor(bytes.map { FloatBits.e4m3($0) * scale }, shape)
+            decoded[name] = HostTensor(bytes.map { FloatBits.e4m3($0) * scale }, shape)
         }
         try put(TorchFile.bytes(tensors, under: ["module"]), states + "_fp8.pt")
         try put(TorchFile.bytes(scales), states + "_fp8_map.pt")
@@ -197,9 +199,9 @@ private enum OriginalNames {
     }
 
     /// The tensors of the original, each as parts that follow one another.
-    static func rename(_ file: SafetensorsFile) throws -> [(name: String, parts: [Tensor])] {
+    static func rename(_ file: SafetensorsFile) throws -> [(name: String, parts: [HostTensor])] {
         var order: [String] = []
-        var parts: [String: [(Int, Tensor)]] = [:]
+        var parts: [String: [(Int, HostTensor)]] = [:]
         for key in file.keys {
             let (name, number) = part(key) ?? (plain(key), 0)
             var tensor = [try file.tensor(key)]

@@ -206,8 +206,9 @@ struct OutputTests {
     func badLatents() throws {
         try render(order("v.mp4") { $0.keepLatents = true })
         let made = try Provenance.read(scratch("v.mp4")).text
-        let tensors: [(String, Tensor)] = [
-            ("latents", Tensor([1, 2], [2])), ("latents", Tensor(integers: [1], [1])), ("other", Tensor([1], [1])),
+        let tensors: [(String, HostTensor)] = [
+            ("latents", HostTensor([1, 2], [2])), ("latents", HostTensor(integers: [1], [1])),
+            ("other", HostTensor([1], [1])),
         ]
         for (index, (name, tensor)) in tensors.enumerated() {
             let path = scratch("b\(index).safetensors")
@@ -221,7 +222,7 @@ struct OutputTests {
             }
             #expect(found?.kind == .badData, "\(name): \(String(describing: found))")
         }
-        try SafetensorsWriter.write([("latents", Tensor([1], [1]))], to: scratch("plain.safetensors"))
+        try SafetensorsWriter.write([("latents", HostTensor([1], [1]))], to: scratch("plain.safetensors"))
         var plain = Order()
         plain.latents = scratch("plain.safetensors")
         #expect(faults { try plain.decoding() }?.kind == .badData)

@@ -1,5 +1,6 @@
 import Glibc
 import RuyiEncoders
+import RuyiCPU
 import RuyiEngine
 import RuyiFamilies
 import RuyiFault
@@ -65,8 +66,8 @@ enum Entries {
     static func lora(_ bytes: [UInt8], _ stage: Stage) throws {
         let weights = MemoryWeights(
             [
-                ("blocks.0.attn.to_q.weight", Tensor([Float](repeating: 1, count: 12), [3, 4])),
-                ("proj.weight", Tensor([Float](repeating: 1, count: 4), [2, 2])),
+                ("blocks.0.attn.to_q.weight", HostTensor([Float](repeating: 1, count: 12), [3, 4])),
+                ("proj.weight", HostTensor([Float](repeating: 1, count: 4), [2, 2])),
             ], path: "model")
         let file = try LoRAFile(path: stage.file("lora.safetensors", bytes))
         for (_, update) in try file.updates(of: weights, strength: 0.5) {

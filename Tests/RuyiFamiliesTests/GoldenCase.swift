@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
@@ -74,7 +75,7 @@ struct GoldenCase {
 
     /// The recorded draws.
     func noise() throws -> RecordedNoise {
-        var draws: [String: Tensor] = [:]
+        var draws: [String: HostTensor] = [:]
         for key in expected.keys where key.hasPrefix("noise") { draws[key] = try expected.tensor(key) }
         return RecordedNoise(draws, from: path)
     }
@@ -93,14 +94,15 @@ struct GoldenCase {
         change(&request)
         let image = try picture(try #require(request.image, "the case has no picture"))
         var plan = try Ruyi.plan(request, folder: folder, image: PictureSize(width: image.width, height: image.height))
-        plan.stages = try DryRun(Ruyi.self, folder, threads: threads, level: nil).phases(of: plan).map(\.stage)
+        plan.stages = try DryRun(Ruyi.self, folder, on: CPUBackend(threads: threads)).phases(of: plan).map(\.stage)
         let backend = CPUBackend(threads: threads)
+        let session = backend.session()
         let trace = Trace()
         let frames = Mutex<[Picture]>([])
         let job = Job(
             plan: plan, image: image, endImage: try request.endImage.map { try picture($0) },
-            noise: try noise(), trace: trace, cancellation: backend.cancellation,
-            progress: { stage, _ in if stage == stopStage { backend.cancellation.cancel() } },
+            noise: try noise(), trace: trace, session: session,
+            progress: { stage, _ in if stage == stopStage { session.cancellation.cancel() } },
             frames: { frame in frames.withLock { $0.append(frame) } })
         try Ruyi.load(folder, backend: backend).render(job)
         return (trace, plan, frames.withLock { $0 })
@@ -113,12 +115,17 @@ struct GoldenCase {
     }
 
     /// Compares a tensor with the recorded one: nil when it holds, else what is wrong.
-    func mismatch(_ name: String, _ tensor: Tensor) throws -> String? {
+    func mismatch(_ name: String, _ tensor: HostTensor) throws -> String? {
         let recorded = try expected.tensor(name)
         guard tensor.shape == recorded.shape else { return "\(name) is \(tensor.shape), expected \(recorded.shape)" }
         if recorded.dtype == .i64 { return tensor.integers() == recorded.integers() ? nil : "\(name) differs" }
         let error = relativeError(tensor.floats(), recorded.floats())
         return error <= tolerance(name) ? nil : "\(name): relative error \(error) > \(tolerance(name))"
+    }
+
+    /// Compares a tensor of a session with the recorded one.
+    func mismatch(_ name: String, _ tensor: Tensor) throws -> String? {
+        try mismatch(name, tensor.session.read(tensor))
     }
 
     /// Every recorded name under `prefix` that the trace lacks or that is out of tolerance.
@@ -129,6 +136,11 @@ struct GoldenCase {
             return try mismatch(name, tensor)
         }
     }
+}
+
+extension Tensor {
+    /// What the tensor holds.
+    func floats() -> [Float] { session.floats(self) }
 }
 
 /// ‖a − b‖ / ‖b‖.

@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiEncoders
 import RuyiFamilies
 import RuyiFiles
@@ -11,9 +12,15 @@ import Testing
 
 @Suite("HunyuanVideo's parts against the reference")
 struct HunyuanComponentTests {
+    private let backend = CPUBackend(threads: 2)
+
     private func golden(_ name: String) throws -> GoldenCase { try GoldenCase(name, family: "hunyuanvideo") }
 
     private func check(_ golden: GoldenCase, _ name: String, _ tensor: Tensor) throws {
+        try check(golden, name, tensor.session.read(tensor))
+    }
+
+    private func check(_ golden: GoldenCase, _ name: String, _ tensor: HostTensor) throws {
         if let mismatch = try golden.mismatch(name, tensor) { Issue.record("\(mismatch)") }
     }
 
@@ -58,18 +65,18 @@ struct HunyuanComponentTests {
         let folder = try ModelFolder(path: golden.path + "/model")
         let ledger = WeightLedger()
         let vae = HunyuanVAE(
-            WeightScope(try folder.weights("vae", stem: "diffusion_pytorch_model"), ledger: ledger),
+            WeightScope(try folder.weights("vae", stem: "diffusion_pytorch_model"), ledger: ledger, on: backend),
             try HunyuanVAEConfiguration(try folder.json("vae/config.json")))
         try ledger.finish()
-        let backend = CPUBackend(threads: 2)
+        let session = backend.session()
         func input(_ name: String) throws -> Tensor {
-            backend.copy(try golden.expected.tensor(name).selected(0, 0).permuted([1, 0, 2, 3]))
+            session.upload(try golden.expected.tensor(name).selected(0, 0).permuted([1, 0, 2, 3]))
         }
-        func channelsFirst(_ x: Tensor) -> Tensor { backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
+        func channelsFirst(_ x: Tensor) -> Tensor { session.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
         func decode(_ name: String, _ tiling: HunyuanTiling, _ trace: Trace? = nil) throws -> Tensor {
             var frames: [Tensor] = []
             try vae.decode(try input(name), tiling, HunyuanVAERun(trace: trace, step: {})) { frames.append($0) }
-            return channelsFirst(backend.concatenate(frames, axis: 0))
+            return channelsFirst(session.concatenate(frames, axis: 0))
         }
         let request = try GoldenFolder("hunyuanvideo/vae-tiling").json("request.json")
         let both = try HunyuanTiling(JSONObject(try #require(request["tiling"]), file: "request.json"))
@@ -99,24 +106,24 @@ struct HunyuanComponentTests {
             let shift = try #require(Double(parts[0].dropFirst(5)))
             let steps = try #require(Int(parts[1].dropFirst(5)))
             let scheduler = FlowMatchEuler(steps: steps, shift: shift)
-            try check(golden, key, Tensor(scheduler.sigmas, [steps + 1]))
-            try check(golden, key.replacing("sigmas", with: "timesteps"), Tensor(scheduler.timesteps, [steps]))
+            try check(golden, key, HostTensor(scheduler.sigmas, [steps + 1]))
+            try check(golden, key.replacing("sigmas", with: "timesteps"), HostTensor(scheduler.timesteps, [steps]))
         }
         // The original program's other direction goes from the picture to noise, which nobody wants.
         let original = FlowMatchEuler(steps: 30, shift: 7)
-        try check(golden, "original.reverse_true.shift7.steps30.sigmas", Tensor(original.sigmas, [31]))
-        try check(golden, "original.reverse_true.shift7.steps30.timesteps", Tensor(original.timesteps, [30]))
+        try check(golden, "original.reverse_true.shift7.steps30.sigmas", HostTensor(original.sigmas, [31]))
+        try check(golden, "original.reverse_true.shift7.steps30.timesteps", HostTensor(original.timesteps, [30]))
         let steps = FlowMatchEuler(steps: 5, shift: 7)
-        let backend = CPUBackend(threads: 1)
-        var latents = backend.copy(try golden.expected.tensor("update.latents.in"))
+        let session = CPUBackend(threads: 1).session()
+        var latents = session.upload(try golden.expected.tensor("update.latents.in"))
         for call in 0..<5 {
-            let velocity = backend.copy(try golden.expected.tensor("update.00\(call).model_output"))
+            let velocity = session.upload(try golden.expected.tensor("update.00\(call).model_output"))
             latents = steps.step(latents, velocity: velocity, call: call)
             try check(golden, "update.00\(call).latents", latents)
         }
         let custom = FlowMatchEuler(levels: try golden.expected.tensor("custom.sigmas_in").floats(), shift: 7)
-        try check(golden, "custom.sigmas", Tensor(custom.sigmas, [custom.sigmas.count]))
-        try check(golden, "custom.timesteps", Tensor(custom.timesteps, [custom.timesteps.count]))
+        try check(golden, "custom.sigmas", HostTensor(custom.sigmas, [custom.sigmas.count]))
+        try check(golden, "custom.timesteps", HostTensor(custom.timesteps, [custom.timesteps.count]))
     }
 
     @Test("prompts are read as the reference reads them, the empty one and one that is cut too")
@@ -126,14 +133,14 @@ struct HunyuanComponentTests {
         let prompts = try HunyuanPrompts(folder, takesPicture: false)
         let (ledger, clipLedger) = (WeightLedger(), WeightLedger())
         let language = LLaMA(
-            WeightScope(try folder.weights("text_encoder", stem: "model"), ledger: ledger),
+            WeightScope(try folder.weights("text_encoder", stem: "model"), ledger: ledger, on: backend),
             try LLaMA.Configuration(folder.json("text_encoder/config.json")), withoutLast: 2)
         let clip = CLIPText(
-            WeightScope(try folder.weights("text_encoder_2", stem: "model"), ledger: clipLedger),
+            WeightScope(try folder.weights("text_encoder_2", stem: "model"), ledger: clipLedger, on: backend),
             try CLIPText.Configuration(folder.json("text_encoder_2/config.json")))
         try ledger.finish()
         try clipLedger.finish()
-        let backend = CPUBackend(threads: 2)
+        let session = backend.session()
         let request = try GoldenFolder("hunyuanvideo/text-encode-t2v").json("request.json")
         let texts = try #require(request["prompts"]?.array)
         #expect(texts.count == 5)
@@ -143,13 +150,13 @@ struct HunyuanComponentTests {
             #expect(tokens.isCut == (index == 4))
             let valid = tokens.valid - prompts.head
             try check(
-                golden, name + "text.mask", Tensor(integers: (0..<256).map { $0 < valid ? 1 : 0 }, [1, 256]))
+                golden, name + "text.mask", HostTensor(integers: (0..<256).map { $0 < valid ? 1 : 0 }, [1, 256]))
             let states = try language(
-                language.embed(Array(tokens.ids.prefix(tokens.valid)), on: backend), valid: tokens.valid)
+                language.embed(Array(tokens.ids.prefix(tokens.valid)), on: session), valid: tokens.valid)
             try check(golden, name + "text.embeds", states.sliced(1, prompts.head..<tokens.valid))
             let ids = prompts.clipTokens(text)
             var first: Tensor?
-            let last = try clip(ids, on: backend) { if $0 == 0 { first = $1 } }
+            let last = try clip(ids, on: session) { if $0 == 0 { first = $1 } }
             try check(golden, name + "text.embeds.2", clip.pooled(last, ids))
             guard golden.expected.shape(of: name + "clip.last_hidden_state") != nil else { continue }
             try check(golden, name + "clip.hidden.001", try #require(first).sliced(1, 0..<12))
@@ -160,16 +167,16 @@ struct HunyuanComponentTests {
     @Test("frequencies, sinusoids and rotations are the reference's")
     func embeddings() throws {
         let golden = try golden("embeddings")
-        let backend = CPUBackend(threads: 1)
-        try check(golden, "timestep.freqs", Tensor(Embeddings.frequencies(width: 256), [128]))
+        let session = CPUBackend(threads: 1).session()
+        try check(golden, "timestep.freqs", HostTensor(Embeddings.frequencies(width: 256), [128]))
         let times = try golden.expected.tensor("timestep.in").floats()
         try check(
             golden, "timestep.embedding",
-            Tensor(times.flatMap { Embeddings.sinusoid($0, width: 256) }, [times.count, 256]))
+            HostTensor(times.flatMap { Embeddings.sinusoid($0, width: 256) }, [times.count, 256]))
         for size in [8, 128] {
             let language = try LLaMA.Configuration(
                 JSONObject(["head_dim": .int(size), "rope_theta": 500_000], file: "config.json"))
-            try check(golden, "llama.inv_freq.\(size)", Tensor(language.inverseFrequencies, [size / 2]))
+            try check(golden, "llama.inv_freq.\(size)", HostTensor(language.inverseFrequencies, [size / 2]))
         }
         func rotary(_ grid: [Int], _ heads: Int, _ size: Int, _ axes: [JSON]) throws -> RotaryTable {
             let configuration = try HunyuanTransformerConfiguration(
@@ -180,7 +187,7 @@ struct HunyuanComponentTests {
                     ], file: "config.json"))
             let rotary = VideoRotary(
                 frames: grid[0], rows: grid[1], columns: grid[2], text: 3, axes: configuration.rotaryAxes,
-                base: configuration.rotaryBase, on: backend)
+                base: configuration.rotaryBase, on: session)
             // The text behind the video is left as it is.
             let count = rotary.video.cosines.shape[0]
             #expect(rotary.all.cosines.sliced(0, count..<count + 3).floats().allSatisfy { $0 == 1 })
@@ -197,16 +204,16 @@ struct HunyuanComponentTests {
         try check(golden, "rope.tiny.sin", tiny.sines)
         // A norm comes with the rotation, which commutes with it: what it divides by is multiplied again.
         let values = try golden.expected.tensor("rope.tiny.apply.in").floats()
-        let ones = Tensor([Float](repeating: 1, count: 16), [16])
-        let turned = backend.headRMSNorm(
-            Tensor(values, [1, 18, 32]), heads: 2, weight: ones, epsilon: 1e-12, rotary: tiny
+        let ones = backend.weight(HostTensor([Float](repeating: 1, count: 16), [16]), in: ResidencyUnit())
+        let turned = session.headRMSNorm(
+            session.upload(HostTensor(values, [1, 18, 32])), heads: 2, weight: ones, epsilon: 1e-12, rotary: tiny
         ).floats()
         let whole = turned.indices.map { index -> Float in
             let head = values[index / 16 * 16..<index / 16 * 16 + 16]
             let square = head.reduce(0.0) { $0 + Double($1) * Double($1) } / 16
             return Float(Double(turned[index]) * square.squareRoot())
         }
-        try check(golden, "rope.tiny.apply.out", Tensor(whole, [1, 18, 2, 16]))
+        try check(golden, "rope.tiny.apply.out", HostTensor(whole, [1, 18, 2, 16]))
     }
 
     @Test(
@@ -224,22 +231,23 @@ struct HunyuanComponentTests {
             var plan = try HunyuanVideo.plan(request, folder: folder, image: size)
             plan.memoryMode = mode
             // Of several threads the second may find no work left in clips as small as these.
-            let phases = try DryRun(HunyuanVideo.self, folder, threads: 1, level: nil).phases(of: plan)
+            let phases = try DryRun(HunyuanVideo.self, folder, on: CPUBackend(threads: 1)).phases(of: plan)
             plan.stages = phases.map(\.stage)
             #expect(phases.last?.givesFrames == true)
             #expect(phases.allSatisfy { $0.bytes > 0 && $0.weightBytes > 0 && !$0.work.isEmpty })
             let backend = CPUBackend(threads: 1)
+            let session = backend.session()
             let reports = Mutex<[Int: Int]>([:])
             try HunyuanVideo.load(folder, backend: backend).render(
                 Job(
                     plan: plan, image: image, endImage: nil, noise: try golden.noise(), trace: nil,
-                    cancellation: backend.cancellation,
+                    session: session,
                     progress: { stage, done in reports.withLock { $0[stage] = max($0[stage] ?? 0, done) } },
                     frames: { _ in }))
             // Every part of the run reports what the plan said that it has.
             let planned = plan.stages.map { $0.steps * $0.parts }
             #expect(reports.withLock { reports in planned.indices.map { reports[$0] } } == planned)
-            let (bytes, peak) = (phases.map(\.bytes).max() ?? 0, backend.memory.peakBytes)
+            let (bytes, peak) = (phases.map(\.bytes).max() ?? 0, session.memory.peakBytes)
             // Pictures that are ready for the model are planned for, and do not lie in the backend's memory.
             let seen = try image.map { _ in
                 try CLIPImageProcessor(folder.json("image_processor/preprocessor_config.json")).cropSize

@@ -1,4 +1,5 @@
 import Foundation
+import RuyiCPU
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
@@ -31,7 +32,7 @@ private struct HunyuanClips {
         change(&request)
         var plan = try HunyuanVideo.plan(
             request, folder: folder, image: image.map { PictureSize(width: $0.width, height: $0.height) })
-        plan.stages = try DryRun(HunyuanVideo.self, folder, threads: 1, level: nil).phases(of: plan).map(\.stage)
+        plan.stages = try DryRun(HunyuanVideo.self, folder, on: CPUBackend(threads: 1)).phases(of: plan).map(\.stage)
         return plan
     }
 
@@ -44,7 +45,7 @@ private struct HunyuanClips {
         let plan = try plan(change)
         let job = Job(
             plan: plan, image: image, endImage: nil, noise: TorchGenerator(seed: plan.seed), trace: trace,
-            cancellation: backend.cancellation, preview: preview,
+            session: backend.session(), preview: preview,
             progress: { stage, done in if stage == 0 { reading.withLock { $0.append(done) } } }, frames: { _ in })
         let values = try renderer.latents(job).floats()
         return (values, trace, reading.withLock { $0 })
@@ -55,7 +56,7 @@ private struct HunyuanClips {
 private final class LoRAOfTest {
     let path = NSTemporaryDirectory() + "ruyi-test-" + UUID().uuidString + ".safetensors"
 
-    init(_ tensors: [(String, Tensor)], metadata: String? = nil) throws {
+    init(_ tensors: [(String, HostTensor)], metadata: String? = nil) throws {
         try SafetensorsWriter.write(
             tensors.map { (name: $0.0, tensor: $0.1) }, metadata: metadata.map { ["lora_adapter_metadata": $0] } ?? [:],
             to: path)
@@ -63,8 +64,8 @@ private final class LoRAOfTest {
 
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
-    static func values(_ shape: [Int], _ seed: Int) -> Tensor {
-        Tensor((0..<shape.reduce(1, *)).map { Float(($0 + seed) * 7 % 13) / 13 - 0.4 }, shape)
+    static func values(_ shape: [Int], _ seed: Int) -> HostTensor {
+        HostTensor((0..<shape.reduce(1, *)).map { Float(($0 + seed) * 7 % 13) / 13 - 0.4 }, shape)
     }
 }
 
@@ -230,8 +231,8 @@ struct HunyuanFeatureTests {
 
     /// A layer of a file: a down matrix of `inputs`, and an up matrix.
     private func layer(
-        _ name: String, _ inputs: Int, _ up: Tensor, _ style: (String, String) = ("lora_down", "lora_up")
-    ) -> [(String, Tensor)] {
+        _ name: String, _ inputs: Int, _ up: HostTensor, _ style: (String, String) = ("lora_down", "lora_up")
+    ) -> [(String, HostTensor)] {
         [
             ("\(name).\(style.0).weight", LoRAOfTest.values([HunyuanFeatureTests.rank, inputs], 1)),
             ("\(name).\(style.1).weight", up),
@@ -242,8 +243,10 @@ struct HunyuanFeatureTests {
     func originalLoRA() throws {
         let clips = try HunyuanClips("t2v-basic")
         let width = 32  // two heads of 16
-        func up(_ rows: Int) -> Tensor { LoRAOfTest.values([rows, HunyuanFeatureTests.rank], 5) }
-        func latents(_ tensors: [(String, Tensor)], metadata: String? = nil, _ strength: Double = 1) throws -> [Float] {
+        func up(_ rows: Int) -> HostTensor { LoRAOfTest.values([rows, HunyuanFeatureTests.rank], 5) }
+        func latents(_ tensors: [(String, HostTensor)], metadata: String? = nil, _ strength: Double = 1) throws
+            -> [Float]
+        {
             let file = try LoRAOfTest(tensors, metadata: metadata)
             return try clips.latents { $0.loras = [LoRA(path: file.path, weight: strength)] }.values
         }
@@ -288,7 +291,7 @@ struct HunyuanFeatureTests {
             #expect(fused != plain, "\(original)")
             let split = parts.flatMap { name, rows in
                 let values = rows.flatMap { whole.sliced(0, $0).floats() }
-                return layer("transformer." + name, inputs, Tensor(values, [values.count / 2, 2]), peft)
+                return layer("transformer." + name, inputs, HostTensor(values, [values.count / 2, 2]), peft)
             }
             #expect(try latents(split, 1.5) == fused, "\(original)")
             #expect(try latents(layer("Hunyuan_video_I2V_lora_" + flat, inputs, whole), 1.5) == fused)
@@ -296,7 +299,7 @@ struct HunyuanFeatureTests {
             #expect(try latents(layer(original, inputs, whole, peft), 1.5) == fused)
         }
         let pair = layer("lora_unet_single_blocks_0_modulation_linear", width, up(3 * width))
-        let alpha = [("lora_unet_single_blocks_0_modulation_linear.alpha", Tensor([1], []))]
+        let alpha = [("lora_unet_single_blocks_0_modulation_linear.alpha", HostTensor([1], []))]
         #expect(try latents(pair + alpha, 2) == latents(pair))
         let diffusers = layer("transformer.single_transformer_blocks.0.norm.linear", width, up(3 * width), peft)
         #expect(try latents(diffusers) == latents(pair))
@@ -306,7 +309,7 @@ struct HunyuanFeatureTests {
                 == latents(pair, 2))
         // The authors' program does not look at alpha.
         let theirs = layer("Hunyuan_video_I2V_lora_single_blocks_0_modulation_linear", width, up(3 * width))
-        let unused = [("Hunyuan_video_I2V_lora_single_blocks_0_modulation_linear.alpha", Tensor([1], []))]
+        let unused = [("Hunyuan_video_I2V_lora_single_blocks_0_modulation_linear.alpha", HostTensor([1], []))]
         #expect(try latents(theirs + unused) == latents(pair))
         #expect(
             throws: Fault.self,

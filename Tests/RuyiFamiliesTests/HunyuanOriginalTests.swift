@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
@@ -11,6 +12,7 @@ import TorchFixtures
 struct HunyuanOriginalTests {
     private let golden: GoldenCase
     private let folder: OriginalFolder
+    private let backend = CPUBackend(threads: 2)
 
     init() throws {
         golden = try GoldenCase("original-pt", family: "hunyuanvideo")
@@ -23,7 +25,7 @@ struct HunyuanOriginalTests {
 
     /// What the transformer of a folder gives for the recorded call.
     private func output(
-        _ folder: ModelFolder, change: (inout HunyuanTransformer, CPUBackend) throws -> Void = { _, _ in }
+        _ folder: ModelFolder, change: (inout HunyuanTransformer, any Session) throws -> Void = { _, _ in }
     )
         throws -> Tensor
     {
@@ -31,11 +33,11 @@ struct HunyuanOriginalTests {
         let configuration = try HunyuanTransformerConfiguration(checkpoint.settings(.transformer))
         let ledger = WeightLedger()
         var transformer = HunyuanTransformer(
-            WeightScope(try checkpoint.weights(.transformer), ledger: ledger), configuration)
+            WeightScope(try checkpoint.weights(.transformer), ledger: ledger, on: backend), configuration)
         try ledger.finish(unknown: .refuse)
-        let backend = CPUBackend(threads: 2)
-        try change(&transformer, backend)
-        func input(_ name: String) throws -> Tensor { backend.copy(try golden.expected.tensor(name)) }
+        let session = backend.session()
+        try change(&transformer, session)
+        func input(_ name: String) throws -> Tensor { session.upload(try golden.expected.tensor(name)) }
         let latents = try input("latents")
         let mask = try golden.expected.tensor("text.mask").integers()
         let states = try input("text.embeds")
@@ -46,7 +48,7 @@ struct HunyuanOriginalTests {
                 states: states, valid: mask.count { $0 == 1 }, pooled: try input("text.embeds.2")),
             rotary: VideoRotary(
                 frames: latents.shape[2], rows: latents.shape[3] / 2, columns: latents.shape[4] / 2,
-                text: states.shape[1], axes: configuration.rotaryAxes, base: configuration.rotaryBase, on: backend),
+                text: states.shape[1], axes: configuration.rotaryAxes, base: configuration.rotaryBase, on: session),
             cache: &cache)
     }
 
@@ -91,15 +93,15 @@ struct HunyuanOriginalTests {
         let checkpoint = try HunyuanCheckpoint(ModelFolder(path: golden.path + "/model"))
         let ledger = WeightLedger()
         let vae = HunyuanVAE(
-            WeightScope(try checkpoint.weights(.vae), ledger: ledger),
+            WeightScope(try checkpoint.weights(.vae), ledger: ledger, on: backend),
             try HunyuanVAEConfiguration(checkpoint.settings(.vae)))
         try ledger.finish(unknown: .refuse)
-        let backend = CPUBackend(threads: 2)
-        let input = backend.copy(try golden.expected.tensor("vae.decode.in").selected(0, 0).permuted([1, 0, 2, 3]))
+        let session = backend.session()
+        let input = session.upload(try golden.expected.tensor("vae.decode.in").selected(0, 0).permuted([1, 0, 2, 3]))
         var frames: [Tensor] = []
         try vae.decode(input, HunyuanTiling(), HunyuanVAERun(trace: nil, step: {})) { frames.append($0) }
-        let clip = backend.concatenate(frames, axis: 0)
-        try check("vae.decode.out", backend.copy(clip.permuted([1, 0, 2, 3])).expanded(at: 0))
+        let clip = session.concatenate(frames, axis: 0)
+        try check("vae.decode.out", session.copy(clip.permuted([1, 0, 2, 3])).expanded(at: 0))
     }
 
     @Test("every tensor has the reference's name, shape and sum after the conversion")
@@ -134,7 +136,7 @@ struct HunyuanOriginalTests {
         let checkpoint = try HunyuanCheckpoint(model)
         let ledger = WeightLedger()
         _ = HunyuanTransformer(
-            WeightScope(try checkpoint.weights(.transformer), ledger: ledger),
+            WeightScope(try checkpoint.weights(.transformer), ledger: ledger, on: backend),
             try HunyuanTransformerConfiguration(checkpoint.settings(.transformer)))
         try ledger.finish(unknown: .refuse)
     }

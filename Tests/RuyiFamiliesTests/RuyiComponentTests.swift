@@ -1,4 +1,5 @@
 import Glibc
+import RuyiCPU
 import RuyiEncoders
 import RuyiFiles
 import RuyiModels
@@ -10,6 +11,8 @@ import RuyiFamilies
 
 @Suite("Ruyi's parts against the reference")
 struct RuyiComponentTests {
+    private let backend = CPUBackend(threads: 2)
+
     @Test("the VAE encodes and decodes clips of every length", arguments: ["vae-cache", "vae-slice", "vae-mag"])
     func vae(_ name: String) throws {
         let golden = try GoldenCase(name)
@@ -17,23 +20,24 @@ struct RuyiComponentTests {
         let ledger = WeightLedger()
         let file = try folder.weights("vae", stem: "diffusion_pytorch_model")
         let vae = RuyiVAE(
-            WeightScope(file, ledger: ledger), try RuyiVAEConfiguration(try folder.json("vae/config.json")))
+            WeightScope(file, ledger: ledger, on: backend), try RuyiVAEConfiguration(try folder.json("vae/config.json"))
+        )
         try ledger.finish()
-        let backend = CPUBackend(threads: 2)
-        func channelsFirst(_ x: Tensor) -> Tensor { backend.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
+        let session = backend.session()
+        func channelsFirst(_ x: Tensor) -> Tensor { session.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0) }
         let clips = Set(golden.expected.keys.compactMap { $0.split(separator: ".").first.map(String.init) })
         for clip in clips.sorted() {
             let trace = Trace()
             let run = RuyiVAERun(trace: clip == "0" ? StageTrace(trace, prefix: "0.") : nil, step: {})
             func input(_ name: String) throws -> Tensor {
-                backend.copy(try golden.expected.tensor("\(clip).\(name)").selected(0, 0).permuted([1, 0, 2, 3]))
+                session.upload(try golden.expected.tensor("\(clip).\(name)").selected(0, 0).permuted([1, 0, 2, 3]))
             }
             let (mean, logVariance) = try vae.encode(try input("encode.in"), run)
             trace.record("\(clip).encode.mean", channelsFirst(mean))
             trace.record("\(clip).encode.logvar", channelsFirst(logVariance))
             var frames: [Tensor] = []
             try vae.decode(try input("decode.in"), run) { frames.append($0) }
-            trace.record("\(clip).decode.out", channelsFirst(backend.concatenate(frames, axis: 0)))
+            trace.record("\(clip).decode.out", channelsFirst(session.concatenate(frames, axis: 0)))
             for (name, tensor) in trace.tensors {
                 if let mismatch = try golden.mismatch(name, tensor) { Issue.record("\(mismatch)") }
             }
@@ -47,10 +51,10 @@ struct RuyiComponentTests {
         let folder = try ModelFolder(path: golden.path + "/model")
         let ledger = WeightLedger()
         let vae = RuyiVAE(
-            WeightScope(try folder.weights("vae", stem: "diffusion_pytorch_model"), ledger: ledger),
+            WeightScope(try folder.weights("vae", stem: "diffusion_pytorch_model"), ledger: ledger, on: backend),
             try RuyiVAEConfiguration(try folder.json("vae/config.json")))
-        let backend = CPUBackend(threads: 2)
-        let latents = backend.copy(try golden.expected.tensor("3.decode.in").selected(0, 0).permuted([1, 0, 2, 3]))
+        let session = backend.session()
+        let latents = session.upload(try golden.expected.tensor("3.decode.in").selected(0, 0).permuted([1, 0, 2, 3]))
         func decode(_ trace: Trace?) throws -> [[Float]] {
             var frames: [[Float]] = []
             try vae.decode(latents, RuyiVAERun(trace: trace.map { StageTrace($0, prefix: "") }, step: {})) {
@@ -70,7 +74,8 @@ struct RuyiComponentTests {
         for size in sizes {
             let sides = size.split(separator: "x").compactMap { Int($0) }
             let (columns, rows) = (sides[0] / 16, sides[1] / 16)
-            let table = RuyiRotary.table(rows: rows, columns: columns, headSize: headSize)
+            let table = RuyiRotary.table(
+                rows: rows, columns: columns, headSize: headSize, on: CPUBackend(threads: 1).session())
             #expect(try golden.mismatch("\(size).cos", table.cosines) == nil)
             #expect(try golden.mismatch("\(size).sin", table.sines) == nil)
             guard golden.expected.shape(of: "\(size).crop") != nil else { continue }
@@ -111,9 +116,10 @@ struct RuyiComponentTests {
         let processor = try CLIPImageProcessor(try folder.json("image_encoder/preprocessor_config.json"))
         let ledger = WeightLedger()
         let vision = CLIPVision(
-            WeightScope(try folder.weights("image_encoder", stem: "pytorch_model"), ledger: ledger) / "vision_model",
+            WeightScope(try folder.weights("image_encoder", stem: "pytorch_model"), ledger: ledger, on: backend)
+                / "vision_model",
             try CLIPVision.Configuration(try folder.json("image_encoder/config.json")))
-        let backend = CPUBackend(threads: 2)
+        let session = backend.session()
         let items = try JSON.parse(FileBytes.read(golden.path + "/request.json"), file: "request.json").array ?? []
         #expect(items.count == 9)
         for (index, item) in items.enumerated() {
@@ -126,7 +132,7 @@ struct RuyiComponentTests {
             #expect(worst <= (isJPEG ? 2 : 0), "picture \(index)")
             let pixels = processor(picture)
             #expect(try golden.mismatch("\(index).clip_pixels", pixels) == nil)
-            let features = try vision(backend.copy(pixels), cancellation: Cancellation())
+            let features = try vision(session.upload(pixels))
             #expect(try golden.mismatch("\(index).embeds", features) == nil)
         }
     }

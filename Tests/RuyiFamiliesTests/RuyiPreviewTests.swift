@@ -20,11 +20,11 @@ struct RuyiPreviewTests {
         let still = (0..<2).flatMap { frame in
             (0..<channels).flatMap { channel in (0..<area).map { value(channel, $0, frame) } }
         }
-        let preview = LatentPreview([(Tensor(still, [2, channels, height, width]), picture)])
+        let preview = LatentPreview([(HostTensor(still, [2, channels, height, width]), picture)])
         let clip = (0..<channels).flatMap { channel in
             (0..<9).flatMap { frame in (0..<area).map { value(channel, $0, frame) } }
         }
-        let shown = preview.pictures(Tensor(clip, [1, channels, 9, height, width]), limit: 6)
+        let shown = preview.pictures(HostTensor(clip, [1, channels, 9, height, width]), limit: 6)
         #expect(shown.count == 6)
         for frame in shown {
             let worst = zip(frame.pixels, pixels).map { abs(Int($0) - Int($1)) }.max() ?? 255
@@ -35,9 +35,9 @@ struct RuyiPreviewTests {
     @Test("latents that are no numbers, and channels that never vary, are shown all the same")
     func broken() {
         let picture = Picture(width: 2, height: 2, pixels: [UInt8](repeating: 128, count: 12))
-        let preview = LatentPreview([(Tensor([Float](repeating: 0, count: 16), [1, 4, 2, 2]), picture)])
+        let preview = LatentPreview([(HostTensor([Float](repeating: 0, count: 16), [1, 4, 2, 2]), picture)])
         let clip = [Float](repeating: .nan, count: 8) + [Float](repeating: .infinity, count: 8)
-        let shown = preview.pictures(Tensor(clip, [1, 4, 1, 2, 2]), limit: 6)
+        let shown = preview.pictures(HostTensor(clip, [1, 4, 1, 2, 2]), limit: 6)
         #expect(shown.count == 1 && shown[0].pixels.count == 12)
     }
 }

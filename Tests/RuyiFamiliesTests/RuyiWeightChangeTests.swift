@@ -1,4 +1,5 @@
 import Foundation
+import RuyiCPU
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
@@ -12,7 +13,7 @@ import Testing
 final class ChangedModel {
     let path = NSTemporaryDirectory() + "ruyi-test-" + UUID().uuidString
 
-    init(_ golden: GoldenCase, change: (String, Tensor) throws -> Tensor) throws {
+    init(_ golden: GoldenCase, change: (String, HostTensor) throws -> HostTensor) throws {
         try FileManager.default.copyItem(atPath: golden.path + "/model", toPath: path)
         let file = path + "/transformer/diffusion_pytorch_model.safetensors"
         let weights = try ChangedModel.transformer(golden)
@@ -53,10 +54,8 @@ private struct Shapes: WeightFile {
 
     func shape(of key: String) -> [Int]? { shapes[key] }
     func dtype(of key: String) -> DType? { .bf16 }
-    func tensor(_ key: String) throws(Fault) -> Tensor { throw Fault(.badData, "no values", at: key) }
+    func tensor(_ key: String) throws(Fault) -> HostTensor { throw Fault(.badData, "no values", at: key) }
     func checkUnchanged() {}
-    func release() {}
-    func willNeed(_ prefix: String) {}
 }
 
 @Suite("Ruyi with changed weights")
@@ -75,7 +74,13 @@ struct RuyiWeightChangeTests {
             }
         }
         let merged = try ChangedModel(golden) { key, tensor in
-            (updates[key] ?? []).reduce(tensor) { $1.added(to: $0, on: backend) }
+            guard let updates = updates[key] else { return tensor }
+            let session = backend.session()
+            func weight(_ x: HostTensor) -> Weight { backend.weight(x, in: ResidencyUnit()) }
+            let merged = updates.reduce(session.tensor(weight(tensor))) { sum, update in
+                WeightUpdate(down: weight(update.down), up: weight(update.up), factor: update.factor).added(to: sum)
+            }
+            return session.read(merged)
         }
         let expected = try golden.render(precision: .int8, model: merged.path) { $0.loras = [] }
         let found = try golden.render(precision: .int8)
@@ -112,8 +117,8 @@ struct RuyiWeightChangeTests {
             func values(_ count: Int) -> [Float] { (0..<count).map { Float($0 * 7 % 11) / 11 - 0.4 } }
             try SafetensorsWriter.write(
                 [
-                    (name + ".lora_down.weight", Tensor(values(shape[1]), [1, shape[1]])),
-                    (name + ".lora_up.weight", Tensor(values(shape[0]), [shape[0], 1])),
+                    (name + ".lora_down.weight", HostTensor(values(shape[1]), [1, shape[1]])),
+                    (name + ".lora_up.weight", HostTensor(values(shape[0]), [shape[0], 1])),
                 ], to: path, overwrite: true)
             let found = try golden.render { $0.loras = [LoRA(path: path)] }.trace
             let latents = found.tensors.first { $0.name == "latents.final" }
@@ -136,7 +141,7 @@ struct RuyiWeightChangeTests {
             try renderer.render(
                 Job(
                     plan: try Ruyi.plan(request, folder: folder, image: size), image: image, endImage: nil,
-                    noise: try golden.noise(), trace: nil, cancellation: backend.cancellation, progress: { _, _ in },
+                    noise: try golden.noise(), trace: nil, session: backend.session(), progress: { _, _ in },
                     frames: { frame in frames.withLock { $0.append(frame) } }))
             return frames.withLock { $0 }
         }
@@ -161,13 +166,17 @@ struct RuyiWeightChangeTests {
 
     // MARK: 8-bit floating-point numbers
 
+    private func narrowed(_ x: HostTensor, _ dtype: DType) -> HostTensor {
+        let backend = CPUBackend(threads: 2)
+        return backend.session().narrowed(backend.weight(x, in: ResidencyUnit()), to: dtype).elements
+    }
+
     @Test(
         "8-bit floating-point weights compute as the numbers that they stand for", arguments: [DType.f8e4m3, .f8e5m2])
     func storedTypes(_ dtype: DType) throws {
         let golden = try GoldenCase("i2v-euler")
-        let backend = CPUBackend(threads: 2)
-        let narrow = try ChangedModel(golden) { backend.narrow($1, to: dtype) }
-        let wide = try ChangedModel(golden) { backend.copy(backend.narrow($1, to: dtype)) }
+        let narrow = try ChangedModel(golden) { narrowed($1, dtype) }
+        let wide = try ChangedModel(golden) { narrowed($1, dtype).single }
         let found = try golden.render(model: narrow.path)
         #expect(try found.frames == golden.render(model: wide.path).frames)
         #expect(try found.frames != golden.render().frames)
@@ -179,10 +188,9 @@ struct RuyiWeightChangeTests {
     func modes(_ mode: FP8QuantMode, _ type: FP8DataType) throws {
         let golden = try GoldenCase("i2v-euler")
         let dtype: DType = type == .e5m2 ? .f8e5m2 : .f8e4m3
-        let backend = CPUBackend(threads: 2)
         let rounding = FP8Rounding(ruyi: try ChangedModel.transformer(golden), mode, to: dtype, width: 8)
         let stored = try ChangedModel(golden) {
-            rounding.keys.contains($0) ? backend.narrow($1, to: dtype) : $1
+            rounding.keys.contains($0) ? narrowed($1, dtype) : $1
         }
         let expected = try golden.render(model: stored.path)
         let found = try golden.render {
@@ -191,7 +199,7 @@ struct RuyiWeightChangeTests {
         #expect(found.frames == expected.frames)
         #expect(try found.frames != golden.render().frames)
         func peak(_ plan: Plan, _ path: String) throws -> Int {
-            let run = try DryRun(Ruyi.self, ModelFolder(path: path), threads: 2, level: nil)
+            let run = try DryRun(Ruyi.self, ModelFolder(path: path), on: CPUBackend(threads: 2))
             return try run.phases(of: plan).map(\.bytes).max() ?? 0
         }
         #expect(try peak(found.plan, golden.path + "/model") > peak(expected.plan, stored.path))

@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiFiles
 import RuyiLayers
 import RuyiModels
@@ -6,10 +7,12 @@ import Testing
 
 @Suite("Layers that families share")
 struct SharedLayerTests {
-    private let backend = CPUBackend(threads: 2)
+    private let session = CPUBackend(threads: 2).session()
+
+    private func values(_ shape: [Int], _ seed: Int = 1) -> Tensor { session.upload(numbers(shape, seed)) }
 
     /// Values without a pattern, from −1 to 1.
-    private func values(_ shape: [Int], _ seed: Int = 1) -> Tensor {
+    private func numbers(_ shape: [Int], _ seed: Int = 1) -> HostTensor {
         var state = UInt64(seed) &* 0x9E37_79B9_7F4A_7C15 | 1
         let numbers = (0..<shape.reduce(1, *)).map { _ -> Float in
             state ^= state << 13
@@ -17,22 +20,22 @@ struct SharedLayerTests {
             state ^= state << 17
             return Float(Int64(bitPattern: state) >> 40) / Float(1 << 23)
         }
-        return backend.copy(Tensor(numbers, shape))
+        return HostTensor(numbers, shape)
     }
 
     @Test("gated layers are the plain ones with gate and residual, on few and many rows", arguments: [1, 4032, 4100])
     func feedForward(_ tokens: Int) throws {
         let file = MemoryWeights(
             [
-                ("a.weight", values([10, 6], 2)), ("a.bias", values([10], 3)), ("b.weight", values([6, 10], 4)),
-                ("b.bias", values([6], 5)),
+                ("a.weight", numbers([10, 6], 2)), ("a.bias", numbers([10], 3)), ("b.weight", numbers([6, 10], 4)),
+                ("b.bias", numbers([6], 5)),
             ], path: "layers")
-        let scope = WeightScope(file, ledger: WeightLedger())
+        let scope = WeightScope(file, ledger: WeightLedger(), on: session.backend)
         let layers = FeedForward(
             inner: Linear(scope / "a", 6, 10), .geluTanh, outer: Linear(scope / "b", 10, 6))
         let (x, residual, gate) = (values([1, tokens, 6], 6), values([1, tokens, 6], 7), values([1, 6], 8))
         let plain = layers(x)
-        let gated = layers(x, gate: gate, residual: residual)
+        let gated = residual + TokenRows(gate) * layers(x)
         let (r, g, p) = (residual.floats(), gate.floats(), plain.floats())
         let expected = r.indices.map { r[$0] + g[$0 % 6] * p[$0] }
         #expect(gated.shape == x.shape && relativeError(gated.floats(), expected) < 1e-6)
@@ -71,14 +74,14 @@ struct SharedLayerTests {
             let ledger = WeightLedger()
             let file = MemoryWeights.random(shapes(isOther), dtype: .f32, path: "block")
             let block = DualStreamBlock(
-                WeightScope(file, ledger: ledger), sizes, text: isOther ? other : .text,
+                WeightScope(file, ledger: ledger, on: session.backend), sizes, text: isOther ? other : .text,
                 order: isOther ? .textFirst : .videoFirst)
             _ = try ledger.finish(unknown: .refuse)
             return block
         }
         let (video, text) = (values([1, 6, 8], 2), values([1, 3, 8], 3))
-        let signal = ModulationSignal(embedding: values([1, 8], 4))
-        let rotary = VideoRotary(frames: 1, rows: 2, columns: 3, text: 3, axes: [0, 2, 2], base: 256, on: backend)
+        let signal = ModulationSignal(values([1, 8], 4))
+        let rotary = VideoRotary(frames: 1, rows: 2, columns: 3, text: 3, axes: [0, 2, 2], base: 256, on: session)
         let mask = AttentionMask.lengths([9])
         let a = try block(false)(video: video, text: text, signal, rotary: rotary.video, mask: mask)
         let b = try block(true)(video: video, text: text, signal, rotary: rotary.video, mask: mask)
@@ -109,21 +112,22 @@ struct SharedLayerTests {
 
     @Test("what is only counted of tiles is what they take: results of all, and the work of every place")
     func countedTiles() {
-        let counting = CPUBackend(measuring: 2)
-        let weight = values([3, 3, 1, 3, 3])
-        func run(_ backend: CPUBackend, _ x: Tensor) -> Tensor {
+        let backend = CPUBackend(threads: 2)
+        let counting = backend.meter()
+        let weight = backend.weight(numbers([3, 3, 1, 3, 3]), in: ResidencyUnit())
+        func run(_ session: any Session, _ x: Tensor) -> Tensor {
             let tiles = Tiles.map(x, size: (16, 16), step: (12, 12)) { tile in
-                backend.convolution(
+                session.convolution(
                     [tile.selected(0, 0)], weight: weight, bias: nil, stride: .one,
                     padding: SpatialPadding(before: 1, after: 1), residual: nil)
             }
             return Tiles.join(tiles, blend: (4, 4), keep: (12, 12))
         }
-        let real = CPUBackend(threads: 2)
-        let x = real.copy(values([1, 3, 40, 52]))
+        let real = backend.session()
+        let x = real.upload(numbers([1, 3, 40, 52]))
         let shape = run(real, x).shape
         let imagined = counting.empty([1, 3, 40, 52])
-        _ = (counting.takeWork(), counting.memory.takePeak())
+        _ = (counting.takeWork(), counting.takePeak())
         #expect(run(counting, imagined).shape == shape)
         let work = counting.takeWork().filter { if case .convolution = $0.key { true } else { false } }
         // 40 rows are 16 + 16 + 16 + 4, 52 columns 16 + 16 + 16 + 16 + 4, of tiles that begin at multiples of 12.

@@ -32,8 +32,8 @@ struct LoRAFileTests {
             ].map { (key: $0.0, tensor: LoRAFileTests.values($0.1)) }, path: "model")
     }
 
-    private static func values(_ shape: [Int]) -> Tensor {
-        Tensor((0..<shape.reduce(1, *)).map { Float($0 % 7) - 3 }, shape)
+    private static func values(_ shape: [Int]) -> HostTensor {
+        HostTensor((0..<shape.reduce(1, *)).map { Float($0 % 7) - 3 }, shape)
     }
 
     private func write(_ shapes: [(key: String, shape: [Int])]) throws -> String {
@@ -54,7 +54,7 @@ struct LoRAFileTests {
                 (LoRAFileTests.down, LoRAFileTests.values([2, 4])), (LoRAFileTests.up, LoRAFileTests.values([6, 2])),
                 ("lora_unet__blocks_0_ff_net_2.lora_down.weight", LoRAFileTests.values([2, 8, 1, 1])),
                 ("lora_unet__blocks_0_ff_net_2.lora_up.weight", LoRAFileTests.values([4, 2, 1, 1])),
-                ("lora_unet__blocks_0_ff_net_2.alpha", Tensor([0.5], [])),
+                ("lora_unet__blocks_0_ff_net_2.alpha", HostTensor([0.5], [])),
             ], to: path)
         let file = try LoRAFile(path: path)
         let updates = try file.updates(of: weights, strength: 3).sorted { $0.0 < $1.0 }
@@ -161,9 +161,9 @@ struct LoRAFileTests {
         let path = scratch.path + "/style.safetensors"
         let up = (name: LoRAFileTests.up, tensor: LoRAFileTests.values([6, 2]))
         try SafetensorsWriter.write(
-            [up, (name: LoRAFileTests.down, tensor: Tensor(integers: [1, 2, 3, 4, 5, 6, 7, 8], [2, 4]))], to: path)
+            [up, (name: LoRAFileTests.down, tensor: HostTensor(integers: [1, 2, 3, 4, 5, 6, 7, 8], [2, 4]))], to: path)
         expect(.badData, "lora_down.weight", "i64") { try LoRAFile(path: path).updates(of: weights, strength: 1) }
-        let alpha = Tensor([.nan], [1])
+        let alpha = HostTensor([.nan], [1])
         try SafetensorsWriter.write(
             [
                 up, (name: LoRAFileTests.down, tensor: LoRAFileTests.values([2, 4])),

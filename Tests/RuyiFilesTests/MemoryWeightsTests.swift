@@ -1,4 +1,5 @@
 import RuyiFault
+import RuyiCPU
 import RuyiFiles
 import RuyiTensor
 import Testing
@@ -22,10 +23,13 @@ struct MemoryWeightsTests {
     func scope() throws {
         let weights = MemoryWeights([("a.weight", RandomValues().tensor([2, 3]))], path: "memory")
         let ledger = WeightLedger()
-        #expect((WeightScope(weights, ledger: ledger) / "a").take("weight", [2, 3]).shape == [2, 3])
+        #expect(
+            (WeightScope(weights, ledger: ledger, on: CPUBackend(threads: 1)) / "a").take("weight", [2, 3]).shape == [
+                2, 3,
+            ])
         _ = try ledger.finish(unknown: .refuse)
         let second = WeightLedger()
-        _ = WeightScope(weights, ledger: second).take("bias", [2])
+        _ = WeightScope(weights, ledger: second, on: CPUBackend(threads: 1)).take("bias", [2])
         #expect(throws: Fault.self) { try second.finish(unknown: .warn) }
     }
 

@@ -162,10 +162,10 @@ struct ModelFolderTests {
         try scratch.write(
             "t/model.bin", ZipBuilder.torch(PickleBuilder.dictionary { $0.item("torch") { $0.tensor() } }).bytes)
         #expect(try folder.weights("t", stem: "model").keys == ["torch"])
-        try SafetensorsWriter.write([("part", Tensor([1], [1]))], to: scratch.path + "/t/p.safetensors")
+        try SafetensorsWriter.write([("part", HostTensor([1], [1]))], to: scratch.path + "/t/p.safetensors")
         try scratch.write("t/model.safetensors.index.json", #"{"weight_map": {"part": "p.safetensors"}}"#)
         #expect(try folder.weights("t", stem: "model").keys == ["part"])
-        try SafetensorsWriter.write([("one", Tensor([1], [1]))], to: scratch.path + "/t/model.safetensors")
+        try SafetensorsWriter.write([("one", HostTensor([1], [1]))], to: scratch.path + "/t/model.safetensors")
         #expect(try folder.weights("t", stem: "model").keys == ["one"])
         #expect(try folder.weights("t", stem: "model").path == scratch.path + "/t/model.safetensors")
         // What is there but broken is not passed over.

@@ -150,7 +150,7 @@ struct SafetensorsTests {
     func badNames(_ name: String) throws {
         let scratch = try Scratch()
         expect(.software, "name of a tensor") {
-            try SafetensorsWriter.write([(name, Tensor([1], [1]))], to: scratch.path + "/a")
+            try SafetensorsWriter.write([(name, HostTensor([1], [1]))], to: scratch.path + "/a")
         }
         #expect(scratch.names.isEmpty)
     }
@@ -159,7 +159,7 @@ struct SafetensorsTests {
     func collisions() throws {
         let scratch = try Scratch()
         let path = scratch.path + "/a"
-        let one = Tensor([1], [1])
+        let one = HostTensor([1], [1])
         expect(.software) { try SafetensorsWriter.write([("x", one), ("x", one)], to: path) }
         try SafetensorsWriter.write([("x", one)], to: path)
         expect(.cannotCreate, "exists") { try SafetensorsWriter.write([("y", one)], to: path) }
@@ -172,18 +172,13 @@ struct SafetensorsTests {
         try SafetensorsHeader(byteCount: bytes.count, file: "x.safetensors") { Array(bytes[$0]) }
     }
 
-    private func bytes(_ dtype: DType, _ shape: [Int], _ random: inout Seeded) -> Tensor {
+    private func bytes(_ dtype: DType, _ shape: [Int], _ random: inout Seeded) -> HostTensor {
         let count = shape.reduce(dtype.byteCount, *)
-        let base = UnsafeMutableRawPointer.allocate(byteCount: max(count, 1), alignment: 64)
-        for index in 0..<count {
-            base.storeBytes(of: UInt8.random(in: 0...255, using: &random), toByteOffset: index, as: UInt8.self)
-        }
-        return Tensor(
-            dtype: dtype, shape: shape, storage: Storage(base: base, byteCount: count) { base, _ in base.deallocate() })
+        return HostTensor((0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }, shape, as: dtype)
     }
 
     /// The bytes of every element in row-major order.
-    private func elements(_ tensor: Tensor) -> [[UInt8]] {
+    private func elements(_ tensor: HostTensor) -> [[UInt8]] {
         var result = [[UInt8]]()
         func visit(_ axis: Int, _ position: Int) {
             if axis == tensor.rank {

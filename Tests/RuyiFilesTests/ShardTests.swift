@@ -8,7 +8,7 @@ struct ShardTests {
     /// A folder with two parts, `a` and `b` in the first and `c` in the second, and this index.
     private func open(_ index: String) throws -> any WeightFile {
         let scratch = try Scratch()
-        let one = { (name: String, value: Float) in (name: name, tensor: Tensor([value, value], [2])) }
+        let one = { (name: String, value: Float) in (name: name, tensor: HostTensor([value, value], [2])) }
         try SafetensorsWriter.write([one("a", 1), one("b", 2)], to: scratch.path + "/1.safetensors")
         try SafetensorsWriter.write([one("c", 3)], to: scratch.path + "/2.safetensors")
         try SafetensorsWriter.write([one("b", 2)], to: scratch.path + "/3.safetensors")

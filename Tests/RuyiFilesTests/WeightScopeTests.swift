@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiFault
 import RuyiFiles
 import RuyiTensor
@@ -5,39 +6,43 @@ import Testing
 
 @Suite("taking weights")
 struct WeightScopeTests {
+    private let backend = CPUBackend(threads: 1)
+
     /// A linear layer as a family would write it.
     private struct Linear {
-        let weight: Tensor
-        let bias: Tensor?
+        let weight: Weight
+        let bias: Weight?
 
         init(_ scope: WeightScope, _ width: Int, _ out: Int) {
             weight = scope.take("weight", [out, width])
-            bias = scope.takeIfPresent("bias", [out])
+            bias = scope.has("bias") ? scope.take("bias", [out]) : nil
         }
     }
 
-    private func file(_ tensors: [(name: String, tensor: Tensor)]) throws -> SafetensorsFile {
+    private func file(_ tensors: [(name: String, tensor: HostTensor)]) throws -> SafetensorsFile {
         let scratch = try Scratch()
         try SafetensorsWriter.write(tensors, to: scratch.path + "/w.safetensors")
         return try SafetensorsFile(path: scratch.path + "/w.safetensors", shown: "w.safetensors")
     }
 
-    private func zeros(_ shape: [Int]) -> Tensor { Tensor([Float](repeating: 1, count: shape.reduce(1, *)), shape) }
+    private func zeros(_ shape: [Int]) -> HostTensor {
+        HostTensor([Float](repeating: 1, count: shape.reduce(1, *)), shape)
+    }
 
     @Test("tensors are taken by path and shape, and the bytes are added up")
     func good() throws {
         let file = try file([
-            ("a.0.q.weight", zeros([3, 2])), ("a.0.q.bias", zeros([3])), ("ids", Tensor(integers: [1], [1])),
+            ("a.0.q.weight", zeros([3, 2])), ("a.0.q.bias", zeros([3])), ("ids", HostTensor(integers: [1], [1])),
         ])
         let ledger = WeightLedger()
-        let scope = WeightScope(file, ledger: ledger)
+        let scope = WeightScope(file, ledger: ledger, on: backend)
         let layer = Linear(scope / "a" / 0 / "q", 2, 3)
         #expect(layer.weight.shape == [3, 2] && layer.bias?.shape == [3])
-        #expect(layer.weight.floats() == [1, 1, 1, 1, 1, 1])
+        #expect(layer.weight.elements.floats() == [1, 1, 1, 1, 1, 1])
         #expect((scope / "a").has("0.q.weight") && !(scope / "a").has("weight"))
         #expect(Set((scope / "a" / 0).keys) == ["q.weight", "q.bias"])
         #expect(scope.shape(of: "ids") == [1])
-        #expect(scope.take("ids", [1], type: .integer).integers() == [1])
+        #expect(scope.takeTable("ids", [1], type: .integer).integers() == [1])
         #expect(ledger.byteCount == 44)
         #expect(ledger.isClean)
         #expect(try ledger.finish() == [])
@@ -46,13 +51,13 @@ struct WeightScopeTests {
     @Test("everything that is wrong is reported together, by full name, and construction goes on with zeros")
     func problems() throws {
         let file = try file([
-            ("x.weight", zeros([2, 3])), ("y.weight", Tensor(integers: [1, 2], [1, 2])), ("extra.1", zeros([1])),
+            ("x.weight", zeros([2, 3])), ("y.weight", HostTensor(integers: [1, 2], [1, 2])), ("extra.1", zeros([1])),
             ("known.1", zeros([1])),
         ])
         let ledger = WeightLedger()
-        let scope = WeightScope(file, ledger: ledger)
+        let scope = WeightScope(file, ledger: ledger, on: backend)
         let x = Linear(scope / "x", 2, 3)
-        #expect(x.weight.shape == [3, 2] && x.weight.isContiguous && x.weight.floats() == [0, 0, 0, 0, 0, 0])
+        #expect(x.weight.shape == [3, 2] && x.weight.isContiguous && x.weight.elements.floats() == [0, 0, 0, 0, 0, 0])
         #expect(x.bias == nil)
         _ = Linear(scope / "y", 2, 1)
         _ = Linear(scope / "z", 2, 1)
@@ -73,7 +78,7 @@ struct WeightScopeTests {
     func unknown() throws {
         let file = try file([("a", zeros([1])), ("b", zeros([1])), ("c", zeros([1]))])
         let ledger = WeightLedger()
-        let scope = WeightScope(file, ledger: ledger)
+        let scope = WeightScope(file, ledger: ledger, on: backend)
         _ = scope.take("a", [1])
         scope.skip("c")
         expect(.badData, "1 unknown: b") { try ledger.finish() }
@@ -85,7 +90,7 @@ struct WeightScopeTests {
     @Test("long lists are cut at twenty")
     func long() throws {
         let ledger = WeightLedger()
-        let scope = WeightScope(try file([]), ledger: ledger)
+        let scope = WeightScope(try file([]), ledger: ledger, on: backend)
         for index in 0..<50 { _ = scope.take("k\(index)", [1]) }
         let text = fault { try ledger.finish() }?.what ?? ""
         #expect(text.contains("50 missing: k0 [1]") && text.contains("k19 [1] and 30 more") && !text.contains("k20"))
@@ -97,20 +102,28 @@ struct WeightScopeTests {
         let header = "{\(SafetensorsCase.entry("c", "C64", "[1]"))}"
         let path = try scratch.write("w", SafetensorsCase.file(header, 8))
         let ledger = WeightLedger()
-        _ = WeightScope(try SafetensorsFile(path: path), ledger: ledger).take("c", [1])
+        _ = WeightScope(try SafetensorsFile(path: path), ledger: ledger, on: backend).take("c", [1])
         expect(.badData, "1 not readable", "tensor \"c\": the type C64 is not supported") { try ledger.finish() }
     }
 
-    @Test("a scope without a file adds up bytes and takes no memory")
-    func measuring() throws {
-        let ledger = WeightLedger()
-        let scope = WeightScope.measuring(ledger) { $0 == "b.bias" }
-        let big = Linear(scope / "a", 1 << 18, 1 << 18)
-        #expect(big.weight.shape == [1 << 18, 1 << 18] && big.bias == nil)
-        #expect(Linear(scope / "b", 2, 3).bias?.shape == [3])
-        _ = scope.take("ids", [5], type: .integer)
-        #expect(ledger.byteCount == 2 * (1 << 36) + 2 * (6 + 3) + 40)
-        #expect(try ledger.finish() == [])
+    @Test("weights come and go with the place that takes them apart, and with those around it")
+    func units() throws {
+        let file = try file([("a.x", zeros([4])), ("a.b.0.x", zeros([8])), ("a.b.1.x", zeros([16]))])
+        let scope = WeightScope(file, ledger: WeightLedger(), on: backend)
+        let outer = (scope / "a").take("x", [4])
+        let blocks = (0..<2).map { (scope / "a" / "b" / $0).apart }
+        let weights = blocks.indices.map { blocks[$0].take("x", [8 << $0]) }
+        #expect(outer.unit === scope.unit && weights[0].unit === blocks[0].unit && weights[1].unit !== weights[0].unit)
+        #expect(blocks.map(\.unit.byteCount) == [32, 64] && scope.unit.byteCount == 112)
+    }
+
+    @Test("a weight may be changed as it is taken")
+    func changes() throws {
+        let file = try file([("a.x", zeros([4])), ("a.y", zeros([4]))])
+        let scope = WeightScope(file, ledger: WeightLedger(), on: backend) { key, weight in
+            key == "a.x" ? weight.sliced(0, 1..<3) : weight
+        }
+        #expect((scope / "a").take("x", [4]).shape == [2] && (scope / "a").take("y", [4]).shape == [4])
     }
 
     @Test(
@@ -118,9 +131,10 @@ struct WeightScopeTests {
         arguments: [[Int.max, 2], [-1, 2], [1 << 62, 1 << 62], [.max]])
     func impossible(_ shape: [Int]) throws {
         let ledger = WeightLedger()
-        let tensor = WeightScope.measuring(ledger).take("w", shape)
+        let file = try file([])
+        let tensor = WeightScope(file, ledger: ledger, on: backend).takeTable("w", shape)
         #expect(tensor.count == 0)
-        expect(.badData, "1 too large: w") { try ledger.finish() }
+        expect(.badData, "1 too large: w", "1 missing: w") { try ledger.finish() }
     }
 
     @Test("a file that changes during loading is a fault")
@@ -129,7 +143,7 @@ struct WeightScopeTests {
         let path = scratch.path + "/w"
         try SafetensorsWriter.write([("a", zeros([1]))], to: path)
         let ledger = WeightLedger()
-        _ = WeightScope(try SafetensorsFile(path: path), ledger: ledger).take("a", [1])
+        _ = WeightScope(try SafetensorsFile(path: path), ledger: ledger, on: backend).take("a", [1])
         try scratch.write("w", "short")
         expect(.badData, "changed", path) { try ledger.finish() }
     }

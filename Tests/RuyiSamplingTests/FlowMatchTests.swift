@@ -1,3 +1,4 @@
+import RuyiCPU
 import RuyiSampling
 import RuyiTensor
 import Testing
@@ -27,15 +28,15 @@ struct FlowMatchTests {
 
     @Test("a model that knows the picture arrives at it, whatever the steps and the shift", arguments: [1, 3, 20])
     func arrives(_ steps: Int) {
-        let backend = CPUBackend(threads: 1)
+        let session = CPUBackend(threads: 1).session()
         let picture = (0..<48).map { Float($0 % 7) / 7 - 0.4 }
         let noise = (0..<48).map { Float($0 % 5) - 2 }
         for shift in [0.5, 1, 7] {
             let scheduler = FlowMatchEuler(steps: steps, shift: shift)
-            let velocity = backend.copy(Tensor(zip(noise, picture).map { $0 - $1 }, [1, 48]))
-            var latents = backend.copy(Tensor(noise, [1, 48]))
+            let velocity = session.upload(HostTensor(zip(noise, picture).map { $0 - $1 }, [1, 48]))
+            var latents = session.upload(HostTensor(noise, [1, 48]))
             for call in 0..<steps { latents = scheduler.step(latents, velocity: velocity, call: call) }
-            #expect(zip(latents.floats(), picture).allSatisfy { abs($0 - $1) < 1e-5 })
+            #expect(zip(session.floats(latents), picture).allSatisfy { abs($0 - $1) < 1e-5 })
         }
     }
 }

@@ -42,7 +42,7 @@ struct TorchGeneratorTests {
     @Test("a large draw is standard normal, finite, and quick")
     func largeDraw() throws {
         let generator = TorchGenerator(seed: 1)
-        var draws: [Tensor] = []
+        var draws: [HostTensor] = []
         let time = try ContinuousClock().measure { draws.append(try generator.next([4, 1 << 20])) }
         #expect(time < .seconds(5))
         let values = draws[0].floats()
@@ -63,8 +63,8 @@ struct TorchGeneratorTests {
 
 @Suite("Recorded noise")
 struct RecordedNoiseTests {
-    let first = Tensor([1, 2, 3, 4, 5, 6], [2, 3])
-    let second = Tensor([7, 8], [2])
+    let first = HostTensor([1, 2, 3, 4, 5, 6], [2, 3])
+    let second = HostTensor([7, 8], [2])
 
     @Test("draws come in order under their numbers")
     func order() throws {
@@ -101,7 +101,7 @@ struct RecordedNoiseTests {
 
     @Test("integers are refused")
     func integers() throws {
-        let draws = ["noise": Tensor(integers: [1, 2], [2])]
+        let draws = ["noise": HostTensor(integers: [1, 2], [2])]
         let fault = #expect(throws: Fault.self) { try RecordedNoise(draws, from: "n").next([2]) }
         #expect(fault?.kind == .badData)
     }

@@ -27,10 +27,10 @@ struct SchedulerGoldens {
             let timesteps = try goldens["\(name).\(steps).timesteps"]
             #expect(scheduler.timesteps == timesteps.floats(), "\(name) \(steps)")
             let first = try goldens["\(name).\(steps).init_noise_sigma"]
-            #expect(relativeError(Tensor([scheduler.initNoiseSigma], [1]), first) <= 1e-6)
+            #expect(relativeError(HostTensor([scheduler.initNoiseSigma], [1]), first) <= 1e-6)
             #expect((scheduler.sigmas != nil) == (goldens.tensors["\(name).\(steps).sigmas"] != nil))
             if let sigmas = scheduler.sigmas {
-                let error = relativeError(Tensor(sigmas, [sigmas.count]), try goldens["\(name).\(steps).sigmas"])
+                let error = relativeError(HostTensor(sigmas, [sigmas.count]), try goldens["\(name).\(steps).sigmas"])
                 #expect(error <= 1e-6)
             }
         }
@@ -49,9 +49,9 @@ struct SchedulerGoldens {
             let part = [.euler, .eulerAncestral].contains(sampler) ? signal : 1
             let latents = zip(wanted, noise).map { (signal * $0 + sigma * $1) / part }
             let found = scheduler.clean(
-                modelOutput: Tensor(velocity, [4]), call: call, latents: Tensor(latents, [4])
-            ).floats()
-            #expect(zip(found, wanted).allSatisfy { abs($0 - $1) < 1e-4 }, "\(name) \(call): \(found)")
+                modelOutput: tensor(HostTensor(velocity, [4])), call: call, latents: tensor(HostTensor(latents, [4]))
+            )
+            #expect(zip(values(found).floats(), wanted).allSatisfy { abs($0 - $1) < 1e-4 }, "\(name) \(call)")
         }
     }
 
@@ -59,16 +59,16 @@ struct SchedulerGoldens {
     func rollOut(sampler: Sampler, name: String) throws {
         var scheduler = try sampler.scheduler(steps: 6, configuration: published)
         #expect(scheduler.timesteps.count == (sampler == .pndm ? 7 : 6))
-        var latents = combination((scheduler.initNoiseSigma, try goldens["\(name).roll.noise"]))
+        var latents = tensor(combination((scheduler.initNoiseSigma, try goldens["\(name).roll.noise"])))
         var worst = 0.0
         for call in scheduler.timesteps.indices {
             let prefix = "\(name).roll.00\(call)"
             let input = scheduler.scaleModelInput(latents, call: call)
-            worst = max(worst, relativeError(input, try goldens["\(prefix).input"]))
+            worst = max(worst, relativeError(values(input), try goldens["\(prefix).input"]))
             latents = scheduler.step(
-                modelOutput: try goldens["\(prefix).model_output"], call: call, latents: latents,
-                noise: scheduler.needsNoise ? try goldens["\(prefix).noise"] : nil)
-            worst = max(worst, relativeError(latents, try goldens["\(prefix).latents"]))
+                modelOutput: tensor(try goldens["\(prefix).model_output"]), call: call, latents: latents,
+                noise: scheduler.needsNoise ? tensor(try goldens["\(prefix).noise"]) : nil)
+            worst = max(worst, relativeError(values(latents), try goldens["\(prefix).latents"]))
         }
         #expect(worst <= 1e-5)
     }
@@ -108,23 +108,24 @@ struct SchedulerProperties {
             let alpha = schedule.alphasCumprod[top]
             var scale = Float(1)
             if sampler == .euler || sampler == .eulerAncestral { scale = 1 / alpha.squareRoot() }
-            var latents = combination(
-                (scale * alpha.squareRoot(), picture), (scale * (1 - alpha).squareRoot(), try noise.next(shape)))
+            var latents = tensor(
+                combination(
+                    (scale * alpha.squareRoot(), picture), (scale * (1 - alpha).squareRoot(), try noise.next(shape))))
             for call in scheduler.timesteps.indices {
                 let level = schedule.alphasCumprod[Int(scheduler.timesteps[call])]
                 let (signal, sigma) = (level.squareRoot(), (1 - level).squareRoot())
-                let input = scheduler.scaleModelInput(latents, call: call)
+                let input = values(scheduler.scaleModelInput(latents, call: call))
                 let epsilon = combination((1 / sigma, input), (-signal / sigma, picture))
                 let velocity = combination((signal, epsilon), (-sigma, picture))
                 latents = scheduler.step(
-                    modelOutput: predictionType == "epsilon" ? epsilon : velocity, call: call, latents: latents,
-                    noise: scheduler.needsNoise ? try noise.next(shape) : nil)
+                    modelOutput: tensor(predictionType == "epsilon" ? epsilon : velocity), call: call, latents: latents,
+                    noise: scheduler.needsNoise ? tensor(try noise.next(shape)) : nil)
             }
             // DDIM and PNDM end at the first training level and keep 0.085 % of its noise.
             var left = sampler == .ddim || sampler == .pndm ? 0.06 : 1e-3
             // PLMS extrapolates the output itself, and v turns by most of a right angle between two far levels.
             if sampler == .pndm, steps == 2, predictionType == "v_prediction" { left = 0.3 }
-            let error = relativeError(latents, picture)
+            let error = relativeError(values(latents), picture)
             #expect(error < left, "\(sampler) \(steps) \(predictionType): \(error)")
         }
     }
@@ -137,15 +138,15 @@ struct SchedulerProperties {
         var scheduler = try Sampler.ddim.scheduler(steps: steps, configuration: configuration)
         let noise = TorchGenerator(seed: 7)
         let picture = try noise.next([64])
-        var latents = try noise.next([64])
+        var latents = tensor(try noise.next([64]))
         for call in scheduler.timesteps.indices {
             let level = schedule.alphasCumprod[Int(scheduler.timesteps[call])]
             let (signal, sigma) = (level.squareRoot(), (1 - level).squareRoot())
             // v from x₀ and x: (√ᾱ·x − x₀)/√(1−ᾱ).
-            let velocity = combination((signal / sigma, latents), (-1 / sigma, picture))
-            latents = scheduler.step(modelOutput: velocity, call: call, latents: latents, noise: nil)
+            let velocity = combination((signal / sigma, values(latents)), (-1 / sigma, picture))
+            latents = scheduler.step(modelOutput: tensor(velocity), call: call, latents: latents, noise: nil)
         }
-        #expect(relativeError(latents, picture) < 1e-5)
+        #expect(relativeError(values(latents), picture) < 1e-5)
     }
 
     @Test("two runs of one scheduler value are the same", arguments: Sampler.allCases)
@@ -154,13 +155,13 @@ struct SchedulerProperties {
         var results: [[Float]] = []
         for _ in 0..<2 {
             let noise = TorchGenerator(seed: 11)
-            var latents = try noise.next([3, 17])
+            var latents = tensor(try noise.next([3, 17]))
             for call in scheduler.timesteps.indices {
                 latents = scheduler.step(
-                    modelOutput: try noise.next([3, 17]), call: call, latents: latents,
-                    noise: scheduler.needsNoise ? try noise.next([3, 17]) : nil)
+                    modelOutput: tensor(try noise.next([3, 17])), call: call, latents: latents,
+                    noise: scheduler.needsNoise ? tensor(try noise.next([3, 17])) : nil)
             }
-            results.append(latents.floats())
+            results.append(values(latents).floats())
         }
         #expect(results[0] == results[1])
         #expect(results[0].allSatisfy { $0.isFinite })
@@ -169,13 +170,13 @@ struct SchedulerProperties {
     @Test("a sliced view of latents is read from its offset")
     func slicedLatents() throws {
         let noise = TorchGenerator(seed: 3)
-        let both = try noise.next([2, 4, 5])
+        let both = tensor(try noise.next([2, 4, 5]))
         var scheduler = try Sampler.ddim.scheduler(steps: 4, configuration: published)
         let half = both.sliced(0, 1..<2)
-        let copy = Tensor(half.floats(), half.shape)
+        let copy = tensor(values(half).single)
         let fromView = scheduler.step(modelOutput: copy, call: 1, latents: half, noise: nil)
         let fromCopy = scheduler.step(modelOutput: half, call: 1, latents: copy, noise: nil)
-        #expect(fromView.floats() == fromCopy.floats())
+        #expect(values(fromView).floats() == values(fromCopy).floats())
     }
 
     @Test(

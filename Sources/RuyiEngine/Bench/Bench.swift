@@ -29,35 +29,30 @@ public final class Bench {
     public private(set) var machine: BenchMachine
     private let order: BenchOrder
     private let workloads: [Workload]
-    private let level: KernelLevel?
+    private let kernels: KernelChoice
     private let cancellation: Cancellation
-    private let exhausted: @Sendable (Int) -> Never
     /// What was measured last, kept ready.
     private var current: Ready?
 
     private struct Ready {
         let workload: Workload
-        let backend: CPUBackend
+        let session: any Session
         let run: () -> Tensor
     }
 
     /// Settles what will be measured, and measures the rate of a large matrix product.
     public init(
-        _ order: BenchOrder, cancellation: Cancellation = Cancellation(),
-        exhausted: @escaping @Sendable (Int) -> Never = { fatalError("out of memory: \($0) bytes were refused") }
+        _ order: BenchOrder, cancellation: Cancellation = Cancellation()
     ) throws(Faults) {
         var faults = Bench.faults(order)
-        level = Faults.collect(&faults) { () throws(Fault) in try KernelChoice.level() } ?? nil
+        kernels = (Faults.collect(&faults) { () throws(Fault) in try KernelChoice.forced() } ?? nil) ?? .best
         try Faults.check(faults)
         self.order = order
         self.cancellation = cancellation
-        self.exhausted = exhausted
         workloads = Bench.chosen(order)
-        let backend = CPUBackend(
-            threads: order.threads ?? ThreadCount.standard(), level: level, cancellation: cancellation,
-            exhausted: exhausted)
+        let backend = kernels.backend(threads: order.threads)
         machine = BenchMachine(
-            threads: backend.threadCount, kernels: backend.level.rawValue, peak: Bench.peak(backend))
+            threads: backend.threadCount, kernels: backend.kernelName, peak: Bench.peak(backend.session(cancellation)))
     }
 
     /// The names of what was chosen, in the order in which it runs.
@@ -84,15 +79,15 @@ public final class Bench {
         }
         let ready = try prepare(workload)
         return BenchResult(
-            workload, seconds: [try time(ready)], machine: machine, memory: ready.backend.memory.peakBytes)
+            workload, seconds: [try time(ready)], machine: machine, memory: ready.session.memory.peakBytes)
     }
 
     /// Measures the rate of a large matrix product again, and keeps the better one: another program may have disturbed
     /// the first time.
     public func measurePeak() {
-        let backend = makeBackend()
+        let session = makeSession()
         machine = BenchMachine(
-            threads: machine.threads, kernels: machine.kernels, peak: max(machine.peak, Bench.peak(backend)))
+            threads: machine.threads, kernels: machine.kernels, peak: max(machine.peak, Bench.peak(session)))
     }
 
     // MARK: Measuring
@@ -103,11 +98,11 @@ public final class Bench {
         repeat {
             seconds.append(try time(ready))
         } while !isEnough(seconds)
-        return BenchResult(workload, seconds: seconds, machine: machine, memory: ready.backend.memory.peakBytes)
+        return BenchResult(workload, seconds: seconds, machine: machine, memory: ready.session.memory.peakBytes)
     }
 
-    private func makeBackend() -> CPUBackend {
-        CPUBackend(threads: machine.threads, level: level, cancellation: cancellation, exhausted: exhausted)
+    private func makeSession() -> any Session {
+        kernels.backend(threads: machine.threads).session(cancellation)
     }
 
     private func isEnough(_ seconds: [Double]) -> Bool {
@@ -119,32 +114,34 @@ public final class Bench {
     private func prepare(_ workload: Workload) throws -> Ready {
         if let current, current.workload.name == workload.name { return current }
         current = nil
-        let backend = makeBackend()
-        let ready = Ready(workload: workload, backend: backend, run: try workload.prepare(backend))
+        let session = makeSession()
+        let ready = Ready(workload: workload, session: session, run: try workload.prepare(session))
         _ = try time(ready)
         current = ready
         return ready
     }
 
     private func time(_ ready: Ready) throws -> Double {
-        try cancellation.check()
+        try ready.session.check()
         let start = ContinuousClock.now
         let result = ready.run()
+        // What was put off until its numbers are wanted is computed now.
+        _ = ready.session.read(result.view(Layout([1])))
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         withExtendedLifetime(result) {}
-        try cancellation.check()
+        try ready.session.check()
         return seconds
     }
 
     /// The best rate of a large square matrix product in float32, in operations a second.
-    private static func peak(_ backend: CPUBackend) -> Double {
+    private static func peak(_ session: any Session) -> Double {
         let side = 2816
-        let x = backend.copy(RandomValues().tensor([side, side]))
-        let weight = RandomValues().tensor([side, side], seed: 1)
+        let x = session.upload(RandomValues().tensor([side, side]))
+        let weight = session.backend.weight(RandomValues().tensor([side, side], seed: 1), in: ResidencyUnit())
         var (best, spent) = (Double.infinity, 0.0)
         for count in 0..<16 where count < 3 || spent < 1 {
             let start = ContinuousClock.now
-            _ = backend.linear(x, weight: weight, bias: nil, activation: .none, residual: nil)
+            _ = session.read(session.linear(x, Projection(weight)).view(Layout([1])))
             let seconds = (ContinuousClock.now - start) / .seconds(1)
             best = min(best, seconds)
             spent += seconds
@@ -155,14 +152,14 @@ public final class Bench {
     /// Times a checkpoint from opening its folder to being ready to render; no page of weights is read.
     private func load(_ path: String) throws -> BenchLoading {
         try cancellation.check()
-        let backend = makeBackend()
+        let session = makeSession()
         let start = ContinuousClock.now
-        let checkpoint = try Engine(exhausted: exhausted).openCheckpoint(path)
-        let renderer = try checkpoint.family.load(checkpoint.folder, backend: backend)
+        let checkpoint = try Engine().openCheckpoint(path)
+        let renderer = try checkpoint.family.load(checkpoint.folder, backend: session.backend)
         let seconds = (ContinuousClock.now - start) / .seconds(1)
         withExtendedLifetime(renderer) {}
         return BenchLoading(
-            model: path, family: checkpoint.family.title, seconds: seconds, memory: backend.memory.peakBytes)
+            model: path, family: checkpoint.family.title, seconds: seconds, memory: session.memory.peakBytes)
     }
 
     // MARK: Choosing

@@ -18,11 +18,11 @@ extension Workload {
 
     private static func linear(_ dtype: DType, _ input: Int, _ output: Int, rows: Int) -> Workload {
         let operations = 2 * Double(rows) * Double(input) * Double(output)
-        return Workload("linear-\(dtype.rawValue)-\(input)x\(output)-\(rows)", .operations(operations)) { backend in
-            let x = random([rows, input], on: backend)
-            let weight = RandomValues(spread: 0.02).tensor([output, input], dtype: dtype, seed: 1)
-            let bias = RandomValues().tensor([output], dtype: dtype, seed: 2)
-            return { backend.linear(x, weight: weight, bias: bias, activation: .none, residual: nil) }
+        return Workload("linear-\(dtype.rawValue)-\(input)x\(output)-\(rows)", .operations(operations)) { session in
+            let x = random([rows, input], on: session)
+            let weight = stored(RandomValues(spread: 0.02).tensor([output, input], dtype: dtype, seed: 1), on: session)
+            let bias = stored(RandomValues().tensor([output], dtype: dtype, seed: 2), on: session)
+            return { session.linear(x, Projection(weight, bias: bias)) }
         }
     }
 
@@ -33,14 +33,14 @@ extension Workload {
     /// Activations are quantised in every run, the weight beforehand.
     private static func integerLinear(_ input: Int, _ output: Int, rows: Int) -> Workload {
         let operations = 2 * Double(rows) * Double(input) * Double(output)
-        return Workload("linear-int8-\(input)x\(output)-\(rows)", .operations(operations)) { backend throws(Fault) in
-            let x = random([rows, input], on: backend)
-            let bias = RandomValues().tensor([output], dtype: .bf16, seed: 2)
-            let weight = RandomValues(spread: 0.02).tensor([output, input], dtype: .bf16, seed: 1)
-            guard let weight = backend.quantize(weight) else {
+        return Workload("linear-int8-\(input)x\(output)-\(rows)", .operations(operations)) { session throws(Fault) in
+            let x = random([rows, input], on: session)
+            let bias = stored(RandomValues().tensor([output], dtype: .bf16, seed: 2), on: session)
+            let weight = stored(RandomValues(spread: 0.02).tensor([output, input], dtype: .bf16, seed: 1), on: session)
+            guard let weight = session.quantized(.stored(weight), in: weight.unit) else {
                 preconditionFailure("a weight of \(input) inputs can be quantised")
             }
-            return { backend.linear(x, weight: weight, bias: bias, activation: .none, residual: nil) }
+            return { session.linear(x, Projection(weight, bias: bias)) }
         }
     }
 
@@ -55,11 +55,11 @@ extension Workload {
         let width = heads * size
         let tokens = queries == keys ? "\(queries)" : "\(queries)x\(keys)"
         let operations = 4 * Double(queries) * Double(keys) * Double(width)
-        return Workload("attention-\(heads)x\(size)-\(tokens)", .operations(operations), isLong: isLong) { backend in
-            let q = random([1, queries, width], on: backend)
-            let k = random([1, keys, width], on: backend, seed: 1)
-            let v = random([1, keys, width], on: backend, seed: 2)
-            return { backend.attention(q, k, v, heads: heads, scale: 1 / Float(size).squareRoot()) }
+        return Workload("attention-\(heads)x\(size)-\(tokens)", .operations(operations), isLong: isLong) { session in
+            let q = random([1, queries, width], on: session)
+            let k = random([1, keys, width], on: session, seed: 1)
+            let v = random([1, keys, width], on: session, seed: 2)
+            return { session.attention(q, k, v, heads: heads, scale: 1 / Float(size).squareRoot()) }
         }
     }
 
@@ -77,13 +77,14 @@ extension Workload {
         let operations = 2 * 27 * Double(channels * channels) * Double(frames * height * width)
         return Workload(
             "convolution-\(channels)-\(frames)x\(height)x\(width)", .operations(operations), isLong: isLong
-        ) { backend in
-            let video = random([frames + 2, channels, height, width], on: backend)
+        ) { session in
+            let video = random([frames + 2, channels, height, width], on: session)
             let timeline = (0..<frames + 2).map { Optional(video.selected(0, $0)) }
-            let weight = RandomValues(spread: 0.02).tensor([channels, channels, 3, 3, 3], dtype: .bf16, seed: 1)
-            let bias = RandomValues().tensor([channels], dtype: .bf16, seed: 2)
+            let weight = stored(
+                RandomValues(spread: 0.02).tensor([channels, channels, 3, 3, 3], dtype: .bf16, seed: 1), on: session)
+            let bias = stored(RandomValues().tensor([channels], dtype: .bf16, seed: 2), on: session)
             return {
-                backend.convolution(
+                session.convolution(
                     timeline, weight: weight, bias: bias, stride: .one, padding: SpatialPadding(before: 1, after: 1),
                     residual: nil)
             }
@@ -99,52 +100,57 @@ extension Workload {
 
     private static func groupNorm(_ channels: Int, frames: Int, _ height: Int, _ width: Int) -> Workload {
         let shape = [frames, channels, height, width]
-        return Workload("group-norm-silu-\(channels)-\(frames)x\(height)x\(width)", traffic(shape)) { backend in
-            let x = random(shape, on: backend)
-            let weight = RandomValues(centre: 1, spread: 0.1).tensor([channels], dtype: .bf16, seed: 1)
-            let bias = RandomValues().tensor([channels], dtype: .bf16, seed: 2)
+        return Workload("group-norm-silu-\(channels)-\(frames)x\(height)x\(width)", traffic(shape)) { session in
+            let x = random(shape, on: session)
+            let weight = stored(
+                RandomValues(centre: 1, spread: 0.1).tensor([channels], dtype: .bf16, seed: 1), on: session)
+            let bias = stored(RandomValues().tensor([channels], dtype: .bf16, seed: 2), on: session)
             return {
-                backend.groupNorm(
+                session.groupNorm(
                     x, groups: 32, weight: weight, bias: bias, epsilon: 1e-6, perFrame: true, activation: .silu)
             }
         }
     }
 
     private static func layerNorm(_ tokens: Int, _ width: Int) -> Workload {
-        Workload("layer-norm-modulate-\(tokens)x\(width)", traffic([tokens, width])) { backend in
-            let x = random([1, tokens, width], on: backend)
-            let weight = RandomValues(centre: 1, spread: 0.1).tensor([width], dtype: .bf16, seed: 1)
-            let bias = RandomValues().tensor([width], dtype: .bf16, seed: 2)
-            let scale = random([1, width], on: backend, seed: 3)
-            let shift = random([1, width], on: backend, seed: 4)
-            return { backend.layerNorm(x, weight: weight, bias: bias, epsilon: 1e-6, scale: scale, shift: shift) }
+        Workload("layer-norm-modulate-\(tokens)x\(width)", traffic([tokens, width])) { session in
+            let x = random([1, tokens, width], on: session)
+            let weight = stored(
+                RandomValues(centre: 1, spread: 0.1).tensor([width], dtype: .bf16, seed: 1), on: session)
+            let bias = stored(RandomValues().tensor([width], dtype: .bf16, seed: 2), on: session)
+            let scale = TokenRows(random([1, width], on: session, seed: 3))
+            let shift = TokenRows(random([1, width], on: session, seed: 4))
+            return { session.layerNorm(x, weight: weight, bias: bias, epsilon: 1e-6, scale: scale, shift: shift) }
         }
     }
 
     private static func headNorm() -> Workload {
         let (tokens, heads, size) = (4096, 16, 176)
-        return Workload("head-norm-rope-\(tokens)x\(heads)x\(size)", traffic([tokens, heads * size])) { backend in
-            let x = random([1, tokens, heads * size], on: backend)
-            let weight = RandomValues(centre: 1, spread: 0.1).tensor([size], dtype: .bf16, seed: 1)
-            let bias = RandomValues().tensor([size], dtype: .bf16, seed: 2)
+        return Workload("head-norm-rope-\(tokens)x\(heads)x\(size)", traffic([tokens, heads * size])) { session in
+            let x = random([1, tokens, heads * size], on: session)
+            let weight = stored(RandomValues(centre: 1, spread: 0.1).tensor([size], dtype: .bf16, seed: 1), on: session)
+            let bias = stored(RandomValues().tensor([size], dtype: .bf16, seed: 2), on: session)
             let rotary = RotaryTable(
-                cosines: RandomValues().tensor([1024, size], seed: 3),
-                sines: RandomValues().tensor([1024, size], seed: 4))
-            return { backend.headNorm(x, heads: heads, weight: weight, bias: bias, epsilon: 1e-6, rotary: rotary) }
+                cosines: random([1024, size], on: session, seed: 3), sines: random([1024, size], on: session, seed: 4))
+            return { session.headNorm(x, heads: heads, weight: weight, bias: bias, epsilon: 1e-6, rotary: rotary) }
         }
     }
 
     private static func activation(_ name: String, _ activation: Activation) -> Workload {
-        Workload("\(name)-4096x12288", traffic([4096, 12_288])) { backend in
-            let x = random([4096, 12_288], on: backend)
-            return { backend.activate(x, activation) }
+        Workload("\(name)-4096x12288", traffic([4096, 12_288])) { session in
+            let x = random([4096, 12_288], on: session)
+            return { session.activate(x, activation) }
         }
     }
 
     // MARK: Inputs
 
-    private static func random(_ shape: [Int], on backend: any Backend, seed: UInt64 = 0) -> Tensor {
-        backend.copy(RandomValues().tensor(shape, seed: seed))
+    private static func random(_ shape: [Int], on session: any Session, seed: UInt64 = 0) -> Tensor {
+        session.upload(RandomValues().tensor(shape, seed: seed))
+    }
+
+    private static func stored(_ values: HostTensor, on session: any Session) -> Weight {
+        session.backend.weight(values, in: ResidencyUnit())
     }
 
     /// Every element read once and written once.

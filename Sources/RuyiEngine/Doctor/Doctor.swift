@@ -85,21 +85,20 @@ public struct Doctor: Sendable {
     }
 
     private static func kernels() -> Check {
-        let supported = KernelLevel.supported
-        let best = supported.last ?? .baseline
+        let best = KernelChoice.best
         do {
-            if let forced = try KernelChoice.level() {
+            if let forced = try KernelChoice.forced() {
                 return Check(
-                    "kernels", .note, "\(forced.rawValue), because \(KernelChoice.variable) says so",
-                    hint: forced == best ? nil : "unset it to compute with \(best.rawValue)")
+                    "kernels", .note, "\(forced.name), because \(KernelChoice.variable) says so",
+                    hint: forced == best ? nil : "unset it to compute with \(best.name)")
             }
         } catch {
             return Check("kernels", .problem, error.description, hint: error.hint)
         }
-        if best == .baseline {
+        if best.isBaseline {
             return Check("kernels", .note, "baseline: without AVX2 a clip takes several times as long")
         }
-        return Check("kernels", "\(best.rawValue), the best of \(supported.map(\.rawValue).joined(separator: ", "))")
+        return Check("kernels", "\(best.name), the best of \(KernelChoice.supported.joined(separator: ", "))")
     }
 
     private static func cores() -> Check {

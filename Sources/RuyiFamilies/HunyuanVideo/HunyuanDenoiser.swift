@@ -15,8 +15,7 @@ struct HunyuanDenoiser {
 
     /// `grid` are the latents' frames, rows and columns.
     init(
-        _ transformer: HunyuanTransformer, _ texts: [HunyuanText], _ start: HunyuanStart, grid: [Int], _ job: Job,
-        on backend: any Backend
+        _ transformer: HunyuanTransformer, _ texts: [HunyuanText], _ start: HunyuanStart, grid: [Int], _ job: Job
     ) {
         self.transformer = transformer
         self.texts = texts
@@ -27,7 +26,7 @@ struct HunyuanDenoiser {
         rotaries = texts.map { text in
             VideoRotary(
                 frames: grid[0], rows: grid[1] / patch, columns: grid[2] / patch, text: text.states.shape[1],
-                axes: configuration.rotaryAxes, base: configuration.rotaryBase, on: backend)
+                axes: configuration.rotaryAxes, base: configuration.rotaryBase, on: job.session)
         }
         caches = texts.map { _ in
             job.plan.teacache.map {
@@ -36,7 +35,7 @@ struct HunyuanDenoiser {
         }
         job.trace?.record("rope.cos", rotaries[0].video.cosines)
         job.trace?.record("rope.sin", rotaries[0].video.sines)
-        if configuration.embedsGuidance { job.trace?.record("guidance", Tensor([guidance], [1])) }
+        if configuration.embedsGuidance { job.trace?.record("guidance", HostTensor([guidance], [1])) }
     }
 
     /// The guided velocity for latents `[1, C, f, h, w]` at a noise level, of their shape.
@@ -55,7 +54,7 @@ struct HunyuanDenoiser {
         guard outputs.count == 2 else { return outputs[0] }
         call.record("model_output.neg", outputs[1])
         let scale = Float(HunyuanSettings(job.plan).trueScale)
-        let velocity = latents.backend.combine(outputs[0], scale, outputs[1], 1 - scale)
+        let velocity = latents.session.combine(outputs[0], scale, outputs[1], 1 - scale)
         call.record("guided", start.moving(velocity))
         return velocity
     }
@@ -77,43 +76,43 @@ struct HunyuanStart {
             if let clean { trace?.record("cond.latents", clean) }
             return
         }
-        let backend = latents.backend
-        func filled(_ x: Tensor, _ value: Float) -> Tensor { backend.scale(x, by: 0, plus: value, clampedTo: nil) }
+        let session = latents.session
+        func filled(_ x: Tensor, _ value: Float) -> Tensor { session.filled(x.shape, value) }
         let rest = 1..<latents.shape[2]
-        let known = backend.concatenate([clean, filled(latents.sliced(2, rest), 0)], axis: 2)
+        let known = session.concatenate([clean, filled(latents.sliced(2, rest), 0)], axis: 2)
         let plane = latents.sliced(1, 0..<1)
-        let mask = backend.concatenate(
+        let mask = session.concatenate(
             [filled(plane.sliced(2, 0..<1), 1), filled(plane.sliced(2, rest), 0)], axis: 2)
         trace?.record("cond.latents", known)
         trace?.record("cond.mask", mask)
-        beside = backend.concatenate([known, mask], axis: 1)
+        beside = session.concatenate([known, mask], axis: 1)
     }
 
     /// What the model sees of latents.
     func input(_ latents: Tensor) -> Tensor {
-        if let beside { return latents.backend.concatenate([latents, beside], axis: 1) }
+        if let beside { return latents.session.concatenate([latents, beside], axis: 1) }
         guard let clean else { return latents }
-        return latents.backend.concatenate([clean, latents.sliced(2, 1..<latents.shape[2])], axis: 2)
+        return latents.session.concatenate([clean, latents.sliced(2, 1..<latents.shape[2])], axis: 2)
     }
 
     /// The latents whose frames are delivered, the first of them known where it is clean.
     func shown(_ latents: Tensor) -> Tensor {
         switch kind {
         case .tokenReplace: input(latents)
-        case .latentConcat: latents.backend.copy(latents.sliced(2, 1..<latents.shape[2]))
+        case .latentConcat: latents.session.copy(latents.sliced(2, 1..<latents.shape[2]))
         case nil: latents
         }
     }
 
     /// What is computed anew of latents or velocities: all frames, or those behind a clean first one.
     func moving(_ x: Tensor) -> Tensor {
-        kind == .tokenReplace ? x.backend.copy(x.sliced(2, 1..<x.shape[2])) : x
+        kind == .tokenReplace ? x.session.copy(x.sliced(2, 1..<x.shape[2])) : x
     }
 
     /// The latents that `step` makes of latents and velocity; a clean first frame stays as it is.
     func keeping(_ latents: Tensor, _ velocity: Tensor, _ step: (Tensor, Tensor) -> Tensor) -> Tensor {
         let moved = step(moving(latents), moving(velocity))
         guard let clean, kind == .tokenReplace else { return moved }
-        return latents.backend.concatenate([clean, moved], axis: 2)
+        return latents.session.concatenate([clean, moved], axis: 2)
     }
 }

@@ -18,18 +18,17 @@ final class HunyuanReader: Sendable {
 
     private let encoders: HunyuanTextEncoders
     private let configuration: HunyuanConfiguration
-    private let backend: any Backend
     let weights: StageWeights
     /// The latest last.
     private let known = Mutex<[(key: Key, text: HunyuanText)]>([])
     private static let limit = 8
 
-    init(_ encoders: HunyuanTextEncoders, _ configuration: HunyuanConfiguration, on backend: any Backend) {
+    init(_ encoders: HunyuanTextEncoders, _ configuration: HunyuanConfiguration) {
         self.encoders = encoders
         self.configuration = configuration
-        self.backend = backend
         weights = StageWeights(
-            encoders.files, byteCount: encoders.byteCount, streamedByteCount: encoders.streamedByteCount)
+            encoders.files, encoders.units, byteCount: encoders.byteCount,
+            streamedByteCount: encoders.streamedByteCount)
     }
 
     /// What the clip shows, and what is to be kept out of it where true guidance is on.
@@ -44,16 +43,17 @@ final class HunyuanReader: Sendable {
             // Stages are recorded of what is read anew, padding included.
             if job.trace == nil, let known = remembered(key) {
                 stage.advance(by: encoders.depth)
-                return known
+                return known.moved(to: job.session)
             }
             let text = try encoders(
                 prompt, pixels: picture.map(pixels), interleave: interleave, length: settings.promptLength,
-                on: backend, trace: job.trace, suffix: suffix
+                on: job.session, trace: job.trace, suffix: suffix
             ) {
-                try job.cancellation.check()
+                try job.session.check()
                 job.releaseStreamed(weights)
                 stage.advance()
             }
+            try job.session.check()
             if job.trace == nil { remember(text, key) }
             return text
         }
@@ -65,16 +65,16 @@ final class HunyuanReader: Sendable {
             let digest = black.map { _ in "black \(job.plan.width)x\(job.plan.height)" }
             texts.append(try read(negative, black, digest, 2, ".neg"))
         }
-        job.release(weights, on: backend)
+        job.release(weights)
         return texts
     }
 
     /// What the language model sees of a picture, `[1, 3, S, S]`.
-    private func pixels(_ picture: InputPicture) -> Tensor {
+    private func pixels(_ picture: InputPicture) -> HostTensor {
         guard let processor = configuration.text.picture?.processor else {
             preconditionFailure("a checkpoint that reads text alone was given a picture")
         }
-        return picture.tensor([1, 3, processor.cropSize, processor.cropSize], on: backend) { processor($0) }
+        return picture.tensor([1, 3, processor.cropSize, processor.cropSize]) { processor($0) }
     }
 
     /// What was read before, which is the latest then.

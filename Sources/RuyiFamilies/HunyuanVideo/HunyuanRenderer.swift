@@ -8,7 +8,6 @@ import RuyiTensor
 /// A loaded HunyuanVideo checkpoint (specification sections 3 to 8).
 final class HunyuanRenderer: Renderer {
     let warnings: [String]
-    private let backend: any Backend
     private let configuration: HunyuanConfiguration
     private let reader: HunyuanReader
     private let transformer: HunyuanTransformer
@@ -19,32 +18,35 @@ final class HunyuanRenderer: Renderer {
     private let finite: FiniteCheck
 
     init(_ folder: ModelFolder, backend: any Backend) throws(Fault) {
-        self.backend = backend
         configuration = try HunyuanConfiguration(folder)
         let checkpoint = try HunyuanCheckpoint(folder)
         let encoders = try HunyuanTextEncoders(
             text: checkpoint.weights(.text), clip: checkpoint.weights(.clip),
-            prompts: HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture), configuration.text)
-        reader = HunyuanReader(encoders, configuration, on: backend)
+            prompts: HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture), configuration.text,
+            on: backend)
+        reader = HunyuanReader(encoders, configuration)
         let files = (transformer: try checkpoint.weights(.transformer), vae: try checkpoint.weights(.vae))
         let transformerLedger = WeightLedger()
-        transformer = HunyuanTransformer(
-            WeightScope(files.transformer, ledger: transformerLedger), configuration.transformer)
+        let transformerScope = WeightScope(files.transformer, ledger: transformerLedger, on: backend)
+        transformer = HunyuanTransformer(transformerScope, configuration.transformer)
         let vaeLedger = WeightLedger()
-        vae = HunyuanVAE(WeightScope(files.vae, ledger: vaeLedger), configuration.vae)
+        let vaeScope = WeightScope(files.vae, ledger: vaeLedger, on: backend)
+        vae = HunyuanVAE(vaeScope, configuration.vae)
         warnings =
             encoders.warnings + (try transformerLedger.finish(unknown: .warn))
             + (try vaeLedger.finish(unknown: .warn))
         weights = (
-            StageWeights(files.transformer, blocks: ["transformer_blocks", "single_transformer_blocks"]),
-            StageWeights(files.vae)
+            StageWeights(
+                files.transformer, transformerScope.unit,
+                blocks: ["transformer_blocks", "single_transformer_blocks"]),
+            StageWeights(files.vae, vaeScope.unit)
         )
-        finite = FiniteCheck(files: [files.vae, files.transformer] + encoders.files, backend: backend)
+        finite = FiniteCheck(files: [files.vae, files.transformer] + encoders.files)
     }
 
     // MARK: Latents
 
-    func latents(_ job: Job) throws -> Tensor {
+    func latents(_ job: Job) throws -> HostTensor {
         let plan = job.plan
         let settings = HunyuanSettings(plan)
         let picture = configuration.takesPicture ? try job.startPicture() : nil
@@ -54,22 +56,22 @@ final class HunyuanRenderer: Renderer {
         }
         let clean = try picture.map { try encode($0, job) }
         let preview = try job.preview.map { _ in try fittedPreview(job) }
-        let noise = try Draws(job, on: backend) { _ in "noise" }(configuration.latentShape(plan))
+        let noise = try Draws(job) { _ in "noise" }(configuration.latentShape(plan))
         let initial = clean.map { blend(noise, $0) } ?? noise
         if clean != nil { job.trace?.record("latents.init", initial) }
 
         let transformer = try transformer(job)
         let scheduler = FlowMatchEuler(steps: plan.steps, shift: settings.shift)
         if let trace = job.trace {
-            trace.record("sigmas", Tensor(scheduler.sigmas, [scheduler.sigmas.count]))
-            trace.record("timesteps", Tensor(scheduler.timesteps, [scheduler.timesteps.count]))
+            trace.record("sigmas", HostTensor(scheduler.sigmas, [scheduler.sigmas.count]))
+            trace.record("timesteps", HostTensor(scheduler.timesteps, [scheduler.timesteps.count]))
         }
         let start = HunyuanStart(clean, configuration.transformer.conditioning, like: initial, job.trace)
         let grid = Array(initial.shape.suffix(3))
-        var denoiser = HunyuanDenoiser(transformer, texts, start, grid: grid, job, on: backend)
+        var denoiser = HunyuanDenoiser(transformer, texts, start, grid: grid, job)
         let loop = SamplingLoop(
-            job: job, backend: backend, calls: plan.steps, blocks: transformer.blockCount, sides: texts.count,
-            weights: weights.transformer, blockPrefix: transformer.prefix(ofBlock:), preview: preview, finite: finite)
+            job: job, calls: plan.steps, blocks: transformer.blockCount, sides: texts.count,
+            weights: weights.transformer, unit: transformer.unit(ofBlock:), preview: preview, finite: finite)
         return try loop(initial) { call, latents in
             try denoiser(latents, time: scheduler.timesteps[call.index], call)
         } clean: { call, velocity, latents in
@@ -81,57 +83,62 @@ final class HunyuanRenderer: Renderer {
 
     /// The start picture's latents, scaled: `[1, C, 1, h, w]`.
     private func encode(_ picture: InputPicture, _ job: Job) throws -> Tensor {
+        let session = job.session
         let stage = job.begin(.encoding, steps: 1, weights: weights.vae)
         let start = picture.resized(width: job.plan.width, height: job.plan.height, filter: .lanczos)
-        let pixels = backend.copy(start.signedPixels(on: backend))  // [1, 3, H, W]
+        let pixels = session.upload(start.signedPixels)  // [1, 3, H, W]
         job.trace?.record("image.pixels", pixels)
-        let run = HunyuanVAERun(trace: nil) { try job.cancellation.check() }
+        let run = HunyuanVAERun(trace: nil) { try job.session.check() }
         let (mean, logVariance) = try vae.encode(pixels, HunyuanSettings(job.plan).tiling, run)
         job.trace?.record("vae.encode.mean", mean.channelsFirst)
         job.trace?.record("vae.encode.logvar", logVariance.channelsFirst)
         try finite(mean, of: weights.vae, job, "while the picture was encoded")
-        backend.memory.trim()
+        session.memory.trim()
         job.releaseStreamed(weights.vae)
         stage.advance()
-        return backend.scale(mean.channelsFirst, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        return session.scale(mean.channelsFirst, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
     }
 
     /// The map from latents to colours, fitted to the start picture, or to a chart of colours.
     private func fittedPreview(_ job: Job) throws -> LatentPreview {
-        let run = HunyuanVAERun(trace: nil) { try job.cancellation.check() }
+        let session = job.session
+        let run = HunyuanVAERun(trace: nil) { try job.session.check() }
         let source = job.image ?? LatentPreview.chart
-        return try LatentPreview.fitted(to: source, factor: HunyuanVAEConfiguration.space, on: backend) { pixels in
+        return try LatentPreview.fitted(to: source, factor: HunyuanVAEConfiguration.space, on: session) { pixels in
             let mean = try vae.encode(pixels, HunyuanTiling(), run).mean
-            return backend.scale(mean, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+            return session.scale(mean, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         }
     }
 
     /// The noise with a thousandth of the picture in every frame (specification section 8.2).
     private func blend(_ noise: Tensor, _ clean: Tensor) -> Tensor {
-        let share: Float = 0.999
-        let repeated = backend.concatenate(Array(repeating: clean, count: noise.shape[2]), axis: 2)
-        return backend.combine(noise, share, repeated, 1 - share)
+        let (session, share) = (noise.session, Float(0.999))
+        let repeated = session.concatenate(Array(repeating: clean, count: noise.shape[2]), axis: 2)
+        return session.combine(noise, share, repeated, 1 - share)
     }
 
     /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> HunyuanTransformer {
+        let session = job.session
         let configuration = configuration.transformer
         return try changedTransformer(
-            job, transformer, stored: weights.transformer, on: backend,
+            job, transformer, stored: weights.transformer,
             rounding: { FP8Rounding(hunyuan: $0, $1, to: $2, width: configuration.hiddenSize) },
             renamed: job.plan.loras.isEmpty ? [:] : HunyuanOriginalNames.layers(of: weights.transformer.files[0]),
             blocks: transformer.blockCount, make: { HunyuanTransformer($0, configuration) },
-            quantize: { try $0.quantized(on: backend, blockDone: $1) })
+            quantize: { try $0.quantized(on: session, blockDone: $1) })
     }
 
     // MARK: Decoding
 
-    func decode(_ latents: Tensor, _ job: Job) throws {
-        try job.check(latents, shape: configuration.latentShape(job.plan), on: backend)
+    func decode(_ latents: HostTensor, _ job: Job) throws {
+        let session = job.session
+        try job.check(latents, shape: configuration.latentShape(job.plan))
         let stage = job.begin(.decoding, steps: job.plan.frames, weights: weights.vae)
-        let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        let scaled = session.scale(
+            session.upload(latents), by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
-        let run = HunyuanVAERun(trace: nil) { try job.cancellation.check() }
+        let run = HunyuanVAERun(trace: nil) { try job.session.check() }
         let deliver = FrameDelivery(
             job, stage, rounding: .toNearestOrEven, dropping: configuration.droppedFrames, of: weights.vae, finite)
         var raw = RecordedVideo(job)

@@ -7,7 +7,7 @@ import RuyiTensor
 /// text tokens, first with weights of their own, then with common ones.
 package struct HunyuanTransformer: Sendable {
     let configuration: HunyuanTransformerConfiguration
-    private let patchWeight, patchBias: Tensor
+    private let patches: Linear
     private let time: ConditioningEmbedder
     private let guidance: ConditioningEmbedder?
     private let pooled: ConditioningEmbedder
@@ -21,8 +21,9 @@ package struct HunyuanTransformer: Sendable {
         let (width, patch) = (configuration.hiddenSize, HunyuanTransformerConfiguration.patch)
         self.configuration = configuration
         let place = scope / "x_embedder" / "proj"
-        patchWeight = place.take("weight", [width, configuration.inChannels, 1, patch, patch])
-        patchBias = place.take("bias", [width])
+        patches = Linear(
+            weight: place.take("weight", [width, configuration.inChannels, 1, patch, patch]),
+            bias: place.take("bias", [width]))
         let embedders = scope / "time_text_embed"
         time = ConditioningEmbedder(embedders / "timestep_embedder", width)
         guidance =
@@ -45,11 +46,10 @@ package struct HunyuanTransformer: Sendable {
     /// The number of blocks, for progress.
     package var blockCount: Int { dualBlocks.count + singleBlocks.count }
 
-    /// What the names of a block's weights begin with; behind the last block comes the first one of the next step.
-    func prefix(ofBlock index: Int) -> String {
+    /// The weights of a block; behind the last one comes the first of the next step.
+    func unit(ofBlock index: Int) -> ResidencyUnit {
         let index = index % blockCount
-        return index < dualBlocks.count
-            ? "transformer_blocks.\(index)." : "single_transformer_blocks.\(index - dualBlocks.count)."
+        return index < dualBlocks.count ? dualBlocks[index].unit : singleBlocks[index - dualBlocks.count].unit
     }
 
     /// The velocity for latents, `[1, outChannels, f, h, w]`.
@@ -64,23 +64,26 @@ package struct HunyuanTransformer: Sendable {
         _ input: Tensor, time level: Float, guidance scale: Float, text: HunyuanText, rotary: VideoRotary,
         cache: inout TeaCache?, trace: StageTrace? = nil, blockDone: (Int) throws -> Void = { _ in }
     ) throws -> Tensor {
-        let backend = input.backend
+        let session = input.session
         let embedding = embed(level, scale, text, trace)
-        let clean = configuration.conditioning == .tokenReplace ? embedClean(text, backend) : nil
+        let clean = configuration.conditioning == .tokenReplace ? embedClean(text) : nil
         if let clean { trace?.record("temb.token_replace", clean) }
-        // The first frame's tokens, where they are told that they are clean.
-        let first = clean == nil ? 0 : input.shape[3] * input.shape[4] / 4
-        let signal = ModulationSignal(
-            embedding: backend.activate(embedding, .silu), clean: clean.map { backend.activate($0, .silu) },
-            firstTokens: first)
+        let activated = session.activate(embedding, .silu)
         var video = patchify(input)
+        let signal =
+            clean.map {
+                // The first frame's tokens are told that they are clean.
+                ModulationSignal(
+                    activated, clean: session.activate($0, .silu), first: input.shape[3] * input.shape[4] / 4,
+                    of: video.shape[1])
+            } ?? ModulationSignal(activated)
         trace?.record("embed.out", video)
         var words = refiner(text, time: level, trace)
-        let patches = video
+        let tokens = video
         let visible = AttentionMask.lengths([video.shape[1] + text.valid])
-        if let reused = cache?.reusedResidual({ dualBlocks[0].modulated(patches, signal) }) {
+        if let reused = cache?.reusedResidual({ dualBlocks[0].modulated(tokens, signal) }) {
             try blockDone(blockCount - 1)
-            video = backend.combine(video, 1, reused, 1)
+            video = video + reused
         } else {
             for (index, block) in dualBlocks.enumerated() {
                 (video, words) = block(video: video, text: words, signal, rotary: rotary.video, mask: visible)
@@ -88,24 +91,25 @@ package struct HunyuanTransformer: Sendable {
                 try blockDone(index)
             }
             let split = video.shape[1]
-            var tokens = backend.concatenate([video, words], axis: 1)
+            var both = session.concatenate([video, words], axis: 1)
+            let joined = signal.joined(both.shape[1])
             for (index, block) in singleBlocks.enumerated() {
-                tokens = block(tokens, signal, rotary: rotary.all, mask: visible)
+                both = block(both, joined, rotary: rotary.all, mask: visible)
                 if let trace {
                     trace.record(
-                        "single", index, video: backend.copy(tokens.sliced(1, 0..<split)),
-                        text: backend.copy(tokens.sliced(1, split..<tokens.shape[1])))
+                        "single", index, video: session.copy(both.sliced(1, 0..<split)),
+                        text: session.copy(both.sliced(1, split..<both.shape[1])))
                 }
                 try blockDone(dualBlocks.count + index)
             }
-            video = backend.copy(tokens.sliced(1, 0..<split))
-            cache?.keep(video, of: patches)
+            video = session.copy(both.sliced(1, 0..<split))
+            cache?.keep(video, of: tokens)
         }
-        let parts = modulation(signal.embedding)  // [1, 2 D]: scale, then shift
+        let parts = TokenRows(modulation(activated))  // [1, 2 D]: scale, then shift
         let width = configuration.hiddenSize
-        let normed = backend.layerNorm(
-            video, weight: nil, bias: nil, epsilon: configuration.sizes.epsilon, scale: parts.sliced(1, 0..<width),
-            shift: parts.sliced(1, width..<2 * width))
+        let normed = session.layerNorm(
+            video, weight: nil, bias: nil, epsilon: configuration.sizes.epsilon, scale: parts.columns(0..<width),
+            shift: parts.columns(width..<2 * width))
         trace?.record("norm_out.out", normed)
         let output = projection(normed)
         trace?.record("final.out", output)
@@ -113,14 +117,14 @@ package struct HunyuanTransformer: Sendable {
     }
 
     /// A copy whose blocks' large linear layers compute in 8 bits.
-    package func quantized(on backend: any Backend, blockDone: () throws -> Void) throws -> HunyuanTransformer {
+    package func quantized(on session: any Session, blockDone: () throws -> Void) throws -> HunyuanTransformer {
         var copy = self
         for index in dualBlocks.indices {
-            copy.dualBlocks[index].quantize(on: backend)
+            copy.dualBlocks[index].quantize(on: session)
             try blockDone()
         }
         for index in singleBlocks.indices {
-            copy.singleBlocks[index].quantize(on: backend)
+            copy.singleBlocks[index].quantize(on: session)
             try blockDone()
         }
         return copy
@@ -128,36 +132,33 @@ package struct HunyuanTransformer: Sendable {
 
     /// `E_time(t) + E_guidance(g) + E_text(pooled)`.
     private func embed(_ level: Float, _ scale: Float, _ text: HunyuanText, _ trace: StageTrace?) -> Tensor {
-        let backend = text.pooled.backend
-        var embedding = time(level, on: backend)
-        if let guidance { embedding = backend.combine(embedding, 1, guidance(scale, on: backend), 1) }
-        embedding = backend.combine(embedding, 1, pooled(text.pooled), 1)
+        let session = text.pooled.session
+        var embedding = time(level, on: session)
+        if let guidance { embedding = embedding + guidance(scale, on: session) }
+        embedding = embedding + pooled(text.pooled)
         trace?.record("temb", embedding)
         return embedding
     }
 
     /// `E_time(0) + E_text(pooled)`.
-    private func embedClean(_ text: HunyuanText, _ backend: any Backend) -> Tensor {
-        backend.combine(time(0, on: backend), 1, pooled(text.pooled), 1)
+    private func embedClean(_ text: HunyuanText) -> Tensor {
+        time(0, on: text.pooled.session) + pooled(text.pooled)
     }
 
     /// Tokens in the order frame, row, column: `[1, f · h/2 · w/2, D]`.
     private func patchify(_ x: Tensor) -> Tensor {
         let (channels, frames, patch) = (x.shape[1], x.shape[2], HunyuanTransformerConfiguration.patch)
         let (rows, columns) = (x.shape[3] / patch, x.shape[4] / patch)
-        let backend = x.backend
-        let patches = backend.copy(
+        let values = x.session.copy(
             x.reshaped([channels, frames * rows, patch, columns, patch]).permuted([1, 3, 0, 2, 4]))
-        return backend.linear(
-            patches.reshaped([1, frames * rows * columns, channels * patch * patch]), weight: patchWeight,
-            bias: patchBias, activation: .none, residual: nil)
+        return patches(values.reshaped([1, frames * rows * columns, channels * patch * patch]))
     }
 
     /// The inverse: `out[c, f, 2r + p, 2s + q] = y[token, (c · 2 + p) · 2 + q]`.
     private func unpatchify(_ y: Tensor, like x: Tensor) -> Tensor {
         let (frames, patch, channels) = (x.shape[2], HunyuanTransformerConfiguration.patch, configuration.outChannels)
         let (rows, columns) = (x.shape[3] / patch, x.shape[4] / patch)
-        return y.backend.copy(
+        return y.session.copy(
             y.reshaped([frames * rows, columns, channels, patch, patch]).permuted([2, 0, 3, 1, 4])
         ).reshaped([1, channels, frames, rows * patch, columns * patch])
     }

@@ -29,7 +29,7 @@ struct RuyiControls: Sendable {
     func negative() throws(Fault) -> RuyiControl { try control("n.default", fallback: "n.default") }
 
     private func control(_ set: String, fallback: String) throws(Fault) -> RuyiControl {
-        func tensor(_ name: String, _ shape: [Int]) throws(Fault) -> Tensor {
+        func tensor(_ name: String, _ shape: [Int]) throws(Fault) -> HostTensor {
             let wanted = "\(set).\(name)"
             let key = file.shape(of: wanted) == nil ? "\(fallback).\(name)" : wanted
             guard let found = file.shape(of: key) else {
@@ -42,7 +42,7 @@ struct RuyiControls: Sendable {
             }
             return try file.tensor(key)
         }
-        func embedding(_ name: String, _ shape: [Int]) throws(Fault) -> Tensor {
+        func embedding(_ name: String, _ shape: [Int]) throws(Fault) -> HostTensor {
             let found = try tensor(name, shape)
             guard found.dtype.isFloat else {
                 throw Fault(

@@ -22,7 +22,7 @@ struct RuyiDenoiser {
     /// `controls` are those of the sides, the positive one last.
     init(
         _ transformer: RuyiTransformer, controls: [RuyiControl], features: Tensor, condition: Tensor, calls: Int,
-        _ job: Job, on backend: any Backend
+        _ job: Job
     ) {
         let plan = job.plan
         self.transformer = transformer
@@ -30,15 +30,15 @@ struct RuyiDenoiser {
         self.job = job
         sides = controls.count
         let (embedder, trace) = (transformer.embedder, job.trace.map { StageTrace($0) })
-        text = embedder.text(controls, backend: backend, trace)
-        extra = embedder.extra(controls, width: plan.width, height: plan.height, backend: backend, trace)
-        blind = embedder.picture(nil, sees: controls.map { _ in false }, backend: backend)
+        text = embedder.text(controls, on: job.session, trace)
+        extra = embedder.extra(controls, width: plan.width, height: plan.height, on: job.session, trace)
+        blind = embedder.picture(nil, sees: controls.map { _ in false }, on: job.session)
         seeing = embedder.picture(
-            features, sees: controls.indices.map { $0 == controls.count - 1 }, backend: backend)
+            features, sees: controls.indices.map { $0 == controls.count - 1 }, on: job.session)
         let patch = transformer.configuration.patchSize
         rotary = RuyiRotary.table(
             rows: condition.shape[3] / patch, columns: condition.shape[4] / patch,
-            headSize: transformer.configuration.headSize)
+            headSize: transformer.configuration.headSize, on: job.session)
         trace?.record("rope.cos", rotary.cosines)
         trace?.record("rope.sin", rotary.sines)
         // The picture's features are off for the first 60 % of the calls.
@@ -54,25 +54,25 @@ struct RuyiDenoiser {
 
     /// The guided output for latents `[1, C, f, h, w]` at a noise level, of their shape.
     mutating func callAsFunction(_ latents: Tensor, time: Float, _ call: ModelCall) throws -> Tensor {
-        let backend = condition.backend
-        let input = backend.copy(latents)
-        let whole = backend.concatenate([input, condition], axis: 1)
+        let session = condition.session
+        let input = session.copy(latents)
+        let whole = session.concatenate([input, condition], axis: 1)
         let picture = call.index < firstSeeing ? blind : seeing
         let conditioning = RuyiConditioning(text: text, picture: picture, extra: extra)
         let trace = blockTrace(call)
         if call.index == 0 {
-            call.record("input", backend.concatenate((0..<sides).map { _ in input }, axis: 0))
+            call.record("input", session.concatenate((0..<sides).map { _ in input }, axis: 0))
         }
         trace?.record("text.context", text)
         trace?.record("clip.context", picture)
         let outputs = try groups.map { group in
             try transformer(
-                backend.concatenate(group.map { _ in whole }, axis: 0), time: time,
+                session.concatenate(group.map { _ in whole }, axis: 0), time: time,
                 conditioning: conditioning.items(group), rotary: rotary, enhancement: enhancement(call),
                 cache: &caches[group.lowerBound], trace: trace, blockDone: call.blockDone(group))
         }
-        let output = outputs.count == 1 ? outputs[0] : backend.concatenate(outputs, axis: 0)
-        call.record("t", Tensor([time], [1]))
+        let output = outputs.count == 1 ? outputs[0] : session.concatenate(outputs, axis: 0)
+        call.record("t", number: time)
         call.record("model_output", output)
         let guided = guide(output, channels: latents.shape[1])
         call.record("guided", guided)
@@ -82,11 +82,11 @@ struct RuyiDenoiser {
 
     /// The first half of the channels, `negative + scale · (positive − negative)`.
     private func guide(_ output: Tensor, channels: Int) -> Tensor {
-        let backend = output.backend
+        let session = output.session
         let prediction = output.sliced(1, 0..<channels)
-        guard sides == 2 else { return backend.copy(prediction) }
+        guard sides == 2 else { return session.copy(prediction) }
         let scale = Float(job.plan.guidance)
-        return backend.combine(prediction.sliced(0, 1..<2), scale, prediction.sliced(0, 0..<1), 1 - scale)
+        return session.combine(prediction.sliced(0, 1..<2), scale, prediction.sliced(0, 0..<1), 1 - scale)
     }
 
     /// The weight of Enhance-A-Video in a model call, which counts as TeaCache counts; nil where it is off.

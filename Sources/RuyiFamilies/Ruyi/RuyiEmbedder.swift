@@ -15,7 +15,7 @@ struct RuyiConditioning: Sendable {
     /// Some items of the batch.
     func items(_ range: Range<Int>) -> RuyiConditioning {
         guard range.count < extra.shape[0] else { return self }
-        func part(_ x: Tensor) -> Tensor { x.backend.copy(x.sliced(0, range)) }
+        func part(_ x: Tensor) -> Tensor { x.session.copy(x.sliced(0, range)) }
         return RuyiConditioning(text: part(text), picture: part(picture), extra: part(extra))
     }
 }
@@ -23,9 +23,9 @@ struct RuyiConditioning: Sendable {
 /// One guidance half's control embeddings (specification section 3).
 struct RuyiControl: Sendable {
     /// `[1, text tokens, C]`, any float type.
-    let first: Tensor
+    let first: HostTensor
     /// `[1, second text tokens, C5]`.
-    let second: Tensor
+    let second: HostTensor
     /// Which tokens of either stream are real.
     let firstMask: [Bool]
     let secondMask: [Bool]
@@ -40,7 +40,7 @@ struct RuyiEmbedder: Sendable {
     private let pooler: RuyiAttentionPooler
     /// A table of one row, kept as a layer so that a LoRA can change it.
     private let style: Linear
-    private let textPadding, picturePadding: Tensor
+    private let textPadding, picturePadding: Weight
     private let resampler: RuyiResampler
 
     /// pictureWidth is the width of the image encoder's features.
@@ -67,13 +67,13 @@ struct RuyiEmbedder: Sendable {
 
     /// The vector of a timestep: time plus everything else, `[B, D]`.
     func vector(time: Float, _ conditioning: RuyiConditioning, _ trace: StageTrace?) -> Tensor {
-        let backend = conditioning.extra.backend
+        let session = conditioning.extra.session
         let batch = conditioning.extra.shape[0]
         let sinusoid = Embeddings.sinusoid(time, width: RuyiEmbedder.sinusoidWidth)
-        let waves = backend.copy(Tensor((0..<batch).flatMap { _ in sinusoid }, [batch, sinusoid.count]))
+        let waves = session.upload(HostTensor((0..<batch).flatMap { _ in sinusoid }, [batch, sinusoid.count]))
         let timeVector = timeLinear2(timeLinear1(waves, .silu))
         trace?.record("temb.time", timeVector)
-        let vector = backend.combine(timeVector, 1, conditioning.extra, 1)
+        let vector = timeVector + conditioning.extra
         trace?.record("temb", vector)
         return vector
     }
@@ -82,52 +82,52 @@ struct RuyiEmbedder: Sendable {
     ///
     /// width and height in pixels.
     func extra(
-        _ controls: [RuyiControl], width: Int, height: Int, backend: any Backend, _ trace: StageTrace?
+        _ controls: [RuyiControl], width: Int, height: Int, on session: any Session, _ trace: StageTrace?
     ) -> Tensor {
-        let pooled = backend.concatenate(controls.map { pooler(backend.copy($0.second)) }, axis: 0)  // [B, pooled]
+        let pooled = session.concatenate(controls.map { pooler(session.upload($0.second)) }, axis: 0)  // [B, pooled]
         trace?.record("temb.pooled", pooled)
         let sizes: [Float] = [1024, 1024, Float(height), Float(width), 0, 0]
         let batch = controls.count
-        trace?.record("time_ids", Tensor((0..<batch).flatMap { _ in sizes }, [batch, sizes.count]))
+        trace?.record("time_ids", HostTensor((0..<batch).flatMap { _ in sizes }, [batch, sizes.count]))
         let waves = sizes.flatMap { Embeddings.sinusoid($0, width: RuyiEmbedder.sinusoidWidth) }
-        let sizeWaves = Tensor((0..<batch).flatMap { _ in waves }, [batch, waves.count])
-        let styles = backend.concatenate(
-            Array(repeating: style.updatedWeight(on: backend), count: batch), axis: 0)
-        let joined = backend.concatenate([pooled, sizeWaves, styles], axis: 1)
+        let sizeWaves = session.upload(HostTensor((0..<batch).flatMap { _ in waves }, [batch, waves.count]))
+        let styles = session.concatenate(
+            Array(repeating: style.updatedWeight(on: session), count: batch), axis: 0)
+        let joined = session.concatenate([pooled, sizeWaves, styles], axis: 1)
         return extraLinear2(extraLinear1(joined, .silu))
     }
 
     /// Both text streams side by side, `[B, tokens, C]`; masked tokens are replaced by learned padding.
-    func text(_ controls: [RuyiControl], backend: any Backend, _ trace: StageTrace?) -> Tensor {
-        let second = backend.concatenate(controls.map(\.second), axis: 0)  // [B, tokens, C5]
+    func text(_ controls: [RuyiControl], on session: any Session, _ trace: StageTrace?) -> Tensor {
+        let second = session.concatenate(controls.map { session.upload($0.second) }, axis: 0)  // [B, tokens, C5]
         let projected = textLinear2(textLinear1(second, .silu))
         trace?.record("text.projected", projected.reshaped([projected.count / projected.shape[2], projected.shape[2]]))
-        let first = backend.concatenate(controls.map(\.first), axis: 0)
-        let joined = backend.concatenate([first, projected], axis: 1)
+        let first = session.concatenate(controls.map { session.upload($0.first) }, axis: 0)
+        let joined = session.concatenate([first, projected], axis: 1)
+        let padding = session.tensor(textPadding)
         let items = controls.enumerated().map { index, control in
-            replaceMasked(joined.selected(0, index), control.firstMask + control.secondMask, by: textPadding)
+            replaceMasked(joined.selected(0, index), control.firstMask + control.secondMask, by: padding)
         }
-        return backend.concatenate(items.map { $0.expanded(at: 0) }, axis: 0)
+        return session.concatenate(items.map { $0.expanded(at: 0) }, axis: 0)
     }
 
     /// The picture's tokens for the items that see it, `[B, queries, C]`, and learned padding for the others.
-    func picture(_ features: Tensor?, sees: [Bool], backend: any Backend) -> Tensor {
-        let padding = backend.copy(picturePadding).expanded(at: 0)
+    func picture(_ features: Tensor?, sees: [Bool], on session: any Session) -> Tensor {
+        let padding = session.tensor(picturePadding).expanded(at: 0)
         let seen = features.map { resampler($0) }
-        return backend.concatenate(sees.map { $0 ? seen ?? padding : padding }, axis: 0)
+        return session.concatenate(sees.map { $0 ? seen ?? padding : padding }, axis: 0)
     }
 
     private func replaceMasked(_ tokens: Tensor, _ mask: [Bool], by padding: Tensor) -> Tensor {
-        let rows = mask.enumerated().map { index, isReal in
-            (isReal ? tokens : padding).sliced(0, index..<index + 1)
-        }
-        return tokens.backend.concatenate(rows, axis: 0)
+        let session = tokens.session
+        return session.gather(
+            session.concatenate([tokens, padding], axis: 0), mask.indices.map { mask[$0] ? $0 : mask.count + $0 })
     }
 }
 
 /// Attention pooling of the second text stream by its mean (specification section 5.2).
 private struct RuyiAttentionPooler: Sendable {
-    let positions: Tensor
+    let positions: Weight
     let query, key, value, output: Linear
     let heads = 8
 
@@ -141,26 +141,25 @@ private struct RuyiAttentionPooler: Sendable {
     }
 
     func callAsFunction(_ x: Tensor) -> Tensor {  // [1, tokens, C5] -> [1, pooled]
-        let backend = x.backend
+        let session = x.session
         let (count, width) = (x.shape[1], x.shape[2])
-        let averaging = backend.copy(Tensor([Float](repeating: 1 / Float(count), count: count), [1, count]))
-        let mean = backend.linear(
-            averaging, weight: backend.copy(x.selected(0, 0).permuted([1, 0])), bias: nil, activation: .none,
-            residual: nil)
-        let tokens = backend.combine(
-            backend.concatenate([mean, x.selected(0, 0)], axis: 0), 1, positions, 1
-        ).expanded(at: 0)
+        let averaging = session.filled([1, count], 1 / Float(count))
+        let states = x.selected(0, 0)
+        let mean = session.linear(averaging, Projection(.computed(states.permuted([1, 0]))))
+        let tokens = (session.concatenate([mean, states], axis: 0) + session.tensor(positions)).expanded(at: 0)
         let q = query(tokens.sliced(1, 0..<1))
         let scale = 1 / Float(width / heads).squareRoot()
-        let pooled = backend.attention(q, key(tokens), value(tokens), heads: heads, scale: scale)
+        let pooled = session.attention(q, key(tokens), value(tokens), heads: heads, scale: scale)
         return output(pooled).reshaped([1, output.weight.shape[0]])
     }
 }
 
 /// Resamples the picture's patches to a few tokens by attention from learned queries (specification section 5.4).
 private struct RuyiResampler: Sendable {
-    let positions, queries: Tensor
-    let inWeight, inBias: Tensor
+    /// A grid of vectors, which the host resizes to that of the patches.
+    let positions: HostTensor
+    let queries: Weight
+    let inWeight, inBias: Weight
     let output: Linear
     let queryNorm, keyNorm: LayerNorm
     let input: Linear?
@@ -168,7 +167,7 @@ private struct RuyiResampler: Sendable {
 
     init(_ scope: WeightScope, pictureWidth: Int, _ configuration: RuyiTransformerConfiguration) {
         let width = configuration.contextWidth
-        positions = scope.take("pos_embed", [configuration.queryCount, width])
+        positions = scope.takeTable("pos_embed", [configuration.queryCount, width])
         queries = scope.take("query", [configuration.queryCount, width])
         inWeight = (scope / "attn").take("in_proj_weight", [3 * width, width])
         inBias = (scope / "attn").take("in_proj_bias", [3 * width])
@@ -180,15 +179,15 @@ private struct RuyiResampler: Sendable {
     }
 
     func callAsFunction(_ features: Tensor) -> Tensor {  // [1, patches, Cv] -> [1, queries, C]
-        let backend = features.backend
+        let session = features.session
         let patches = features.shape[1]
         let keys = keyNorm(input.map { $0(features) } ?? features)
-        let q = queryNorm(backend.copy(queries))
+        let q = queryNorm(session.tensor(queries))
         let (from, to) = (RuyiResampler.side(queries.shape[0]), RuyiResampler.side(patches))
-        let keyPositions = Embeddings.bicubicGrid(positions, from: from, to: to)
-        let attended = backend.attention(
-            part(0)(backend.combine(q, 1, positions, 1).expanded(at: 0)),
-            part(1)(backend.combine(keys, 1, keyPositions, 1)), part(2)(keys), heads: heads,
+        let keyPositions = session.upload(Embeddings.bicubicGrid(positions, from: from, to: to))
+        let attended = session.attention(
+            part(0)((q + session.upload(positions)).expanded(at: 0)), part(1)(keys + keyPositions), part(2)(keys),
+            heads: heads,
             scale: 1 / Float(inWeight.shape[1] / heads).squareRoot())
         return output(attended)
     }

@@ -10,7 +10,6 @@ import RuyiTensor
 /// A loaded Ruyi checkpoint (specification section 2).
 final class RuyiRenderer: Renderer {
     let warnings: [String]
-    private let backend: any Backend
     private let configuration: RuyiConfiguration
     private let schedule: SchedulerConfiguration
     private let controls: RuyiControls
@@ -23,7 +22,6 @@ final class RuyiRenderer: Renderer {
     private let finite: FiniteCheck
 
     init(_ folder: ModelFolder, backend: any Backend) throws(Fault) {
-        self.backend = backend
         configuration = try RuyiConfiguration(folder)
         schedule = try Ruyi.schedule(folder)
         controls = RuyiControls(try folder.weights("", stem: "embeddings"), configuration.transformer)
@@ -34,15 +32,17 @@ final class RuyiRenderer: Renderer {
         )
         var warnings: [String] = []
         let transformerLedger = WeightLedger()
+        let transformerScope = WeightScope(files.transformer, ledger: transformerLedger, on: backend)
         transformer = RuyiTransformer(
-            WeightScope(files.transformer, ledger: transformerLedger), pictureWidth: configuration.clip.hiddenSize,
-            configuration.transformer)
+            transformerScope, pictureWidth: configuration.clip.hiddenSize, configuration.transformer)
         warnings += try transformerLedger.finish(unknown: .warn)
         let vaeLedger = WeightLedger()
-        vae = RuyiVAE(WeightScope(files.vae, ledger: vaeLedger), configuration.vae)
+        let vaeScope = WeightScope(files.vae, ledger: vaeLedger, on: backend)
+        vae = RuyiVAE(vaeScope, configuration.vae)
         warnings += try vaeLedger.finish(unknown: .warn)
         let visionLedger = WeightLedger()
-        vision = CLIPVision(WeightScope(files.vision, ledger: visionLedger) / "vision_model", configuration.clip)
+        let visionScope = WeightScope(files.vision, ledger: visionLedger, on: backend)
+        vision = CLIPVision(visionScope / "vision_model", configuration.clip)
         // The published file is the whole CLIP: its text tower and projections are not needed.
         warnings += try visionLedger.finish(unknown: .warn) { key in
             ["text_model.", "text_projection.", "visual_projection.", "vision_model.post_layernorm."].contains {
@@ -51,10 +51,11 @@ final class RuyiRenderer: Renderer {
         }
         self.warnings = warnings
         weights = (
-            StageWeights(files.transformer, blocks: ["blocks"]), StageWeights(files.vae),
-            StageWeights(files.vision) { $0.hasPrefix("vision_model.") }
+            StageWeights(files.transformer, transformerScope.unit, blocks: ["blocks"]),
+            StageWeights(files.vae, vaeScope.unit),
+            StageWeights(files.vision, visionScope.unit) { $0.hasPrefix("vision_model.") }
         )
-        finite = FiniteCheck(files: [files.vision, files.vae, files.transformer], backend: backend)
+        finite = FiniteCheck(files: [files.vision, files.vae, files.transformer])
     }
 
     /// The image encoder is published as `pytorch_model.bin` or as `model.safetensors`.
@@ -71,7 +72,8 @@ final class RuyiRenderer: Renderer {
             + folder.weights("", stem: "embeddings").byteCount
     }
 
-    func latents(_ job: Job) throws -> Tensor {
+    func latents(_ job: Job) throws -> HostTensor {
+        let session = job.session
         let plan = job.plan
         func fitted(_ picture: InputPicture) -> InputPicture {
             picture.resized(width: plan.width, height: plan.height, filter: .bicubic)
@@ -80,12 +82,12 @@ final class RuyiRenderer: Renderer {
         let end = job.endPicture.map(fitted)
         let features = try pictureFeatures(start, job)
         var scheduler = try Sampler(named: plan.scheduler).scheduler(steps: plan.steps, configuration: schedule)
-        let draws = Draws(job, on: backend) { "noise." + StageTrace.digits($0) }
+        let draws = Draws(job) { "noise." + StageTrace.digits($0) }
         let noise = try draws(configuration.latentShape(plan))
         let condition = try inpaintingCondition(start, end, draws, job)
         let preview = try job.preview.map { _ in try fittedPreview(start, job) }
-        let initial = backend.scale(noise, by: scheduler.initNoiseSigma, plus: 0, clampedTo: nil)
-        job.trace?.record("init_noise_sigma", Tensor([scheduler.initNoiseSigma], [1]))
+        let initial = session.scale(noise, by: scheduler.initNoiseSigma, plus: 0, clampedTo: nil)
+        job.trace?.record("init_noise_sigma", HostTensor([scheduler.initNoiseSigma], [1]))
         job.trace?.record("latents.initial", initial)
 
         let transformer = try transformer(job)
@@ -94,10 +96,10 @@ final class RuyiRenderer: Renderer {
         recordControls(positive, scheduler, job)
         var denoiser = RuyiDenoiser(
             transformer, controls: plan.guidance > 1 ? [try controls.negative(), positive] : [positive],
-            features: features, condition: condition, calls: scheduler.timesteps.count, job, on: backend)
+            features: features, condition: condition, calls: scheduler.timesteps.count, job)
         let loop = SamplingLoop(
-            job: job, backend: backend, calls: scheduler.timesteps.count, blocks: transformer.blockCount,
-            sides: denoiser.sides, weights: weights.transformer, blockPrefix: transformer.prefix(ofBlock:),
+            job: job, calls: scheduler.timesteps.count, blocks: transformer.blockCount,
+            sides: denoiser.sides, weights: weights.transformer, unit: transformer.unit(ofBlock:),
             preview: preview, finite: finite)
         return try loop(initial) { call, latents in
             try denoiser(
@@ -113,14 +115,15 @@ final class RuyiRenderer: Renderer {
     // MARK: Conditioning
 
     private func pictureFeatures(_ start: InputPicture, _ job: Job) throws -> Tensor {
+        let session = job.session
         let stage = job.begin(.seeing, steps: 1, weights: weights.vision)
         let size = configuration.processor.cropSize
-        let pixels = start.tensor([1, 3, size, size], on: backend) { configuration.processor($0) }
+        let pixels = start.tensor([1, 3, size, size]) { configuration.processor($0) }
         job.trace?.record("image.clip_pixels", pixels)
-        let features = try vision(backend.copy(pixels), cancellation: job.cancellation)
+        let features = try vision(session.upload(pixels))
         job.trace?.record("image.embeds", features)
         try finite(features, of: weights.vision, job, "while the picture was read")
-        job.release(weights.vision, on: backend)
+        job.release(weights.vision)
         stage.advance()
         return features
     }
@@ -129,22 +132,23 @@ final class RuyiRenderer: Renderer {
     private func inpaintingCondition(
         _ start: InputPicture, _ end: InputPicture?, _ draws: Draws, _ job: Job
     ) throws -> Tensor {
+        let session = job.session
         let frames = job.plan.frames
         let known = Set([0] + (end == nil ? [] : [frames - 1]))
-        let startFrame = backend.copy(start.signedPixels(on: backend))  // [1, 3, H, W]
-        let endFrame = end.map { backend.copy($0.signedPixels(on: backend)) }
-        let blank = backend.scale(startFrame, by: 0, plus: -1, clampedTo: nil)
+        let startFrame = session.upload(start.signedPixels)  // [1, 3, H, W]
+        let endFrame = end.map { session.upload($0.signedPixels) }
+        let blank = session.filled(startFrame.shape, -1)
         // Where only one frame is rendered and an end picture is given, the last frame is also the first.
         let masked = (0..<frames).map { frame -> Tensor in
             if let endFrame, frame == frames - 1 { return endFrame }
             return known.contains(frame) ? startFrame : blank
         }
         let mask = (0..<frames).map {
-            backend.scale(startFrame, by: 0, plus: known.contains($0) ? 0 : 1, clampedTo: nil)
+            session.filled(startFrame.shape, known.contains($0) ? 0 : 1)
         }
         job.trace?.record("image.pixels", startFrame)
         if let endFrame { job.trace?.record("end_image.pixels", endFrame) }
-        job.trace?.record("cond.frame_mask", Tensor((0..<frames).map { known.contains($0) ? 0 : 1 }, [frames]))
+        job.trace?.record("cond.frame_mask", HostTensor((0..<frames).map { known.contains($0) ? 0 : 1 }, [frames]))
         let vae = vae.tiled(job.plan.vaeTile)
         let steps = vae.configuration.encoderSteps(frames: frames, width: job.plan.width, height: job.plan.height)
         let stage = job.begin(.encoding, steps: 2 * steps, weights: weights.vae)
@@ -158,7 +162,7 @@ final class RuyiRenderer: Renderer {
         job.releaseStreamed(weights.vae)
         job.trace?.record("cond.mask", maskLatents)
         job.trace?.record("cond.latents", videoLatents)
-        let condition = backend.concatenate([maskLatents, videoLatents], axis: 1)
+        let condition = session.concatenate([maskLatents, videoLatents], axis: 1)
         try finite(condition, of: weights.vae, job, "while the picture was encoded")
         return condition
     }
@@ -168,67 +172,73 @@ final class RuyiRenderer: Renderer {
         _ frames: [Tensor], _ name: String, _ vae: RuyiVAE, _ draws: Draws, _ job: Job,
         _ report: @escaping (Int) -> Void
     ) throws -> Tensor {
-        let video = backend.concatenate(frames, axis: 0)
+        let session = job.session
+        let video = session.concatenate(frames, axis: 0)
         if name == "video" { job.trace?.record("cond.masked_video", video.channelsFirst) }
         var done = 0
         let run = RuyiVAERun(trace: nil) {
-            try job.cancellation.check()
+            try job.session.check()
             report(done)
             done += 1
         }
         let (mean, logVariance) = try vae.encode(video, run)
-        try job.cancellation.check()
+        try job.session.check()
         let noise = try draws(configuration.latentShape(job.plan))
         let (means, logVariances) = (mean.channelsFirst, logVariance.channelsFirst)
         job.trace?.record("cond.\(name)_vae.mean", means)
         job.trace?.record("cond.\(name)_vae.logvar", logVariances)
-        backend.memory.trim()
+        session.memory.trim()
         let sample = RuyiPosterior.sample(mean: means, logVariance: logVariances, noise: noise)
-        return backend.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        return session.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
     }
 
     /// The map from latents to colours, fitted to still clips of the start picture and of its complement.
     private func fittedPreview(_ start: InputPicture, _ job: Job) throws -> LatentPreview {
+        let session = job.session
         guard let picture = start.picture else { throw Fault(.software, "a preview of a picture without pixels") }
         let configuration = configuration.vae
-        let run = RuyiVAERun(trace: nil) { try job.cancellation.check() }
-        return try LatentPreview.fitted(to: picture, factor: configuration.spatialFactor, on: backend) { frame in
+        let run = RuyiVAERun(trace: nil) { try job.session.check() }
+        return try LatentPreview.fitted(to: picture, factor: configuration.spatialFactor, on: session) { frame in
             let clip = (0..<min(job.plan.frames, configuration.encoderChunk)).map { _ in frame }
-            let mean = try vae.encode(backend.concatenate(clip, axis: 0), run).mean
-            return backend.scale(mean, by: configuration.scalingFactor, plus: 0, clampedTo: nil)
+            let mean = try vae.encode(session.concatenate(clip, axis: 0), run).mean
+            return session.scale(mean, by: configuration.scalingFactor, plus: 0, clampedTo: nil)
         }
     }
 
     /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> RuyiTransformer {
+        let session = job.session
         let (clip, configuration) = (configuration.clip, configuration.transformer)
         return try changedTransformer(
-            job, transformer, stored: weights.transformer, on: backend,
+            job, transformer, stored: weights.transformer,
             rounding: { FP8Rounding(ruyi: $0, $1, to: $2, width: configuration.hiddenSize) },
             blocks: transformer.blockCount,
             make: { RuyiTransformer($0, pictureWidth: clip.hiddenSize, configuration) },
-            quantize: { try $0.quantized(on: backend, blockDone: $1) })
+            quantize: { try $0.quantized(on: session, blockDone: $1) })
     }
 
     private func recordControls(_ control: RuyiControl, _ scheduler: any Scheduler, _ job: Job) {
         guard let trace = job.trace else { return }
         trace.record("text.embeds", control.first)
         trace.record("text.embeds.2", control.second)
-        trace.record("text.mask", Tensor(integers: control.firstMask.map { $0 ? 1 : 0 }, [1, control.firstMask.count]))
         trace.record(
-            "text.mask.2", Tensor(integers: control.secondMask.map { $0 ? 1 : 0 }, [1, control.secondMask.count]))
+            "text.mask", HostTensor(integers: control.firstMask.map { $0 ? 1 : 0 }, [1, control.firstMask.count]))
+        trace.record(
+            "text.mask.2", HostTensor(integers: control.secondMask.map { $0 ? 1 : 0 }, [1, control.secondMask.count]))
         let times = scheduler.timesteps
-        trace.record("timesteps", Tensor(integers: times.map { Int64($0) }, [times.count]))
-        if let sigmas = scheduler.sigmas { trace.record("sigmas", Tensor(sigmas, [sigmas.count])) }
+        trace.record("timesteps", HostTensor(integers: times.map { Int64($0) }, [times.count]))
+        if let sigmas = scheduler.sigmas { trace.record("sigmas", HostTensor(sigmas, [sigmas.count])) }
     }
 
     // MARK: Decoding
 
-    func decode(_ latents: Tensor, _ job: Job) throws {
-        try job.check(latents, shape: configuration.latentShape(job.plan), on: backend)
+    func decode(_ latents: HostTensor, _ job: Job) throws {
+        let session = job.session
+        try job.check(latents, shape: configuration.latentShape(job.plan))
         let count = job.plan.frames
         let stage = job.begin(.decoding, steps: count, weights: weights.vae)
-        let scaled = backend.scale(latents, by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        let scaled = session.scale(
+            session.upload(latents), by: 1 / configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
         job.trace?.record("vae.decode.in", scaled)
         let isSmoothed = configuration.vae.chunking != .cache && count > configuration.vae.encoderChunk
         // Until frames come out, passes and their tiles are what is counted; the second pass follows an encoding.
@@ -236,7 +246,7 @@ final class RuyiRenderer: Renderer {
             RuyiVAERun(trace: nil) { share in
                 stage.report(share: range.lowerBound + (range.upperBound - range.lowerBound) * share)
             } step: {
-                try job.cancellation.check()
+                try job.session.check()
             }
         }
         let deliver = FrameDelivery(job, stage, rounding: .towardZero, of: weights.vae, finite)
@@ -246,7 +256,7 @@ final class RuyiRenderer: Renderer {
         var done = 0
         let vae = vae.tiled(job.plan.vaeTile)
         try vae.decode(scaled.framesFirst, first) { frames in
-            try job.cancellation.check()
+            try job.session.check()
             raw.keep(frames)
             guard isSmoothed else { return try deliver(frames) }
             decoded.append(frames)
@@ -255,18 +265,19 @@ final class RuyiRenderer: Renderer {
         }
         raw.record("vae.decode.out")
         if isSmoothed {
-            try deliver(try smoothed(backend.concatenate(decoded, axis: 0), vae, pass(0.6...1), job))
+            try deliver(try smoothed(session.concatenate(decoded, axis: 0), vae, pass(0.6...1), job))
         }
         deliver.finish()
     }
 
     /// The video averaged with a second pass through the VAE whose chunks lie half a chunk later (specification 6.6).
     private func smoothed(_ decoded: Tensor, _ vae: RuyiVAE, _ run: RuyiVAERun, _ job: Job) throws -> Tensor {
+        let session = job.session
         // What is not finite would be hidden by the limits.
         try finite(decoded, of: weights.vae, job, "in the decoded frames")
         let chunk = configuration.vae.encoderChunk
         let (before, after) = (chunk / 2, chunk - chunk / 2)
-        let video = backend.scale(decoded, by: 1, plus: 0, clampedTo: -1...1)
+        let video = session.scale(decoded, by: 1, plus: 0, clampedTo: -1...1)
         let count = video.shape[0]
         let middle = video.sliced(0, before..<count - after)
         let (mean, logVariance) = try vae.encode(middle, run)
@@ -280,13 +291,13 @@ final class RuyiRenderer: Renderer {
             done += part.shape[0]
             run.advance(Double(done) / Double(middle.shape[0]))
         }
-        let again = backend.concatenate(frames, axis: 0)
+        let again = session.concatenate(frames, axis: 0)
         try finite(again, of: weights.vae, job, "in the decoded frames")
         job.trace?.record("smooth.decode.out", again.channelsFirst)
-        let average = backend.combine(middle, 0.5, again, 0.5)
-        let joined = backend.concatenate(
+        let average = session.combine(middle, 0.5, again, 0.5)
+        let joined = session.concatenate(
             [video.sliced(0, 0..<before), average, video.sliced(0, count - after..<count)], axis: 0)
-        return backend.scale(joined, by: 1, plus: 0, clampedTo: -1...1)
+        return session.scale(joined, by: 1, plus: 0, clampedTo: -1...1)
     }
 }
 
@@ -299,8 +310,8 @@ extension Stage.Name {
 enum RuyiPosterior {
     /// `mean + e^(½ logVariance) · noise`, all of one shape.
     static func sample(mean: Tensor, logVariance: Tensor, noise: Tensor) -> Tensor {
-        let backend = mean.backend
-        let deviation = backend.exponential(backend.scale(logVariance, by: 0.5, plus: 0, clampedTo: nil))
-        return backend.combine(mean, 1, backend.multiply(noise, deviation), 1)
+        let session = mean.session
+        let deviation = session.exponential(session.scale(logVariance, by: 0.5, plus: 0, clampedTo: nil))
+        return mean + noise * deviation
     }
 }

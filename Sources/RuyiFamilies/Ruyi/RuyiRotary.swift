@@ -19,7 +19,7 @@ package enum RuyiRotary {
 
     /// Cosines and sines `[rows · columns, headSize]`: the first half of a head turns by the column, the second by the
     /// row, neighbouring pairs together.
-    package static func table(rows: Int, columns: Int, headSize: Int) -> RotaryTable {
+    package static func table(rows: Int, columns: Int, headSize: Int, on session: any Session) -> RotaryTable {
         let crop = crop(rows: rows, columns: columns)
         func positions(_ start: Int, _ stop: Int, _ count: Int) -> [Float] {
             (0..<count).map { Float(Double(start) + Double($0) * (Double(stop - start) / Double(count))) }
@@ -42,6 +42,7 @@ package enum RuyiRotary {
             }
         }
         let shape = [rows * columns, headSize]
-        return RotaryTable(cosines: Tensor(cosines, shape), sines: Tensor(sines, shape))
+        return RotaryTable(
+            cosines: session.upload(HostTensor(cosines, shape)), sines: session.upload(HostTensor(sines, shape)))
     }
 }

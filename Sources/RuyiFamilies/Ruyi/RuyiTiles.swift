@@ -6,15 +6,15 @@ enum RuyiTiles {
     static func mixCorner(_ corner: Tensor, into whole: Tensor) -> Tensor {
         let (height, width) = (corner.shape[2], corner.shape[3])
         let (top, left) = (whole.shape[2] - height, whole.shape[3] - width)
-        let backend = whole.backend
+        let session = whole.session
         let inside = whole.sliced(2, top..<whole.shape[2]).sliced(3, left..<whole.shape[3])
         func ramp(_ index: Int, _ count: Int) -> Float { count > 1 ? Float(index) / Float(count - 1) : 0 }
         let weights = (0..<height * width).map { min(ramp($0 % width, width), ramp($0 / width, height)) }
-        let grid = backend.copy(Tensor(weights, [height, width]))
+        let grid = session.upload(HostTensor(weights, [height, width]))
         // old + weight · (new − old)
-        let change = backend.combine(corner, 1, inside, -1)
-        let mixed = backend.combine(inside, 1, backend.multiply(change, grid), 1)
-        let bottom = backend.concatenate([whole.sliced(2, top..<whole.shape[2]).sliced(3, 0..<left), mixed], axis: 3)
-        return backend.concatenate([whole.sliced(2, 0..<top), bottom], axis: 2)
+        let change = corner - inside
+        let mixed = inside + change * grid
+        let bottom = session.concatenate([whole.sliced(2, top..<whole.shape[2]).sliced(3, 0..<left), mixed], axis: 3)
+        return session.concatenate([whole.sliced(2, 0..<top), bottom], axis: 2)
     }
 }

@@ -10,7 +10,7 @@ private let normEpsilon: Float = 1e-6
 struct RuyiTransformer: Sendable {
     let configuration: RuyiTransformerConfiguration
     let embedder: RuyiEmbedder
-    private let patchWeight, patchBias: Tensor
+    private let patches: Linear
     private var blocks: [RuyiBlock]
     private let modulation: Linear
     private let projection: Linear
@@ -22,8 +22,9 @@ struct RuyiTransformer: Sendable {
         self.configuration = configuration
         embedder = RuyiEmbedder(scope, pictureWidth: pictureWidth, configuration)
         let place = scope / "pos_embed" / "proj"
-        patchWeight = place.take("weight", [width, configuration.inChannels, patch, patch])
-        patchBias = place.take("bias", [width])
+        patches = Linear(
+            weight: place.take("weight", [width, configuration.inChannels, patch, patch]),
+            bias: place.take("bias", [width]))
         blocks = (0..<configuration.layerCount).map { RuyiBlock(scope / "blocks" / $0, index: $0, configuration) }
         modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
         projection = Linear(scope / "proj_out", width, patch * patch * configuration.outChannels)
@@ -43,10 +44,10 @@ struct RuyiTransformer: Sendable {
         _ input: Tensor, time: Float, conditioning: RuyiConditioning, rotary: RotaryTable, enhancement: Double?,
         cache: inout TeaCache?, trace: StageTrace?, blockDone: (Int) throws -> Void
     ) throws -> Tensor {
-        let backend = input.backend
+        let session = input.session
         let frames = input.shape[2]
         let embedding = embedder.vector(time: time, conditioning, trace)  // [B, D]
-        let activated = backend.activate(embedding, .silu)
+        let activated = session.activate(embedding, .silu)
         var hidden = patchify(input, trace)  // [B, N, D]
         let tokens = cache == nil ? nil : hidden
         let reused = cache?.reusedResidual {
@@ -54,7 +55,7 @@ struct RuyiTransformer: Sendable {
         }
         if let reused {
             try blockDone(blocks.count - 1)
-            return unpatchify(projection(backend.combine(hidden, 1, reused, 1)), like: input)
+            return unpatchify(projection(hidden + reused), like: input)
         }
         var skips: [Tensor] = []
         for (index, block) in blocks.enumerated() {
@@ -65,11 +66,11 @@ struct RuyiTransformer: Sendable {
             if block.givesSkip { skips.append(hidden) }
             try blockDone(index)
         }
-        let modulated = modulation(activated)  // [B, 2 D]: scale, then shift
+        let modulated = TokenRows(modulation(activated))  // [B, 2 D]: scale, then shift
         let width = configuration.hiddenSize
-        let normed = backend.layerNorm(
-            hidden, weight: nil, bias: nil, epsilon: normEpsilon, scale: modulated.sliced(1, 0..<width),
-            shift: modulated.sliced(1, width..<2 * width))
+        let normed = session.layerNorm(
+            hidden, weight: nil, bias: nil, epsilon: normEpsilon, scale: modulated.columns(0..<width),
+            shift: modulated.columns(width..<2 * width))
         trace?.record("final.out", normed)
         if let tokens { cache?.keep(normed, of: tokens) }
         return unpatchify(projection(normed), like: input)
@@ -78,10 +79,10 @@ struct RuyiTransformer: Sendable {
     /// A copy whose blocks' large linear layers compute in 8 bits.
     ///
     /// `blockDone` is called after each block, whose stored weights are then not needed for a while.
-    func quantized(on backend: any Backend, blockDone: () throws -> Void) rethrows -> RuyiTransformer {
+    func quantized(on session: any Session, blockDone: () throws -> Void) rethrows -> RuyiTransformer {
         var copy = self
         for index in blocks.indices {
-            copy.blocks[index].quantize(on: backend)
+            copy.blocks[index].quantize(on: session)
             try blockDone()
         }
         return copy
@@ -90,20 +91,17 @@ struct RuyiTransformer: Sendable {
     /// The number of blocks, for progress.
     var blockCount: Int { blocks.count }
 
-    /// What the names of a block's weights begin with; behind the last block comes the first one of the next step.
-    func prefix(ofBlock index: Int) -> String { "blocks.\(index % blockCount)." }
+    /// The weights of a block; behind the last one comes the first of the next step.
+    func unit(ofBlock index: Int) -> ResidencyUnit { blocks[index % blockCount].unit }
 
     /// Tokens in the order frame, row, column: `[B, f · h/2 · w/2, D]`.
     private func patchify(_ x: Tensor, _ trace: StageTrace?) -> Tensor {
         let (batch, channels, frames, patch) = (x.shape[0], x.shape[1], x.shape[2], configuration.patchSize)
         let (rows, columns) = (x.shape[3] / patch, x.shape[4] / patch)
-        let backend = x.backend
-        let patches = backend.copy(
+        let values = x.session.copy(
             x.reshaped([batch, channels, frames, rows, patch, columns * patch])
                 .reshaped([batch, channels, frames * rows, patch, columns, patch]).permuted([0, 2, 4, 1, 3, 5]))
-        let tokens = backend.linear(
-            patches.reshaped([batch, frames * rows * columns, channels * patch * patch]), weight: patchWeight,
-            bias: patchBias, activation: .none, residual: nil)
+        let tokens = patches(values.reshaped([batch, frames * rows * columns, channels * patch * patch]))
         trace?.record("embed.patch", tokens.reshaped([batch * frames, rows * columns, configuration.hiddenSize]))
         trace?.record("embed.out", tokens)
         return tokens
@@ -113,7 +111,7 @@ struct RuyiTransformer: Sendable {
     private func unpatchify(_ y: Tensor, like x: Tensor) -> Tensor {
         let (batch, frames, patch) = (x.shape[0], x.shape[2], configuration.patchSize)
         let (rows, columns, channels) = (x.shape[3] / patch, x.shape[4] / patch, configuration.outChannels)
-        return y.backend.copy(
+        return y.session.copy(
             y.reshaped([batch, frames * rows, columns, patch, patch, channels]).permuted([0, 5, 1, 3, 2, 4])
         ).reshaped([batch, channels, frames, rows * patch, columns * patch])
     }
@@ -121,12 +119,15 @@ struct RuyiTransformer: Sendable {
 
 /// One block (specification section 5.6).
 struct RuyiBlock: Sendable {
+    /// The weights, which come and go together.
+    let unit: ResidencyUnit
     let takesSkip: Bool
     let givesSkip: Bool
     let name: String
     let skipNorm: LayerNorm?
     private(set) var skipLinear: Linear?
-    let positions: Tensor
+    /// Rows that are added to the tokens of each frame.
+    let positions: Weight
     let norm1, norm2, norm3, normClip, normClipOut: LayerNorm
     let shift: Linear
     private(set) var attention, textAttention, pictureAttention: RuyiAttention
@@ -134,9 +135,10 @@ struct RuyiBlock: Sendable {
     private(set) var gateProjection: Linear
     private(set) var feedForward: FeedForward
 
-    init(_ scope: WeightScope, index: Int, _ configuration: RuyiTransformerConfiguration) {
-        let width = configuration.hiddenSize
+    init(_ place: WeightScope, index: Int, _ configuration: RuyiTransformerConfiguration) {
+        let (scope, width) = (place.apart, configuration.hiddenSize)
         let half = configuration.layerCount / 2
+        unit = scope.unit
         takesSkip = index > half
         givesSkip = index < half - 1
         name = "block." + StageTrace.digits(index)
@@ -161,73 +163,70 @@ struct RuyiBlock: Sendable {
     }
 
     /// Switches the layers that work on every token to 8 bits.
-    mutating func quantize(on backend: any Backend) {
-        skipLinear?.quantize(on: backend)
-        attention.quantize(on: backend)
-        textAttention.quantize(on: backend)
-        pictureAttention.quantize(on: backend)
-        gateProjection.quantize(on: backend)
-        feedForward.inner.quantize(on: backend)
-        feedForward.outer.quantize(on: backend)
+    mutating func quantize(on session: any Session) {
+        skipLinear?.quantize(on: session)
+        attention.quantize(on: session)
+        textAttention.quantize(on: session)
+        pictureAttention.quantize(on: session)
+        gateProjection.quantize(on: session)
+        feedForward.inner.quantize(on: session)
+        feedForward.outer.quantize(on: session)
     }
 
     /// Frame positions: the stored table, whose rounding counts, or the computed one where the file has none.
-    private static func positions(_ scope: WeightScope, _ width: Int) -> Tensor {
-        scope.takeIfPresent("pe", [1, RuyiLimits.latentFrames, width]).map { $0.selected(0, 0) }
-            ?? Embeddings.positions(count: RuyiLimits.latentFrames, width: width)
+    private static func positions(_ scope: WeightScope, _ width: Int) -> Weight {
+        scope.has("pe")
+            ? scope.take("pe", [1, RuyiLimits.latentFrames, width]).selected(0, 0)
+            : scope.constant(Embeddings.positions(count: RuyiLimits.latentFrames, width: width))
     }
 
     /// What the first attention sees of x where there is no skip: frame positions added, normed, shifted by the time.
     func modulatedInput(_ x: Tensor, frames: Int, embedding: Tensor) -> Tensor {
-        norm1(frames == 1 ? x : addPositions(x, frames: frames), shift: shift(embedding))
+        norm1(frames == 1 ? x : addPositions(x, frames: frames), shift: TokenRows(shift(embedding)))
     }
 
     func callAsFunction(
         _ x: Tensor, skip: Tensor?, frames: Int, embedding: Tensor, text: Tensor, picture: Tensor,
         rotary: RotaryTable, enhancement: Double? = nil, _ trace: StageTrace?
     ) -> Tensor {
-        let backend = x.backend
+        let session = x.session
         var hidden = x  // [B, N, D]
         if let skip, let skipNorm, let skipLinear {
-            hidden = skipLinear(skipNorm(backend.concatenate([hidden, skip], axis: 2)))
+            hidden = skipLinear(skipNorm(session.concatenate([hidden, skip], axis: 2)))
             trace?.record(name + ".skip.out", hidden)
         }
         if frames != 1 { hidden = addPositions(hidden, frames: frames) }
-        let normed = norm1(hidden, shift: shift(embedding))
+        let normed = norm1(hidden, shift: TokenRows(shift(embedding)))
         trace?.record(name + ".norm1.out", normed)
         let attended =
             enhancement.map { attention.enhanced(normed, frames: frames, weight: $0, rotary: rotary) }
             ?? attention(normed, context: normed, rotary: rotary, keyRotary: rotary)
         trace?.record(name + ".attn1.out", attended)
-        hidden = backend.combine(hidden, 1, attended, 1)
+        hidden = hidden + attended
         let normed2 = norm2(hidden)
         let textual = textAttention(normed2, context: text, rotary: rotary, keyRotary: nil)
         trace?.record(name + ".attn2.out", textual)
-        hidden = backend.combine(hidden, 1, textual, 1)
+        hidden = hidden + textual
         let pictured = pictureAttention(normClip(hidden), context: picture, rotary: rotary, keyRotary: nil)
         trace?.record(name + ".attn_clip.out", pictured)
-        let gated = backend.gated(gateProjection(gateNorm(pictured)), .gelu)
+        let gated = session.gated(gateProjection(gateNorm(pictured)), .gelu)
         trace?.record(name + ".gate_clip.out", gated)
         let change = normClipOut(gated)
         trace?.record(name + ".norm_clip_out.out", change)
-        hidden = backend.combine(hidden, 1, change, 1)
+        hidden = hidden + change
         let forwarded = feedForward(norm3(hidden))
         trace?.record(name + ".ff.out", forwarded)
-        hidden = backend.combine(hidden, 1, forwarded, 1)
+        hidden = hidden + forwarded
         trace?.record(name + ".out", hidden)
         return hidden
     }
 
     /// Adds each frame's position row to all of its tokens.
     private func addPositions(_ hidden: Tensor, frames: Int) -> Tensor {
-        let backend = hidden.backend
+        let session = hidden.session
         let (tokens, width) = (hidden.shape[1], hidden.shape[2])
-        let perFrame = tokens / frames
-        let rows = backend.copy(positions.sliced(0, 0..<frames))
-        let repeated = Tensor(
-            dtype: .f32, shape: [frames, perFrame, width], strides: [width, 0, 1], offset: rows.offset,
-            storage: rows.storage)
-        return backend.combine(hidden, 1, backend.copy(repeated).reshaped([tokens, width]), 1)
+        let rows = session.tensor(positions.sliced(0, 0..<frames)).expanded(at: 1).repeated(1, tokens / frames)
+        return hidden + session.copy(rows).reshaped([tokens, width])
     }
 }
 
@@ -250,33 +249,33 @@ struct RuyiAttention: Sendable {
         scale = 1 / Float(size).squareRoot()
     }
 
-    mutating func quantize(on backend: any Backend) {
-        query.quantize(on: backend)
-        key.quantize(on: backend)
-        value.quantize(on: backend)
-        output.quantize(on: backend)
+    mutating func quantize(on session: any Session) {
+        query.quantize(on: session)
+        key.quantize(on: session)
+        value.quantize(on: session)
+        output.quantize(on: session)
     }
 
     func callAsFunction(_ x: Tensor, context: Tensor, rotary: RotaryTable, keyRotary: RotaryTable?) -> Tensor {
         let q = queryNorm.perHead(query(x), heads: heads, rotary: rotary)
         let k = keyNorm.perHead(key(context), heads: heads, rotary: keyRotary)
-        return output(x.backend.attention(q, k, value(context), heads: heads, scale: scale))
+        return output(x.session.attention(q, k, value(context), heads: heads, scale: scale))
     }
 
     /// Attention of x to itself, the stronger the more its frames attend to one another.
     ///
     /// Luo et al. 2025, "Enhance-A-Video: Better Generated Video for Free" (specification section 9).
     func enhanced(_ x: Tensor, frames: Int, weight: Double, rotary: RotaryTable) -> Tensor {
-        let backend = x.backend
+        let session = x.session
         // Frames are compared before the rotation, which then takes place inside the attention.
         let q = queryNorm.perHead(query(x), heads: heads, rotary: nil)
         let k = keyNorm.perHead(key(x), heads: heads, rotary: nil)
-        let score = backend.crossFrameAttention(q, k, frames: frames, heads: heads, scale: scale)
-        let attended = backend.attention(
+        let score = session.crossFrameAttention(q, k, frames: frames, heads: heads, scale: scale)
+        let attended = session.attention(
             q, k, value(x), heads: heads, scale: scale,
             options: AttentionOptions(queryRotary: rotary, keyRotary: rotary))
-        let factor = max(1, score * (Double(frames) + weight))
-        return backend.scale(output(attended), by: Float(factor), plus: 0, clampedTo: nil)
+        let factor = session.scale(score, by: Float(Double(frames) + weight), plus: 0, clampedTo: 1...Float.infinity)
+        return output(attended) * factor
     }
 }
 

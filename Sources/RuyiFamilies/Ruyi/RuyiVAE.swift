@@ -31,15 +31,15 @@ package struct RuyiVAE: Sendable {
 
     /// The posterior of a video: mean and log variance, clamped to −30...20, each `[t, C, h, w]`.
     package func encode(_ video: Tensor, _ run: RuyiVAERun) throws -> (mean: Tensor, logVariance: Tensor) {
-        let backend = video.backend
+        let session = video.session
         let isTiled =
             configuration.tilesEncoder && max(video.shape[2], video.shape[3]) > configuration.tileSize
         let moments = isTiled ? try encodeTiles(video, run) : try encodeWhole(video, run)
         let channels = configuration.latentChannels
         let logVariance = moments.sliced(1, channels..<2 * channels)
         return (
-            backend.copy(moments.sliced(1, 0..<channels)),
-            backend.scale(logVariance, by: 1, plus: 0, clampedTo: -30...20)
+            session.copy(moments.sliced(1, 0..<channels)),
+            session.scale(logVariance, by: 1, plus: 0, clampedTo: -30...20)
         )
     }
 
@@ -61,7 +61,7 @@ package struct RuyiVAE: Sendable {
             let chunk = Chunk(mode)
             return quantConv(encoder(video.sliced(0, range), chunk, run.trace), chunk)
         }
-        return video.backend.concatenate(moments, axis: 0)
+        return video.session.concatenate(moments, axis: 0)
     }
 
     private func decodeChunks(_ latents: Tensor, _ run: RuyiVAERun, _ emit: (Tensor) throws -> Void) throws {
@@ -127,14 +127,14 @@ package struct RuyiVAE: Sendable {
             try decodeChunks(tile, run) { frames.append($0) }
             done += 1
             run.advance(Double(done) / Double(total))
-            return tile.backend.concatenate(frames, axis: 0)
+            return tile.session.concatenate(frames, axis: 0)
         }
         let tiles = try Tiles.map(latents, size: (latentSize, latentSize), step: (step, step), decode)
         let joined = Tiles.join(tiles, blend: (blend, blend), keep: (size - blend, size - blend))
         // The tile of the last latents is decoded once more and mixed into the corner.
         let (top, left) = (max(0, height - latentSize), max(0, width - latentSize))
         let last = latents.sliced(2, top..<height).sliced(3, left..<width)
-        return RuyiTiles.mixCorner(try decode(latents.backend.copy(last)), into: joined)
+        return RuyiTiles.mixCorner(try decode(latents.session.copy(last)), into: joined)
     }
 }
 

@@ -51,29 +51,29 @@ struct RuyiVAEAttention: Sendable {
 
     func callAsFunction(_ x: Tensor) -> Tensor {  // [T, C, H, W]
         let (frames, width, area) = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
-        let backend = x.backend
+        let session = x.session
         // The items that attention runs over: [items, C, positions, 1]; the norm is taken over each item.
         let items: Tensor
         switch kind {
         case .spatial, .spatialTemporal: items = x.reshaped([frames, width, area, 1])
-        case .temporal: items = backend.copy(x.reshaped([frames, width, area]).permuted([2, 1, 0])).expanded(at: 3)
+        case .temporal: items = session.copy(x.reshaped([frames, width, area]).permuted([2, 1, 0])).expanded(at: 3)
         case .full:
-            items = backend.copy(x.reshaped([frames, width, area]).permuted([1, 0, 2])).reshaped([
+            items = session.copy(x.reshaped([frames, width, area]).permuted([1, 0, 2])).reshaped([
                 1, width, frames * area, 1,
             ])
         }
         let count = items.shape[2]
         let normed = norm(items, perFrame: true).reshaped([items.shape[0], width, count])
-        let tokens = backend.copy(normed.permuted([0, 2, 1]))  // [items, positions, C]
+        let tokens = session.copy(normed.permuted([0, 2, 1]))  // [items, positions, C]
         let scale = 1 / Float(width / heads).squareRoot()
-        let attended = output(backend.attention(query(tokens), key(tokens), value(tokens), heads: heads, scale: scale))
+        let attended = output(session.attention(query(tokens), key(tokens), value(tokens), heads: heads, scale: scale))
         let change: Tensor
         switch kind {
-        case .spatial, .spatialTemporal: change = backend.copy(attended.permuted([0, 2, 1]))
-        case .temporal: change = backend.copy(attended.permuted([1, 2, 0]))
-        case .full: change = backend.copy(attended.reshaped([frames, area, width]).permuted([0, 2, 1]))
+        case .spatial, .spatialTemporal: change = session.copy(attended.permuted([0, 2, 1]))
+        case .temporal: change = session.copy(attended.permuted([1, 2, 0]))
+        case .full: change = session.copy(attended.reshaped([frames, area, width]).permuted([0, 2, 1]))
         }
-        return backend.combine(x, 1, change.reshaped(x.shape), 1)
+        return x + change.reshaped(x.shape)
     }
 }
 
@@ -158,7 +158,7 @@ struct RuyiUpBlock: Sendable {
     func callAsFunction(_ x: Tensor, _ chunk: Chunk) -> Tensor {
         let hidden = blocks.reduce(x) { $1($0, chunk) }
         guard let upsampler else { return hidden }
-        let larger = upsampler(x.backend.upsampleNearest(hidden), chunk)
+        let larger = upsampler(x.session.upsampleNearest(hidden), chunk)
         return upsampling == .spaceAndTime ? doubled(larger, chunk.mode) : larger
     }
 
@@ -168,21 +168,21 @@ struct RuyiUpBlock: Sendable {
         case .single: return x
         case .replicated:
             guard x.shape[0] > 1 else { return x }
-            return x.backend.concatenate([x.sliced(0, 0..<1), interpolated(x.sliced(0, 1..<x.shape[0]))], axis: 0)
+            return x.session.concatenate([x.sliced(0, 0..<1), interpolated(x.sliced(0, 1..<x.shape[0]))], axis: 0)
         case .independent, .continuing: return interpolated(x)
         }
     }
 
     private func interpolated(_ x: Tensor) -> Tensor {
-        let backend = x.backend
+        let session = x.session
         let count = x.shape[0]
         let frames = (0..<2 * count).map { index -> Tensor in
             let nearest = x.sliced(0, index / 2..<index / 2 + 1)
             // Linear, align_corners=False: output i lies at (i + ½)/2 − ½, a quarter away from its nearest frame.
             let neighbour = min(max(index % 2 == 0 ? index / 2 - 1 : index / 2 + 1, 0), count - 1)
             guard interpolatesLinearly, neighbour != index / 2 else { return nearest }
-            return backend.combine(nearest, 0.75, x.sliced(0, neighbour..<neighbour + 1), 0.25)
+            return session.combine(nearest, 0.75, x.sliced(0, neighbour..<neighbour + 1), 0.25)
         }
-        return backend.concatenate(frames, axis: 0)
+        return session.concatenate(frames, axis: 0)
     }
 }

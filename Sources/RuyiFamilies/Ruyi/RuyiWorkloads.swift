@@ -7,14 +7,16 @@ import RuyiTensor
 enum RuyiWorkloads {
     /// One transformer block without a skip on latents of `frames` x `rows` x `columns` tokens, batch 1.
     static func block(
-        frames: Int, rows: Int, columns: Int, on backend: any Backend
+        frames: Int, rows: Int, columns: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
         let width = configuration.hiddenSize
-        let block = try MemoryWeights.build(blockShapes(configuration)) { RuyiBlock($0, index: 0, configuration) }
-        let rotary = RuyiRotary.table(rows: rows, columns: columns, headSize: configuration.headSize)
+        let block = try MemoryWeights.build(blockShapes(configuration), on: session.backend) {
+            RuyiBlock($0, index: 0, configuration)
+        }
+        let rotary = RuyiRotary.table(rows: rows, columns: columns, headSize: configuration.headSize, on: session)
         func stream(_ shape: [Int], _ seed: UInt64) -> Tensor {
-            backend.copy(RandomValues().tensor(shape, seed: seed))
+            session.upload(RandomValues().tensor(shape, seed: seed))
         }
         let hidden = stream([1, frames * rows * columns, width], 1)
         let embedding = stream([1, width], 2)
@@ -43,18 +45,19 @@ enum RuyiWorkloads {
     /// The VAE decoder's last level, from the last up block to the finished pixels, for one frame of `height` x `width`
     /// pixels, which is what the decoder works on at a time.
     static func lastUpBlock(
-        height: Int, width: Int, on backend: any Backend
+        height: Int, width: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
         let (input, output) = (configuration.widths[1], configuration.widths[0])
-        let (block, norm, convolution) = try MemoryWeights.build(upBlockShapes(input, output)) { scope in
+        let (block, norm, convolution) = try MemoryWeights.build(upBlockShapes(input, output), on: session.backend) {
+            scope in
             (
                 RuyiUpBlock(scope / "up", input, output, .none, configuration),
                 GroupNorm(scope / "conv_norm_out", output, groups: configuration.groups, epsilon: 1e-6),
                 CausalConv3D(scope / "conv_out", output, 3)
             )
         }
-        let frame = backend.copy(RandomValues().tensor([1, input, height, width]))
+        let frame = session.upload(RandomValues().tensor([1, input, height, width]))
         return {
             let chunk = Chunk(.continuing)
             let hidden = block(frame, chunk)
@@ -72,11 +75,13 @@ enum RuyiWorkloads {
     /// The VAE decoder on a clip of so many latents of `height` x `width`, each of which gives four frames that are let
     /// go as soon as they are there; the last one is returned.
     static func decoder(
-        latents count: Int, height: Int, width: Int, on backend: any Backend
+        latents count: Int, height: Int, width: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try autoencoder()
-        let vae = try MemoryWeights.build(autoencoderShapes(configuration)) { RuyiVAE($0, configuration) }
-        let latents = backend.copy(RandomValues().tensor([count, configuration.latentChannels, height, width]))
+        let vae = try MemoryWeights.build(autoencoderShapes(configuration), on: session.backend) {
+            RuyiVAE($0, configuration)
+        }
+        let latents = session.upload(RandomValues().tensor([count, configuration.latentChannels, height, width]))
         return {
             var last = latents
             // Only the closures could throw.
@@ -203,8 +208,8 @@ extension Ruyi {
         block(frames: 1, rows: 24, columns: 42), block(frames: 2, rows: 32, columns: 32),
         block(frames: 6, rows: 24, columns: 42), block(frames: 12, rows: 24, columns: 42, isLong: true),
         Workload("ruyi-vae-last-368x640", .operations(RuyiWorkloads.lastUpBlockOperations(height: 368, width: 640))) {
-            backend throws(Fault) in
-            try RuyiWorkloads.lastUpBlock(height: 368, width: 640, on: backend)
+            session throws(Fault) in
+            try RuyiWorkloads.lastUpBlock(height: 368, width: 640, on: session)
         }, decoder(latents: 2), decoder(latents: 4), decoder(latents: 8),
     ]
 
@@ -214,8 +219,8 @@ extension Ruyi {
         let operations = RuyiWorkloads.decoderOperations(latents: latents, height: height, width: width)
         return Workload(
             "ruyi-vae-\(latents)-\(8 * height)x\(8 * width)", .operations(operations), isLong: true
-        ) { backend throws(Fault) in
-            try RuyiWorkloads.decoder(latents: latents, height: height, width: width, on: backend)
+        ) { session throws(Fault) in
+            try RuyiWorkloads.decoder(latents: latents, height: height, width: width, on: session)
         }
     }
 
@@ -223,8 +228,8 @@ extension Ruyi {
         let tokens = frames * rows * columns
         let operations = RuyiWorkloads.blockOperations(tokens: tokens)
         return Workload("ruyi-block-\(tokens)", .operations(operations), isLong: isLong) {
-            backend throws(Fault) in
-            try RuyiWorkloads.block(frames: frames, rows: rows, columns: columns, on: backend)
+            session throws(Fault) in
+            try RuyiWorkloads.block(frames: frames, rows: rows, columns: columns, on: session)
         }
     }
 }

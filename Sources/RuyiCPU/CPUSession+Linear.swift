@@ -1,0 +1,174 @@
+import RuyiKernelTable
+import RuyiTensor
+
+/// The greatest depth of the panels that are packed at a time.
+private let greatestDepth = 1024
+/// Slivers of columns of a panel, which then takes half of a second cache of 1 MiB.
+private let sliversPerPanel = 4
+/// Rows of x that are packed at a time; a weight panel is unpacked once for all of them.
+private let rowLimit = 4032
+
+extension CPUSession {
+    func linear(_ x: Tensor, _ projection: Projection, _ activation: Activation) -> Tensor {
+        let product = PendingProduct(x: x, projection: projection, kind: .linear(activation), gate: nil)
+        let depth = x.shape.last ?? 0
+        let shape = projection.matrix.shape
+        precondition(
+            shape.count >= 2 && shape.reduce(1, *) == projection.outputs * depth,
+            "weight \(shape) does not take x \(x.shape)")
+        return Tensor(dtype: .f32, layout: Layout(product.shape), storage: CPUStorage(self, product))
+    }
+
+    func feedForward(
+        _ x: Tensor, inner: Projection, _ activation: Activation, outer: Projection, beside: Tensor?
+    ) -> Tensor {
+        let product = PendingProduct(
+            x: x, projection: outer, kind: .feedForward(inner: inner, activation, beside: beside), gate: nil)
+        return Tensor(dtype: .f32, layout: Layout(product.shape), storage: CPUStorage(self, product))
+    }
+
+    /// Computes a product that was put off, and adds it to a residual.
+    func compute(_ product: PendingProduct, residual: Tensor?) -> Tensor {
+        switch product.kind {
+        case .linear(let activation):
+            let finish = ProductFinish(
+                self, shape: product.shape, product.projection, activation, gate: product.gate, residual: residual)
+            let result = empty(product.shape)
+            multiply(product.x, product.projection.matrix, finish, rows: 0, into: result)
+            return result
+        case .feedForward(let inner, let activation, let beside):
+            let finish = ProductFinish(
+                self, shape: product.shape, product.projection, .none, gate: product.gate, residual: residual)
+            let result = empty(product.shape)
+            func flat(_ x: Tensor) -> Tensor {
+                let width = x.shape.last ?? 0
+                return dense(x).reshaped([x.count / max(width, 1), width])
+            }
+            let (x, beside) = (flat(product.x), beside.map(flat))
+            for start in stride(from: 0, to: x.shape[0], by: rowLimit) {
+                let rows = start..<min(start + rowLimit, x.shape[0])
+                let hidden = linear(x.sliced(0, rows), inner, activation)
+                let wide = beside.map { concatenate([$0.sliced(0, rows), hidden], axis: 1) } ?? hidden
+                multiply(wide, product.projection.matrix, finish, rows: start, into: result)
+            }
+            return result
+        }
+    }
+
+    /// Writes the product of all rows of x to those of the result from a row on.
+    private func multiply(
+        _ x: Tensor, _ matrix: Projection.Matrix, _ finish: ProductFinish, rows start: Int, into result: Tensor
+    ) {
+        let depth = x.shape.last ?? 0
+        let rows = x.count / max(depth, 1)
+        let source = dense(x)
+        if case .stored(let weight) = matrix, let quantized = weight.storage as? QuantizedWeight {
+            return multiply(source, quantized, finish, rows: start..<start + rows, into: result)
+        }
+        note(.product(inputs: depth, outputs: finish.columns), 2 * Double(x.count) * Double(finish.columns))
+        let work = ProductWork(
+            kernels: kernels, x: source.floatPointer, depth: depth, weight: readable(matrix), finish: finish,
+            result: result.floatPointer, start: start)
+        withExtendedLifetime(source) {
+            for row in stride(from: 0, to: rows, by: rowLimit) { work.run(row..<min(row + rowLimit, rows), on: self) }
+        }
+    }
+}
+
+/// The product of rows of floats and a weight that is unpacked panel by panel.
+private struct ProductWork: @unchecked Sendable {
+    let kernels: KernelTable
+    let x: UnsafePointer<Float>
+    let depth: Int
+    let weight: HostTensor
+    let finish: ProductFinish
+    let result: UnsafeMutablePointer<Float>
+    /// The row of the result that x's first one makes.
+    let start: Int
+
+    private var columns: Int { finish.columns }
+    private var columnSlivers: Int { (columns + kernels.nr - 1) / kernels.nr }
+    /// The depth in equal parts.
+    private var panelDepth: Int {
+        let panels = max(1, (depth + greatestDepth - 1) / greatestDepth)
+        return (depth + panels - 1) / panels
+    }
+
+    /// Computes some rows of the product.
+    func run(_ rows: Range<Int>, on session: CPUSession) {
+        let mr = kernels.mr
+        let rowSlivers = (rows.count + mr - 1) / mr
+        // Each task owns whole slivers of columns; the tasks are as large as cache and balance allow.
+        let threads = session.threadCount
+        let rounds = (columnSlivers + sliversPerPanel * threads - 1) / (sliversPerPanel * threads)
+        let tasks = min(columnSlivers, rounds * threads)
+        let widest = (columnSlivers + max(tasks, 1) - 1) / max(tasks, 1)
+        session.withScratch(rowSlivers * mr * depth) { packed in
+            let left = Shared(packed)
+            session.parallel(rowSlivers) { sliver in
+                let row = rows.lowerBound + sliver * mr
+                kernels.packLeft(
+                    x + row * depth, depth, min(mr, rows.upperBound - row), depth, left.pointer + sliver * mr * depth)
+            }
+            session.parallel(tasks, scratch: (widest * panelDepth + mr) * kernels.nr) { task, scratch in
+                let slivers = task * columnSlivers / tasks..<(task + 1) * columnSlivers / tasks
+                multiply(left.pointer, rows, slivers, scratch)
+            }
+        }
+    }
+
+    /// Computes some slivers of columns.
+    private func multiply(
+        _ left: UnsafePointer<Float>, _ rows: Range<Int>, _ slivers: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
+    ) {
+        guard let element = weight.dtype.element else { return }
+        let (mr, nr) = (kernels.mr, kernels.nr)
+        let range = slivers.lowerBound * nr..<min(slivers.upperBound * nr, columns)
+        let edge = scratch + slivers.count * nr * panelDepth
+        // While the slivers of columns are worked on, the next sliver of rows is fetched, a part with each of them.
+        let step = (4 * mr + slivers.count - 1) / slivers.count
+        var first = 0
+        repeat {
+            let count = min(panelDepth, depth - first)
+            for (index, sliver) in slivers.enumerated() {
+                kernels.packRight(
+                    element, weight.rawPointer + (sliver * nr * depth + first) * weight.dtype.byteCount, depth,
+                    min(nr, columns - sliver * nr), count, scratch + index * nr * count)
+            }
+            for row in stride(from: rows.lowerBound, to: rows.upperBound, by: mr) {
+                let a = left + (row - rows.lowerBound) * depth + first * mr
+                let rowCount = min(mr, rows.upperBound - row)
+                let next = UnsafeRawPointer(row + mr < rows.upperBound ? a + mr * depth : a)
+                for (index, sliver) in slivers.enumerated() {
+                    let b = UnsafePointer(scratch + index * nr * count)
+                    let c = result + (start + row) * columns + sliver * nr
+                    let columnCount = min(nr, columns - sliver * nr)
+                    let ahead = next + index * count * step
+                    if rowCount == mr && columnCount == nr {
+                        kernels.tile(count, a, b, c, columns, first > 0, ahead, step)
+                    } else {
+                        kernels.tile(count, a, b, edge, nr, false, ahead, step)
+                        addEdge(edge, nr, to: c, columns, rowCount, columnCount, accumulate: first > 0)
+                    }
+                }
+                if first + count == depth {
+                    finish.apply(start + row..<start + row + rowCount, range, of: result)
+                }
+            }
+            first += count
+        } while first < depth
+    }
+}
+
+/// Copies or adds the valid part of a tile at the edge of a matrix.
+func addEdge(
+    _ tile: UnsafePointer<Float>, _ tileStride: Int, to target: UnsafeMutablePointer<Float>, _ stride: Int, _ rows: Int,
+    _ columns: Int, accumulate: Bool
+) {
+    for row in 0..<rows {
+        for column in 0..<columns {
+            let value = tile[row * tileStride + column]
+            target[row * stride + column] = accumulate ? target[row * stride + column] + value : value
+        }
+    }
+}

@@ -1,0 +1,274 @@
+import RuyiKernelTable
+import RuyiTensor
+
+/// Channels of one frame that are transformed at a time.
+private let panelDepth = 128
+
+extension CPUSession {
+    /// A convolution with 3 x 3 spatial kernels by Winograd's minimal filtering: 2.25 times fewer multiplications.
+    ///
+    /// `result` is `[T, O, H, W]`.
+    func winograd(
+        _ frames: [Tensor?], weight: Weight, bias: [Float]?, border: SpatialPadding.Border, residual: Tensor?,
+        into result: Tensor
+    ) {
+        let work = WinogradWork(
+            kernels: kernels, channels: weight.shape[1], height: result.shape[2], width: result.shape[3],
+            outputs: weight.shape[0], kernelTime: weight.shape[2], border: border)
+        let usable = readable(weight)
+        let blocks = work.blocks(frames: result.shape[0], threads: threadCount)
+        withScratch(work.packedCount) { packed in
+            let shared = Shared(packed)
+            parallel(work.outputSlivers, scratch: work.weightScratchCount) { sliver, scratch in
+                work.pack(usable, sliver, scratch: scratch, into: shared.pointer)
+            }
+            let widest = blocks.reduce(0) { max($0, $1.count) }
+            let scratchCount = WinogradBlock.scratchCount(work, slivers: widest)
+            parallel(result.shape[0] * blocks.count, scratch: scratchCount) { task, scratch in
+                let (frame, slivers) = (task / blocks.count, blocks[task % blocks.count])
+                let sources = (0..<work.kernelTime).map { frames[frame + $0]?.floatPointer }
+                let origin = frame * work.outputs * work.height * work.width
+                let block = WinogradBlock(work, slivers)
+                block.sum(sources, weights: shared.pointer, scratch: scratch)
+                block.finish(
+                    scratch: scratch, bias: bias, residual: residual.map { $0.floatPointer + origin },
+                    into: result.floatPointer + origin)
+            }
+        }
+    }
+}
+
+/// Sixteen matrix products, one for each value of a transformed 4 x 4 tile, over channels and frames of the kernel.
+struct WinogradWork: @unchecked Sendable {
+    let kernels: KernelTable
+    let channels: Int
+    let height: Int
+    let width: Int
+    let outputs: Int
+    let kernelTime: Int
+    let border: SpatialPadding.Border
+
+    /// Whether a convolution can be done this way and gains by it: the transforms of inputs and outputs are spread over
+    /// the channels, that of the weights over the positions.
+    static func suits(
+        _ weight: Weight, area: Int, _ stride: ConvolutionStride, _ padding: SpatialPadding
+    ) -> Bool {
+        weight.shape[3] == 3 && weight.shape[4] == 3 && stride == .one && padding.before == 1 && padding.after == 1
+            && min(weight.shape[0], weight.shape[1]) >= 64 && area >= 128
+    }
+
+    var tilesAcross: Int { (width + 1) / 2 }
+    var tiles: Int { tilesAcross * ((height + 1) / 2) }
+    var depth: Int { kernelTime * channels }
+    var outputSlivers: Int { (outputs + kernels.mr - 1) / kernels.mr }
+    /// Distance of a value's transformed weights from those of the next; sixteen rows that lay a multiple of a page
+    /// apart would displace one another from the first cache.
+    var weightStride: Int { outputSlivers * kernels.mr * depth + 16 }
+    var packedCount: Int { 16 * weightStride }
+    var weightScratchCount: Int { 18 * depth * kernels.mr }
+
+    /// Slivers of tiles of one task, for which the transformed weights are streamed once.
+    ///
+    /// Weights that stay in the last cache may be streamed often, and the sums of few slivers stay in the one before.
+    private var sliversPerTask: Int { channels * outputs < 1 << 16 ? 2 : 8 }
+
+    /// The slivers of a frame's tiles in blocks of similar size, so that the threads end together.
+    func blocks(frames: Int, threads: Int) -> [Range<Int>] {
+        let slivers = (tiles + kernels.nr - 1) / kernels.nr
+        let least = (slivers + sliversPerTask - 1) / sliversPerTask
+        let rounds = (frames * least + threads - 1) / threads
+        let count = min(slivers, (rounds * threads + frames - 1) / frames)
+        return (0..<count).map { $0 * slivers / count..<($0 + 1) * slivers / count }
+    }
+
+    /// Transforms and packs the weights of `mr` outputs as `[value][sliver][time · channels][mr]`.
+    func pack(
+        _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>,
+        into packed: UnsafeMutablePointer<Float>
+    ) {
+        guard let element = weight.dtype.element else { return }
+        let mr = kernels.mr
+        let rows = min(mr, outputs - sliver * mr)
+        let taps = scratch + 9 * depth * mr  // [channels][time][9][mr]
+        let target = packed + sliver * mr * depth
+        kernels.convert(
+            element, weight.rawPointer + sliver * mr * 9 * depth * weight.dtype.byteCount, rows * 9 * depth, scratch)
+        kernels.packLeft(scratch, 9 * depth, rows, 9 * depth, taps)
+        for time in 0..<kernelTime {
+            for channel in 0..<channels {
+                kernels.transformWeights(
+                    taps + (channel * kernelTime + time) * 9 * mr, target + (time * channels + channel) * mr,
+                    weightStride)
+            }
+        }
+    }
+}
+
+/// A part of a row of tiles that lies within one sliver.
+private struct Stretch {
+    let row: Int
+    let column: Int
+    let count: Int
+    let sliver: Int
+    let lane: Int
+}
+
+/// The tiles of one task.
+private struct WinogradBlock {
+    private let work: WinogradWork
+    private let kernels: KernelTable
+    private let slivers: Int
+    private let stretches: [Stretch]
+    /// Channels of one frame that are transformed at a time.
+    private let panel: Int
+
+    init(_ work: WinogradWork, _ slivers: Range<Int>) {
+        let nr = work.kernels.nr
+        self.work = work
+        kernels = work.kernels
+        self.slivers = slivers.count
+        panel = WinogradBlock.panel(work)
+        var stretches: [Stretch] = []
+        var tile = slivers.lowerBound * nr
+        let end = min(slivers.upperBound * nr, work.tiles)
+        while tile < end {
+            let (row, column) = tile.quotientAndRemainder(dividingBy: work.tilesAcross)
+            let (sliver, lane) = tile.quotientAndRemainder(dividingBy: nr)
+            let count = min(work.tilesAcross - column, nr - lane, end - tile)
+            stretches.append(
+                Stretch(row: row, column: column, count: count, sliver: sliver - slivers.lowerBound, lane: lane))
+            tile += count
+        }
+        self.stretches = stretches
+    }
+
+    /// Floats of one sliver of sums.
+    private var tileCount: Int { kernels.mr * kernels.nr }
+    /// Floats of a padded row of values under a sliver of tiles.
+    private var lineCount: Int { 2 * kernels.nr + 2 }
+    private var valuesCount: Int { WinogradBlock.valuesCount(work, slivers: slivers) }
+    private var sumsCount: Int { WinogradBlock.sumsCount(work, slivers: slivers) }
+
+    private static func panel(_ work: WinogradWork) -> Int { min(panelDepth, work.channels) }
+
+    private static func valuesCount(_ work: WinogradWork, slivers: Int) -> Int {
+        16 * slivers * (panel(work) + 1) * work.kernels.nr
+    }
+
+    private static func sumsCount(_ work: WinogradWork, slivers: Int) -> Int {
+        16 * work.outputSlivers * slivers * work.kernels.mr * work.kernels.nr
+    }
+
+    /// Floats of scratch memory for so many slivers of tiles.
+    static func scratchCount(_ work: WinogradWork, slivers: Int) -> Int {
+        valuesCount(work, slivers: slivers) + sumsCount(work, slivers: slivers) + 4 * (2 * work.kernels.nr + 2)
+    }
+
+    /// Sums the products over all channels and frames as `[value][output sliver][sliver][mr][nr]`.
+    func sum(
+        _ sources: [UnsafeMutablePointer<Float>?], weights: UnsafePointer<Float>, scratch: UnsafeMutablePointer<Float>
+    ) {
+        let (mr, nr) = (kernels.mr, kernels.nr)
+        let sums = scratch + valuesCount
+        let plane = work.height * work.width
+        let step = (4 * mr + slivers - 1) / slivers
+        var isFirst = true
+        for (time, source) in sources.enumerated() {
+            guard let source else { continue }
+            for start in stride(from: 0, to: work.channels, by: panel) {
+                let count = min(panel, work.channels - start)
+                transform(source + start * plane, count, lines: sums + sumsCount, into: scratch)
+                for value in 0..<16 {
+                    for output in 0..<work.outputSlivers {
+                        let a =
+                            weights + value * work.weightStride
+                            + (output * work.depth + time * work.channels + start) * mr
+                        // While the slivers of tiles are worked on, the next weights are fetched.
+                        let next = UnsafeRawPointer(a + work.depth * mr)
+                        for sliver in 0..<slivers {
+                            kernels.tile(
+                                count, a, scratch + (value * slivers + sliver) * (count + 1) * nr,
+                                sums + ((value * work.outputSlivers + output) * slivers + sliver) * tileCount, nr,
+                                !isFirst, next + sliver * count * step, step)
+                        }
+                    }
+                }
+                isFirst = false
+            }
+        }
+        if isFirst { sums.update(repeating: 0, count: sumsCount) }
+    }
+
+    /// Transforms `count` channels as `[value][sliver][count + 1][nr]`.
+    ///
+    /// A stretch is written in whole vectors, and what exceeds it is overwritten by what comes next; the last row of
+    /// each sliver is there for what then remains.
+    private func transform(
+        _ source: UnsafePointer<Float>, _ count: Int, lines: UnsafeMutablePointer<Float>,
+        into values: UnsafeMutablePointer<Float>
+    ) {
+        let (nr, height, width) = (kernels.nr, work.height, work.width)
+        let valueStride = slivers * (count + 1) * nr
+        for channel in 0..<count {
+            let plane = source + channel * height * width
+            for stretch in stretches {
+                let (y, x) = (2 * stretch.row - 1, 2 * stretch.column - 1)
+                let target = values + (stretch.sliver * (count + 1) + channel) * nr + stretch.lane
+                // Whole vectors are read.
+                let read = 2 * (stretch.count <= nr / 2 ? nr / 2 : nr) + 2
+                if y >= 0 && y + 4 <= height && x >= 0 && x + read <= width {
+                    kernels.transformInput(plane + y * width + x, width, stretch.count, target, valueStride)
+                } else {
+                    for line in 0..<4 { fill(lines + line * lineCount, plane, y + line, x, 2 * stretch.count + 2) }
+                    kernels.transformInput(lines, lineCount, stretch.count, target, valueStride)
+                }
+            }
+        }
+    }
+
+    /// Copies `count` values of a row, with the border where they lie outside the frame.
+    private func fill(
+        _ line: UnsafeMutablePointer<Float>, _ plane: UnsafePointer<Float>, _ y: Int, _ x: Int, _ count: Int
+    ) {
+        let isEdge = work.border == .edge
+        guard isEdge || (y >= 0 && y < work.height) else { return line.update(repeating: 0, count: count) }
+        let row = plane + min(max(y, 0), work.height - 1) * work.width
+        let start = max(0, -x)
+        let end = min(count, work.width - x)
+        line.update(repeating: isEdge ? row[0] : 0, count: start)
+        (line + start).update(from: row + x + start, count: end - start)
+        (line + end).update(repeating: isEdge ? row[work.width - 1] : 0, count: count - end)
+    }
+
+    /// Transforms the sums back and adds bias and residual.
+    func finish(
+        scratch: UnsafeMutablePointer<Float>, bias: [Float]?, residual: UnsafePointer<Float>?,
+        into result: UnsafeMutablePointer<Float>
+    ) {
+        let (nr, height, width) = (kernels.nr, work.height, work.width)
+        let sums = scratch + valuesCount
+        let (top, bottom) = (scratch, scratch + 2 * nr)
+        let valueStride = work.outputSlivers * slivers * tileCount
+        for output in 0..<work.outputs {
+            let (outputSliver, row) = output.quotientAndRemainder(dividingBy: kernels.mr)
+            let offset = bias?[output] ?? 0
+            var transformed = -1
+            for stretch in stretches {
+                if transformed != stretch.sliver {
+                    transformed = stretch.sliver
+                    kernels.transformOutput(
+                        sums + (outputSliver * slivers + transformed) * tileCount + row * nr, valueStride, offset, top,
+                        bottom)
+                }
+                let origin = (output * height + 2 * stretch.row) * width + 2 * stretch.column
+                let length = min(2 * stretch.count, width - 2 * stretch.column)
+                for line in 0..<min(2, height - 2 * stretch.row) {
+                    let place = origin + line * width
+                    kernels.combine(
+                        (line == 0 ? top : bottom) + 2 * stretch.lane, 1, residual.map { $0 + place },
+                        residual == nil ? 0 : 1, length, result + place, false)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+import RuyiTensor
+import Synchronization
+
+/// Memory of tensors on the processor, or a product that waits for it.
+///
+/// A product is put off until somebody wants its numbers: a gate and a residual that follow it are then taken along as
+/// its rows are finished.
+final class CPUStorage: TensorStorage, @unchecked Sendable {
+    /// Set once, before anybody reads the elements.
+    private var block: CPUMemory.Block?
+    private let waiting: Mutex<PendingProduct?>
+
+    /// Memory that is there.
+    init(_ session: CPUSession, _ block: CPUMemory.Block) {
+        self.block = block
+        waiting = Mutex(nil)
+        super.init(session, byteCount: block.byteCount)
+    }
+
+    /// Memory that a product will take.
+    init(_ session: CPUSession, _ product: PendingProduct) {
+        waiting = Mutex(product)
+        super.init(session, byteCount: max(product.shape.reduce(1, *) * 4, 4))
+    }
+
+    /// The product that waits, if one does.
+    var product: PendingProduct? { waiting.withLock { $0 } }
+
+    /// The first byte, of memory that is there.
+    var base: UnsafeMutableRawPointer {
+        guard let block else { preconditionFailure("a product was to be read before it was computed") }
+        return block.base
+    }
+
+    /// Computes what waits.
+    func realize(_ session: CPUSession) {
+        waiting.withLock { product in
+            guard let waiting = product else { return }
+            let result = session.compute(waiting, residual: nil)
+            block = result.cpu.block
+            product = nil
+        }
+    }
+}
+
+/// A product that has not been computed: `gate · activation(x Wᵀ + b)`, or that of feed-forward layers.
+struct PendingProduct: Sendable {
+    enum Kind: Sendable {
+        case linear(Activation)
+        /// Layers before the product, and what stands beside their result.
+        case feedForward(inner: Projection, Activation, beside: Tensor?)
+    }
+
+    let x: Tensor
+    let projection: Projection
+    let kind: Kind
+    var gate: TokenRows?
+
+    /// `[B, ..., N]`.
+    var shape: [Int] { x.shape.dropLast() + [projection.outputs] }
+}
+
+extension Tensor {
+    /// The memory, of a tensor that a session on the processor made.
+    var cpu: CPUStorage { unsafeDowncast(storage, to: CPUStorage.self) }
+
+    /// The memory, computed, for a session's own operations.
+    func realized(_ session: CPUSession) -> CPUStorage {
+        precondition(storage.session === session, "a tensor of another session was given to an operation")
+        let storage = cpu
+        storage.realize(session)
+        return storage
+    }
+
+    /// The product that waits to become just this tensor.
+    var product: PendingProduct? {
+        guard let product = cpu.product, offset == 0, shape == product.shape, isContiguous else { return nil }
+        return product
+    }
+
+    /// The first element of a contiguous tensor that is computed.
+    var floatPointer: UnsafeMutablePointer<Float> {
+        precondition(dtype == .f32 && isContiguous, "\(dtype) \(shape) with strides \(strides) is not dense f32")
+        return cpu.base.assumingMemoryBound(to: Float.self) + offset
+    }
+}
+
+extension HostTensor {
+    /// The first element.
+    var rawPointer: UnsafeRawPointer { UnsafeRawPointer(storage.base) + offset * dtype.byteCount }
+}
+
+extension Weight {
+    /// The stored elements.
+    package var elements: HostTensor {
+        guard let mapped = storage as? MappedWeight else {
+            preconditionFailure("a weight \(shape) of \(dtype) has no elements of its own")
+        }
+        return HostTensor(dtype: dtype, layout: layout, storage: mapped.host)
+    }
+}
+
+/// A pointer that tasks share: each writes its own part.
+struct Shared<Pointee>: @unchecked Sendable {
+    let pointer: UnsafeMutablePointer<Pointee>
+
+    init(_ pointer: UnsafeMutablePointer<Pointee>) { self.pointer = pointer }
+}
