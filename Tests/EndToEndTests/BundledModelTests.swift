@@ -27,9 +27,9 @@ struct BundledModelTests {
         "the camera goes where it is told, and the first frame is the picture",
         arguments: [("left", -1, 0), ("right", 1, 0), ("up", 0, -1), ("down", 0, 1), ("static", 0, 0)])
     func camera(_ name: String, _ x: Int, _ y: Int) throws {
-        let frames = try frames(["--camera", name, "--motion", "4"])
+        let frames = try frames(["--camera", name, "--motion", "4", "--fit", "family"])
         #expect(frames.count == 16)
-        let start = try PictureReader.read(Self.photograph).covering(width: 256, height: 160, filter: .bicubic)
+        let start = try PictureReader.read(Self.photograph).resized(width: 256, height: 160, filter: .bicubic)
         #expect(Frames.decibels(frames[0], start) >= 24)
         let move = Frames.move(from: frames[0], to: frames[15])
         #expect(move.x.signum() == x && move.y.signum() == y, "\(name): \(move)")

@@ -209,10 +209,10 @@ struct ViewTests {
                 "--thumbnail", "{name}-{seed}.png", "--sheet", "sheet.png", "--sidecar",
             ] + quick, in: scratch.path, environment: ["SOURCE_DATE_EPOCH": "86400"])
         #expect(outcome.code == 0, "\(outcome.errors)")
-        #expect(outcome.lines == ["model-1970-01-02-1.mp4", "model-1970-01-02-2.mp4"])
+        #expect(outcome.lines == ["tiny-1970-01-02-1.mp4", "tiny-1970-01-02-2.mp4"])
         #expect(
             scratch.files == [
-                "model-1970-01-02-1.mp4", "model-1970-01-02-1.mp4.json", "model-1970-01-02-2.mp4",
+                "tiny-1970-01-02-1.mp4", "model-1970-01-02-1.mp4.json", "tiny-1970-01-02-2.mp4",
                 "model-1970-01-02-2.mp4.json", "sheet-5.png", "sheet-6.png", "start-5.png", "start-6.png",
             ])
         let thumbnail = try PictureReader.read(scratch("start-5.png"))
