@@ -78,7 +78,7 @@ final class Signals: Sendable {
     private static func tidyAfterCrashes() {
         // A stack that has overflown has no room for the handler.
         var stack = stack_t()
-        if sigaltstack(nil, &stack) == 0, Int(stack.ss_flags) & Int(SS_DISABLE.rawValue) != 0 {
+        if sigaltstack(nil, &stack) == 0, Int(stack.ss_flags) & Int(SS_DISABLE) != 0 {
             stack = stack_t()
             stack.ss_size = 64 << 10
             stack.ss_sp = UnsafeMutableRawPointer.allocate(byteCount: stack.ss_size, alignment: 16)
