@@ -35,7 +35,6 @@ let package = Package(
         .library(name: "RuyiEngine", targets: ["RuyiEngine"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     ],
@@ -127,7 +126,6 @@ let package = Package(
                 name: "ruyi",
                 dependencies: [
                     "RuyiEngine", "RuyiFault", "RuyiHub", "BundledModel",
-                    .product(name: "ArgumentParser", package: "swift-argument-parser"),
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
             // Every way for bytes from outside into the program, for the fuzzer and the tests.
@@ -143,6 +141,10 @@ let package = Package(
             .testTarget(
                 name: "RuyiCPUTests", dependencies: ["RuyiCPU", "RuyiTensor", "RuyiFault", "COpenBLAS"],
                 swiftSettings: strict),
+            // Recorded cases of references: where they are, and how near a run must come to them.
+            .target(
+                name: "GoldenRecords", dependencies: ["RuyiFamilies", "RuyiFiles", "RuyiTensor"],
+                path: "Tests/GoldenRecords", swiftSettings: strict),
             // Writes torch files, right and wrong, for tests.
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
@@ -164,13 +166,13 @@ let package = Package(
                 name: "RuyiFamiliesTests",
                 dependencies: [
                     "RuyiFamilies", "RuyiModels", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiMedia",
-                    "RuyiPicture", "RuyiLayers", "RuyiSampling", "RuyiFault", "TorchFixtures",
+                    "RuyiPicture", "RuyiLayers", "RuyiSampling", "RuyiFault", "TorchFixtures", "GoldenRecords",
                 ], swiftSettings: strict),
             .testTarget(
                 name: "EndToEndTests",
                 dependencies: [
-                    "RuyiEngine", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi",
-                    "TorchFixtures",
+                    "RuyiEngine", "RuyiFamilies", "RuyiModels", "RuyiLayers", "RuyiSampling", "RuyiFiles", "RuyiTensor",
+                    "RuyiCPU", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi", "TorchFixtures", "GoldenRecords",
                 ],
                 swiftSettings: strict),
         ],

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Checks that the models trained here compute what the family computes: runs the recorded case of the reference.
 
-usage: check_goldens.py [CASE_DIR]      default: Tests/Goldens/ruyi/i2v-ddim-left
+usage: check_goldens.py [CASE_DIR]      default: ruyi/i2v-ddim-left of the complete set that RUYI_GOLDENS names
 
 Every stage is computed from the recorded stage before it; prints the relative error of each.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from transformer import Transformer, rotary_positions, rotary_table
 from vae import VAE, sample_posterior
 
 TOLERANCE = 5e-5
-CASE = Path(__file__).parents[2] / "Tests/Goldens/ruyi/i2v-ddim-left"
+CASE = Path(os.environ.get("RUYI_GOLDENS", "")) / "ruyi/i2v-ddim-left"
 
 
 def load(module, state):

@@ -97,7 +97,7 @@ MODEL_INDEX = {
     "safety_checker": [None, None],
 }
 
-DEFAULTS = {"base_resolution": 480, "frames": 24, "steps": 6, "guidance": 1}
+DEFAULTS = {"base_resolution": 480, "frames": 24, "steps": 6, "guidance": 1, "lacks": ["end_image"]}
 
 LOG_VARIANCE = -12.0  # of the VAE's posterior
 HEIGHT, WIDTH, FRAMES = 352, 640, 24  # of the clips that the model is made for

@@ -41,7 +41,7 @@ public struct Clip: Sendable {
         parts[1] += " (\(length) s at \(plan.fps) fps)"
         parts.append("\(plan.steps) step\(plan.steps == 1 ? "" : "s") \(plan.scheduler)")
         parts.append("guidance \(plan.guidance)")
-        parts += plan.shownSettings.map { "\($0.key.rawValue) \($0.value)" }
+        parts += plan.shown.map { "\($0.name) \($0.value)" }
         parts += features.map { "\($0.name) \($0.value)" }
         parts.append("seed \(plan.seed)")
         parts.append("\(plan.tokens) tokens")
@@ -51,14 +51,16 @@ public struct Clip: Sendable {
         return (count > 1 ? "clip \(index + 1) of \(count): " : "") + parts.joined(separator: ", ")
     }
 
-    /// The LoRA files and features that are on, in words.
+    /// The LoRA files, in words.
     var features: [(name: String, value: String)] {
         plan.loras.map { ("LoRA", "\(Path.name($0.path)) at \($0.weight)") }
-            + [("TeaCache", plan.teacache), ("Enhance-A-Video", plan.enhanceAVideo)].compactMap { name, feature in
-                feature.map {
-                    (name, "\($0.amount) but for the first \($0.skipStartSteps) and last \($0.skipEndSteps) steps")
-                }
-            }
+    }
+
+    /// Frames a second in the form of files.
+    var frameRate: JSON {
+        var request = Request()
+        request.fps = plan.fps
+        return request.values[CommonSettings.table.fps.key] ?? .null
     }
 
     /// The plan as a JSON object on one line, keys in alphabetical order.
@@ -70,7 +72,7 @@ public struct Clip: Sendable {
             "end_image": .text(request.endImage), "noise": .text(request.noise), "trace": .text(trace),
             "output": .string(output.text), "width": .int(plan.width), "height": .int(plan.height),
             "output_width": .int(plan.delivered.width), "output_height": .int(plan.delivered.height),
-            "frames": .int(plan.frames), "fps": .frameRate(plan.fps), "seconds": .double(seconds),
+            "frames": .int(plan.frames), "fps": frameRate, "seconds": .double(seconds),
             "steps": .int(plan.steps),
             "scheduler": .string(plan.scheduler), "guidance": .double(plan.guidance), "seed": .exact(plan.seed),
             "tokens": .int(plan.tokens), "peak_memory_bytes": .int(memory.anonymous),
@@ -81,22 +83,10 @@ public struct Clip: Sendable {
             "memory_mode": .string(plan.memoryMode.rawValue), "memory_mode_reason": .text(memoryReason),
             "resident_weight_bytes": .int(memory.weights),
             "estimated_seconds": estimate.map { .double(EstimatedTime.rounded($0)) } ?? .null,
-            "teacache": Clip.description(of: plan.teacache, amount: "threshold"),
-            "enhance_a_video": Clip.description(of: plan.enhanceAVideo, amount: "weight"),
+            "fit": .string(plan.fit.rawValue),
         ]
-        for (key, value) in plan.settings where fields[key.rawValue] == nil {
-            fields[key.rawValue] = OwnSetting.value(key, value)
-        }
+        for member in plan.described where fields[member.key] == nil { fields[member.key] = member.value }
         return .sorted(fields)
-    }
-
-    /// A feature in the form in which a request gives it; null when it is off.
-    private static func description(of feature: StepFeature?, amount: String) -> JSON {
-        guard let feature else { return .null }
-        return .sorted([
-            amount: .double(feature.amount), "skip_start_steps": .int(feature.skipStartSteps),
-            "skip_end_steps": .int(feature.skipEndSteps),
-        ])
     }
 }
 
@@ -127,9 +117,29 @@ enum EstimatedTime {
 }
 
 extension Plan {
-    /// The family's own settings that say anything, by name.
-    var shownSettings: [(key: RequestKey, value: String)] {
-        settings.filter { $0.value != "none" }.sorted { $0.key.rawValue < $1.key.rawValue }
-            .map { (key: $0.key, value: $0.value) }
+    /// The settled values by key; a feature with settings of its own as an object of them, or null when it is off.
+    var described: [JSON.Member] {
+        let family = Registry.families.first { $0.name == self.family }
+        let features = (family?.settings ?? []).filter { !$0.traits.parts.isEmpty }
+        let parts = Set(features.flatMap { $0.traits.parts.map(\.setting.key) })
+        let values = values
+        return values.members.filter { !parts.contains($0.key) }.map { member in
+            guard let feature = features.first(where: { $0.key == member.key }) else { return member }
+            let inner = feature.traits.parts.compactMap { part in
+                values[part.setting.key].map { JSON.Member(part.name, $0) }
+            }
+            return JSON.Member(member.key, member.value == .bool(true) ? .object(inner) : .null)
+        }
+    }
+
+    /// The settled values that say anything, by name, in words.
+    var shown: [(name: String, value: String)] {
+        described.compactMap { member in
+            if member.value == .null || member.value.string == "none" { return nil }
+            guard let inner = member.value.members else {
+                return (member.key, member.value.string ?? member.value.text())
+            }
+            return (member.key, inner.map { "\($0.key) \($0.value.text())" }.joined(separator: " "))
+        }
     }
 }

@@ -25,6 +25,8 @@ public struct Engine: Sendable {
     }
 
     let families: [any Family.Type]
+    /// The settings that there are.
+    let table: SettingsTable
     let catalog: ModelCatalog
     let observe: Observer
     let costs: PlanCosts
@@ -35,6 +37,7 @@ public struct Engine: Sendable {
         observer: @escaping Observer = { _ in }
     ) {
         self.families = families
+        table = SettingsTable(families)
         self.catalog = catalog
         observe = observer
         costs = PlanCosts()
@@ -44,7 +47,7 @@ public struct Engine: Sendable {
     var silent: Engine { Engine(self, observer: { _ in }) }
 
     private init(_ other: Engine, observer: @escaping Observer) {
-        (families, catalog, costs) = (other.families, other.catalog, other.costs)
+        (families, table, catalog, costs) = (other.families, other.table, other.catalog, other.costs)
         observe = observer
     }
 
@@ -54,13 +57,16 @@ public struct Engine: Sendable {
         var order = Faults.collect(&opening) { () throws(Fault) in try given.readingTexts() } ?? given
         let checkpoint = Faults.collect(&opening) { () throws(Fault) in try openCheckpoint(order.request) }
         if let checkpoint {
-            opening += refusals(order, family: checkpoint.family)
-            do { order = try order.over(recommended: ModelDefaults.read(checkpoint.folder)) } catch {
+            do {
+                let defaults = try ModelDefaults(checkpoint.folder, table: table)
+                opening += refusals(order, checkpoint, lacking: defaults.lacks)
+                order = order.over(recommended: defaults.order)
+            } catch {
                 opening += error.list
             }
             Faults.collect(&opening) { () throws(Fault) in try compare(checkpoint, with: order.origin) }
         }
-        var faults = order.faults() + opening
+        var faults = order.faults(table: table) + opening
         var sizes: [PictureSize?] = []
         for path in [order.request.image, order.request.endImage] {
             guard let path, !path.isEmpty else {
@@ -146,7 +152,7 @@ public struct Engine: Sendable {
 
     /// Opens the folder that a request names, and finds its family.
     func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
-        let model = try catalog.path(request.model, of: families.map { $0.name })
+        let model = try catalog.path(request.model, of: families)
         let checkpoint = try openCheckpoint(model)
         if let name = request.family, name != checkpoint.family.name {
             throw Fault(
@@ -180,24 +186,27 @@ public struct Engine: Sendable {
         return Checkpoint(folder: folder, family: family)
     }
 
-    /// What the order asks for and the family does not have.
-    private func refusals(_ order: Order, family: any Family.Type) -> [Fault] {
-        let everywhere: Set<RequestKey> = [.family, .model, .seed, .noise, .prompt, .negativePrompt]
-        let has = family.keys.union(everywhere.subtracting([.prompt, .negativePrompt]))
-        let list = has.map(\.rawValue).sorted().joined(separator: ", ")
-        var found = order.request.given.subtracting(family.keys).subtracting(everywhere).map(\.rawValue).sorted().map {
-            Fault(.usage, "\(family.title) has no setting '\($0)'", hint: "it has \(list)")
+    /// What the order asks for and the checkpoint does not have.
+    ///
+    /// A text that nothing reads only gets a warning: many clips may share one.
+    private func refusals(_ order: Order, _ checkpoint: Checkpoint, lacking: Set<String>) -> [Fault] {
+        let (family, common, model) = (checkpoint.family, CommonSettings.table, checkpoint.folder.name)
+        let everywhere: [any AnySetting] = [common.family, common.model, common.noise]
+        let has = Set((family.settings + everywhere).map(\.key)).subtracting(lacking)
+        let foreign = table.all.filter { setting in
+            // A feature that is switched off is none that is missed.
+            let isAsked = order.request.values[setting.key].map { $0 != .bool(false) } ?? false
+            return isAsked && !has.contains(setting.key) && (!table.isOfRuns(setting) || lacking.contains(setting.key))
         }
-        if order.request.stageSteps != nil {
-            found.append(
-                Fault(.usage, "steps is a list, and \(family.title) takes one number", hint: "write \"steps\": 25"))
+        let texts = [common.prompt.key, common.negativePrompt.key]
+        for setting in foreign where texts.contains(setting.key) && order.request.values[setting.key] != .string("") {
+            observe(.warning("\(model) reads no text, so \(setting.option) has no effect"))
         }
-        for (key, text) in [(RequestKey.prompt, order.request.prompt), (.negativePrompt, order.request.negativePrompt)]
-        {
-            guard let text, !text.isEmpty, !family.keys.contains(key) else { continue }
-            observe(.warning("\(family.title) reads no text, so \(key.rawValue) has no effect"))
+        let options = table.all.filter { has.contains($0.key) && $0.traits.option != nil && !$0.traits.isHidden }
+        let hint = "it has " + options.map(\.option).joined(separator: ", ")
+        return foreign.filter { !texts.contains($0.key) }.map {
+            Fault(.usage, "\(model) has no \($0.option)", hint: hint)
         }
-        return found
     }
 
     static func requireFile(_ path: String, _ what: String) throws(Fault) {

@@ -75,7 +75,7 @@ struct Fitting: Sendable {
 
     /// The ways without tiles of other sizes than the request's or the model's own, and those with them.
     private func ways(_ request: Request) -> (whole: [Way], tiled: [Way]) {
-        let canTile = checkpoint.family.keys.contains(.vaeTile) && request.vaeTile == nil
+        let canTile = checkpoint.family.has(CommonSettings.table.vaeTile) && request.vaeTile == nil
         let tiled = (canTile ? Fitting.tiles : []).map { Way(mode: .tiled, tile: $0) }
         switch order.memoryMode.flatMap(MemoryMode.init) {
         case .resident: return ([Way(mode: .resident, tile: nil)], [])
@@ -117,8 +117,7 @@ final class PlanCosts: Sendable {
     ) throws(Fault) -> [Phase] {
         var general = plan
         (general.seed, general.fps, general.warnings, general.notes) = (0, 24, [], [])
-        general.settings[.camera] = nil
-        general.settings[.motion] = nil
+        general.settings = plan.settings.forCosts
         let place = "\(checkpoint.folder.root)|\(threads)|\(kernels.name)"
         let key = "\(place)|\(general)"
         if let phases = known.withLock({ $0[key] }) { return phases }

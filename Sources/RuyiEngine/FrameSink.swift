@@ -88,8 +88,9 @@ extension Order {
     /// What the order says about the compression of frames.
     var encoding: Encoding {
         Encoding(
-            codec: codec, crf: crf, pixelFormat: pixelFormat, container: container, isLossless: lossless ?? false,
-            proresProfile: proresProfile, loop: loop)
+            codec: self.codec, crf: self.crf, pixelFormat: self.pixelFormat, container: self.container,
+            isLossless: self.lossless ?? false,
+            proresProfile: self.proresProfile, loop: self.loop)
     }
 }
 

@@ -26,10 +26,10 @@ public struct ModelCatalog: Sendable {
     public static let bundled = "ruyi-nano"
 
     /// What a person should know who named no model.
-    static let bundledNote = """
-        rendering with the small bundled model \(bundled); for far better videos download \
-        https://huggingface.co/IamCreateAI/Ruyi-Mini-7B (17 GB) and name its folder with --model
-        """
+    static let bundledNote: String = {
+        let better = KnownModel.all().first.map { "; better: ruyi models pull \($0.published.name)" } ?? ""
+        return "the small bundled model \(bundled) is used" + better
+    }()
 
     /// In the order in which they are searched.
     private let places: [Place]
@@ -80,29 +80,31 @@ public struct ModelCatalog: Sendable {
     ///
     /// A path to something that exists is taken as it is; a plain name or `ORGANISATION/NAME` is searched in the
     /// catalogue; nil is the bundled model. Throws `.unavailable` when that, or a model that could be downloaded, is
-    /// not there, and `.usage` for a name that several models of the hub's cache share.
-    ///
-    /// A model that is known and of none of `families` is not proposed for a download.
-    func path(
-        _ model: String?, of families: [String] = Registry.families.map { $0.name }
-    ) throws(Fault) -> String {
+    /// not there, and for a name that is nearly a known one, and `.usage` for one that several models of the hub's cache
+    /// share.
+    func path(_ model: String?, of families: [any Family.Type] = Registry.families) throws(Fault) -> String {
         if let model {
             guard Path.kind(model) == .nothing else { return model }
             if let found = try find(model) { return found.path }
-            guard let known = KnownModel.find(model) else { return model }
-            guard families.contains(known.family) else {
+            if let known = KnownModel.find(model, families) {
                 throw Fault(
-                    .unavailable, "this version does not render \(known.repository)", at: model,
-                    hint: "it renders models of these families: \(families.joined(separator: ", "))")
+                    .unavailable, "the model \(known.repository) is not installed", at: model,
+                    hint: "download it with: ruyi models pull \(known.repository)")
             }
+            guard let near = near(model, families) else { return model }
             throw Fault(
-                .unavailable, "the model \(known.repository) is not installed", at: model,
-                hint: "download it with: ruyi models pull \(known.repository)")
+                .unavailable, "there is no model of this name, and no such folder", at: model,
+                hint: "did you mean \(near)?")
         }
         if let found = try find(ModelCatalog.bundled) { return found.path }
         throw Fault(
             .unavailable, "no model is given, and the bundled model \(ModelCatalog.bundled) is not installed",
             hint: "name a checkpoint folder with --model, or install the program with Scripts/install")
+    }
+
+    /// The name of a model that is here or published and that somebody probably meant.
+    public func near(_ name: String, _ families: [any Family.Type] = Registry.families) -> String? {
+        Nearest.match(name, among: all().map(\.name) + KnownModel.all(families).map(\.published.name))
     }
 
     /// The model that a name means; nil when there is none.

@@ -44,16 +44,16 @@ extension KnownModel {
     /// The model as a JSON object on one line.
     public var json: String {
         JSON.sorted([
-            "name": .string(repository), "family": .string(family), "summary": .string(summary),
-            "bytes": byteCount.map(JSON.int) ?? .null, "installed": false,
+            "name": .string(published.repository), "family": .string(family), "summary": .string(published.summary),
+            "bytes": .int(published.byteCount), "installed": false,
         ]).text()
     }
 
-    /// The columns of a table, as those of what is there; whether this version renders it stands in place of the types.
+    /// The columns of a table, as those of what is there.
     public var columns: [String] {
-        let isRendered = Registry.families.contains { $0.name == family }
-        let size = byteCount.map { "about " + Bytes.text($0) } ?? "-"
-        return [repository, family, "-", size, isRendered ? "to pull" : "not rendered yet", summary]
+        [
+            published.repository, family, "-", "about " + Bytes.text(published.byteCount), "to pull", published.summary,
+        ]
     }
 }
 
@@ -76,7 +76,7 @@ public struct ModelStore: Sendable {
             let folder = try? ModelFolder(path: found.path)
             let family = folder.flatMap { (try? families.recognising($0)) ?? nil }
             let isPulled = Path.kind(found.path + "/" + ModelManifest.file) == .file
-            guard family != nil || isPulled || KnownModel.find(found.name) != nil else { return nil }
+            guard family != nil || isPulled || KnownModel.find(found.name, families) != nil else { return nil }
             return ModelStore.entry(found, folder, family)
         }
     }
@@ -96,8 +96,8 @@ public struct ModelStore: Sendable {
 
     /// The models that are known by name and not here.
     public func missing() -> [KnownModel] {
-        KnownModel.all.filter { known in
-            ((try? catalog.find(known.repository)) ?? nil) == nil && ((try? catalog.find(known.name)) ?? nil) == nil
+        KnownModel.all(families).filter { known in
+            [known.published.repository, known.published.name].allSatisfy { ((try? catalog.find($0)) ?? nil) == nil }
         }
     }
 
@@ -105,12 +105,11 @@ public struct ModelStore: Sendable {
     ///
     /// Throws `.unavailable` with what to do when it is not there, and what `ModelCatalog.find` throws.
     public func find(_ name: String) throws(Fault) -> ModelCatalog.Found {
-        let path = try catalog.path(name)
+        let path = try catalog.path(name, of: families)
         guard Path.kind(path) == .folder else {
-            let near = Nearest.match(name, among: catalog.all().map(\.name) + KnownModel.all.map(\.name))
             throw Fault(
                 .unavailable, "there is no model of this name", at: name,
-                hint: near.map { "did you mean \($0)?" } ?? "'ruyi models list --all' names them")
+                hint: "'ruyi models list --all' names them")
         }
         return ModelCatalog.Found(name: name, path: path)
     }
@@ -149,7 +148,9 @@ public struct ModelStore: Sendable {
         (small.request.resolution, small.request.frames) = (360, 24)
         var large = Order()
         (large.request.resolution, large.request.frames) = (720, 120)
-        guard let defaults = try? ModelDefaults.read(folder), let output = try? Output("clip.mp4") else { return [] }
+        guard let defaults = try? ModelDefaults(folder, table: SettingsTable([family])).order,
+            let output = try? Output("clip.mp4")
+        else { return [] }
         let costs = PlanCosts()
         return [small, Order(), large].map { order in
             var settled = order.over(defaults)

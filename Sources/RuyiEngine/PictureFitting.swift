@@ -27,16 +27,24 @@ extension Order {
 
     private func fitted(_ picture: Picture, to plan: Plan) -> Picture {
         let (width, height) = (plan.width, plan.height)
-        switch request.fit.flatMap(PictureFit.init) ?? .family {
+        switch plan.fit {
         case .family: return picture
         case .stretch: return picture.resized(width: width, height: height, filter: .bicubic)
-        case .crop: return picture.covering(width: width, height: height, filter: .bicubic)
+        case .crop:
+            // The family scales what is left as it does every picture.
+            let scale = min(Double(picture.width) / Double(width), Double(picture.height) / Double(height))
+            func side(_ side: Int, of whole: Int) -> Int {
+                min(whole, max(1, Int((Double(side) * scale).rounded())))
+            }
+            let (inner, outer) = (side(width, of: picture.width), side(height, of: picture.height))
+            return picture.cropped(
+                x: (picture.width - inner) / 2, y: (picture.height - outer) / 2, width: inner, height: outer)
         case .pad:
             let factor = min(Double(width) / Double(picture.width), Double(height) / Double(picture.height))
             let inner = picture.resized(
                 width: min(width, max(1, Int((Double(picture.width) * factor).rounded()))),
                 height: min(height, max(1, Int((Double(picture.height) * factor).rounded()))), filter: .bicubic)
-            let color = padColor.flatMap(PadColor.init) ?? PadColor("black")
+            let color = self.padColor.flatMap(PadColor.init) ?? PadColor("black")
             let pixel: [UInt8] = color.map { [$0.red, $0.green, $0.blue] } ?? [0, 0, 0]
             var frame = Picture(
                 width: width, height: height, pixels: (0..<width * height).flatMap { _ in pixel })

@@ -30,8 +30,11 @@ public struct PlanReport: Sendable {
 
     /// The plan as a JSON object on one line: what a dry run prints, and what was asked for, disk, limit and fit.
     public var json: String {
-        let sizes: Set<String> = ["width", "height", "resolution", "base_resolution", "frames", "seconds"]
-        let asked = order.members.filter { sizes.contains($0.key) }.map { ($0.key, $0.value) }
+        let common = CommonSettings.table
+        let sizes: [any AnySetting] = [
+            common.width, common.height, common.resolution, common.baseResolution, common.frames, common.seconds,
+        ]
+        let asked = sizes.compactMap { setting in order.request.values[setting.key].map { (setting.key, $0) } }
         var fields = Dictionary((clip.description.members ?? []).map { ($0.key, $0.value) }) { first, _ in first }
         fields["asked"] = .sorted(Dictionary(asked) { first, _ in first })
         fields["disk_bytes"] = .int(diskBytes)
@@ -59,7 +62,7 @@ public struct PlanReport: Sendable {
             ),
             ("sampling", "\(plan.steps) steps \(plan.scheduler), guidance \(plan.guidance), seed \(plan.seed)"),
         ]
-        rows += plan.shownSettings.map { ($0.key.rawValue, $0.value) }
+        rows += plan.shown
         rows += clip.features
         let available = bound.map { "; \($0.phrase)" } ?? ""
         let largest = clip.memory.largest.map { " while \($0.name)" } ?? ""

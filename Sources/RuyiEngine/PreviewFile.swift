@@ -67,8 +67,8 @@ final class PreviewFile: Sendable {
 extension Order {
     /// The previews that a clip gets, if it gets any.
     func previews(of clip: Clip, observe: @escaping Observer) -> PreviewRequest? {
-        guard preview != nil || previewTerminal == true else { return nil }
-        let file = PreviewFile(preview, seed: clip.plan.seed, observe: observe)
-        return PreviewRequest(every: previewEvery ?? PreviewFile.standardInterval, show: file.show)
+        guard self.preview != nil || self.previewTerminal == true else { return nil }
+        let file = PreviewFile(self.preview, seed: clip.plan.seed, observe: observe)
+        return PreviewRequest(every: self.previewEvery ?? PreviewFile.standardInterval, show: file.show)
     }
 }

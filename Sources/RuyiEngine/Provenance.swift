@@ -32,15 +32,17 @@ public struct Provenance: Sendable, Equatable {
     /// How a clip is made that is about to be rendered.
     ///
     /// `digest` is the model's. Throws what reading the input files throws.
-    init(_ clip: Clip, encoding: Encoding, checkpoint: Checkpoint, digest: String) throws(Fault) {
+    init(
+        _ clip: Clip, encoding: Encoding, checkpoint: Checkpoint, digest: String, table: SettingsTable
+    ) throws(Fault) {
         var files: [String: JSON] = [:]
-        for (key, path) in Provenance.inputs(clip.request) {
-            guard let path else { continue }
+        for setting in table.inputs {
+            guard let path = clip.request[setting] else { continue }
             let isStream = path == StandardInput.name
-            files[key.rawValue] = .string(isStream ? SHA256.hex(try StandardInput.read()) : try SHA256.file(path))
+            files[setting.key] = .string(isStream ? SHA256.hex(try StandardInput.read()) : try SHA256.file(path))
         }
         let loras = try clip.plan.loras.map { (lora) throws(Fault) in JSON.string(try SHA256.file(lora.path)) }
-        if !loras.isEmpty { files[RequestKey.loras.rawValue] = .array(loras) }
+        if !loras.isEmpty { files[CommonSettings.table.loras.key] = .array(loras) }
         let model: [String: JSON] = [
             "name": .string(Path.name(checkpoint.folder.root)), "family": .string(clip.plan.family),
             "digest": .string(digest),
@@ -48,16 +50,17 @@ public struct Provenance: Sendable, Equatable {
         json = .sorted([
             "schema": .int(Provenance.schema), "program": .string("ruyi \(Engine.version)"), "model": .sorted(model),
             "files": .sorted(files),
-            "request": .object(Provenance.request(clip, encoding, allowed: checkpoint.family.keys)),
+            "request": .object(Provenance.request(clip, encoding, checkpoint.family, table)),
         ])
     }
 
     /// The same with another compression of the frames and their rate: the clip's latents are made into another file.
     init(_ origin: Provenance, _ clip: Clip, encoding: Encoding) {
         // The order of the members stays, so that the same clip has the same bytes.
-        let request = (origin.json["request"]?.members ?? []).filter {
-            !Provenance.formKeys.contains($0.key)
-        }.map { $0.key == "fps" ? JSON.Member("fps", .frameRate(clip.plan.fps)) : $0 }
+        let form = Set(Provenance.form.map(\.key))
+        let request = (origin.json["request"]?.members ?? []).filter { !form.contains($0.key) }.map { member in
+            member.key == CommonSettings.table.fps.key ? JSON.Member(member.key, clip.frameRate) : member
+        }
         let whole = JSON.object(request + Provenance.form(clip, encoding))
         json = .object((origin.json.members ?? []).map { $0.key == "request" ? JSON.Member("request", whole) : $0 })
     }
@@ -71,56 +74,50 @@ public struct Provenance: Sendable, Equatable {
         self.json = json
     }
 
-    private static func inputs(_ request: Request) -> [(RequestKey, String?)] {
-        [(.image, request.image), (.endImage, request.endImage), (.noise, request.noise)]
-    }
-
     /// The request with everything resolved, under the keys of a request file.
-    private static func request(_ clip: Clip, _ encoding: Encoding, allowed: Set<RequestKey>) -> [JSON.Member] {
-        let plan = clip.plan
+    private static func request(
+        _ clip: Clip, _ encoding: Encoding, _ family: any Family.Type, _ table: SettingsTable
+    ) -> [JSON.Member] {
+        let (plan, common) = (clip.plan, CommonSettings.table)
         var order = Order()
         order.request = clip.request
         order.request.family = plan.family
         order.request.model = shared(clip.request.model ?? ModelCatalog.bundled)
-        order.request.image = clip.request.image.map(shared)
-        order.request.endImage = clip.request.endImage.map(shared)
-        order.request.noise = clip.request.noise.map(shared)
+        for setting in table.inputs { order.request[setting] = order.request[setting].map(shared) }
         order.request.loras = plan.loras.map { LoRA(path: shared($0.path), weight: $0.weight) }
-        order.request.teacache = StepFeatureRequest(plan.teacache)
-        order.request.enhanceAVideo = StepFeatureRequest(plan.enhanceAVideo)
-        order.request.resolution = nil
-        order.request.baseResolution = nil
-        order.request.seconds = nil
+        for key in [common.resolution.key, common.baseResolution.key, common.seconds.key] {
+            order.request.values.remove(key)
+        }
         (order.request.width, order.request.height) = (plan.delivered.width, plan.delivered.height)
         order.request.exactSize = plan.cut == nil ? nil : true
+        order.request.fit = plan.fit
         order.request.frames = plan.askedFrames ?? plan.frames
         (order.request.fps, order.request.steps, order.request.scheduler) = (plan.fps, plan.steps, plan.scheduler)
-        (order.request.guidance, order.request.seed) = (plan.guidance, plan.seed)
-        let everywhere: Set<RequestKey> = [.family, .model, .seed, .noise, .prompt, .negativePrompt]
-        let known = Set(allowed.union(everywhere).map(\.rawValue) + ["fit", "pad_color", "exact_size"])
-        let settings = plan.settings.map { key, value in
-            JSON.Member(key.rawValue, clip.request.own[key] ?? OwnSetting.value(key, value))
-        }
-        let resolved = Set(settings.map(\.key))
-        let members = order.members.filter { known.contains($0.key) && !resolved.contains($0.key) }
-        return members + settings.sorted { $0.key < $1.key } + form(clip, encoding)
+        (order.request.guidance, order.seeds) = (plan.guidance, [plan.seed])
+        let values = plan.values.over(order.request.values)
+        // A model that reads no text keeps it all the same: another one may make the clip again.
+        let settings =
+            family.settings + [common.family, common.model, common.noise, common.prompt, common.negativePrompt]
+        let kept = settings + RunSettings.all.filter { $0.traits.scope != .encoding }
+        let keys = Set(kept.filter(\.traits.isKept).map(\.key))
+        return values.members.filter { keys.contains($0.key) } + form(clip, encoding)
     }
 
-    /// The keys of the settings that say how the frames are compressed.
-    private static let formKeys = ["codec", "crf", "pixel_format", "lossless", "prores_profile", "loop"]
+    /// The settings that say how the frames are compressed, as far as a clip keeps them.
+    fileprivate static let form = RunSettings.all.filter { $0.traits.scope == .encoding && $0.traits.isKept }
 
     /// The members that say how the frames are compressed.
     private static func form(_ clip: Clip, _ encoding: Encoding) -> [JSON.Member] {
         guard case .video(let path) = clip.output, let options = try? VideoForm(path, encoding).options else {
             return []
         }
-        return [
-            JSON.Member("codec", .string(options.codec.rawValue)),
-            JSON.Member("pixel_format", .string(options.storedFormat.rawValue)),
-        ] + (options.usedCRF.map { [JSON.Member("crf", .int($0))] } ?? [])
-            + (options.isLossless ? [JSON.Member("lossless", true)] : [])
-            + (options.proresProfile.map { [JSON.Member("prores_profile", .string($0.rawValue))] } ?? [])
-            + (options.loop.map { [JSON.Member("loop", .int($0))] } ?? [])
+        var order = Order()
+        (order.codec, order.pixelFormat) = (options.codec.rawValue, options.storedFormat.rawValue)
+        order.crf = options.usedCRF
+        order.lossless = options.isLossless ? true : nil
+        order.proresProfile = options.proresProfile?.rawValue
+        order.loop = options.loop
+        return order.members
     }
 
     /// A path without what belongs to a machine: a relative one that stays below its folder, or the last name.
@@ -176,42 +173,43 @@ extension Provenance {
     ///
     /// - Throws: `.badData` for settings that are no request, or for an input file with another content than that which
     ///   the clip was made from; `.cannotOpen` when there is none.
-    public func order(under given: Order, from path: String) throws(Faults) -> Order {
-        given.over(try settings(under: given, from: path))
+    public func order(
+        under given: Order, from path: String, table: SettingsTable = .standard
+    ) throws(Faults) -> Order {
+        given.over(try settings(under: given, from: path, table: table))
     }
 
-    /// What `order` fills the gaps of `given` with, without the inputs `leavingOut`.
+    /// What `order` fills the gaps of `given` with, without the inputs under the keys `leavingOut`.
     func settings(
-        under given: Order, from path: String, leavingOut: Set<RequestKey> = []
+        under given: Order, from path: String, leavingOut: Set<String> = [], table: SettingsTable
     ) throws(Faults) -> Order {
-        let allowed = Set(
-            RequestKey.allCases.map(\.rawValue) + Provenance.formKeys + ["fit", "pad_color", "exact_size"])
-        let members = (json["request"]?.members ?? []).filter { allowed.contains($0.key) }
+        let common = CommonSettings.table
+        let allowed = Set(table.all.filter(\.traits.isKept).map(\.key))
+        let members = (json["request"]?.members ?? []).filter { allowed.contains(table[$0.key]?.key ?? "") }
         // The name alone: paths in the request are looked for here, not taken from the clip's folder unseen.
-        var base = try RequestReader.parse(Array(JSON.object(members).text().utf8), file: Path.name(path))
+        var base = try RequestReader.parse(
+            Array(JSON.object(members).text().utf8), file: Path.name(path), table: table)
+        // Clips that say nothing of it were made when pictures were placed as the family does.
+        base.request.fit = base.request.fit ?? .family
         var faults: [Fault] = []
-        func find(_ key: RequestKey, _ field: WritableKeyPath<Request, String?>, _ what: String) {
-            guard let name = base.request[keyPath: field] else { return }
-            base.request[keyPath: field] = nil
+        for setting in table.inputs {
+            guard let name = base.request[setting] else { continue }
+            base.request[setting] = nil
             // Latents have everything of the inputs in them.
-            guard given.request[keyPath: field] == nil, given.latents == nil, !leavingOut.contains(key) else {
-                return
+            guard given.request[setting] == nil, given.latents == nil, !leavingOut.contains(setting.key) else {
+                continue
             }
-            base.request[keyPath: field] = Faults.collect(&faults) { () throws(Fault) in
-                let option = "--" + key.rawValue.split(separator: "_").joined(separator: "-")
-                let digest = json["files"]?[key.rawValue]?.string
-                return try input(Provenance.shared(name), digest, what, option, from: path)
+            base.request[setting] = Faults.collect(&faults) { () throws(Fault) in
+                let digest = json["files"]?[setting.key]?.string
+                return try input(Provenance.shared(name), digest, setting, from: path)
             }
         }
-        find(.image, \.image, "picture")
-        find(.endImage, \.endImage, "end picture")
-        find(.noise, \.noise, "noise file")
         let loras = given.request.loras.isEmpty && given.latents == nil ? base.request.loras : []
-        let digests = json["files"]?[RequestKey.loras.rawValue]?.array ?? []
+        let digests = json["files"]?[common.loras.key]?.array ?? []
         base.request.loras = loras.enumerated().compactMap { index, lora in
             Faults.collect(&faults) { () throws(Fault) in
                 let digest = digests.indices.contains(index) ? digests[index].string : nil
-                let found = try input(Provenance.shared(lora.path), digest, "LoRA", "--lora", from: path)
+                let found = try input(Provenance.shared(lora.path), digest, common.loras, from: path)
                 return LoRA(path: found, weight: lora.weight)
             }
         }
@@ -239,8 +237,9 @@ extension Provenance {
 
     /// The input file that the clip was made from, told by its digest.
     private func input(
-        _ name: String, _ digest: String?, _ what: String, _ option: String, from path: String
+        _ name: String, _ digest: String?, _ setting: any AnySetting, from path: String
     ) throws(Fault) -> String {
+        let what = setting.option.dropFirst(2).split(separator: "-").joined(separator: " ")
         let folder = Path.folder(path)
         var places = [name, Path.resolve(name, in: folder), Path.resolve(Path.name(name), in: folder)]
         // The folder of frames was made for them as a rule.
@@ -249,7 +248,7 @@ extension Provenance {
         guard let first = present.first else {
             throw Fault(
                 .cannotOpen, "the \(what) '\(name)' that the clip was made from is not here", at: path,
-                hint: "give it with \(option)")
+                hint: "give it with \(setting.option)")
         }
         guard let digest else { return first }
         for place in present {
@@ -257,18 +256,7 @@ extension Provenance {
         }
         throw Fault(
             .badData, "this is not the \(what) that \(Path.name(path)) was made from", at: first,
-            hint: "give the \(what) with \(option)")
-    }
-}
-
-extension StepFeatureRequest {
-    /// The request for a feature as it was settled.
-    fileprivate init(_ feature: StepFeature?) {
-        self.init()
-        isOn = feature != nil
-        amount = feature?.amount
-        skipStartSteps = feature?.skipStartSteps
-        skipEndSteps = feature?.skipEndSteps
+            hint: "give the \(what) with \(setting.option)")
     }
 }
 
@@ -284,7 +272,7 @@ extension Order {
     /// Forgets how frames were compressed where an output of this name cannot be.
     fileprivate mutating func leaveOutEncoding(unlessItFits output: String) {
         guard VideoForm.fault(output, encoding) != nil else { return }
-        (codec, crf, pixelFormat, lossless, proresProfile, loop) = (nil, nil, nil, nil, nil, nil)
+        for setting in Provenance.form { request.values.remove(setting.key) }
     }
 }
 

@@ -28,9 +28,9 @@ extension Run {
             let text = "\(option(plan)) needs \(Bytes.text(choice.memory.resident))"
             found.append((Double(plan.frames * plan.width * plan.height) / Double(max(all, 1)), text))
         }
-        if clip.plan.settings[.precision].map({ $0 != Precision.float32.rawValue }) == true {
+        if clip.plan.precision != .float32 {
             var exact = clip.request
-            exact.precision = Precision.float32.rawValue
+            exact.precision = .float32
             if fitting.fits(exact) { note(try? fitting.choice(exact)) { _ in "--precision float32" } }
         }
         if order.memoryMode != nil, order.memoryMode != "auto" {

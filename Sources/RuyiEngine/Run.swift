@@ -42,8 +42,7 @@ public struct Run: Sendable {
     var beside: [String] { clips.flatMap(outputs.beside) }
 
     private var outputs: OutputCheck {
-        let inputs =
-            [order.request.image, order.request.endImage, order.request.noise, order.latents]
+        let inputs = engine.table.inputs.map { order.request[$0] } + [order.latents]
         return OutputCheck(
             clips: clips, overwrite: order.overwrite ?? false, encoding: order.encoding,
             keepsLatents: order.keepLatents ?? false, preview: order.preview,
@@ -192,7 +191,8 @@ public struct Run: Sendable {
         if order.latents != nil, let origin = order.origin {
             return Provenance(origin, clip, encoding: order.encoding)
         }
-        return try Provenance(clip, encoding: order.encoding, checkpoint: checkpoint, digest: digest)
+        return try Provenance(
+            clip, encoding: order.encoding, checkpoint: checkpoint, digest: digest, table: engine.table)
     }
 
     /// Keeps the latents until the clip is written, so that what follows can be done again; the file's path.

@@ -1,3 +1,4 @@
+import RuyiFamilies
 import RuyiFault
 import RuyiFiles
 import RuyiMedia
@@ -80,12 +81,14 @@ public struct Sheet: Sendable {
     /// A name and the settings that a clip was made with.
     static func caption(_ name: String, _ provenance: Provenance?) -> String {
         guard let request = provenance?.json["request"] else { return name }
-        func text(_ key: String) -> String? { request[key].map { $0.string ?? $0.text() } }
-        let parts = [
-            text("seed").map { "seed \($0)" }, text("steps").map { "\($0) steps" }, text("scheduler"),
-            text("guidance").map { "guidance \($0)" }, text("camera").map { "camera \($0)" },
-            text("motion").map { "motion \($0)" }, text("prompt"),
-        ]
+        func text(_ setting: any AnySetting) -> String? { request[setting.key].map { $0.string ?? $0.text() } }
+        let common = CommonSettings.table
+        let own = SettingsTable.standard.all.filter { $0.traits.group == .motion }
+        let parts =
+            [
+                text(RunSettings.table.seed).map { "seed \($0)" }, text(common.steps).map { "\($0) steps" },
+                text(common.scheduler), text(common.guidance).map { "guidance \($0)" },
+            ] + own.map { setting in text(setting).map { "\(setting.key) \($0)" } } + [text(common.prompt)]
         return ([name] + parts.compactMap { $0 }).joined(separator: "  ")
     }
 

@@ -101,10 +101,10 @@ extension Order {
             if let text, !FileName.isUTF8(text) { throw Fault(.usage, "the text is not UTF-8", at: key) }
         }
         var order = self
-        if let promptFile, request.prompt == nil {
+        if let promptFile = self.promptFile, request.prompt == nil {
             (order.request.prompt, order.promptFile) = (try Order.text(promptFile), nil)
         }
-        if let negativePromptFile, request.negativePrompt == nil {
+        if let negativePromptFile = self.negativePromptFile, request.negativePrompt == nil {
             (order.request.negativePrompt, order.negativePromptFile) = (try Order.text(negativePromptFile), nil)
         }
         return order
@@ -127,8 +127,8 @@ extension Order {
     /// The options that read standard input.
     var readers: [String] {
         [
-            ("the picture", request.image), ("the end picture", request.endImage), ("prompt_file", promptFile),
-            ("negative_prompt_file", negativePromptFile),
+            ("the picture", request.image), ("the end picture", request.endImage), ("prompt_file", self.promptFile),
+            ("negative_prompt_file", self.negativePromptFile),
         ].compactMap { $1 == StandardInput.name ? $0 : nil }
     }
 }

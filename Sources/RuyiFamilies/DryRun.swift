@@ -57,13 +57,17 @@ extension Plan {
     /// The plan with what is on in some of the model's calls on in those that are counted.
     fileprivate var counted: Plan {
         var plan = self
-        func everywhere(_ feature: StepFeature, from first: Int) -> StepFeature {
-            let isOn = first < steps - feature.skipEndSteps
-            return StepFeature(amount: feature.amount, skipStartSteps: 0, skipEndSteps: isOn ? 0 : steps)
-        }
-        plan.teacache = teacache.map { everywhere($0, from: max(0, $0.skipStartSteps - 1)) }
-        plan.enhanceAVideo = enhanceAVideo.map { everywhere($0, from: $0.skipStartSteps) }
+        plan.teacache = teacache.map { $0.everywhere(from: max(0, $0.skipStartSteps - 1), of: steps) }
+        plan.settings = settings.counted(of: steps)
         return plan
+    }
+}
+
+extension StepFeature {
+    /// The feature on in all of so many steps if it is on in some of them, after `first`.
+    func everywhere(from first: Int, of steps: Int) -> StepFeature {
+        let isOn = first < steps - skipEndSteps
+        return StepFeature(amount: amount, skipStartSteps: 0, skipEndSteps: isOn ? 0 : steps)
     }
 }
 

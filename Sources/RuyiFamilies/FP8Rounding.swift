@@ -20,27 +20,3 @@ package struct FP8Rounding: Sendable {
         }
     }
 }
-
-extension Plan {
-    /// Takes the rounding to 8-bit floating-point numbers that a request asks for.
-    ///
-    /// Throws `.usage` for an unknown name, and beside 8-bit integers.
-    mutating func round(as request: Request) throws(Fault) {
-        func choice(_ value: String?, _ allowed: [String], _ option: String) throws(Fault) -> String {
-            let value = value ?? allowed[0]
-            if allowed.contains(value) { return value }
-            throw Fault(
-                .usage, "\"\(value)\" is not a choice", at: option, hint: "one of: " + allowed.joined(separator: ", "))
-        }
-        let mode = try choice(request.fp8QuantMode, FP8QuantMode.allCases.map(\.rawValue), "--fp8-quant-mode")
-        let type = try choice(request.fp8DataType, FP8DataType.allCases.map(\.rawValue), "--fp8-data-type")
-        settings[.fp8QuantMode] = mode
-        guard fp8QuantMode != .none else { return }
-        settings[.fp8DataType] = type
-        if isQuantized {
-            throw Fault(
-                .usage, "int8 and a rounding to 8-bit floating-point numbers exclude each other",
-                at: "--fp8-quant-mode", hint: "leave out --precision int8, or give --fp8-quant-mode none")
-        }
-    }
-}

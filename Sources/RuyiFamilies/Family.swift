@@ -8,19 +8,25 @@ import RuyiTensor
 public protocol Family: Sendable {
     /// The name in requests and messages, such as `ruyi`.
     static var name: String { get }
-    /// The name for people, such as `Ruyi-Mini-7B`.
+    /// The name for people, such as `HunyuanVideo`.
     static var title: String { get }
     /// What a checkpoint folder of this family holds, in words, for the message about a folder that is none.
     static var layout: String { get }
     /// The sizes and lengths that it renders, in words, for who chooses a model; nil for a family that does not say.
     static var bounds: String? { get }
-    /// The request keys that the family reads. Any other key with a value is refused with this list.
-    static var keys: Set<RequestKey> { get }
+    /// The settings that the family reads, its own behind the common ones. Others of a clip are refused with this list.
+    static var settings: [any AnySetting] { get }
+    /// What the family takes where nobody says otherwise.
+    static var defaults: SettingValues { get }
+    /// The words that a common setting takes, by its key, where the family has a list of them.
+    static var choices: [String: [String]] { get }
+    /// The published checkpoints of the family.
+    static var models: [PublishedModel] { get }
     /// Parts of the model at full size, for measuring.
     static var workloads: [Workload] { get }
     /// Whether a checkpoint folder is this family's, judged by its files; throws where one of them cannot be read.
     static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool
-    /// Resolves a request into exact sizes, counts and settings, without reading any weight.
+    /// Resolves a request into exact sizes, counts and typed settings, without reading any weight.
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
     /// A checkpoint of another layout than the family's main one, as it is in that one; nil if it is in that.
     static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint?
@@ -33,11 +39,39 @@ extension Family {
     public static var layout: String { "a published checkpoint folder" }
     /// What a family that does not say has.
     public static var bounds: String? { nil }
+    /// Those of a family that leaves everything to the common ones.
+    public static var defaults: SettingValues { SettingValues() }
+    /// None.
+    public static var choices: [String: [String]] { [:] }
+    /// None.
+    public static var models: [PublishedModel] { [] }
     /// None.
     public static var workloads: [Workload] { [] }
 
     /// None: there is one layout.
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? { nil }
+}
+
+/// A published checkpoint that is known by name: where it is, and what it is.
+///
+/// Commits and digests are not kept here: the hub's listing states them when the model is downloaded.
+public struct PublishedModel: Sendable, Equatable {
+    /// The repository on the hub, as `ORGANISATION/NAME`.
+    public let repository: String
+    /// What it is, in a few words.
+    public let summary: String
+    /// About how many bytes it has.
+    public let byteCount: Int
+
+    /// The part of the repository's name after the organisation.
+    public var name: String { String(repository.split(separator: "/").last ?? "") }
+
+    /// A checkpoint of so many gigabytes.
+    public init(_ repository: String, _ summary: String, gigabytes: Double) {
+        self.repository = repository
+        self.summary = summary
+        byteCount = Int(gigabytes * 1e9)
+    }
 }
 
 /// A checkpoint's files under the names that another layout gives them, all relative to its folder.
@@ -100,6 +134,8 @@ public struct PictureSize: Sendable, Equatable {
 public struct Plan: Sendable {
     /// The family's name.
     public var family = ""
+    /// The name of the checkpoint in hand, for messages.
+    public var model = ""
     /// Width of the frames in pixels.
     public var width = 0
     /// Height of the frames in pixels.
@@ -128,10 +164,18 @@ public struct Plan: Sendable {
     public var loras: [LoRA] = []
     /// TeaCache; nil when it is off.
     public var teacache: StepFeature?
-    /// Enhance-A-Video; nil when it is off.
-    public var enhanceAVideo: StepFeature?
-    /// Settings that only this family has, by request key.
-    public var settings: [RequestKey: String] = [:]
+    /// How a picture of another shape fills the frames.
+    public var fit = PictureFit.family
+    /// The arithmetic of the large linear layers.
+    public var precision = Precision.float32
+    /// The rounding to 8-bit floating-point numbers.
+    public var fp8QuantMode = FP8QuantMode.none
+    /// Its type.
+    public var fp8DataType = FP8DataType.auto
+    /// Side of the VAE's tiles in pixels, 0 for none; nil for the checkpoint's own.
+    public var vaeTile: Int?
+    /// What the family made of its own settings.
+    public var settings: any FamilySettings = NoSettings()
     /// Transformer tokens of one clip.
     public var tokens = 0
     /// How the run saves memory.
@@ -154,23 +198,4 @@ public struct Plan: Sendable {
 
     /// An empty plan, to be filled in.
     public init() {}
-}
-
-extension Plan {
-    /// The VAE's tiles in space, where other ones are asked for than the model's own; 0 asks for none.
-    mutating func setTiles(_ size: Int?, where isPossible: (Int) -> Bool) throws(Fault) {
-        guard let size else { return }
-        settings[.vaeTile] = String(size)
-        guard size > 0 else { return }
-        guard (64...4096).contains(size), isPossible(size) else {
-            throw Fault(
-                .usage, "the VAE cannot work in tiles of \(size) pixels", at: "--vae-tile",
-                hint: "give a multiple of 32 from 64 to 4096, such as 256, or 0 for none")
-        }
-        if max(width, height) > size {
-            notes.append(
-                "the VAE works in tiles of \(size)x\(size) pixels to save memory: the clip differs a little from one "
-                    + "without tiles")
-        }
-    }
 }

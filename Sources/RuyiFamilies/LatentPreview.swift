@@ -117,7 +117,7 @@ extension LatentPreview {
     }
 
     /// A picture of many colours, for clips that begin with none.
-    static let chart: Picture = {
+    package static let chart: Picture = {
         let side = Int(sampleSide)
         var pixels = [UInt8](repeating: 0, count: 3 * side * side)
         for row in 0..<side {

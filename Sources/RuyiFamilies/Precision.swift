@@ -32,12 +32,3 @@ public enum FP8DataType: String, Sendable, CaseIterable {
     /// The tensor type.
     var dtype: DType { self == .e5m2 ? .f8e5m2 : .f8e4m3 }
 }
-
-extension Plan {
-    /// The rounding to 8-bit floating-point numbers; `none` where the plan says nothing.
-    var fp8QuantMode: FP8QuantMode { settings[.fp8QuantMode].flatMap(FP8QuantMode.init) ?? FP8QuantMode.none }
-    /// Its type.
-    var fp8DataType: FP8DataType { settings[.fp8DataType].flatMap(FP8DataType.init) ?? .auto }
-    /// Whether the large linear layers compute in 8 bits.
-    var isQuantized: Bool { settings[.precision] == Precision.int8.rawValue }
-}

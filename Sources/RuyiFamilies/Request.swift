@@ -2,36 +2,6 @@ import RuyiFault
 import RuyiFiles
 import RuyiPicture
 
-/// The keys of a request, as they are spelled in its JSON form; the command-line option of the same name uses dashes.
-///
-/// Keys after `vae_tile` belong to families or features that a request may name without this version having them; they
-/// are known so that a request which carries them is refused by name instead of as a spelling mistake.
-public enum RequestKey: String, Sendable, CaseIterable {
-    case family, model
-    case image, endImage = "end_image"
-    case prompt, negativePrompt = "negative_prompt"
-    case width, height, resolution, baseResolution = "base_resolution"
-    case frames, seconds, fps, steps, scheduler, guidance, seed, noise
-    case camera, motion, precision
-    case loras, teacache, teacacheThreshold = "teacache_threshold"
-    case teacacheSkipStartSteps = "teacache_skip_start_steps", teacacheSkipEndSteps = "teacache_skip_end_steps"
-    case enhanceAVideo = "enhance_a_video", enhanceAVideoWeight = "enhance_a_video_weight"
-    case enhanceAVideoSkipStartSteps = "enhance_a_video_skip_start_steps"
-    case enhanceAVideoSkipEndSteps = "enhance_a_video_skip_end_steps"
-    case fp8QuantMode = "fp8_quant_mode", fp8DataType = "fp8_data_type"
-    case vaeTile = "vae_tile"
-    case variant, mode, transformer, conditioning = "i2v_condition", imageEmbedInterleave = "image_embed_interleave"
-    case shift = "flow_shift", flowReverse = "flow_reverse", maxSequenceLength = "max_sequence_length"
-    case timeShift = "time_shift", cfg, trueCFGScale = "true_cfg_scale", cfgRescale = "cfg_rescale"
-    case sections, latentWindowSize = "latent_window_size", latentLength = "temp", videoSteps = "video_steps"
-    case videoGuidance = "video_guidance", linearGuidance = "linear_guidance", guidanceAlpha = "guidance_alpha"
-    case minGuidance = "min_guidance", motionScore = "motion_score", positiveMagic = "positive_magic"
-    case resize, tiledVAE = "vae_tiling", saveMemory = "save_memory", computeType = "compute_dtype"
-
-    /// Other spellings that a request may use.
-    public static let spellings: [String: RequestKey] = ["shift": .shift]
-}
-
 /// A LoRA file and how strongly it acts.
 public struct LoRA: Sendable, Equatable {
     /// The file's path.
@@ -93,118 +63,101 @@ public struct StepFeatureRequest: Sendable, Equatable {
             amount: amount ?? standard.amount, skipStartSteps: skipStartSteps ?? standard.skipStartSteps,
             skipEndSteps: skipEndSteps ?? standard.skipEndSteps)
     }
-
-    /// This request with the gaps filled from `base`.
-    public func over(_ base: StepFeatureRequest) -> StepFeatureRequest {
-        var merged = self
-        merged.isOn = isOn ?? base.isOn
-        merged.amount = amount ?? base.amount
-        merged.skipStartSteps = skipStartSteps ?? base.skipStartSteps
-        merged.skipEndSteps = skipEndSteps ?? base.skipEndSteps
-        return merged
-    }
 }
 
-/// What a person asked for.
+/// What a person asked for: the settings that were given.
 ///
 /// A nil value means that the family decides.
+@dynamicMemberLookup
 public struct Request: Sendable, Equatable {
-    /// The family's name; only checked against what the checkpoint is.
-    public var family: String?
-    /// The checkpoint folder.
-    public var model: String?
-    /// The start picture's path.
-    public var image: String?
-    /// The end picture's path.
-    public var endImage: String?
-    /// What happens in the clip.
-    public var prompt: String?
-    /// What to keep out of it.
-    public var negativePrompt: String?
-    /// Output width in pixels; given together with `height`.
-    public var width: Int?
-    /// Output height in pixels; given together with `width`.
-    public var height: Int?
-    /// A named resolution: the length of the short side, such as 360.
-    public var resolution: Int?
-    /// The side of the square whose area the size table is scaled to (Ruyi).
-    public var baseResolution: Int?
-    /// How a picture of another shape fills the frames, by the name of a `PictureFit`; nil leaves it to the family.
-    public var fit: String?
-    /// Whether frames of exactly the asked size are delivered, cut out of those that the model makes.
-    public var exactSize: Bool?
-    /// The number of frames; excludes `seconds`.
-    public var frames: Int?
-    /// The length; excludes `frames`.
-    public var seconds: Double?
-    /// Frames a second of the file.
-    public var fps: FrameRate?
-    /// Denoising steps.
-    public var steps: Int?
-    /// Steps of each stage, where a request gives `steps` as a list.
-    public var stageSteps: [Int]?
-    /// The step rule's name.
-    public var scheduler: String?
-    /// Classifier-free guidance scale.
-    public var guidance: Double?
-    /// The seed of the random draws.
+    /// The values of all settings.
+    public var values: SettingValues
+    /// The seed of the clip's random draws.
     public var seed: UInt64?
-    /// A safetensors file with the random draws.
-    public var noise: String?
-    /// The camera move (Ruyi).
-    public var camera: String?
-    /// The amount of motion (Ruyi).
-    public var motion: String?
-    /// The arithmetic of the large linear layers.
-    public var precision: String?
+
+    /// A request with these settings; without any, everything is left to the family.
+    public init(_ values: SettingValues = SettingValues(), seed: UInt64? = nil) {
+        self.values = values
+        self.seed = seed
+    }
+
+    /// The value of a common setting.
+    public subscript<Value>(dynamicMember path: KeyPath<CommonSettings, Setting<Value>>) -> Value? {
+        get { values[CommonSettings.table[keyPath: path]] }
+        set { values[CommonSettings.table[keyPath: path]] = newValue }
+    }
+
+    /// The value of a setting.
+    public subscript<Value>(_ setting: Setting<Value>) -> Value? {
+        get { values[setting] }
+        set { values[setting] = newValue }
+    }
+
     /// Low-rank updates of the transformer, in the order in which they are added.
-    public var loras: [LoRA] = []
+    public var loras: [LoRA] {
+        get { values[CommonSettings.table.loras] ?? [] }
+        set { values[CommonSettings.table.loras] = newValue.isEmpty ? nil : newValue }
+    }
+
     /// TeaCache, which reuses what the blocks added in an earlier step.
-    public var teacache = StepFeatureRequest()
-    /// Enhance-A-Video, which strengthens attention between frames.
-    public var enhanceAVideo = StepFeatureRequest()
-    /// Which layers of the transformer are rounded to 8-bit floating-point numbers.
-    public var fp8QuantMode: String?
-    /// The type that they are rounded to.
-    public var fp8DataType: String?
-    /// Side of the VAE's tiles in pixels; 0 for none.
-    public var vaeTile: Int?
-    /// The values of keys that only some families have, and that no field above holds.
-    public var own: [RequestKey: JSON] = [:]
-
-    /// A request in which everything is left to the family.
-    public init() {}
-
-    /// The keys that have a value.
-    public var given: Set<RequestKey> {
-        let fields: [(RequestKey, Bool)] = [
-            (.family, family != nil), (.model, model != nil), (.image, image != nil), (.endImage, endImage != nil),
-            (.prompt, prompt != nil), (.negativePrompt, negativePrompt != nil), (.width, width != nil),
-            (.height, height != nil), (.resolution, resolution != nil), (.baseResolution, baseResolution != nil),
-            (.frames, frames != nil), (.seconds, seconds != nil), (.fps, fps != nil),
-            (.steps, steps != nil || stageSteps != nil), (.scheduler, scheduler != nil), (.guidance, guidance != nil),
-            (.seed, seed != nil), (.noise, noise != nil), (.camera, camera != nil), (.motion, motion != nil),
-            (.precision, precision != nil), (.loras, !loras.isEmpty), (.teacache, teacache.isOn == true),
-            (.teacacheThreshold, teacache.amount != nil), (.teacacheSkipStartSteps, teacache.skipStartSteps != nil),
-            (.teacacheSkipEndSteps, teacache.skipEndSteps != nil), (.enhanceAVideo, enhanceAVideo.isOn == true),
-            (.enhanceAVideoWeight, enhanceAVideo.amount != nil),
-            (.enhanceAVideoSkipStartSteps, enhanceAVideo.skipStartSteps != nil),
-            (.enhanceAVideoSkipEndSteps, enhanceAVideo.skipEndSteps != nil),
-            (.fp8QuantMode, fp8QuantMode != nil), (.fp8DataType, fp8DataType != nil), (.vaeTile, vaeTile != nil),
-        ]
-        return Set(own.keys).union(fields.filter(\.1).map(\.0))
+    public var teacache: StepFeatureRequest {
+        get { StepFeatureRequest(values, CommonSettings.table.teacacheFeature) }
+        set { newValue.put(CommonSettings.table.teacacheFeature, into: &values) }
     }
 }
 
-extension Request {
-    /// The value of a key that only some families have, or nil where none is given.
-    ///
-    /// Throws `.badData` that names the key where the value is not what the family expects.
-    func own<Value>(_ key: RequestKey, _ expected: String, _ read: (JSON) -> Value?) throws(Fault) -> Value? {
-        guard let value = own[key] else { return nil }
-        guard let read = read(value) else {
-            throw Fault(.badData, "the value of '\(key.rawValue)' must be \(expected), not \(value.text().prefix(40))")
-        }
-        return read
+/// The settings of a feature that pauses in the first and last steps.
+public struct StepFeatureSettings: Sendable {
+    /// On or off.
+    public let isOn: Setting<Bool>
+    /// How much.
+    public let amount: Setting<Double>
+    /// The first steps without it.
+    public let skipStartSteps: Setting<Int>
+    /// The last steps without it.
+    public let skipEndSteps: Setting<Int>
+
+    /// The feature with what a family's defaults say.
+    public func standard(_ defaults: SettingValues) -> StepFeature {
+        StepFeature(
+            amount: defaults[amount] ?? 1, skipStartSteps: defaults[skipStartSteps] ?? 0,
+            skipEndSteps: defaults[skipEndSteps] ?? 0)
+    }
+}
+
+extension CommonSettings {
+    /// TeaCache's settings.
+    public var teacacheFeature: StepFeatureSettings {
+        StepFeatureSettings(
+            isOn: teacache, amount: teacacheThreshold, skipStartSteps: teacacheSkipStartSteps,
+            skipEndSteps: teacacheSkipEndSteps)
+    }
+}
+
+extension StepFeatureRequest {
+    /// What values say about a feature.
+    public init(_ values: SettingValues, _ settings: StepFeatureSettings) {
+        self.init()
+        isOn = values[settings.isOn]
+        amount = values[settings.amount]
+        skipStartSteps = values[settings.skipStartSteps]
+        skipEndSteps = values[settings.skipEndSteps]
+    }
+
+    /// The request for a feature as it was settled.
+    public init(_ feature: StepFeature?) {
+        self.init()
+        isOn = feature != nil
+        amount = feature?.amount
+        skipStartSteps = feature?.skipStartSteps
+        skipEndSteps = feature?.skipEndSteps
+    }
+
+    /// Puts what is said into values.
+    public func put(_ settings: StepFeatureSettings, into values: inout SettingValues) {
+        values[settings.isOn] = isOn
+        values[settings.amount] = amount
+        values[settings.skipStartSteps] = skipStartSteps
+        values[settings.skipEndSteps] = skipEndSteps
     }
 }

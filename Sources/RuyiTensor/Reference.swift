@@ -59,21 +59,22 @@ public enum Reference {
                 let column = head * keyWidth / width * size
                 for query in 0..<queries {
                     let start = (item * queries + query) * width + head * size
-                    let seen = mask?.count(item, query) ?? keys
-                    var scores = [Double](repeating: 0, count: seen)
-                    for key in 0..<seen {
+                    let offsets = (0..<(mask?.count(item, query) ?? keys)).map { bias(head, query, $0) }
+                    let seen = offsets.indices.filter { offsets[$0] != -.infinity }
+                    let scores = seen.map { key -> Double in
                         let place = (item * keys + key) * keyWidth + column
                         var product = 0.0
                         for c in 0..<size { product += qs[start + c] * ks[place + c] }
-                        scores[key] = product * Double(scale) + bias(head, query, key)
+                        return product * Double(scale) + offsets[key]
                     }
                     let top = scores.max() ?? 0
-                    guard top > -.infinity else { continue }
-                    scores = scores.map { exp($0 - top) }
-                    let sum = scores.reduce(0, +)
+                    let weights = scores.map { exp($0 - top) }
+                    let sum = weights.reduce(0, +)
                     for c in 0..<size where sum > 0 {
                         var total = 0.0
-                        for key in 0..<seen { total += scores[key] * vs[(item * keys + key) * keyWidth + column + c] }
+                        for (key, weight) in Swift.zip(seen, weights) {
+                            total += weight * vs[(item * keys + key) * keyWidth + column + c]
+                        }
                         result[start + c] = Float(total / sum)
                     }
                 }

@@ -1,11 +1,42 @@
-import ArgumentParser
 import RuyiEngine
 
 /// Measures the engine on this machine.
-struct BenchCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "bench",
-        abstract: "Measures the engine's operations at real sizes on this machine.",
+struct BenchCommand: Sendable {
+    struct Options: SettingTable {
+        static let table = Options()
+
+        let filter = Setting(
+            "filter", .text, .options, "Only the workloads whose name contains this.", value: "text"
+        ) { $0.standardText = "all but the long ones" }
+        let all = Setting("all", .flag, .options, "The long workloads too.") { $0.standardText = "" }
+        let threads = Setting("threads", .integer, .options, "Threads, 1 to 1024.", value: "n") {
+            $0.standardText = "the physical cores allowed"
+        }
+        let repeats = Setting(
+            "repeat", .integer, .options, "Timed runs of each workload; the median counts.", value: "n"
+        ) { $0.standardText = "5, fewer of those that take seconds" }
+        let model = Setting(
+            "model", .path, .options, "Also time this checkpoint from opening its folder to being ready to render.",
+            value: "dir"
+        ) {
+            $0.completion = .model
+            $0.standardText = ""
+        }
+        let json = Setting("json", .flag, .options, "Print one JSON document instead of a table.") {
+            $0.standardText = ""
+        }
+        let list = Setting("list", .flag, .options, "Print the names of all workloads and stop.") {
+            $0.standardText = ""
+        }
+        let interactive = Setting(
+            "interactive", .flag, .options,
+            "Take names from standard input, a line each; run each once and answer with a JSON object on a line. The first "
+                + "line describes the machine, and so does the answer to 'peak'."
+        ) { $0.standardText = "" }
+    }
+
+    static let command = Command(
+        "bench", .bench, "Measures the engine's operations at real sizes on this machine.",
         usage: "ruyi bench [<options>]",
         discussion: """
             The rate of a large float32 matrix product is measured first; 'of peak' is the share of it that a workload \
@@ -18,47 +49,18 @@ struct BenchCommand: ParsableCommand {
 
               ruyi bench --filter attention
               ruyi bench --filter linear-bf16 --threads 8 --json
-            """)
+            """, settings: Options.all)
 
-    @Option(
-        help: ArgumentHelp(
-            "Only the workloads whose name contains this. (default: all but the long ones)", valueName: "text"))
-    var filter: String?
-
-    @Flag(help: "The long workloads too.") var all = false
-
-    @Option(help: ArgumentHelp("Threads, 1 to 1024. (default: the physical cores allowed)", valueName: "n"))
-    var threads: Int?
-
-    @Option(
-        name: .customLong("repeat"),
-        help: ArgumentHelp(
-            "Timed runs of each workload; the median counts. (default: 5, fewer of those that take seconds)",
-            valueName: "n")) var repeats: Int?
-
-    @Option(
-        help: ArgumentHelp(
-            "Also time this checkpoint from opening its folder to being ready to render.", valueName: "dir"),
-        completion: .directory)
-    var model: String?
-
-    @Flag(help: "Print one JSON document instead of a table.") var json = false
-
-    @Flag(help: "Print the names of all workloads and stop.") var list = false
-
-    @Flag(
-        help: ArgumentHelp(
-            "Take names from standard input, a line each; run each once and answer with a JSON object on a line. The "
-                + "first line describes the machine, and so does the answer to 'peak'.")) var interactive = false
+    let given: Given<Options>
 
     /// What the options ask for.
     var order: BenchOrder {
         var order = BenchOrder()
-        order.filter = filter
-        order.takesLong = all
-        order.threads = threads
-        order.repeats = repeats
-        order.model = model
+        order.filter = given.filter
+        order.takesLong = given.all ?? false
+        order.threads = given.threads
+        order.repeats = given.repeats
+        order.model = given.model
         return order
     }
 
@@ -66,10 +68,10 @@ struct BenchCommand: ParsableCommand {
     func measure(
         cancellation: Cancellation, print: (String) throws -> Void
     ) throws {
-        if list { return try print(Bench.names.joined(separator: "\n")) }
+        if given.list == true { return try print(Bench.names.joined(separator: "\n")) }
         let bench = try Bench(order, cancellation: cancellation)
-        if interactive { return try answer(bench, cancellation, print) }
-        if json { return try print(bench.run { _ in }.json) }
+        if given.interactive == true { return try answer(bench, cancellation, print) }
+        if given.json == true { return try print(bench.run { _ in }.json) }
         let table = BenchTable(names: bench.names)
         try print(table.head(bench.machine))
         let report = try bench.run { try print(table.row($0)) }

@@ -1,13 +1,52 @@
-import ArgumentParser
 import RuyiEngine
-
-extension Conversion.Kind: ExpressibleByArgument {}
 
 /// Weights in another form.
 struct ConvertCommand: LongCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "convert",
-        abstract: "Rewrites weights, or a whole checkpoint, as safetensors, in the same or another type of number.",
+    struct Options: SettingTable {
+        static let table = Options()
+
+        let input = Setting(
+            "input", .path, .arguments, "A file of weights or a checkpoint folder.", value: "input"
+        ) {
+            $0.place = .word
+            $0.completion = .file([])
+            $0.standardText = ""
+        }
+        let output = Setting(
+            "output", .path, .options, "The file (.safetensors) or folder to make.", value: "output"
+        ) {
+            $0.short = "o"
+            $0.completion = .file([])
+            $0.standardText = ""
+        }
+        let type = Setting(
+            "type", SettingKind<Conversion.Kind>.named, .options, "The type of number.", value: "type"
+        ) { $0.standardText = "as stored" }
+        let only = Setting(
+            "only", .texts, .options,
+            "Change only tensors whose names match the pattern; may be repeated. In a folder names begin with the part's, as "
+                + "in 'transformer/*'.", value: "pattern"
+        ) {
+            $0.repeats = true
+            $0.standardText = ""
+        }
+        let keep = Setting(
+            "keep", .texts, .options, "Leave tensors whose names match as they are; may be repeated.", value: "pattern"
+        ) {
+            $0.repeats = true
+            $0.standardText = ""
+        }
+        let shardSize = Setting(
+            "shard_size", .bytes, .options, "The most bytes in one file, such as 5G.", value: "size"
+        ) { $0.standardText = "no limit" }
+        let overwrite = Setting(
+            "overwrite", .flag, .options, "Replace an existing file; folders are never replaced."
+        ) { $0.standardText = "" }
+    }
+
+    static let command = Command(
+        "convert", .long { ConvertCommand(given: Given($0)) },
+        "Rewrites weights, or a whole checkpoint, as safetensors, in the same or another type of number.",
         usage: "ruyi convert <input> --output <output> [<options>]",
         discussion: """
             <input> is a file (safetensors, or torch's .bin, .pt and .pth) or a checkpoint folder; a folder keeps its \
@@ -17,42 +56,25 @@ struct ConvertCommand: LongCommand {
 
               ruyi convert pytorch_model.bin -o model.safetensors
               ruyi convert Ruyi-Mini-7B -o Ruyi-Mini-7B-fp8 --type fp8_e4m3 --only 'transformer/*'
-            """)
+            """, settings: Options.all + ReportingOptions.all)
 
-    @Argument(help: ArgumentHelp("A file of weights or a checkpoint folder.", valueName: "input"), completion: .file())
-    var input: String
-    @Option(
-        name: .shortAndLong,
-        help: ArgumentHelp("The file (.safetensors) or folder to make.", valueName: "output"), completion: .file())
-    var output: String
-    @Option(help: ArgumentHelp("The type of number. (default: as stored)", valueName: "type"))
-    var type: Conversion.Kind?
-    @Option(
-        help: ArgumentHelp(
-            "Change only tensors whose names match the pattern; may be repeated. In a folder names begin with the part's, "
-                + "as in 'transformer/*'.", valueName: "pattern")) var only: [String] = []
-    @Option(help: ArgumentHelp("Leave tensors whose names match as they are; may be repeated.", valueName: "pattern"))
-    var keep: [String] = []
-    @Option(help: ArgumentHelp("The most bytes in one file, such as 5G. (default: no limit)", valueName: "size"))
-    var shardSize: ByteCount?
-    @Flag(help: "Replace an existing file; folders are never replaced.") var overwrite = false
-    @OptionGroup var reporting: ReportingOptions
-
-    func validate() throws {
-        if type == nil, !only.isEmpty || !keep.isEmpty {
-            throw ValidationError("--only and --keep choose what --type changes, and there is no --type")
-        }
-    }
+    let given: Given<Options>
 
     func carryOut(_ errand: Errand) throws -> Faults? {
+        guard let output = given.output else {
+            throw Fault(.usage, "no output is given", at: "--output", hint: "it is: " + ConvertCommand.command.usage)
+        }
         var conversion = Conversion()
-        conversion.kind = type
-        conversion.only = only
-        conversion.keep = keep
-        conversion.shardSize = shardSize?.bytes
-        conversion.overwrite = overwrite
+        conversion.kind = given.type
+        conversion.only = given.only ?? []
+        conversion.keep = given.keep ?? []
+        if conversion.kind == nil, !conversion.only.isEmpty || !conversion.keep.isEmpty {
+            throw Fault(.usage, "--only and --keep choose what --type changes, and there is no --type")
+        }
+        conversion.shardSize = given.shardSize
+        conversion.overwrite = given.overwrite ?? false
         let paths = try conversion.run(
-            input, to: output, cancellation: errand.cancellation, observer: errand.reporter.receive)
+            given.input ?? "", to: output, cancellation: errand.cancellation, observer: errand.reporter.receive)
         for path in paths { try errand.print(path) }
         return nil
     }

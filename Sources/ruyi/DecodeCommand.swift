@@ -1,11 +1,39 @@
-import ArgumentParser
 import RuyiEngine
 
 /// A clip from its final latents.
-struct DecodeCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "decode",
-        abstract: "Finishes a clip from saved latents, or makes it again in another format.",
+enum DecodeCommand {
+    struct Words: SettingTable {
+        static let table = Words()
+
+        let latents = Setting(
+            "latents", .path, .arguments, "The latents, clip.latents.safetensors.", value: "latents"
+        ) {
+            $0.place = .word
+            $0.completion = .file(["safetensors"])
+            $0.standardText = ""
+        }
+    }
+
+    /// The settings of a run that a clip whose frames are settled has still to choose.
+    private static let settings: [any AnySetting] = {
+        let (common, run) = (CommonSettings.table, RunSettings.table)
+        let own: [any AnySetting] = [
+            common.model.described(
+                "The checkpoint's folder.", standard: "the one that made the latents, if it is found"),
+            run.output.described(
+                "The video or the pattern of the pictures.",
+                standard: "the name that the clip was to have, beside the latents"), run.overwrite,
+        ]
+        let rate = common.fps.described(common.fps.traits.help, standard: "as asked before")
+        let running: [any AnySetting] = [
+            run.sidecar, run.thumbnail, run.sheet, rate, common.vaeTile, run.threads, run.memory, run.memoryMode,
+            run.ignoreMemory, run.quiet, run.progress, run.dryRun,
+        ]
+        return own + RunSettings.all.filter { $0.traits.scope == .encoding } + running
+    }()
+
+    static let command = Command(
+        "decode", .decode, "Finishes a clip from saved latents, or makes it again in another format.",
         usage: "ruyi decode <latents> [<options>]",
         discussion: """
             A run that fails or is interrupted after the denoising leaves its latents beside the output, and \
@@ -13,50 +41,13 @@ struct DecodeCommand: ParsableCommand {
 
               ruyi decode clip.latents.safetensors
               ruyi decode clip.latents.safetensors -o clip.mov --codec prores
-            """)
-
-    @Argument(
-        help: ArgumentHelp("The latents, clip.latents.safetensors.", valueName: "latents"),
-        completion: .file(extensions: ["safetensors"]))
-    var latents: String
-
-    @Option(
-        name: .shortAndLong,
-        help: ArgumentHelp(
-            "The checkpoint's folder. (default: the one that made the latents, if it is found)", valueName: "dir"),
-        completion: .directory)
-    var model: String?
-
-    @Option(
-        name: .shortAndLong,
-        help: ArgumentHelp(
-            "The video or the pattern of the pictures. (default: the name that the clip was to have, beside the latents)",
-            valueName: "file"), completion: .file())
-    var output: String?
-
-    @Flag(help: "Replace an existing output. (default: refuse)") var overwrite = false
-
-    @OptionGroup var encoding: EncodingOptions
-
-    @Option(
-        help: ArgumentHelp(
-            "Frames a second in the file, 1 to 120, or a fraction such as 30000/1001. (default: as asked before)",
-            valueName: "n[/m]"))
-    var fps: FrameRate?
-
-    @OptionGroup var running: RunningOptions
-    @OptionGroup var results: ResultOptions
+            """, settings: Words.all + settings + [ResultOptions.table.json])
 
     /// The order that the latents hold, as far as the command line does not say otherwise.
-    func order() throws(Faults) -> Order {
+    static func order(_ values: SettingValues) throws(Faults) -> Order {
         var order = Order()
-        order.latents = latents
-        order.request.model = model
-        order.request.fps = fps
-        order.output = output
-        order.overwrite = overwrite ? true : nil
-        encoding.fill(&order)
-        running.fill(&order)
+        order.latents = values[Words.table.latents]
+        for setting in settings { order.request.values.take(setting.key, from: values) }
         return try order.decoding()
     }
 }

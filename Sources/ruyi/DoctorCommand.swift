@@ -1,12 +1,22 @@
-import ArgumentParser
 import Glibc
 import RuyiEngine
 
 /// What the program depends on, looked at.
 struct DoctorCommand: PrintingCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "doctor",
-        abstract: "Says whether this machine has what a run needs, and what is in the way.",
+    struct Options: SettingTable {
+        static let table = Options()
+
+        let model = Setting("model", .name, .options, "The model to look at.", value: "name") {
+            $0.short = "m"
+            $0.completion = .model
+            $0.standardText = "all that are installed"
+        }
+        let json = Setting("json", .flag, .options, "Print one JSON object.") { $0.standardText = "" }
+    }
+
+    static let command = Command(
+        "doctor", .printing { DoctorCommand(given: Given($0)) },
+        "Says whether this machine has what a run needs, and what is in the way.",
         usage: "ruyi doctor [--model <name>] [--json]",
         discussion: """
             Looks at processor, memory, libraries, encoders, the current folder, settings, environment, models, terminal, \
@@ -14,18 +24,13 @@ struct DoctorCommand: PrintingCommand {
 
               ruyi doctor
               ruyi doctor --model Ruyi-Mini-7B --json
-            """)
+            """, settings: Options.all)
 
-    @Option(
-        name: .shortAndLong,
-        help: ArgumentHelp("The model to look at. (default: all that are installed)", valueName: "name"),
-        completion: .directory) var model: String?
-
-    @Flag(help: "Print one JSON object.") var json = false
+    let given: Given<Options>
 
     func answer(print: (String) throws -> Void) throws -> Faults? {
-        let doctor = Doctor(model: model, terminal: DoctorCommand.terminal())
-        try print(json ? doctor.json : DoctorCommand.text(doctor.checks))
+        let doctor = Doctor(model: given.model, terminal: DoctorCommand.terminal())
+        try print(given.json == true ? doctor.json : DoctorCommand.text(doctor.checks))
         return doctor.fault.map { Faults($0) }
     }
 

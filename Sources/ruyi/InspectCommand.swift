@@ -1,11 +1,21 @@
-import ArgumentParser
 import RuyiEngine
 
 /// What a file or folder is.
 struct InspectCommand: PrintingCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "inspect",
-        abstract: "Says what a clip, picture, weight file or checkpoint folder is, and how it was made.",
+    struct Options: SettingTable {
+        static let table = Options()
+
+        let path = Setting("path", .path, .arguments, "A file or folder.", value: "path") {
+            $0.place = .word
+            $0.completion = .file([])
+            $0.standardText = ""
+        }
+        let json = Setting("json", .flag, .options, "Print one JSON object.") { $0.standardText = "" }
+    }
+
+    static let command = Command(
+        "inspect", .printing { InspectCommand(given: Given($0)) },
+        "Says what a clip, picture, weight file or checkpoint folder is, and how it was made.",
         usage: "ruyi inspect <path> [--json]",
         discussion: """
             Of a clip: size, frames, codec, and the settings that it was made with. Of a checkpoint: family, parts, types, \
@@ -13,15 +23,13 @@ struct InspectCommand: PrintingCommand {
 
               ruyi inspect clip.mp4
               ruyi inspect Ruyi-Mini-7B --json
-            """)
+            """, settings: Options.all)
 
-    @Argument(help: ArgumentHelp("A file or folder.", valueName: "path"), completion: .file()) var path: String
-
-    @Flag(help: "Print one JSON object.") var json = false
+    let given: Given<Options>
 
     func answer(print: (String) throws -> Void) throws -> Faults? {
-        let inspection = try Inspection(path)
-        try print(json ? inspection.json : inspection.text)
+        let inspection = try Inspection(given.path ?? "")
+        try print(given.json == true ? inspection.json : inspection.text)
         return inspection.faults
     }
 }

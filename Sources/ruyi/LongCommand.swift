@@ -1,10 +1,7 @@
-import ArgumentParser
 import RuyiEngine
 
 /// A command that takes its time: it can be stopped, and says how far it is.
-protocol LongCommand: ParsableCommand {
-    /// How it says that.
-    var reporting: ReportingOptions { get }
+protocol LongCommand: Sendable {
     /// Does it; the faults that it found in what it looked at, if any.
     func carryOut(_ errand: Errand) throws -> Faults?
 }
@@ -20,28 +17,34 @@ struct Errand {
 }
 
 /// How a command says what it does.
-struct ReportingOptions: ParsableArguments {
-    @Flag(name: .shortAndLong, help: "Say nothing but errors.") var quiet = false
+struct ReportingOptions: SettingTable {
+    static let table = ReportingOptions()
 
-    @Option(
-        help: ArgumentHelp(
-            "How progress is shown: a bar on a terminal and plain lines elsewhere, or one JSON object a line.",
-            valueName: "style")) var progress: ProgressStyle = .auto
+    let quiet = Setting("quiet", .flag, .options, "Say nothing but errors.") {
+        $0.short = "q"
+        $0.standardText = ""
+    }
+    let progress = Setting(
+        "progress", SettingKind<ProgressStyle>.named, .options,
+        "How progress is shown: a bar on a terminal and plain lines elsewhere, or one JSON object a line.",
+        value: "style", standard: .auto)
 }
 
-/// A number of bytes with a unit: `500k`, `20M`, `5G`, powers of 1000.
-struct ByteCount: ExpressibleByArgument {
-    let bytes: Int
-
-    init?(argument: String) {
-        let units: [Character: Double] = ["k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12]
-        var text = argument.lowercased()[...]
-        if text.hasSuffix("b") { text = text.dropLast() }
-        let unit = text.last.flatMap { units[$0] }
-        if unit != nil { text = text.dropLast() }
-        guard text.utf8.allSatisfy({ (48...57).contains($0) || $0 == UInt8(ascii: ".") }), let value = Double(text),
-            case let bytes = value * (unit ?? 1), bytes >= 1, bytes < 1e15
-        else { return nil }
-        self.bytes = Int(bytes)
+extension SettingKind where Value == Int {
+    /// A number of bytes with a unit: `500k`, `20M`, `5G`, powers of 1000.
+    static var bytes: SettingKind {
+        SettingKind(
+            "a number of bytes such as 500k, 20M or 5G", json: \.int,
+            text: { text in
+                let units: [Character: Double] = ["k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12]
+                var text = text.lowercased()[...]
+                if text.hasSuffix("b") { text = text.dropLast() }
+                let unit = text.last.flatMap { units[$0] }
+                if unit != nil { text = text.dropLast() }
+                guard text.utf8.allSatisfy({ (48...57).contains($0) || $0 == UInt8(ascii: ".") }),
+                    let value = Double(text), case let bytes = value * (unit ?? 1), bytes >= 1, bytes < 1e15
+                else { return nil }
+                return Int(bytes)
+            }, write: JSON.int)
     }
 }

@@ -1,18 +1,24 @@
-import ArgumentParser
-import Glibc
 import RuyiEngine
 
 /// The models of this machine.
-struct ModelsCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "models",
-        abstract: "Lists, shows, downloads and verifies models.",
+enum ModelsCommand {
+    static let command = Command(
+        "models", .group, "Lists, shows, downloads and verifies models.", usage: "ruyi models [<command>] [<options>]",
         discussion: """
             Models are found by name in the folders of RUYI_MODELS (a list with colons), in models in RUYI_HOME \
             (~/.local/share/ruyi), beside the program, and in the Hugging Face caches (HF_HUB_CACHE, HF_HOME).
-            """,
-        subcommands: [List.self, Show.self, Pull.self, Verify.self, Place.self],
-        defaultSubcommand: List.self)
+            """, commands: [List.command, Show.command, Pull.command, Verify.command, Place.command])
+
+    /// The word that names a model.
+    struct NameWord: SettingTable {
+        static let table = NameWord()
+
+        let name = Setting("name", .text, .arguments, "The model's name or folder.", value: "name") {
+            $0.place = .word
+            $0.completion = .model
+            $0.standardText = ""
+        }
+    }
 
     /// A table whose columns are as wide as they need to be; control characters are escaped.
     static func table(_ rows: [[String]]) -> [String] {
@@ -28,19 +34,28 @@ struct ModelsCommand: ParsableCommand {
 
     /// The models that are there.
     struct List: PrintingCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Lists the models that are there: name, family, types, size, whether complete, folder.",
-            usage: "ruyi models list [--all] [--json]")
+        struct Options: SettingTable {
+            static let table = Options()
 
-        @Flag(help: "List also the models that could be pulled.") var all = false
-        @Flag(help: "Print one JSON object a line.") var json = false
+            let all = Setting("all", .flag, .options, "List also the models that could be pulled.") {
+                $0.standardText = ""
+            }
+            let json = Setting("json", .flag, .options, "Print one JSON object a line.") { $0.standardText = "" }
+        }
+
+        static let command = Command(
+            "models list", .printing { List(given: Given($0)) },
+            "Lists the models that are there: name, family, types, size, whether complete, folder.",
+            usage: "ruyi models list [--all] [--json]", settings: Options.all)
+
+        let given: Given<Options>
 
         func answer(print: (String) throws -> Void) throws -> Faults? {
             let store = ModelStore()
             let entries = store.entries()
-            let others = all ? store.missing() : []
+            let others = given.all == true ? store.missing() : []
             let lines =
-                json
+                given.json == true
                 ? entries.map(\.json) + others.map(\.json)
                 : ModelsCommand.table(entries.map(\.columns) + others.map(\.columns))
             for line in lines { try print(line) }
@@ -50,55 +65,69 @@ struct ModelsCommand: ParsableCommand {
 
     /// One model.
     struct Show: PrintingCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Says what a model consists of, the sizes and lengths it renders, and the memory that takes.",
-            usage: "ruyi models show <name> [--json]")
+        static let command = Command(
+            "models show", .printing { Show(values: $0) },
+            "Says what a model consists of, the sizes and lengths it renders, and the memory that takes.",
+            usage: "ruyi models show <name> [--json]",
+            settings: NameWord.all + [InspectCommand.Options.table.json])
 
-        @Argument(help: ArgumentHelp("The model's name or folder.", valueName: "name")) var name: String
-        @Flag(help: "Print one JSON object.") var json = false
+        let values: SettingValues
 
         func answer(print: (String) throws -> Void) throws -> Faults? {
-            let description = try ModelStore().describe(name)
-            try print(json ? description.json : description.text)
+            let description = try ModelStore().describe(values[NameWord.table.name] ?? "")
+            try print(values[InspectCommand.Options.table.json] == true ? description.json : description.text)
             return description.faults
         }
     }
 
     /// A model's folder.
     struct Place: PrintingCommand {
-        static let configuration = CommandConfiguration(
-            commandName: "path", abstract: "Prints a model's folder.", usage: "ruyi models path <name>")
+        static let command = Command(
+            "models path", .printing { Place(values: $0) }, "Prints a model's folder.",
+            usage: "ruyi models path <name>", settings: NameWord.all)
 
-        @Argument(help: ArgumentHelp("The model's name.", valueName: "name")) var name: String
+        let values: SettingValues
 
         func answer(print: (String) throws -> Void) throws -> Faults? {
-            try print(try ModelStore().find(name).path)
+            try print(try ModelStore().find(values[NameWord.table.name] ?? "").path)
             return nil
         }
     }
 
     /// The digests, names and shapes of models.
     struct Verify: LongCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Checks models: every file against its digest, every weight against what the family loads.",
+        struct Options: SettingTable {
+            static let table = Options()
+
+            let names = Setting("names", .texts, .arguments, "Names or folders of models.", value: "name") {
+                $0.place = .optionalWords
+                $0.completion = .model
+                $0.standardText = ""
+            }
+            let quick = Setting(
+                "quick", .flag, .options, "Compare sizes, names and shapes alone, without reading the data."
+            ) { $0.standardText = "" }
+        }
+
+        static let command = Command(
+            "models verify", .long { Verify(given: Given($0)) },
+            "Checks models: every file against its digest, every weight against what the family loads.",
             usage: "ruyi models verify [<name> ...] [--quick]",
             discussion: """
                 A pulled model's digests are in its folder; a Hugging Face cache names its files by them. Every bad file \
                 is named, and the exit code is then 65. Without names all models are checked.
-                """)
+                """, settings: Options.all + ReportingOptions.all)
 
-        @Argument(help: ArgumentHelp("Names or folders of models.", valueName: "name")) var names: [String] = []
-        @Flag(help: "Compare sizes, names and shapes alone, without reading the data.") var quick = false
-        @OptionGroup var reporting: ReportingOptions
+        let given: Given<Options>
 
         func carryOut(_ errand: Errand) throws -> Faults? {
             let store = ModelStore()
             let models =
-                try names.isEmpty
-                ? store.entries().map(\.found) : names.map { try store.find($0) }
+                try given.names?.map { try store.find($0) } ?? store.entries().map(\.found)
             var faults: [Fault] = []
             for model in models {
-                let result = try store.verify(model, quick: quick, cancellation: errand.cancellation)
+                let result = try store.verify(
+                    model, quick: given.quick ?? false, cancellation: errand.cancellation)
                 faults += result.faults
                 try errand.print(Fault.printable(result.line))
             }

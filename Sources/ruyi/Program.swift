@@ -1,4 +1,3 @@
-import ArgumentParser
 import Glibc
 import RuyiEngine
 
@@ -17,52 +16,43 @@ struct Program {
         StandardStream.reserve()
         signals.listen()
         Engine.guardMappedFiles()
-        // The default command's help is the program's help.
-        let asksForHelp = [["--help"], ["-h"], ["help"], ["--help-hidden"]].contains(arguments)
-        let parsed: any ParsableCommand
-        do {
-            parsed = try Ruyi.parseAsRoot(
-                asksForHelp ? ["render", arguments == ["--help-hidden"] ? "--help-hidden" : "--help"] : arguments)
+        do throws(Faults) {
+            switch try ArgumentReader.read(arguments) {
+            case .help(let command, let isWhole): return print(HelpPage(command, isWhole: isWhole).text)
+            case .version: return print(Program.versions)
+            case .nothing: return renderFromSettings()
+            case .run(let command, let values): return run(command, values, arguments)
+            }
         } catch {
-            return answer(error, arguments)
-        }
-        switch parsed {
-        case let render as Render:
-            if let fault = CommandLineCheck.unknownCommand(arguments) { return refuse(Faults(fault)) }
-            return self.render(render)
-        case let batch as BatchCommand: return self.batch(batch, arguments)
-        case let plan as PlanCommand: return self.plan(plan)
-        case let decode as DecodeCommand: return self.decode(decode)
-        case let bench as BenchCommand: return self.bench(bench)
-        case let command as any PrintingCommand: return self.answer(command)
-        case let command as any LongCommand: return carryOut(command)
-        default: return help(parsed)
+            return fail(error, Reporter(console, style: .plain, isQuiet: false))
         }
     }
 
-    /// Prints the help of the command that it was asked for: the parser's own command throws it.
-    private func help(_ command: any ParsableCommand) -> Int32 {
-        var command = command
-        do {
-            try command.run()
-        } catch {
-            return answer(error, [])
+    private func run(_ command: Command, _ values: SettingValues, _ arguments: [String]) -> Int32 {
+        switch command.action {
+        case .group: print(HelpPage(command, isWhole: false).text)
+        case .render: render(RunArguments(values: values, isBatch: false))
+        case .batch: batch(RunArguments(values: values, isBatch: true), arguments)
+        case .plan: plan(values)
+        case .decode: decode(values)
+        case .bench: bench(BenchCommand(given: Given(values)))
+        case .printing(let make): answer(make(values))
+        case .long(let make): carryOut(make(values), Given(values))
         }
-        return answer(CleanExit.helpRequest(Render.self), [])
     }
 
-    /// Prints the help or version that was asked for, or says what is wrong with the arguments.
-    private func answer(_ error: any Error, _ arguments: [String]) -> Int32 {
-        guard Ruyi.exitCode(for: error) != .success else {
-            let text = Ruyi.fullMessage(for: error)
-            if text == Ruyi.configuration.version { return print(Program.versions) }
-            return print(text.contains("USAGE: " + (Render.configuration.usage ?? "")) ? text + Program.commands : text)
+    /// Renders what files and the environment say where the command line says nothing; where they do not say enough
+    /// either, a short usage is the answer.
+    private func renderFromSettings() -> Int32 {
+        let line = RunArguments(values: SettingValues(), isBatch: false)
+        if let order = try? line.layers().order, order.request.image == nil, order.request.prompt == nil,
+            order.promptFile == nil
+        {
+            console.line(HelpPage.short)
+            return Fault.Kind.usage.rawValue
         }
-        return refuse(CommandLineCheck.faults(Ruyi.message(for: error), arguments))
+        return render(line)
     }
-
-    /// Says what is wrong with the command line.
-    private func refuse(_ faults: Faults) -> Int32 { fail(faults, Reporter(console, style: .plain, isQuiet: false)) }
 
     /// The version, and below it what is loaded with the program.
     private static var versions: String {
@@ -70,37 +60,18 @@ struct Program {
         let width = parts.map(\.name.count).max() ?? 0
         let lines = parts.map { name, version in name + String(repeating: " ", count: width + 2 - name.count) + version
         }
-        return ([Ruyi.configuration.version] + lines).joined(separator: "\n")
+        return (["ruyi \(version)"] + lines).joined(separator: "\n")
     }
 
-    /// The commands, for the end of the program's help.
-    private static var commands: String {
-        let all = Ruyi.configuration.subcommands.filter { $0.configuration.shouldDisplay }
-        let width = all.map { $0._commandName.count }.max() ?? 0
-        let lines = all.map { command in
-            let name = command._commandName
-            let text = TextLines.wrapped(command.configuration.abstract, 80 - width - 4)
-            let indent = "\n" + String(repeating: " ", count: width + 4)
-            let head = "  " + name + String(repeating: " ", count: width + 2 - name.count)
-            return head + text.joined(separator: indent)
-        }
-        let more = """
-
-              'ruyi <command> --help' says more of a command, 'ruyi --help-hidden' shows the
-              options for experts too, and 'man ruyi' or 'ruyi man' holds everything.
-            """
-        return "\nCOMMANDS:\n" + lines.joined(separator: "\n") + "\n" + more
+    private func render(_ line: RunArguments) -> Int32 {
+        settled(line) { layers, reporter in try render(layers.order, reporter, json: line.isJSON) }
     }
 
-    private func render(_ command: Render) -> Int32 {
-        settled(command) { layers, reporter in try render(layers.order, reporter, json: command.results.json) }
-    }
-
-    private func decode(_ command: DecodeCommand) -> Int32 {
-        reported(command.running) { reporter in
-            let order = try command.order()
+    private func decode(_ values: SettingValues) -> Int32 {
+        reported(Order(values)) { reporter in
+            let order = try DecodeCommand.order(values)
             reporter = self.reporter(order)
-            return try render(order, reporter, json: command.results.json)
+            return try render(order, reporter, json: values[ResultOptions.table.json] ?? false)
         }
     }
 
@@ -139,13 +110,14 @@ struct Program {
         return 0
     }
 
-    private func plan(_ command: PlanCommand) -> Int32 {
-        if let batch = command.batchCommand { return plan(batch, isJSON: command.render.results.json) }
-        return settled(command.render) { layers, reporter in
-            if command.batch.isGiven {
+    private func plan(_ values: SettingValues) -> Int32 {
+        if let values = PlanCommand.batch(values) { return planBatch(RunArguments(values: values, isBatch: true)) }
+        let line = RunArguments(values: values, isBatch: false)
+        return settled(line) { layers, reporter in
+            if BatchOptions.options.contains(where: { values[$0.key] != nil }) {
                 throw Fault(
                     .usage, "an option of 'ruyi batch' is given, and the source is no folder and no list",
-                    at: command.render.picture, hint: "'ruyi plan --help' lists the options")
+                    at: values[RenderWords.table.picture], hint: "'ruyi plan --help' lists the options")
             }
             let reports = try engine(reporter).prepare(layers.order).reports()
             for report in reports {
@@ -154,57 +126,67 @@ struct Program {
                     Fault.printable(name + String(repeating: " ", count: width + 2 - name.count) + value)
                 }
                 try Program.write(
-                    command.render.results.json
-                        ? [report.json] : lines + (report.clip.index + 1 < reports.count ? [""] : []))
+                    line.isJSON ? [report.json] : lines + (report.clip.index + 1 < reports.count ? [""] : []))
             }
             if let refusal = reports.lazy.compactMap(\.refusal).first { throw refusal }
             return 0
         }
     }
 
-    private func plan(_ command: BatchCommand, isJSON: Bool) -> Int32 {
-        settled(command) { layers, reporter in
-            let plan = try Batch(try command.order(layers), engine: engine(reporter)).plan()
-            try Program.write(isJSON ? plan.reports.map(\.json) + [plan.json] : plan.lines)
+    private func planBatch(_ line: RunArguments) -> Int32 {
+        settled(line) { layers, reporter in
+            let plan = try Batch(try line.batchOrder(layers), engine: engine(reporter)).plan()
+            try Program.write(line.isJSON ? plan.reports.map(\.json) + [plan.json] : plan.lines)
             for failure in plan.failures { reporter.report(failure) }
             return plan.failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
         }
     }
 
-    private func batch(_ command: BatchCommand, _ arguments: [String]) -> Int32 {
-        settled(command) { layers, reporter in
-            let batch = try Batch(try command.order(layers), engine: engine(reporter))
-            if layers.order.dryRun == true {
-                let plan = try batch.plan()
-                try Program.write(plan.reports.map(\.clip.json))
-                for failure in plan.failures { reporter.report(failure) }
-                if plan.finished > 0 {
-                    let count = plan.finished + plan.reports.count + plan.failures.count + plan.left
-                    reporter.note("\(plan.finished) of \(count) are done already")
+    private func batch(_ line: RunArguments, _ arguments: [String]) -> Int32 {
+        settled(line) { layers, reporter in
+            let last = LastClip()
+            let engine = Engine { event in
+                reporter.receive(event)
+                if case .finished(let clip, let files, let seconds) = event {
+                    last.line = ResultLine.clip(clip, files: files, seconds: seconds)
                 }
-                return plan.failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
             }
+            let batch = try Batch(try line.batchOrder(layers), engine: engine)
+            if layers.order.dryRun == true { return try show(batch.plan(), reporter) }
             let summary = try batch.render(cancellation: signals.cancellation) { event in
                 switch event {
-                case .finished(let files): try Program.write(files)
-                case .failed(let faults): reporter.report(faults)
+                case .finished(let files): try Program.write(line.isJSON ? [last.line] : files)
+                case .failed(let faults):
+                    reporter.report(faults)
+                    if line.isJSON { try Program.write([ResultLine.failure(faults)]) }
                 case .skipped: break
                 }
             }
             let seed = layers.order.drawsSeed ? layers.order.seeds.first : nil
-            reporter.report(summary, again: summary.failed.isEmpty ? nil : Rerun.command(arguments, seed: seed))
+            let again = summary.failed.isEmpty ? nil : Rerun.command(arguments, seed: seed)
+            reporter.report(summary, again: again)
+            if line.isJSON { try Program.write([summary.json(again: again)]) }
             return summary.failed.isEmpty ? 0 : Fault.Kind.partial.rawValue
         }
     }
 
-    /// Settles a command's settings, prints them if that is all that is asked for, and otherwise does `body`.
-    private func settled(
-        _ command: some OrderCommand, _ body: (Settings, Reporter) throws -> Int32
-    ) -> Int32 {
-        reported(command.running) { reporter in
-            let layers = try command.layers()
+    /// Prints what a batch would do.
+    private func show(_ plan: BatchPlan, _ reporter: Reporter) throws -> Int32 {
+        try Program.write(plan.reports.map(\.clip.json))
+        for failure in plan.failures { reporter.report(failure) }
+        if plan.finished > 0 {
+            let count = plan.finished + plan.reports.count + plan.failures.count + plan.left
+            reporter.note("\(plan.finished) of \(count) are done already")
+        }
+        return plan.failures.isEmpty ? 0 : Fault.Kind.partial.rawValue
+    }
+
+    /// Settles a line's settings, prints them if that is all that is asked for, and otherwise does `body`.
+    private func settled(_ line: RunArguments, _ body: (Settings, Reporter) throws -> Int32) -> Int32 {
+        reported(line.reporting) { reporter in
+            let layers = try line.layers()
             reporter = self.reporter(layers.order)
-            if command.settings.printConfig {
+            if line.printsConfig {
                 try Program.write(layers.report)
                 return 0
             }
@@ -215,9 +197,9 @@ struct Program {
         }
     }
 
-    /// Does `body`, which may choose another reporter, and reports what it throws.
-    private func reported(_ running: RunningOptions, _ body: (inout Reporter) throws -> Int32) -> Int32 {
-        var reporter = Reporter(console, style: running.progress ?? .auto, isQuiet: running.quiet ?? false)
+    /// Does `body`, which may choose another reporter than the one of `order`, and reports what it throws.
+    private func reported(_ order: Order, _ body: (inout Reporter) throws -> Int32) -> Int32 {
+        var reporter = Reporter(console, style: order.progress ?? .auto, isQuiet: order.quiet ?? false)
         do {
             return try body(&reporter)
         } catch {
@@ -271,8 +253,8 @@ struct Program {
     }
 
     /// Does what a command that takes its time is for.
-    private func carryOut(_ command: any LongCommand) -> Int32 {
-        let reporter = Reporter(console, style: command.reporting.progress, isQuiet: command.reporting.quiet)
+    private func carryOut(_ command: any LongCommand, _ reporting: Given<ReportingOptions>) -> Int32 {
+        let reporter = Reporter(console, style: reporting.progress ?? .auto, isQuiet: reporting.quiet ?? false)
         do {
             let faults = try command.carryOut(
                 Errand(reporter: reporter, cancellation: signals.cancellation, print: { try Program.write([$0]) }))

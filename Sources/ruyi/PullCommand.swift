@@ -1,4 +1,3 @@
-import ArgumentParser
 import Glibc
 import RuyiEngine
 import RuyiHub
@@ -7,8 +6,33 @@ import Synchronization
 extension ModelsCommand {
     /// A model from the hub.
     struct Pull: LongCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Downloads a model, or goes on with it, and checks every file's digest.",
+        struct Options: SettingTable {
+            static let table = Options()
+
+            let name = Setting("name", .text, .arguments, "The model's name.", value: "name") {
+                $0.place = .word
+                $0.standardText = ""
+            }
+            let dryRun = Setting(
+                "dry_run", .flag, .options, "Say what would be fetched, a file a line, and stop."
+            ) { $0.standardText = "" }
+            let revision = Setting("revision", .name, .options, "A commit, branch or tag.", value: "revision") {
+                $0.standardText = "main"
+            }
+            let to = Setting("to", .text, .options, "The model's folder.", value: "folder") {
+                $0.completion = .folder
+                $0.standardText = "models/NAME in RUYI_HOME, which is ~/.local/share/ruyi"
+            }
+            let jobs = Setting(
+                "jobs", .integer(1...8), .options, "Files that come at once, 1 to 8.", value: "n", standard: 4)
+            let limitRate = Setting(
+                "limit_rate", .bytes, .options, "Bytes a second at most, such as 500k or 20M.", value: "size"
+            ) { $0.standardText = "" }
+        }
+
+        static let command = Command(
+            "models pull", .long { Pull(given: Given($0)) },
+            "Downloads a model, or goes on with it, and checks every file's digest.",
             usage: "ruyi models pull <name> [<options>]",
             discussion: """
                 <name> is one that 'ruyi models list --all' gives, or any ORGANISATION/NAME of the hub. The model's folder \
@@ -22,34 +46,21 @@ extension ModelsCommand {
                 Exit codes: 65 the hub's files are not what it says, 69 it does not answer or does not have them, 73 \
                 the folder cannot be written, 74 the disk is full, 75 another process downloads into the folder or the \
                 hub asks to come back later.
-                """)
+                """, settings: Options.all + ReportingOptions.all)
 
-        @Argument(help: ArgumentHelp("The model's name.", valueName: "name")) var name: String
-        @Flag(help: "Say what would be fetched, a file a line, and stop.") var dryRun = false
-        @Option(help: ArgumentHelp("A commit, branch or tag. (default: main)", valueName: "revision"))
-        var revision: String?
-        @Option(
-            help: ArgumentHelp(
-                "The model's folder. (default: models/NAME in RUYI_HOME, which is ~/.local/share/ruyi)",
-                valueName: "folder"), completion: .directory) var to: String?
-        @Option(help: ArgumentHelp("Files that come at once, 1 to 8.", valueName: "n")) var jobs = 4
-        @Option(help: ArgumentHelp("Bytes a second at most, such as 500k or 20M.", valueName: "size"))
-        var limitRate: ByteCount?
-        @OptionGroup var reporting: ReportingOptions
-
-        func validate() throws {
-            guard (1...8).contains(jobs) else { throw ValidationError("--jobs takes 1 to 8, and not \(jobs)") }
-        }
+        let given: Given<Options>
 
         func carryOut(_ errand: Errand) throws -> Faults? {
             let meter = TransferMeter(errand.reporter)
             let cancellation = errand.cancellation
-            let folder = try folder
+            let repository = try repository
+            let folder = try folder(repository)
             let pull = try RuyiHub.Pull(
-                repository, revision: revision, into: folder,
-                settings: try HubSettings(environment: { System.variable($0) }), jobs: jobs,
-                rate: limitRate?.bytes ?? 0, isCancelled: { cancellation.isCancelled }, observer: meter.receive)
-            if dryRun {
+                repository, revision: given.revision, into: folder,
+                settings: try HubSettings(environment: { System.variable($0) }),
+                jobs: given.settled(\.jobs) ?? 1,
+                rate: given.limitRate ?? 0, isCancelled: { cancellation.isCancelled }, observer: meter.receive)
+            if given.dryRun == true {
                 try plan(pull, errand)
             } else {
                 try pull.run()
@@ -58,17 +69,26 @@ extension ModelsCommand {
             return nil
         }
 
-        private var repository: String { KnownModel.find(name)?.repository ?? name }
-
-        private var folder: String {
+        /// The repository that the name means.
+        ///
+        /// Throws `.unavailable` with the name that is nearest where it can be none.
+        private var repository: String {
             get throws {
-                if let to { return to.isEmpty ? "." : to }
-                guard let home = ModelCatalog.home() else {
-                    throw Fault(
-                        .configuration, "neither HOME nor RUYI_HOME is set", hint: "name a folder with --to")
+                let name = given.name ?? ""
+                if let known = KnownModel.find(name) { return known.repository }
+                if !name.contains("/"), let near = ModelCatalog.installed().near(name) {
+                    throw Fault(.unavailable, "there is no model of this name", at: name, hint: "did you mean \(near)?")
                 }
-                return home + "/models/" + (repository.split(separator: "/").last.map(String.init) ?? name)
+                return name
             }
+        }
+
+        private func folder(_ repository: String) throws -> String {
+            if let to = given.to { return to.isEmpty ? "." : to }
+            guard let home = ModelCatalog.home() else {
+                throw Fault(.configuration, "neither HOME nor RUYI_HOME is set", hint: "name a folder with --to")
+            }
+            return home + "/models/" + (repository.split(separator: "/").last.map(String.init) ?? repository)
         }
 
         private func plan(_ pull: RuyiHub.Pull, _ errand: Errand) throws {

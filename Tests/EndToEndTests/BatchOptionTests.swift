@@ -13,7 +13,8 @@ enum ScarceFamily: Family {
     static let failures = Mutex((count: 0, kind: Fault.Kind.io))
     static let name = FakeFamily.name
     static let title = FakeFamily.title
-    static let keys = FakeFamily.keys
+    static let settings = FakeFamily.settings
+    static let defaults = FakeFamily.defaults
 
     static func recognises(_ folder: ModelFolder) -> Bool { FakeFamily.recognises(folder) }
 

@@ -124,6 +124,19 @@ struct BatchTests {
         #expect(refused.code == 73 && refused.output.isEmpty && refused.errors.contains("c-42.gif.json"))
     }
 
+    @Test("results of a batch as JSON are an object a clip or failure and a summary")
+    func json() throws {
+        try scratch.write("no picture", to: "in/d.png")
+        let outcome = try batch(["in", "-o", "out", "--json"] + quick)
+        #expect(outcome.code == 1, "\(outcome.errors)")
+        let lines = try outcome.lines.map { try JSON.parse(Array($0.utf8), file: "line") }
+        #expect(lines.dropLast().map { $0["type"]?.string } == ["clip", "clip", "clip", "failure"])
+        #expect(lines[0]["files"]?.array?.compactMap(\.string) == ["out/a-42.mp4"])
+        #expect(lines[3]["exit_code"]?.int == 65)
+        #expect(lines.last?["event"]?.string == "summary" && lines.last?["done"]?.int == 3)
+        #expect(lines.last?["again"]?.string?.hasSuffix("--only-failed") == true)
+    }
+
     @Test("a batch without a model is rendered with the bundled one, and says so once")
     func bundled() throws {
         let outcome = try Executable.run(

@@ -66,7 +66,7 @@ struct BenchTests {
 
     @Test("the time until a checkpoint is ready is reported on request")
     func loading() throws {
-        let model = Executable.root.appendingPathComponent("Tests/Goldens/ruyi/i2v-bf16/model").path
+        let model = Golden(name: "i2v-bf16")("model")
         let outcome = try Executable.run([
             "bench", "--filter", "layer-norm", "--repeat", "1", "--json", "--model", model,
         ])

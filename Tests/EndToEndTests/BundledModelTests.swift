@@ -55,13 +55,30 @@ struct BundledModelTests {
         let quick = ["--size", "144x96", "--frames", "8", "--steps", "1", "--progress", "none"]
         let outcome = try Executable.run([Self.photograph] + quick, in: scratch.path)
         #expect(outcome.code == 0 && outcome.output == "coffee-42.mp4\n", "\(outcome.errors)")
-        #expect(outcome.errors.contains("ruyi-nano") && outcome.errors.contains("IamCreateAI/Ruyi-Mini-7B"))
+        #expect(outcome.errors.contains("ruyi-nano") && outcome.errors.contains("ruyi models pull Ruyi-Mini-7B"))
         #expect(scratch.files == ["coffee-42.mp4"])
         let named = try Executable.run(
             [Self.photograph, "-m", "ruyi-nano", "-o", "named.mp4"] + quick, in: scratch.path)
-        #expect(named.code == 0 && !named.errors.contains("IamCreateAI"), "\(named.errors)")
+        #expect(named.code == 0 && !named.errors.contains("models pull"), "\(named.errors)")
         let files = try ["coffee-42.mp4", "named.mp4"].map { try FileBytes.read(scratch($0), limit: 1 << 24) }
         #expect(files[0] == files[1])
+    }
+
+    @Test("the bundled model takes no end picture, which its own file says")
+    func endPicture() throws {
+        let outcome = try Executable.run([Self.photograph, "--end-image", Self.photograph], in: scratch.path)
+        #expect(outcome.code == 64 && outcome.errors.contains("ruyi-nano has no --end-image"), "\(outcome.errors)")
+        #expect(scratch.files.isEmpty)
+    }
+
+    @Test("that the bundled model is used is said in one short line, once, and not with --quiet")
+    func note() throws {
+        let quick = ["--size", "144x96", "--frames", "8", "--steps", "1"]
+        let loud = try Executable.run([Self.photograph, "-o", "a.mp4"] + quick, in: scratch.path)
+        let lines = loud.errors.split(separator: "\n").filter { $0.contains("bundled") }
+        #expect(lines.count == 1 && lines[0].count <= 100 && lines[0].contains("ruyi models pull Ruyi-Mini-7B"))
+        let quiet = try Executable.run([Self.photograph, "-o", "b.mp4", "-q"] + quick, in: scratch.path)
+        #expect(quiet.code == 0 && quiet.errors.isEmpty)
     }
 
     @Test("an installed program finds its model, and one without it says what is missing")
@@ -88,7 +105,9 @@ struct BundledModelTests {
             (#"{"frames": 16}"#, [], 0, "\"frames\":16"), (#"{"frames": 16}"#, ["--frames", "8"], 0, "\"frames\":8"),
             (#"{"output": "/etc/passwd"}"#, [], 65, "ruyi.json"), (#"{"frames": 0}"#, [], 64, "frames"),
             (#"{"frame": 8}"#, [], 65, "did you mean 'frames'?"), ("[]", [], 65, "ruyi.json"),
-            (#"{"seed": 3}"#, [], 65, "or its seed"),
+            (#"{"seed": 3}"#, [], 65, "may not set seed"), (#"{"lacks": ["fames"]}"#, [], 65, "lacks"),
+            (#"{"lacks": ["camera"]}"#, ["--camera", "left"], 64, "model has no --camera"),
+            (#"{"lacks": ["camera"]}"#, ["--motion", "2"], 0, "\"motion\":\"2\""),
             (#"{"image": "a.png"}"#, [], 65, "may not set image"), ("{", [], 65, "ruyi.json"),
         ])
     func recommendations(_ text: String, _ arguments: [String], _ code: Int, _ word: String) throws {

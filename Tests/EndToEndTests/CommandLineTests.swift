@@ -22,7 +22,7 @@ struct Invocation: Sendable, CustomTestStringConvertible {
 @Suite("Command line")
 struct CommandLineTests {
     static let refused: [Invocation] = [
-        Invocation("", 64, "picture"), Invocation("nowhere.png", 66, "nowhere.png"),
+        Invocation("nowhere.png", 66, "nowhere.png"),
         Invocation("--fames 8", 64, "--frames"),
         Invocation("--ouput v.mp4", 64, "--output"), Invocation("--frobnicate", 64, "--frobnicate"),
         Invocation("-z", 64, "-z"), Invocation("a.png b.png", 64, "b.png"), Invocation("a.png -i b.png", 64, "twice"),
@@ -86,6 +86,16 @@ struct CommandLineTests {
             })
         #expect(outcome.errors.hasPrefix("ruyi: error: "))
         #expect(scratch.files == before)
+    }
+
+    @Test("where nothing is asked for, a short usage is the answer, unless other sources ask for something")
+    func bare() throws {
+        let scratch = try CommandLineTests.scratch()
+        let outcome = try Executable.run([], in: scratch.path)
+        #expect(outcome.code == 64 && outcome.output.isEmpty && outcome.errors.hasPrefix("Usage: ruyi "))
+        #expect(outcome.errors.split(separator: "\n").count < 12 && outcome.errors.contains("ruyi --help"))
+        let asked = try Executable.run([], in: scratch.path, environment: ["RUYI_IMAGE": "nowhere.png"])
+        #expect(asked.code == 66 && asked.errors.contains("nowhere.png"))
     }
 
     @Test("several problems are reported in one go")

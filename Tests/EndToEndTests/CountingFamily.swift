@@ -8,7 +8,8 @@ enum CountingFamily: Family {
     static let loads = Mutex(0)
     static let name = FakeFamily.name
     static let title = FakeFamily.title
-    static let keys = FakeFamily.keys
+    static let settings = FakeFamily.settings
+    static let defaults = FakeFamily.defaults
 
     static func recognises(_ folder: ModelFolder) -> Bool { FakeFamily.recognises(folder) }
 

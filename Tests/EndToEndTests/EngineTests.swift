@@ -223,14 +223,13 @@ struct EngineTests {
     func foreign() throws {
         let (kind, text) = fault(
             order {
-                $0.request.motion = "2"; $0.request.own = [.videoGuidance: 4]
+                $0.request.teacache.isOn = true; $0.request.precision = .int8
                 $0.request.loras = [LoRA(path: "a.safetensors")]
             })
         #expect(kind == .usage)
-        for word in ["motion", "no setting 'loras'", "video_guidance", "camera, end_image, family"] {
+        for word in ["has no --teacache", "has no --lora", "no --precision", "it has --image, --end-image, --model"] {
             #expect(text.contains(word), "\(text)")
         }
-        #expect(fault(order { $0.request.stageSteps = [1, 2] }).text.contains("one number"))
         #expect(fault(order { $0.request.family = "ruyi" }).kind == .badData)
         #expect(fault(order { $0.request.model = self.scratch.path }).text.contains("Fake-1: a folder whose name"))
     }
@@ -241,7 +240,7 @@ struct EngineTests {
             order {
                 $0.request.prompt = "a cat"; $0.seeds = [1, 2]
             })
-        #expect(recorder.warnings == ["Fake-1 reads no text, so prompt has no effect"])
+        #expect(recorder.warnings == ["fake-model reads no text, so --prompt has no effect"])
     }
 
     // MARK: what goes wrong
@@ -320,14 +319,14 @@ struct EngineTests {
         let clip = try #require(
             try prepare(
                 order {
-                    $0.seeds = [UInt64.max]; $0.request.camera = "left"
+                    $0.seeds = [UInt64.max]; $0.request[FakeOptions.table.glow] = "left"
                 }
             ).clips.first)
         let plan = try JSONObject(parsing: Array(clip.json.utf8), file: "plan")
         #expect(plan.keys == plan.keys.sorted())
         #expect(
             try plan.int("width") == 32 && plan.int("frames") == 8 && plan.int("fps") == 24 && plan.int("steps") == 4)
-        #expect(try plan.string("camera") == "left" && plan.string("output") == scratch("v.mp4"))
+        #expect(try plan.string("glow") == "left" && plan.string("output") == scratch("v.mp4"))
         #expect(try plan.int("weight_bytes") == 1000 && plan.int("peak_memory_bytes") > 32 * 32 * 8 * 64)
         #expect(clip.json.contains("\"seed\":18446744073709551615") && !clip.json.contains("\n"))
         #expect(plan.has("notes") && plan.has("scheduler") && plan.has("guidance") && plan.has("tokens"))

@@ -10,25 +10,29 @@ enum FakeFamily: Family {
     static let name = "fake"
     static let title = "Fake-1"
     static let layout = "a folder whose name ends in fake-model"
-    static let keys: Set<RequestKey> = [
-        .image, .endImage, .width, .height, .resolution, .frames, .seconds, .fps, .steps, .guidance, .camera,
-        .scheduler,
-    ]
+    static let settings: [any AnySetting] = {
+        let common = CommonSettings.table
+        let taken: [any AnySetting] = [
+            common.image, common.endImage, common.width, common.height, common.resolution, common.fit, common.frames,
+            common.seconds, common.fps, common.steps, common.guidance, common.scheduler,
+        ]
+        return taken + FakeOptions.all
+    }()
+    static let defaults = {
+        var values = SettingValues()
+        (values[CommonSettings.table.steps], values[CommonSettings.table.guidance]) = (4, 7)
+        values[CommonSettings.table.scheduler] = "quick"
+        return values
+    }()
 
     static func recognises(_ folder: ModelFolder) -> Bool { folder.path.hasSuffix("fake-model") }
 
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan {
-        var plan = Plan()
-        plan.family = name
+        var plan = try Plan(request, of: FakeFamily.self, model: title)
         plan.width = request.width ?? request.resolution ?? 32
         plan.height = request.height ?? request.resolution ?? 32
-        plan.fps = request.fps ?? 24
         plan.frames = request.frames ?? request.seconds.map { max(1, Int($0 * 24)) } ?? 8
-        plan.steps = request.steps ?? 4
-        plan.scheduler = request.scheduler ?? "quick"
-        plan.guidance = request.guidance ?? 7
-        plan.seed = request.seed ?? 42
-        plan.settings = [.camera: request.camera ?? "auto"]
+        plan.settings = FakeSettings(glow: request[FakeOptions.table.glow] ?? "auto")
         plan.tokens = plan.width * plan.height / 256 * plan.frames
         plan.weightBytes = 1000
         plan.notes = request.seconds.map { ["\($0) s become \(plan.frames) frames"] } ?? []
@@ -40,6 +44,26 @@ enum FakeFamily: Family {
             throw Fault(.badData, "the tensor x is missing", at: folder.path)
         }
         return FakeRenderer(backend: backend)
+    }
+}
+
+/// The setting that only this family has.
+struct FakeOptions: SettingTable {
+    static let table = FakeOptions()
+
+    let glow = Setting("glow", .choice(["auto", "left", "right"]), .motion, "Where it glows.", value: "side") {
+        $0.isKept = true
+        $0.isRecommendable = true
+    }
+}
+
+struct FakeSettings: FamilySettings {
+    let glow: String
+
+    var values: SettingValues {
+        var values = SettingValues()
+        values[FakeOptions.table.glow] = glow
+        return values
     }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import RuyiCPU
 import RuyiEngine
 import RuyiFiles
@@ -7,54 +8,36 @@ import RuyiPicture
 import RuyiTensor
 import Testing
 
-/// The recorded cases of the reference, run through the executable as a person would.
+/// A recorded case, run through the executable as a person would.
 struct Golden: Sendable, CustomTestStringConvertible {
-    let name: String
-    var family = "ruyi"
+    let record: GoldenRecord
 
-    var testDescription: String { "\(family) \(name)" }
-    var folder: String { Executable.root.appendingPathComponent("Tests/Goldens/\(family)/\(name)").path }
-    func callAsFunction(_ file: String) -> String { folder + "/" + file }
+    var name: String { record.name }
+    var testDescription: String { record.description }
+    var folder: String { record.folder }
+    func callAsFunction(_ file: String) -> String { record(file) }
 
-    /// All of them.
-    static let cases = [
-        "i2v-bf16", "i2v-bucket", "i2v-ddim-left", "i2v-dpmpp", "i2v-enhance", "i2v-euler", "i2v-euler-a", "i2v-fp8",
-        "i2v-long-tiled", "i2v-lora", "i2v-nocfg", "i2v-pndm", "i2v-single-frame", "i2v-slice-smooth", "i2v-start-end",
-        "i2v-teacache",
-    ].map { Golden(name: $0) }
+    init(_ record: GoldenRecord) { self.record = record }
 
-    /// Those of HunyuanVideo.
-    static let hunyuanCases = [
-        "i2v-latent-concat", "i2v-token-replace", "i2v-token-replace-cfg-long", "t2v-basic", "t2v-cfg-tiled-mixed",
-    ].map { Golden(name: $0, family: "hunyuanvideo") }
+    /// One of the clone's own.
+    init(name: String, family: String = "ruyi") { self.init(GoldenRecord(name: name, family: family)) }
 
-    /// Every case with the best kernels, and four of them (float32, 8-bit, bfloat16 and mixed weights) with the others
-    /// too.
-    static let runs: [(golden: Golden, level: KernelLevel)] = (cases + hunyuanCases).flatMap { golden in
+    /// Every case with the best kernels, and those of each type of weights with the others too.
+    static let runs: [(golden: Golden, level: KernelLevel)] = GoldenSet.runs.map { Golden($0) }.flatMap { golden in
         KernelLevel.supported.filter { level in
             level == KernelLevel.supported.last
-                || ["i2v-euler", "i2v-fp8", "i2v-bf16", "t2v-cfg-tiled-mixed"].contains(golden.name)
+                || ["i2v-euler", "i2v-fp8", "i2v-bf16", "i2v-token-replace-cfg-long", "t2v-cfg-tiled-mixed"]
+                    .contains(golden.name)
         }.map { (golden, $0) }
     }
 
-    /// The tensors of a trace that are missing or further from the expected ones, or another trace's, than the case
+    /// The stages of a trace that are missing or further from the recorded ones, or another trace's, than the case
     /// allows.
     func differences(_ trace: String, from other: String? = nil) throws -> [String] {
-        let expected = try SafetensorsFile(path: other ?? self("expected.safetensors"))
         let found = try SafetensorsFile(path: trace)
-        let limits = try JSONObject(parsing: FileBytes.read(self("tolerance.json")), file: "tolerance.json")
-        return try expected.keys.filter { !$0.hasPrefix("noise") }.compactMap { key in
-            guard found.shape(of: key) == expected.shape(of: key) else { return "\(key) is missing or misshapen" }
-            let prefix = limits.keys.filter { key.hasPrefix($0) }.max { $0.count < $1.count } ?? "default"
-            let (a, b) = (try found.tensor(key).floats(), try expected.tensor(key).floats())
-            var (distance, length) = (0.0, 0.0)
-            for (x, y) in zip(a, b) {
-                distance += Double(x - y) * Double(x - y)
-                length += Double(y) * Double(y)
-            }
-            let error = (distance / max(length, 1e-60)).squareRoot()
-            return error <= (try limits.double(prefix)) ? nil : "\(key) is off by \(error)"
-        }
+        return try record.mismatches(
+            of: { found.shape(of: $0) == nil ? nil : try found.tensor($0) },
+            with: other.map { try SafetensorsFile(path: $0) })
     }
 }
 

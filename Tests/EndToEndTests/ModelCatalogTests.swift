@@ -91,11 +91,17 @@ struct ModelCatalogTests {
             }
         }
         let other = try run(["models", "show", "stepvideo-ti2v"], [:])
-        #expect(other.code == 69 && other.errors.contains("does not render stepfun-ai/stepvideo-ti2v"))
-        let near = try run(["models", "path", "ruyi-nan"], [:])
-        #expect(near.code == 69 && near.errors.contains("did you mean ruyi-nano"), "\(near.errors)")
+        #expect(other.code == 69 && other.errors.contains("there is no model of this name"))
+        for arguments in [
+            ["models", "path", "ruyi-nan"], ["x.png", "-m", "ruyi-nan"], ["models", "pull", "ruyi-nan"],
+        ] {
+            let near = try run(arguments, [:])
+            #expect(near.code == 69 && near.errors.contains("did you mean ruyi-nano"), "\(near.errors)")
+        }
+        let pull = try run(["models", "pull", "Ruyi-Mini-8B"], [:])
+        #expect(pull.code == 69 && pull.errors.contains("did you mean Ruyi-Mini-7B"), "\(pull.errors)")
         let all = try run(["models", "list", "--all"], [:])
-        #expect(all.lines.count == 12 && all.output.contains("stepfun-ai/stepvideo-ti2v"))
+        #expect(all.lines.count == 6 && all.output.contains("hunyuanvideo-community/HunyuanVideo-I2V"))
         #expect(try run(["models", "list", "--all", "--json"], [:]).lines.allSatisfy { $0.hasPrefix("{") })
         let offline = try run(["models", "pull", "Ruyi-Mini-7B"], ["HF_HUB_OFFLINE": "1"])
         #expect(offline.code == 69 && offline.errors.contains("HF_HUB_OFFLINE"))

@@ -11,7 +11,7 @@ struct OriginalLayout {
 
     /// The case's own files.
     func callAsFunction(_ file: String) -> String {
-        Executable.root.appendingPathComponent("Tests/Goldens/hunyuanvideo/\(name)/\(file)").path
+        Golden(name: name, family: "hunyuanvideo")(file)
     }
 
     private var takesPicture: Bool { name.hasPrefix("i2v") }

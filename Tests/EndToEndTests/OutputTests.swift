@@ -49,14 +49,16 @@ struct OutputTests {
     func again(_ output: String) throws {
         let files = try render(
             order(output) {
-                $0.request.seed = 5; $0.request.camera = "left"; $0.request.frames = 6; $0.request.fps = 20
+                $0.request.seed = 5; $0.request[FakeOptions.table.glow] = "left"; $0.request.frames = 6;
+                $0.request.fps = 20
             })
         let made = try Provenance.read(files[0])
         var given = Order()
         given.output = scratch("again-" + Path(output).flat)
         given.request.model = scratch("fake-model")
-        let merged = try made.order(under: given, from: files[0])
-        #expect(merged.request.camera == "left" && merged.request.frames == 6 && merged.request.fps == 20)
+        let merged = try made.order(under: given, from: files[0], table: SettingsTable([FakeFamily.self]))
+        #expect(
+            merged.request[FakeOptions.table.glow] == "left" && merged.request.frames == 6 && merged.request.fps == 20)
         #expect(merged.seeds == [5] && merged.request.image == scratch("start.png"))
         let again = try render(merged)
         #expect(again.count == files.count)

@@ -76,7 +76,7 @@ struct RequestFileTests {
 
     @Test("null means not given, for every key")
     func ignoresNull() throws {
-        let keys = RequestKey.allCases.map(\.rawValue) + ["size", "output", "trace", "threads", "anything"]
+        let keys = SettingsTable.standard.keys + ["anything"]
         let text = "{" + keys.map { "\"\($0)\": null" }.joined(separator: ", ") + "}"
         #expect(try RequestReader.parse(Array(text.utf8), file: "r.json") == Order())
     }
@@ -97,14 +97,14 @@ struct RequestFileTests {
         #expect(order.output == "/cases/one/v.mp4")
         #expect(order.seeds == [UInt64.max])
         #expect(order.request.motion == "2" && order.request.scheduler == "DPM++" && order.request.guidance == 7)
-        #expect(order.request.precision == "int8")
-        #expect(order.request.own.isEmpty && order.overwrite == true)
+        #expect(order.request.precision == .int8)
+        #expect(order.overwrite == true)
     }
 
     @Test("the command line wins over the file, and settings that exclude one another count as one")
     func merges() throws {
         let text =
-            "{\"frames\": 8, \"width\": 48, \"height\": 32, \"seed\": [1, 2], \"steps\": [2, 2], \"camera\": \"left\", "
+            "{\"frames\": 8, \"width\": 48, \"height\": 32, \"seed\": [1, 2], \"steps\": 2, \"camera\": \"left\", "
             + "\"precision\": \"int8\"}"
         let file = try RequestReader.parse(Array(text.utf8), file: "r.json")
         var line = Order()
@@ -115,15 +115,20 @@ struct RequestFileTests {
         let merged = line.over(file)
         #expect(merged.request.frames == nil && merged.request.seconds == 2)
         #expect(merged.request.width == nil && merged.request.height == nil && merged.request.resolution == 360)
-        #expect(merged.request.steps == 9 && merged.request.stageSteps == nil)
-        #expect(merged.seeds == [7] && merged.request.camera == "left" && merged.request.precision == "int8")
+        #expect(merged.request.steps == 9)
+        #expect(merged.seeds == [7] && merged.request.camera == "left" && merged.request.precision == .int8)
         #expect(Order().over(file) == file)
     }
 
-    @Test("keys of features that this version lacks are kept by name")
-    func keepsForeign() throws {
-        let text = "{\"temp\": 16, \"vae_tiling\": false}"
-        let order = try RequestReader.parse(Array(text.utf8), file: "r.json")
-        #expect(Set(order.request.own.keys) == [.latentLength, .tiledVAE])
+    @Test("a request of a family that this version lacks is refused for that, whatever its keys")
+    func otherFamily() throws {
+        for text in [
+            "{\"family\": \"framepack\", \"sections\": 2}", "{\"steps\": [5, 5], \"family\": \"pyramid-flow\"}",
+        ] {
+            let faults = #expect(throws: Faults.self) { try RequestReader.parse(Array(text.utf8), file: "r.json") }
+            #expect(faults?.list.count == 1 && faults?.kind == .badData)
+            #expect(faults?.description.contains("which this version does not render") == true)
+        }
+        #expect(try RequestReader.parse(Array("{\"vae_tiling\": false}".utf8), file: "r.json").request.vaeTiling != nil)
     }
 }

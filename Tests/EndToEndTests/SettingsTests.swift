@@ -9,7 +9,7 @@ struct SettingCase: Sendable, CustomTestStringConvertible {
     /// Values of preset, configuration file, environment, request file and command line.
     let values: [String]
 
-    init(_ key: String, _ values: String...) {
+    init(_ key: String, values: [String]) {
         self.key = key
         self.values = values
     }
@@ -36,84 +36,32 @@ struct SettingsTests {
 
     init() throws { scratch = try Scratch() }
 
-    static let cases: [SettingCase] = [
-        SettingCase("family", "\"a\"", "\"b\"", "\"c\"", "\"d\"", "\"e\""),
-        SettingCase("model", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
-        SettingCase("image", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
-        SettingCase("end_image", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
-        SettingCase("prompt", "\"a\"", "\"42\"", "\"true\"", "\"null\"", "\"[1]\""),
-        SettingCase("negative_prompt", "\"a\"", "\"b\"", "\"c, d\"", "\"d\"", "\"e\""),
-        SettingCase("resolution", "360", "480", "540", "720", "360"),
-        SettingCase("base_resolution", "384", "400", "416", "432", "448"),
-        SettingCase("size", "\"16x16\"", "\"32x32\"", "\"360p\"", "\"64x64\"", "\"480p\""),
-        SettingCase("frames", "8", "16", "24", "32", "40"), SettingCase("seconds", "1", "2.5", "3", "4", "5"),
-        SettingCase("fps", "10", "11", "12", "13", "14"), SettingCase("steps", "1", "2", "3", "4", "5"),
-        SettingCase("scheduler", "\"DDIM\"", "\"Euler\"", "\"Euler A\"", "\"DPM++\"", "\"PNDM\""),
-        SettingCase("guidance", "1", "2.5", "3", "4", "5"), SettingCase("seed", "1", "[2, 3]", "4,5", "6", "[7, 8]"),
-        SettingCase("variations", "1", "2", "3", "4", "10000"),
-        SettingCase("noise", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
-        SettingCase("camera", "\"auto\"", "\"left\"", "\"right\"", "\"up\"", "\"down\""),
-        SettingCase("motion", "1", "2", "3", "\"4\"", "\"auto\""),
-        SettingCase("precision", "\"float32\"", "\"int8\"", "\"float32\"", "\"int8\"", "\"float32\""),
-        SettingCase(
-            "loras", "[\"/a\"]", "[\"/b:2\"]", "[\"/c\", \"/d\"]", "[{\"path\": \"/d\", \"weight\": -1}]", "[\"/e\"]"),
-        SettingCase("teacache", "true", "false", "true", "false", "true"),
-        SettingCase("teacache_threshold", "0", "0.1", "0.2", "0.3", "1"),
-        SettingCase("teacache_skip_start_steps", "1", "2", "3", "4", "5"),
-        SettingCase("teacache_skip_end_steps", "1", "2", "3", "4", "5"),
-        SettingCase("enhance_a_video", "true", "false", "true", "false", "true"),
-        SettingCase("enhance_a_video_weight", "0", "0.5", "2", "3", "4"),
-        SettingCase("enhance_a_video_skip_start_steps", "0", "1", "2", "3", "4"),
-        SettingCase("enhance_a_video_skip_end_steps", "0", "1", "2", "3", "4"),
-        SettingCase("fp8_quant_mode", "\"none\"", "\"lite\"", "\"strong\"", "\"extreme\"", "\"none\""),
-        SettingCase("fp8_data_type", "\"auto\"", "\"fp8_e4m3fn\"", "\"fp8_e5m2\"", "\"auto\"", "\"fp8_e5m2\""),
-        SettingCase("output", "\"a.mp4\"", "\"/b.mp4\"", "\"c.mp4\"", "\"/d.mp4\"", "\"e.mp4\""),
-        SettingCase("overwrite", "true", "false", "true", "false", "true"),
-        SettingCase("crf", "1", "2", "3", "4", "5"),
-        SettingCase("codec", "\"h264\"", "\"hevc\"", "\"prores\"", "\"ffv1\"", "\"av1\""),
-        SettingCase("pixel_format", "\"yuv420p\"", "\"rgb\"", "\"yuv444p10\"", "\"yuv422p\"", "\"palette\""),
-        SettingCase("metadata", "true", "false", "true", "false", "true"),
-        SettingCase("keep_latents", "true", "false", "true", "false", "true"),
-        SettingCase("ignore_space", "true", "false", "true", "false", "true"),
-        SettingCase("memory", "\"1G\"", "\"2G\"", "\"3G\"", "\"4G\"", "\"50%\""),
-        SettingCase("memory_mode", "\"auto\"", "\"resident\"", "\"stream\"", "\"tiled\"", "\"auto\""),
-        SettingCase("ignore_memory", "true", "false", "true", "false", "true"),
-        SettingCase("trace", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
-        SettingCase("memory", "\"1G\"", "\"50%\"", "\"512M\"", "\"2GiB\"", "\"90%\""),
-        SettingCase("memory_mode", "\"auto\"", "\"resident\"", "\"stream\"", "\"tiled\"", "\"auto\""),
-        SettingCase("vae_tile", "0", "64", "128", "256", "512"),
-        SettingCase("true_cfg_scale", "1", "2.5", "3", "4", "5"), SettingCase("flow_shift", "7", "9", "17", "4.5", "5"),
-        SettingCase("flow_reverse", "true", "false", "true", "false", "true"),
-        SettingCase("max_sequence_length", "16", "32", "64", "128", "256"),
-        SettingCase("image_embed_interleave", "1", "2", "3", "4", "5"),
-        SettingCase("mode", "\"t2v\"", "\"i2v\"", "\"t2v\"", "\"i2v\"", "\"t2v\""),
-        SettingCase(
-            "i2v_condition", "\"token_replace\"", "\"latent_concat\"", "\"token_replace\"", "\"latent_concat\"",
-            "\"token_replace\""),
-        SettingCase(
-            "vae_tiling", "\"diffusers\"", "{\"tile_sample_min_height\": 64}", "\"none\"", "\"original\"",
-            "\"diffusers\""),
-        SettingCase("threads", "1", "2", "3", "4", "5"), SettingCase("quiet", "true", "false", "true", "false", "true"),
-        SettingCase("progress", "\"bar\"", "\"plain\"", "\"json\"", "\"none\"", "\"auto\""),
-        SettingCase("dry_run", "true", "false", "true", "false", "true"),
-        SettingCase("prompt_file", "\"/a\"", "\"/b\"", "\"/c\"", "\"-\"", "\"/e\""),
-        SettingCase("negative_prompt_file", "\"/a\"", "\"/b\"", "\"/c\"", "\"-\"", "\"/e\""),
-        SettingCase("fit", "\"family\"", "\"crop\"", "\"pad\"", "\"stretch\"", "\"crop\""),
-        SettingCase("pad_color", "\"black\"", "\"white\"", "\"#102030\"", "\"grey\"", "\"#ffffff\""),
-        SettingCase("exact_size", "true", "false", "true", "false", "true"),
-        SettingCase("strict_size", "true", "false", "true", "false", "true"),
-        SettingCase("max_pixels", "1", "2", "3", "4", "5"),
-        SettingCase("container", "\"mp4\"", "\"mov\"", "\"mkv\"", "\"webm\"", "\"mp4\""),
-        SettingCase("lossless", "true", "false", "true", "false", "true"),
-        SettingCase("prores_profile", "\"lt\"", "\"standard\"", "\"hq\"", "\"4444\"", "\"lt\""),
-        SettingCase("loop", "0", "1", "2", "3", "4"),
-        SettingCase("sidecar", "true", "false", "true", "false", "true"),
-        SettingCase("thumbnail", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
-        SettingCase("sheet", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
-        SettingCase("preview", "\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""),
-        SettingCase("preview_every", "1", "2", "3", "4", "5"),
-        SettingCase("preview_terminal", "true", "false", "true", "false", "true"),
-    ]
+    /// Every setting with values that it takes, made from the table.
+    static let cases: [SettingCase] = SettingsTable.standard.all.map { setting in
+        var seen: Set<String> = []
+        // Where there is a list of words, each of them can be typed.
+        let words = setting.traits.choices.map { "\"\($0)\"" }
+        let values = (words.isEmpty || setting.isShortForm ? probes(setting) : words).filter { text in
+            var values = SettingValues()
+            guard let json = try? JSON.parse(Array(text.utf8), file: "probe"),
+                (try? setting.read(json, SettingReading(key: setting.key, file: "probe"), into: &values)) != nil,
+                setting.fault(values) == nil
+            else { return false }
+            return seen.insert(JSON.object(values.members).text()).inserted
+        }
+        return SettingCase(setting.key, values: (0..<5).map { values[$0 % values.count] })
+    }
+
+    /// Texts of which some are values of any setting.
+    private static func probes(_ setting: any AnySetting) -> [String] {
+        let paths = ["\"/a\"", "\"/b\"", "\"/c\"", "\"/d\"", "\"/e\""]
+        if setting.expected == "a path" { return paths }
+        let lists = ["[\"/a\"]", "[\"/b:2\"]", "[\"/c\", \"/d\"]", "[{\"path\": \"/d\", \"weight\": -1}]", "[\"/e\"]"]
+        let numbers = [1, 2, 3, 4, 5, 16, 32, 64, 128, 256, 360, 480].map { "\($0)" }
+        let texts = ["\"a\"", "\"42\"", "\"true\"", "\"null\"", "\"[1]\"", "\"1G\"", "\"50%\"", "\"2GiB\""]
+        let forms = ["\"48x32\"", "\"black\"", "\"#102030\"", "true", "false", "2.5"]
+        return texts + forms + lists + numbers
+    }
 
     /// The text of an environment variable for a JSON value.
     private static func text(_ value: String) -> String {
@@ -125,36 +73,47 @@ struct SettingsTests {
         return try RequestReader.parse(Array("{\"\(key)\": \(json)}".utf8), file: "request.json")
     }
 
-    /// One of them is a value of any setting.
-    private static let probes = [
-        "1", "\"x\"", "true", "\"360p\"", "\"auto\"", "[1]", "\"bar\"", "\"float32\"", "360", "\"ffv1\"", "\"rgb\"",
-        "\"lite\"", "[\"x\"]", "\"pad\"", "\"black\"", "\"mkv\"", "\"hq\"", "\"t2v\"", "\"token_replace\"",
-        "\"original\"",
-    ]
+    @Test("every key is declared once, in the room where it belongs")
+    func declaredOnce() {
+        let tables = CommonSettings.all + RunSettings.all + RuyiOptions.all + HunyuanOptions.all
+        let keys = tables.flatMap { [$0.key] + $0.traits.spellings }
+        #expect(Set(keys).count == keys.count)
+        #expect(Set(SettingsTable.standard.keys) == Set(tables.map(\.key)))
+        let options = tables.compactMap(\.traits.option)
+        #expect(Set(options).count == options.count)
+        let short = tables.compactMap(\.traits.short)
+        #expect(Set(short).count == short.count)
+    }
 
-    @Test("every setting is in the table, and is written as it is read")
-    func complete() throws {
-        // Keys that no family of this version has are only known so that they are refused by name.
-        let families = Registry.families.reduce(into: Set<RequestKey>()) { $0.formUnion($1.keys) }
-        let known = RequestReader.keys.filter { key in
-            RequestKey(rawValue: key).map { families.contains($0) || $0 == .model || $0 == .noise } != false
-        }.filter { key in
-            SettingsTests.probes.contains { (try? SettingsTests.order(key, $0))?.members.isEmpty == false }
-        }
-        #expect(Set(known).subtracting(SettingsTests.cases.map(\.key)).subtracting(["width", "height"]) == [])
-        for item in SettingsTests.cases {
-            for value in item.values {
-                let order = try SettingsTests.order(item.key, value)
-                let written = JSON.object(order.members).text()
-                #expect(try RequestReader.parse(Array(written.utf8), file: "request.json") == order, "\(written)")
-                #expect(order != Order(), "\(item.key) \(value)")
+    @Test("every setting is written as it is read, and what a clip keeps is read back from it", arguments: cases)
+    func written(_ item: SettingCase) throws {
+        let setting = try #require(SettingsTable.standard[item.key])
+        for value in item.values {
+            let order = try SettingsTests.order(item.key, value)
+            let written = JSON.object(order.members).text()
+            #expect(try RequestReader.parse(Array(written.utf8), file: "request.json") == order, "\(written)")
+            #expect(order != Order(), "\(item.key) \(value)")
+            guard setting.traits.isKept, [.clip, .encoding].contains(setting.traits.scope) else { continue }
+            var reader = SettingsReader()
+            reader.variable = { _ in nil }
+            reader.findsConfig = false
+            reader.from = try scratch.write("{\"schema\": 1, \"request\": \(written)}", to: "clip.gif.json")
+            // A clip's own form is taken where the output can have it.
+            let codec = order.codec
+            reader.commandLine.output =
+                codec == "gif" || order.pixelFormat == "palette" || order.loop != nil
+                ? "v.gif" : codec == "webp" ? "v.webp" : order.proresProfile != nil ? "v.mov" : "v.mkv"
+            let read = try reader.read().order
+            for member in order.members where !["loop", "pixel_format", "crf"].contains(item.key) {
+                #expect(read.request.values[member.key] == member.value, "\(member.key)")
             }
         }
     }
 
     @Test(
         "of any set of sources the strongest wins: command line, request, environment, configuration, preset",
-        arguments: cases)
+        // Width and height go together, and a size gives both.
+        arguments: cases.filter { !["width", "height"].contains($0.key) })
     func precedence(_ item: SettingCase) throws {
         for subset in 1..<32 {
             let has = (0..<5).map { subset >> $0 & 1 == 1 }
@@ -172,9 +131,7 @@ struct SettingsTests {
             if has[4] { reader.commandLine = try SettingsTests.order(item.key, item.values[4]) }
             let settings = try reader.read()
             let strongest = try #require(has.lastIndex(of: true))
-            var expected = try SettingsTests.order(item.key, item.values[strongest])
-            // Paths of files are relative to them.
-            if item.key == "output", strongest == 0 { expected.output = scratch("a.mp4") }
+            let expected = try SettingsTests.order(item.key, item.values[strongest])
             #expect(settings.order == expected, "\(item.key) \(has)")
             let sources = ["preset mine", scratch("config.json"), "RUYI_", scratch("request.json"), "command line"]
             for member in expected.members {
@@ -187,17 +144,17 @@ struct SettingsTests {
 
     /// The options that choose sources and forms, and are no settings.
     static let noSettings: Set<String> = [
-        "--request", "--from", "--preset", "--config", "--no-config", "--print-config", "--json", "--help", "--version",
+        "--request", "--from", "--preset", "--config", "--no-config", "--print-config", "--json", "--help",
+        "--help-hidden",
+        "--version",
     ]
 
     @Test("of configuration file, environment variable and flag of an option the stronger one wins, for every option")
     func flags() throws {
         let options = try DeclaredOption.all().filter { $0.command == ["render"] }
-        let all = Set(options.flatMap(\.names))
         for option in options {
-            let flag = try #require(option.names.last { $0.hasPrefix("--") })
+            let flag = try #require(option.names.first { $0.hasPrefix("--") })
             if SettingsTests.noSettings.contains(flag) { continue }
-            if flag.hasPrefix("--no-"), all.contains("--" + flag.dropFirst(5)) { continue }
             let key = flag == "--lora" ? "loras" : flag.dropFirst(2).replacingOccurrences(of: "-", with: "_")
             let item = try #require(
                 SettingsTests.cases.first { $0.key == key }, "\(flag) is a setting without a case, or none")
@@ -332,7 +289,7 @@ struct SettingsTests {
     static let bad: [BadConfiguration] = [
         BadConfiguration("{\"steps\": 5", "line 1"), BadConfiguration("{\n\"steps\": 5,\n}", "line 3"),
         BadConfiguration("[]", "an object"), BadConfiguration("{\"stepz\": 5}", "stepz", "did you mean 'steps'"),
-        BadConfiguration("{\"steps\": \"many\"}", "'steps'", "positive integer"),
+        BadConfiguration("{\"steps\": \"many\"}", "'steps'", "an integer"),
         BadConfiguration("{\"steps\": 0}", "steps is 0"), BadConfiguration("{\"camera\": \"back\"}", "'camera'"),
         BadConfiguration("{\"frames\": 8, \"seconds\": 1}", "exclude"),
         BadConfiguration("{\"preset\": 3}", "'preset'"), BadConfiguration("{\"preset\": [\"draft\", 1]}", "'preset'"),

@@ -3,32 +3,29 @@ import RuyiEngine
 import RuyiFiles
 import Testing
 
-/// An option of a command as the parser declares it.
+/// An option of a command as it is declared.
 struct DeclaredOption: Sendable {
     let command: [String]
     /// Its names with dashes.
     let names: [String]
     let title: String
 
-    /// Every option of every command, read from the parser's own dump.
+    /// Every option of every command, as the program itself lists them.
     static func all() throws -> [DeclaredOption] {
-        let dump = try Executable.run(["--experimental-dump-help"]).output
-        let root = try JSON.parse(Array(dump.utf8), file: "dump")["command"] ?? .null
-        return options(root, [])
+        let dump = try Executable.run(["man", "--format", "json"]).output
+        return options(try JSON.parse(Array(dump.utf8), file: "dump"), [])
     }
 
     private static func options(_ command: JSON, _ path: [String]) -> [DeclaredOption] {
-        let own = (command["arguments"]?.array ?? []).compactMap { argument -> DeclaredOption? in
-            let names = (argument["names"]?.array ?? []).compactMap { name -> String? in
-                name["name"]?.string.map { (name["kind"]?.string == "long" ? "--" : "-") + $0 }
-            }
+        let own = (command["options"]?.array ?? []).compactMap { option -> DeclaredOption? in
+            let names = (option["names"]?.array ?? []).compactMap(\.string)
             if names.isEmpty { return nil }
             return DeclaredOption(
                 command: path, names: names, title: (["ruyi"] + path + names).joined(separator: " "))
         }
         return own
-            + (command["subcommands"]?.array ?? []).flatMap { child -> [DeclaredOption] in
-                guard let name = child["commandName"]?.string, name != "help" else { return [] }
+            + (command["commands"]?.array ?? []).flatMap { child -> [DeclaredOption] in
+                let name = (child["command"]?.string ?? "").split(separator: " ").last.map(String.init) ?? ""
                 return options(child, path + [name])
             }
     }
@@ -126,7 +123,7 @@ struct SurfaceTests {
         func complete(_ words: [String]) throws -> [String] {
             let list = (["ruyi"] + words).map { "'\($0)'" }.joined(separator: " ")
             return try Executable.shell(
-                ". folder/ruyi.bash; COMP_WORDS=(\(list)); COMP_CWORD=\(words.count); _ruyi 2>/dev/null; "
+                "ruyi() { \"$RUYI\" \"$@\"; }; . folder/ruyi.bash; COMP_WORDS=(\(list)); COMP_CWORD=\(words.count); _ruyi 2>/dev/null; "
                     + "printf '%s\\n' \"${COMPREPLY[@]}\"", in: scratch.path
             ).lines.sorted()
         }
@@ -137,7 +134,8 @@ struct SurfaceTests {
         #expect(try complete(["--camera", "=", "l"]) == ["left"])
         #expect(try complete(["batch", "--shar"]) == ["--shard"])
         #expect(try complete(["completions", ""]) == ["bash", "fish", "zsh"])
-        #expect(try complete(["-m", ""]) == ["folder"])
+        #expect(try complete(["-m", ""]) == ["folder", "ruyi-nano"])
+        #expect(try complete(["models", "show", "ruyi"]) == ["ruyi-nano"])
         #expect(try complete(["--request", ""]) == ["c.json", "folder"])
         #expect(try complete(["--image", ""]) == ["a.PNG", "folder", "two words.png"])
         #expect(try complete(["--size", ""]).contains("360p") && !complete(["--size", ""]).contains("WIDTHxHEIGHT"))

@@ -130,9 +130,34 @@ struct ViewTests {
         }
         #expect(clips["family"] == clips["stretch"] && clips["crop"] == clips["stretch"])
         #expect(clips["pad"] != clips["stretch"])
+        let standard = try Executable.run(
+            [scratch("wide.png"), "-m", golden("model"), "-o", "standard.mkv", "--lossless"] + quick, in: scratch.path)
+        #expect(standard.code == 0 && standard.errors.isEmpty, "\(standard.errors)")
+        #expect(try allPixels("standard.mkv") == clips["crop"])
         let wrong = try run(quick + ["--fit", "pad", "--pad-color", "#12345g"])
         #expect(wrong.code == 64 && wrong.errors.contains("pad_color"))
         #expect(try run(quick + ["--pad-color", "white"]).code == 64)
+    }
+
+    @Test("a picture is cut by default, and a recorded request has the model's own way")
+    func standardFit() throws {
+        try PictureWriter.write(
+            Picture(width: 64, height: 16, pixels: [UInt8](repeating: 90, count: 64 * 16 * 3)), to: scratch("wide.png"))
+        func plan(_ more: [String]) throws -> JSONObject {
+            let outcome = try Executable.run(
+                ["plan", scratch("wide.png"), "-m", golden("model"), "--json"] + quick.dropLast() + more)
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            return try JSONObject(parsing: Array(outcome.output.utf8), file: "plan")
+        }
+        let cut = try plan([])
+        #expect(try cut.string("fit") == "crop" && cut.array("warnings").isEmpty)
+        #expect(try cut.array("notes").contains { $0.string?.contains("are cut off to fill 48x32") == true })
+        for recorded in try [plan(["--noise", golden("expected.safetensors")]), plan(["--fit", "family"])] {
+            #expect(try recorded.string("fit") == "family")
+            #expect(try recorded.array("warnings").contains { $0.string?.contains("is stretched by") == true })
+        }
+        let padded = try plan(["--fit", "pad"]).array("notes")
+        #expect(!padded.contains { $0.string?.contains("cut off") == true })
     }
 
     private func allPixels(_ name: String) throws -> [UInt8] {
@@ -179,7 +204,8 @@ struct ViewTests {
     func names() throws {
         let outcome = try Executable.run(
             [
-                golden("start.png"), "-m", golden("model"), "--seed", "5,6", "-o", "{model}-{date}-{index}.mp4",
+                golden("start.png"), "-m", golden.folder + "/model", "--seed", "5,6", "-o",
+                "{model}-{date}-{index}.mp4",
                 "--thumbnail", "{name}-{seed}.png", "--sheet", "sheet.png", "--sidecar",
             ] + quick, in: scratch.path, environment: ["SOURCE_DATE_EPOCH": "86400"])
         #expect(outcome.code == 0, "\(outcome.errors)")

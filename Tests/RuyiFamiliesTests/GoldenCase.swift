@@ -1,3 +1,4 @@
+import GoldenRecords
 import RuyiCPU
 import RuyiFamilies
 import RuyiFault
@@ -9,27 +10,22 @@ import RuyiTensor
 import Synchronization
 import Testing
 
-/// A recorded case of the reference: a request, a tiny checkpoint, stage tensors and their tolerances.
+/// A recorded run that is made again in this process.
 struct GoldenCase {
-    let path: String
+    let record: GoldenRecord
     let expected: SafetensorsFile
-    private let tolerances: [(prefix: String, limit: Double)]
-    private let defaultTolerance: Double
+    private let tolerances: GoldenTolerances
 
-    static let root: String = {
-        var parts = #filePath.split(separator: "/").dropLast(2)
-        parts += ["Goldens"]
-        return "/" + parts.joined(separator: "/")
-    }()
+    var path: String { record.folder }
 
-    init(_ name: String, family: String = "ruyi") throws {
-        path = GoldenCase.root + "/" + family + "/" + name
-        expected = try SafetensorsFile(path: path + "/expected.safetensors")
-        let table = try JSONObject(
-            parsing: FileBytes.read(path + "/tolerance.json", limit: 1 << 16), file: "tolerance.json")
-        defaultTolerance = try table.double("default", default: 1e-4)
-        tolerances = try table.keys.filter { $0 != "default" }.map { ($0, try table.double($0)) }
+    init(_ record: GoldenRecord) throws {
+        self.record = record
+        expected = try record.expected()
+        tolerances = try record.tolerances()
     }
+
+    /// One of the clone's own.
+    init(_ name: String, family: String = "ruyi") throws { try self.init(GoldenRecord(name: name, family: family)) }
 
     /// The request in `request.json`.
     func request() throws -> Request {
@@ -47,9 +43,10 @@ struct GoldenCase {
         request.guidance = try json.doubleIfPresent("guidance")
         request.prompt = try json.stringIfPresent("prompt")
         request.negativePrompt = try json.stringIfPresent("negative_prompt")
-        for key in [RequestKey.mode, .conditioning, .shift, .trueCFGScale, .tiledVAE, .imageEmbedInterleave] {
-            let name = key == .shift ? "shift" : key.rawValue
-            request.own[key] = json[name].flatMap { $0 == .null ? nil : $0 }
+        for setting in HunyuanOptions.all {
+            let name = setting.traits.spellings.first ?? setting.key
+            guard let value = json[name], value != .null else { continue }
+            try setting.read(value, SettingReading(key: name, file: "request.json"), into: &request.values)
         }
         request.seed = try json.intIfPresent("seed").map { UInt64($0) }
         request.motion = try json.stringIfPresent("motion")
@@ -89,7 +86,7 @@ struct GoldenCase {
     ) throws -> (trace: Trace, plan: Plan, frames: [Picture]) {
         let folder = try ModelFolder(path: model ?? path + "/model")
         var request = try request()
-        request.precision = precision.rawValue
+        request.precision = precision
         change(&request)
         let image = try picture(try #require(request.image, "the case has no picture"))
         var plan = try Ruyi.plan(request, folder: folder, image: PictureSize(width: image.width, height: image.height))
@@ -107,19 +104,9 @@ struct GoldenCase {
         return (trace, plan, frames.withLock { $0 })
     }
 
-    /// The tolerance of a tensor: its own, the longest prefix's, or the default.
-    func tolerance(_ name: String) -> Double {
-        tolerances.filter { name.hasPrefix($0.prefix) }.max { $0.prefix.count < $1.prefix.count }?.limit
-            ?? defaultTolerance
-    }
-
     /// Compares a tensor with the recorded one: nil when it holds, else what is wrong.
     func mismatch(_ name: String, _ tensor: HostTensor) throws -> String? {
-        let recorded = try expected.tensor(name)
-        guard tensor.shape == recorded.shape else { return "\(name) is \(tensor.shape), expected \(recorded.shape)" }
-        if recorded.dtype == .i64 { return tensor.integers() == recorded.integers() ? nil : "\(name) differs" }
-        let error = relativeError(tensor.floats(), recorded.floats())
-        return error <= tolerance(name) ? nil : "\(name): relative error \(error) > \(tolerance(name))"
+        tolerances.mismatch(name, tensor, try expected.tensor(name))
     }
 
     /// Compares a tensor of a session with the recorded one.
@@ -127,29 +114,14 @@ struct GoldenCase {
         try mismatch(name, tensor.session.read(tensor))
     }
 
-    /// Every recorded name under `prefix` that the trace lacks or that is out of tolerance.
-    func mismatches(_ trace: Trace, prefix: String = "") throws -> [String] {
+    /// Every recorded stage that the trace lacks or that is out of tolerance.
+    func mismatches(_ trace: Trace) throws -> [String] {
         let found = Dictionary(trace.tensors.map { ($0.name, $0.tensor) }) { $1 }
-        return try expected.keys.filter { $0.hasPrefix(prefix) && $0 != "__metadata__" }.compactMap { name in
-            guard let tensor = found[name] else { return "\(name) was not recorded" }
-            return try mismatch(name, tensor)
-        }
+        return try record.mismatches(of: { found[$0] })
     }
 }
 
 extension Tensor {
     /// What the tensor holds.
     func floats() -> [Float] { session.floats(self) }
-}
-
-/// ‖a − b‖ / ‖b‖.
-func relativeError(_ a: [Float], _ b: [Float]) -> Double {
-    guard a.count == b.count else { return .infinity }
-    var difference = 0.0
-    var norm = 0.0
-    for (x, y) in zip(a, b) {
-        difference += (Double(x) - Double(y)) * (Double(x) - Double(y))
-        norm += Double(y) * Double(y)
-    }
-    return (difference / max(norm, 1e-60)).squareRoot()
 }

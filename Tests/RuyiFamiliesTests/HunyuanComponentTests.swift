@@ -1,3 +1,4 @@
+import GoldenRecords
 import RuyiCPU
 import RuyiEncoders
 import RuyiFamilies
@@ -12,9 +13,10 @@ import Testing
 
 @Suite("HunyuanVideo's parts against the reference")
 struct HunyuanComponentTests {
-    private let backend = CPUBackend(threads: 2)
+    /// The records of a part of the family.
+    private static func parts(_ name: String) -> [GoldenRecord] { GoldenSet.parts([name], of: "hunyuanvideo") }
 
-    private func golden(_ name: String) throws -> GoldenCase { try GoldenCase(name, family: "hunyuanvideo") }
+    private let backend = CPUBackend(threads: 2)
 
     private func check(_ golden: GoldenCase, _ name: String, _ tensor: Tensor) throws {
         try check(golden, name, tensor.session.read(tensor))
@@ -24,13 +26,12 @@ struct HunyuanComponentTests {
         if let mismatch = try golden.mismatch(name, tensor) { Issue.record("\(mismatch)") }
     }
 
-    @Test("texts become the reference's tokens, exactly")
-    func tokenizers() throws {
-        let golden = GoldenFolder("hunyuanvideo/tokenizers")
-        let folder = try ModelFolder(path: golden("model"))
+    @Test("texts become the reference's tokens, exactly", arguments: parts("tokenizers"))
+    func tokenizers(_ record: GoldenRecord) throws {
+        let folder = try ModelFolder(path: record("model"))
         let wide = try HunyuanPrompts(folder, takesPicture: false)
         let seeing = try HunyuanPrompts(folder, takesPicture: true)
-        let rows = try #require(try golden.json("expected.json").array)
+        let rows = try #require(try record.json("expected.json").array)
         #expect(rows.count > 30)
         for row in rows {
             let text = try #require(row["text"]?.string)
@@ -43,7 +44,7 @@ struct HunyuanComponentTests {
                 #expect(Array(tokens.ids[prompts.head..<tokens.valid]) == ids(key), "\(text) \(key)")
             }
         }
-        let heads = try golden.json("expected_template_prefix.json")
+        let heads = try record.json("expected_template_prefix.json")
         for (prompts, key) in [(wide, "t2v_prefix_95"), (seeing, "i2v_prefix_103")] {
             let head = heads[key]?.array?.compactMap(\.int)
             #expect(head == Array(prompts.tokens("").ids.prefix(prompts.head)), "\(key)")
@@ -53,15 +54,17 @@ struct HunyuanComponentTests {
     @Test("a long word is merged as a short one, and quickly")
     func longWord() throws {
         let prompts = try HunyuanPrompts(
-            ModelFolder(path: GoldenFolder("hunyuanvideo/tokenizers")("model")), takesPicture: false)
+            ModelFolder(path: GoldenRecord(name: "tokenizers", family: "hunyuanvideo")("model")), takesPicture: false)
         let short = prompts.bareTokens(String(repeating: "x", count: 64))
         let long = prompts.bareTokens(String(repeating: "x", count: 1 << 16))
         #expect(long.dropFirst().allSatisfy { short.contains($0) } && long.count > 100)
     }
 
-    @Test("the VAE encodes and decodes with tiles in time, in space, in both and without")
-    func vae() throws {
-        let golden = try golden("vae-tiling")
+    @Test(
+        "the VAE encodes and decodes with tiles in time, in space, in both and without",
+        arguments: parts("vae-tiling"))
+    func vae(_ record: GoldenRecord) throws {
+        let golden = try GoldenCase(record)
         let folder = try ModelFolder(path: golden.path + "/model")
         let ledger = WeightLedger()
         let vae = HunyuanVAE(
@@ -78,7 +81,7 @@ struct HunyuanComponentTests {
             try vae.decode(try input(name), tiling, HunyuanVAERun(trace: trace, step: {})) { frames.append($0) }
             return channelsFirst(session.concatenate(frames, axis: 0))
         }
-        let request = try GoldenFolder("hunyuanvideo/vae-tiling").json("request.json")
+        let request = try record.json("request.json")
         let both = try HunyuanTiling(JSONObject(try #require(request["tiling"]), file: "request.json"))
         var (plain, spatial) = (HunyuanTiling(), both)
         plain.inTime = false
@@ -98,9 +101,9 @@ struct HunyuanComponentTests {
         for (name, tensor) in trace.tensors { try check(golden, name, tensor) }
     }
 
-    @Test("noise levels follow the shift")
-    func scheduler() throws {
-        let golden = try golden("scheduler")
+    @Test("noise levels follow the shift", arguments: parts("scheduler"))
+    func scheduler(_ record: GoldenRecord) throws {
+        let golden = try GoldenCase(record)
         for key in golden.expected.keys where key.hasPrefix("shift") && key.hasSuffix(".sigmas") {
             let parts = key.split(separator: ".")
             let shift = try #require(Double(parts[0].dropFirst(5)))
@@ -126,9 +129,11 @@ struct HunyuanComponentTests {
         try check(golden, "custom.timesteps", HostTensor(custom.timesteps, [custom.timesteps.count]))
     }
 
-    @Test("prompts are read as the reference reads them, the empty one and one that is cut too")
-    func textEncoders() throws {
-        let golden = try golden("text-encode-t2v")
+    @Test(
+        "prompts are read as the reference reads them, the empty one and one that is cut too",
+        arguments: parts("text-encode-t2v"))
+    func textEncoders(_ record: GoldenRecord) throws {
+        let golden = try GoldenCase(record)
         let folder = try ModelFolder(path: golden.path + "/model")
         let prompts = try HunyuanPrompts(folder, takesPicture: false)
         let (ledger, clipLedger) = (WeightLedger(), WeightLedger())
@@ -141,7 +146,7 @@ struct HunyuanComponentTests {
         try ledger.finish()
         try clipLedger.finish()
         let session = backend.session()
-        let request = try GoldenFolder("hunyuanvideo/text-encode-t2v").json("request.json")
+        let request = try record.json("request.json")
         let texts = try #require(request["prompts"]?.array)
         #expect(texts.count == 5)
         for (index, text) in texts.enumerated() {
@@ -164,9 +169,9 @@ struct HunyuanComponentTests {
         }
     }
 
-    @Test("frequencies, sinusoids and rotations are the reference's")
-    func embeddings() throws {
-        let golden = try golden("embeddings")
+    @Test("frequencies, sinusoids and rotations are the reference's", arguments: parts("embeddings"))
+    func embeddings(_ record: GoldenRecord) throws {
+        let golden = try GoldenCase(record)
         let session = CPUBackend(threads: 1).session()
         try check(golden, "timestep.freqs", HostTensor(Embeddings.frequencies(width: 256), [128]))
         let times = try golden.expected.tensor("timestep.in").floats()
@@ -198,7 +203,8 @@ struct HunyuanComponentTests {
         try check(golden, "rope.real.cos", real.cosines)
         try check(golden, "rope.real.sin", real.sines)
         let axes = try #require(
-            try GoldenFolder("hunyuanvideo/t2v-basic/model/transformer").json("config.json")["rope_axes_dim"]?.array)
+            try GoldenRecord(name: "t2v-basic", family: "hunyuanvideo").json("model/transformer/config.json")[
+                "rope_axes_dim"]?.array)
         let tiny = try rotary([3, 2, 3], 2, 16, axes)
         try check(golden, "rope.tiny.cos", tiny.cosines)
         try check(golden, "rope.tiny.sin", tiny.sines)
@@ -216,13 +222,9 @@ struct HunyuanComponentTests {
         try check(golden, "rope.tiny.apply.out", HostTensor(whole, [1, 18, 2, 16]))
     }
 
-    @Test(
-        "a plan counts the memory that a run's tensors take",
-        arguments: [
-            "i2v-latent-concat", "i2v-token-replace", "i2v-token-replace-cfg-long", "t2v-basic", "t2v-cfg-tiled-mixed",
-        ])
-    func memory(_ name: String) throws {
-        let golden = try golden(name)
+    @Test("a plan counts the memory that a run's tensors take", arguments: GoldenSet.runs(of: "hunyuanvideo"))
+    func memory(_ record: GoldenRecord) throws {
+        let golden = try GoldenCase(record)
         let folder = try ModelFolder(path: golden.path + "/model")
         let request = try golden.request()
         let image = try request.image.map { try golden.picture($0) }
@@ -259,9 +261,9 @@ struct HunyuanComponentTests {
         }
     }
 
-    @Test("seeds draw what torch draws")
-    func noise() throws {
-        let golden = try golden("noise")
+    @Test("seeds draw what torch draws", arguments: parts("noise"))
+    func noise(_ record: GoldenRecord) throws {
+        let golden = try GoldenCase(record)
         for key in golden.expected.keys {
             let seed = try #require(UInt64(key.dropFirst(4).prefix { $0 != "." }))
             let shape = try #require(golden.expected.shape(of: key))
@@ -269,15 +271,16 @@ struct HunyuanComponentTests {
         }
     }
 
-    @Test("pictures are placed as the VAE and CLIP take them")
-    func pictures() throws {
-        let golden = try golden("image-preprocess")
-        let request = try GoldenFolder("hunyuanvideo/image-preprocess").json("request.json")
+    @Test("pictures are placed as the VAE and CLIP take them", arguments: parts("image-preprocess"))
+    func pictures(_ record: GoldenRecord) throws {
+        let golden = try GoldenCase(record)
+        let request = try record.json("request.json")
         let processor = try CLIPImageProcessor(
             JSONObject(
                 ["size": ["shortest_edge": 56], "crop_size": ["height": 56, "width": 56]], file: "processor"))
         for image in try #require(request["images"]?.array) {
             let name = try #require(image["file"]?.string)
+            guard record.has(name) else { continue }
             let (width, height) = (try #require(image["width"]?.int), try #require(image["height"]?.int))
             let picture = try golden.picture(name)
             try check(
@@ -286,15 +289,4 @@ struct HunyuanComponentTests {
             try check(golden, name + ".clip56", processor(picture))
         }
     }
-}
-
-/// The files of a recorded case.
-struct GoldenFolder {
-    private let path: String
-
-    init(_ name: String) { path = GoldenCase.root + "/" + name }
-
-    func callAsFunction(_ file: String) -> String { path + "/" + file }
-
-    func json(_ file: String) throws -> JSON { try JSON.parse(FileBytes.read(self(file), limit: 1 << 22), file: file) }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import RuyiCPU
 import RuyiFamilies
 import RuyiFault
@@ -92,7 +93,7 @@ struct HunyuanFeatureTests {
         #expect(all.0 != plain && all.1.map { $0[3] } == [1, 0, 0, 0, 1])
         #expect(try log(10) { $0.teacache.skipStartSteps = 3 }.1.map { $0[3] } == [1, 1, 1, 0, 1])
         func guide(_ request: inout Request) {
-            (request.negativePrompt, request.own[.trueCFGScale]) = ("blurry", .double(3))
+            (request.negativePrompt, request.trueCFGScale) = ("blurry", 3)
         }
         let guided = try clips.latents(traced: true) {
             $0.steps = 5
@@ -123,8 +124,8 @@ struct HunyuanFeatureTests {
         #expect(try clips.latents().values == first.values)
         // The other prompt is read, and so is the same one with another length.
         #expect(try clips.latents { $0.prompt = "A dog." }.reading == Array(0...depth))
-        #expect(try clips.latents { $0.own[.maxSequenceLength] = .int(64) }.reading == Array(0...depth))
-        let guided = try clips.latents { ($0.negativePrompt, $0.own[.trueCFGScale]) = ("blurry", .double(3)) }
+        #expect(try clips.latents { $0.maxSequenceLength = 64 }.reading == Array(0...depth))
+        let guided = try clips.latents { ($0.negativePrompt, $0.trueCFGScale) = ("blurry", 3) }
         #expect(guided.reading == [0, depth] + Array(depth + 1...2 * depth))
         // Only so many are kept.
         for index in 0..<8 { _ = try clips.latents { $0.prompt = "Prompt \(index)." } }
@@ -135,7 +136,7 @@ struct HunyuanFeatureTests {
     func pictureTexts() throws {
         let clips = try HunyuanClips("i2v-token-replace")
         func guide(_ request: inout Request) {
-            (request.negativePrompt, request.own[.trueCFGScale]) = ("blurry", .double(3))
+            (request.negativePrompt, request.trueCFGScale) = ("blurry", 3)
         }
         let first = try clips.latents(guide)
         let depth = try #require(first.reading.last)
@@ -151,7 +152,7 @@ struct HunyuanFeatureTests {
                 $0.width = 48
             }.reading.count > 3)
         // Fewer of the picture's tokens are another text.
-        #expect(try clips.latents { $0.own[.imageEmbedInterleave] = .int(1) }.values != clips.latents().values)
+        #expect(try clips.latents { $0.imageEmbedInterleave = 1 }.values != clips.latents().values)
     }
 
     @Test("a prompt that is cut says so, and signs of the model are refused beside a picture")
@@ -161,15 +162,15 @@ struct HunyuanFeatureTests {
             let clips = try HunyuanClips(name)
             #expect(try clips.plan { $0.prompt = long }.warnings.contains { $0.contains("is longer than 256 tokens") })
             #expect(try !clips.plan().warnings.contains { $0.contains("is cut") })
-            let short = try clips.plan { ($0.prompt, $0.own[.maxSequenceLength]) = ("A cat walks.", .int(16)) }
-            #expect(short.settings[.maxSequenceLength] == "16")
+            let short = try clips.plan { ($0.prompt, $0.maxSequenceLength) = ("A cat walks.", 16) }
+            #expect(short.settings.values["max_sequence_length"] == 16)
         }
         let clips = try HunyuanClips("i2v-token-replace")
         for word in ["<image>", "<pad>", "<|eot_id|>", "<|end_header_id|>", "<|start_header_id|>"] {
             let fault = #expect(throws: Fault.self) { try clips.plan { $0.prompt = "a cat \(word) and a dog" } }
             #expect(fault?.kind == .usage && fault?.what.contains("'\(word)'") == true && fault?.place == "--prompt")
             let other = #expect(throws: Fault.self) {
-                try clips.plan { ($0.negativePrompt, $0.own[.trueCFGScale]) = (word, .double(2)) }
+                try clips.plan { ($0.negativePrompt, $0.trueCFGScale) = (word, 2) }
             }
             #expect(other?.place == "--negative-prompt")
             // Without a picture they are read as in the reference.
@@ -186,16 +187,22 @@ struct HunyuanFeatureTests {
     func tilings() throws {
         let clips = try HunyuanClips("t2v-basic")
         for text in ["diffusers", "original", "none"] {
-            #expect(try clips.plan { $0.own[.tiledVAE] = .string(text) }.settings[.tiledVAE] == text)
+            let plan = try clips.plan { try? ($0.vaeTiling = HunyuanTilingChoice(.string(text))) }
+            #expect(plan.settings.values["vae_tiling"] == .string(text))
         }
         // True and false are diffusers' switch for tiles in space.
         #expect(try HunyuanTiling(text: "true") == HunyuanTiling().tiled(256))
         #expect(try HunyuanTiling(text: "false") == HunyuanTiling())
         let object: JSON = ["tile_sample_min_height": 64, "tile_sample_stride_height": 48]
-        #expect(try clips.plan { $0.own[.tiledVAE] = object }.settings[.tiledVAE] == object.text())
+        let plan = try clips.plan { try? ($0.vaeTiling = HunyuanTilingChoice(object)) }
+        #expect(plan.settings.values["vae_tiling"] == object)
         for value in [JSON.string("other"), ["tile": 3], ["tile_sample_min_height": 60], .int(3)] {
-            let fault = #expect(throws: Fault.self) { try clips.plan { $0.own[.tiledVAE] = value } }
-            #expect(fault != nil)
+            var values = SettingValues()
+            let fault = #expect(throws: Fault.self) {
+                try HunyuanOptions.table.vaeTiling.read(
+                    value, SettingReading(key: "vae_tiling", file: "request.json"), into: &values)
+            }
+            #expect(fault?.kind == .badData && values.isEmpty)
         }
         #expect(try HunyuanTiling(text: "original") == .original && HunyuanTiling(text: "none") != HunyuanTiling())
     }
@@ -333,7 +340,7 @@ struct HunyuanFeatureTests {
 
     @Test("every matrix of the authors' checkpoint is a layer that a LoRA changes")
     func everyLayer() throws {
-        let path = GoldenFolder("hunyuanvideo/original-pt")(
+        let path = GoldenRecord(name: "original-pt", family: "hunyuanvideo")(
             "model/hunyuan-video-t2v-720p/transformers/mp_rank_00_model_states.pt")
         let bytes = try FileBytes.read(path, limit: 1 << 24)
         let words = bytes.split { !(0x2E...0x7A).contains($0) || $0 == 0x2F }.map {

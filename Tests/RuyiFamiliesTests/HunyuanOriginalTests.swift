@@ -1,4 +1,5 @@
 import Glibc
+import GoldenRecords
 import RuyiCPU
 import RuyiFamilies
 import RuyiFault
@@ -88,8 +89,13 @@ struct HunyuanOriginalTests {
         #expect(keys(.extreme).allSatisfy { weights.shape(of: $0)?.count == 2 })
     }
 
-    @Test("the VAE is read from within a dictionary, under its prefix")
-    func vae() throws {
+    @Test(
+        "the VAE is read from within a dictionary, under its prefix",
+        arguments: GoldenSet.parts(["original-pt"], of: "hunyuanvideo").filter {
+            $0.has("model/hunyuan-video-t2v-720p/vae")
+        })
+    func vae(_ record: GoldenRecord) throws {
+        let golden = try GoldenCase(record)
         let checkpoint = try HunyuanCheckpoint(ModelFolder(path: golden.path + "/model"))
         let ledger = WeightLedger()
         let vae = HunyuanVAE(
@@ -101,14 +107,15 @@ struct HunyuanOriginalTests {
         var frames: [Tensor] = []
         try vae.decode(input, HunyuanTiling(), HunyuanVAERun(trace: nil, step: {})) { frames.append($0) }
         let clip = session.concatenate(frames, axis: 0)
-        try check("vae.decode.out", session.copy(clip.permuted([1, 0, 2, 3])).expanded(at: 0))
+        #expect(
+            try golden.mismatch("vae.decode.out", session.copy(clip.permuted([1, 0, 2, 3])).expanded(at: 0)) == nil)
     }
 
     @Test("every tensor has the reference's name, shape and sum after the conversion")
     func names() throws {
         let weights = try HunyuanCheckpoint(ModelFolder(path: golden.path + "/model")).weights(.transformer)
         let rows = try #require(
-            try GoldenFolder("hunyuanvideo/original-pt").json("expected_converted.json").array)
+            try golden.record.json("expected_converted.json").array)
         #expect(rows.count == weights.keys.count && rows.count == 110)
         for row in rows {
             let parts = try #require(row.array)
@@ -256,7 +263,8 @@ struct HunyuanOriginalTests {
 /// A copy of the recorded checkpoint that can be changed, removed with everything in it.
 private final class OriginalFolder {
     private let path: String
-    private let source = GoldenCase.root + "/hunyuanvideo/original-pt/model/hunyuan-video-t2v-720p/transformers/"
+    private let source =
+        GoldenRecord(name: "original-pt", family: "hunyuanvideo")("model/hunyuan-video-t2v-720p/transformers") + "/"
 
     init() throws {
         var template = Array("/tmp/ruyi-original-XXXXXX".utf8CString)

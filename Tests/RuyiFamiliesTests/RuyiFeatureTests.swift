@@ -63,7 +63,7 @@ struct RuyiFeatureTests {
         let both = try golden.render { ($0.teacache, $0.enhanceAVideo) = (feature(10, 1, 1), feature(20)) }
         #expect(both.frames != plain && both.frames.count == plain.count)
         #expect(both.plan.teacache == StepFeature(amount: 10, skipStartSteps: 1, skipEndSteps: 1))
-        #expect(both.plan.enhanceAVideo == StepFeature(amount: 20, skipStartSteps: 0, skipEndSteps: 0))
+        #expect(RuyiSettings(both.plan).enhancement == StepFeature(amount: 20, skipStartSteps: 0, skipEndSteps: 0))
     }
 
     @Test("a single frame has nothing between frames to enhance, but may be cached")

@@ -1,3 +1,4 @@
+import GoldenRecords
 import RuyiFamilies
 import RuyiPicture
 import RuyiTensor
@@ -5,28 +6,24 @@ import Testing
 
 @Suite("Ruyi in 8 bits")
 struct RuyiPrecisionTests {
-    /// A case and the bounds on the relative errors of its first model output and of its video against float32.
+    /// A recorded case of the reference and the bounds on the relative errors of its first model output and of its video against float32.
     struct Bound: Sendable, CustomTestStringConvertible {
-        let name: String
+        let record: GoldenRecord
         let output: Double
         let video: Double
 
-        init(_ name: String, output: Double, video: Double) {
-            self.name = name
-            self.output = output
-            self.video = video
-        }
-
-        var testDescription: String { name }
+        var testDescription: String { record.description }
     }
 
-    @Test(
-        "the video stays near that of float32",
-        arguments: [
-            Bound("i2v-ddim-left", output: 0.02, video: 0.02), Bound("i2v-bf16", output: 0.025, video: 0.025),
-        ])
+    static let bounds: [Bound] =
+        [Bound(record: GoldenRecord(name: "i2v-bf16"), output: 0.025, video: 0.025)]
+        + (GoldenSet.complete.map {
+            [Bound(record: GoldenRecord(name: "i2v-ddim-left", set: $0), output: 0.02, video: 0.02)]
+        } ?? [])
+
+    @Test("the video stays near that of float32", arguments: bounds)
     func nearness(_ bound: Bound) throws {
-        let golden = try GoldenCase(bound.name)
+        let golden = try GoldenCase(bound.record)
         let exact = try golden.render().trace
         let narrow = try golden.render(precision: .int8).trace
         func error(_ name: String) throws -> Double {

@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import RuyiCPU
 import RuyiFamilies
 import RuyiFault
@@ -14,7 +15,7 @@ final class ChangedModel {
     let path = NSTemporaryDirectory() + "ruyi-test-" + UUID().uuidString
 
     init(_ golden: GoldenCase, change: (String, HostTensor) throws -> HostTensor) throws {
-        try FileManager.default.copyItem(atPath: golden.path + "/model", toPath: path)
+        try FileManager.default.copyItem(atPath: golden.record("model"), toPath: path)
         let file = path + "/transformer/diffusion_pytorch_model.safetensors"
         let weights = try ChangedModel.transformer(golden)
         let tensors = try weights.keys.map { (name: $0, tensor: try change($0, try weights.tensor($0))) }
@@ -147,7 +148,7 @@ struct RuyiWeightChangeTests {
         }
         let plain = try frames { $0.loras = [] }
         let updated = try frames { _ in }
-        let rounded = try frames { $0.fp8QuantMode = "extreme" }
+        let rounded = try frames { $0.fp8QuantMode = .extreme }
         #expect(plain != updated && updated != rounded)
         #expect(try frames { $0.loras = [] } == plain)
         #expect(try frames { _ in } == updated)
@@ -194,7 +195,7 @@ struct RuyiWeightChangeTests {
         }
         let expected = try golden.render(model: stored.path)
         let found = try golden.render {
-            ($0.fp8QuantMode, $0.fp8DataType) = (mode.rawValue, type.rawValue)
+            ($0.fp8QuantMode, $0.fp8DataType) = (mode, type)
         }
         #expect(found.frames == expected.frames)
         #expect(try found.frames != golden.render().frames)
@@ -213,7 +214,7 @@ struct RuyiWeightChangeTests {
             (.extreme, 930, 7_307_874_432),
         ])
     func publishedLayers(_ mode: FP8QuantMode, _ layers: Int, _ bytes: Int) throws {
-        let root = GoldenCase.root.split(separator: "/").dropLast(2)
+        let root = GoldenSet.own.path.split(separator: "/").dropLast(2)
         let shapes = try Shapes(
             table: "/" + root.joined(separator: "/") + "/Scripts/ruyi-mini-7b.tensors.tsv", prefix: "transformer/")
         func count(_ keys: [String]) -> Int { keys.reduce(0) { $0 + (shapes.shape(of: $1) ?? []).reduce(1, *) } }
@@ -231,18 +232,17 @@ struct RuyiWeightChangeTests {
         #expect(stored.count > 100 && Set(rounding.keys) == Set(stored) && rounding.byteCount == 0)
     }
 
-    @Test("rounding to 8-bit floating-point numbers and 8-bit integers exclude each other, and bad names are refused")
+    @Test("rounding to 8-bit floating-point numbers and 8-bit integers exclude each other")
     func refusals() throws {
         let golden = try GoldenCase("i2v-euler")
         let changes: [(inout Request) -> Void] = [
-            { ($0.fp8QuantMode, $0.precision) = ("lite", "int8") }, { $0.fp8QuantMode = "total" },
-            { $0.fp8DataType = "fp4" },
+            { ($0.fp8QuantMode, $0.precision) = (.lite, .int8) }
         ]
         for change in changes {
             let fault = #expect(throws: Fault.self) { try golden.render(change: change) }
             #expect(fault?.kind == .usage && fault?.place?.hasPrefix("--fp8") == true)
         }
-        let plan = try golden.render { ($0.fp8QuantMode, $0.fp8DataType) = ("extreme", "fp8_e5m2") }.plan
+        let plan = try golden.render { ($0.fp8QuantMode, $0.fp8DataType) = (.extreme, .e5m2) }.plan
         #expect(plan.warnings.contains { $0.contains("advise against") })
     }
 }

@@ -1,3 +1,4 @@
+import GoldenRecords
 import RuyiCPU
 import RuyiFiles
 import RuyiLayers

@@ -1,6 +1,7 @@
 import RuyiCPU
 import RuyiFiles
 import RuyiModels
+import RuyiTensor
 import Testing
 
 @Suite("token refiner")
@@ -17,7 +18,9 @@ struct TokenRefinerTests {
             shapes += linear("time_text_embed.\(name).linear_1", input, width)
             shapes += linear("time_text_embed.\(name).linear_2", width, width)
         }
-        for name in ["norm1", "norm2"] { shapes += [(place + name + ".weight", [width]), (place + name + ".bias", [width])] }
+        for name in ["norm1", "norm2"] {
+            shapes += [(place + name + ".weight", [width]), (place + name + ".bias", [width])]
+        }
         for name in ["to_q", "to_k", "to_v", "to_out.0"] { shapes += linear(place + "attn." + name, width, width) }
         shapes += linear(place + "ff.net.0.proj", width, 4 * width) + linear(place + "ff.net.2", 4 * width, width)
         shapes += linear(place + "norm_out.linear", width, 2 * width)

@@ -1,3 +1,4 @@
+import GoldenRecords
 import RuyiEncoders
 import RuyiFault
 import RuyiFiles
@@ -6,7 +7,8 @@ import Testing
 @Suite("Tokenizers of broken files")
 struct TokenizerTests {
     private static func file(_ name: String) throws -> [UInt8] {
-        try FileBytes.read(GoldenCase.root + "/hunyuanvideo/tokenizers/model/" + name, limit: 1 << 22)
+        try FileBytes.read(
+            GoldenRecord(name: "tokenizers", family: "hunyuanvideo")("model/" + name), limit: 1 << 22)
     }
 
     /// The recorded `tokenizer.json` with one value changed or, with nil, taken out; `path` leads to it.

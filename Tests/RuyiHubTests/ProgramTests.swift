@@ -131,9 +131,10 @@ struct ProgramTests {
     @Test("what is pulled is found by its name, verified, and removed")
     func names() throws {
         let golden = Program.root.appendingPathComponent("Tests/Goldens/ruyi/i2v-euler").path
-        let names = (FileManager.default.subpaths(atPath: golden + "/model") ?? []).filter { $0.contains(".") }
+        let model = URL(fileURLWithPath: golden + "/model").resolvingSymlinksInPath().path
+        let names = (FileManager.default.subpaths(atPath: model) ?? []).filter { $0.contains(".") }
         let files = Dictionary(
-            names.map { ($0, Array(FileManager.default.contents(atPath: golden + "/model/" + $0) ?? Data())) }
+            names.map { ($0, Array(FileManager.default.contents(atPath: model + "/" + $0) ?? Data())) }
         ) { first, _ in first }
         let siblings = files.map { name, bytes -> JSON in
             [

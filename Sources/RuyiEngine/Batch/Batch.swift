@@ -24,7 +24,7 @@ public struct Batch: Sendable {
     public init(_ order: BatchOrder, engine: Engine) throws(Faults) {
         self.order = order
         self.engine = engine
-        var faults = order.defaults.faults(ofPart: true)
+        var faults = order.defaults.faults(ofPart: true, table: engine.table)
         if order.defaults.trace != nil {
             faults.append(Fault(.usage, "a batch records no stages", hint: "leave out --trace, or render one clip"))
         }
@@ -40,7 +40,7 @@ public struct Batch: Sendable {
         try Faults.check(faults)
         let source = BatchSource(
             path: order.source, isRecursive: order.isRecursive, allowsOutside: order.allowsOutside,
-            filter: NameFilter(includes: order.includes, excludes: order.excludes))
+            filter: NameFilter(includes: order.includes, excludes: order.excludes), table: engine.table)
         let names = BatchNames(folder: order.folder, pattern: order.pattern, fallback: "clip")
         let all = try names.tasks(try source.items(), defaults: order.defaults)
         inputs = Set(all.compactMap(\.order.request.image).compactMap(Path.real))

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFamilies
 import RuyiFault
 import RuyiFiles
 
@@ -21,11 +22,17 @@ package struct BatchSource {
     let isRecursive: Bool
     let allowsOutside: Bool
     let filter: NameFilter
+    /// The settings that there are.
+    let table: SettingsTable
 
     /// A source that has not been looked at.
-    package init(path: String, isRecursive: Bool, allowsOutside: Bool, filter: NameFilter = .all) {
+    package init(
+        path: String, isRecursive: Bool, allowsOutside: Bool, filter: NameFilter = .all,
+        table: SettingsTable = .standard
+    ) {
         (self.path, self.isRecursive, self.allowsOutside) = (path, isRecursive, allowsOutside)
         self.filter = filter
+        self.table = table
     }
 
     /// Every entry; everything wrong with them is reported together.
@@ -71,7 +78,7 @@ package struct BatchSource {
             switch suffix {
             case "csv", "tsv":
                 let bytes = try FileBytes.read(path, limit: BatchSource.byteLimit)
-                try table(bytes, separator: UInt8(ascii: suffix == "csv" ? "," : "\t"), into: &reading)
+                try readTable(bytes, separator: UInt8(ascii: suffix == "csv" ? "," : "\t"), into: &reading)
             case "jsonl", "txt":
                 var lines = try LineReader(
                     path: path, limit: BatchSource.byteLimit, lineLimit: BatchSource.lineLimit)
@@ -95,7 +102,8 @@ package struct BatchSource {
         let bytes: [UInt8]
         do { bytes = try StandardInput.read(limit: BatchSource.byteLimit) } catch { throw Faults(error) }
         let place = "standard input"
-        let source = BatchSource(path: place, isRecursive: false, allowsOutside: allowsOutside, filter: filter)
+        let source = BatchSource(
+            path: place, isRecursive: false, allowsOutside: allowsOutside, filter: filter, table: table)
         let isObjects = bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) } == UInt8(ascii: "{")
         var lines = LineReader(bytes, name: place, lineLimit: BatchSource.lineLimit)
         var reading = Reading(source: source, in: ".")
@@ -107,6 +115,7 @@ package struct BatchSource {
     private struct Reading {
         private let path: String
         private let confinement: Confinement
+        private let table: SettingsTable
         private var count = 0
         private var items: [BatchItem] = []
         private var faults: [Fault] = []
@@ -114,6 +123,7 @@ package struct BatchSource {
         init(source: BatchSource, in folder: String) {
             path = source.path
             confinement = Confinement(folder: folder, allowsOutside: source.allowsOutside)
+            table = source.table
         }
 
         /// Takes in an entry; throws when there are too many.
@@ -121,7 +131,7 @@ package struct BatchSource {
             try BatchSource.checkCount(count, path)
             count += 1
             do {
-                items.append(try BatchItem(try members(), place: place, within: confinement))
+                items.append(try BatchItem(try members(), place: place, within: confinement, table: table))
             } catch {
                 faults += error.list
             }
@@ -183,7 +193,7 @@ package struct BatchSource {
     }
 
     /// Reads the rows of a table under the keys of its first one.
-    private func table(_ bytes: [UInt8], separator: UInt8, into reading: inout Reading) throws(Faults) {
+    private func readTable(_ bytes: [UInt8], separator: UInt8, into reading: inout Reading) throws(Faults) {
         var table = Table(bytes, separator: separator, file: path, columnLimit: RequestReader.keyLimit)
         do {
             guard let header = try table.next() else { return }
@@ -208,7 +218,7 @@ package struct BatchSource {
                         members.append(
                             isOwn
                                 ? JSON.Member(key, .string(cell))
-                                : try RequestReader.member(key, text: cell, file: place))
+                                : try RequestReader.member(key, text: cell, file: place, table: self.table))
                     }
                     return members
                 }
@@ -219,8 +229,6 @@ package struct BatchSource {
     }
 
     // MARK: Folders
-
-    private static let pictureSuffixes: Set<String> = ["png", "jpg", "jpeg"]
 
     /// The pictures of a folder in the order of their names' bytes, each with the prompt in a text file beside it.
     private func folder() throws(Faults) -> [BatchItem] {
@@ -236,7 +244,7 @@ package struct BatchSource {
             }
             for name in names where name.utf8.first != UInt8(ascii: ".") {
                 let relative = inner.isEmpty ? name : inner + "/" + name
-                if BatchSource.pictureSuffixes.contains(Path.suffix(name)) {
+                if pictureSuffixes.contains(Path.suffix(name)) {
                     guard filter.holds(relative) else { continue }
                     if Path.kind(Path.resolve(relative, in: path)) != .folder { found.append(relative) }
                 } else if isRecursive, Path.isPlainFolder(Path.resolve(relative, in: path)) {

@@ -14,19 +14,12 @@ struct ClipKeys {
     /// It covers the bytes of pictures, noise and LoRA files, the checkpoint, the settings and what they were settled to, and
     /// no path.
     mutating func key(_ run: Run) throws(Fault) -> String {
-        let left: Set<String> = [
-            "model", "image", "end_image", "noise", "loras", "output", "overwrite", "keep_latents", "trace", "threads",
-            "quiet", "progress", "dry_run", "ignore_space", "memory",
-        ]
-        var fields = run.order.members.filter {
-            !left.contains($0.key) && OrderSetting.byKey[$0.key]?.isAside != true
-        }
-        for (key, path) in [
-            ("image", run.order.request.image), ("end_image", run.order.request.endImage),
-            ("noise", run.order.request.noise),
-        ] {
-            guard let path else { continue }
-            fields.append(JSON.Member(key, .string(try SHA256.file(path))))
+        let table = run.engine.table
+        let counting = Set(table.all.filter { [.clip, .encoding].contains($0.traits.scope) }.map(\.key))
+        var fields = run.order.members.filter { counting.contains($0.key) }
+        for setting in table.inputs {
+            guard let path = run.order.request[setting] else { continue }
+            fields.append(JSON.Member(setting.key, .string(try SHA256.file(path))))
         }
         var updates: [JSON] = []
         for lora in run.order.request.loras { updates += [.string(try digest(of: lora.path)), .double(lora.weight)] }
@@ -36,18 +29,12 @@ struct ClipKeys {
             let plan = clip.plan
             fields += [
                 JSON.Member(
-                    "settled", .array([.int(plan.width), .int(plan.height), .int(plan.frames), .frameRate(plan.fps)])),
+                    "settled", .array([.int(plan.width), .int(plan.height), .int(plan.frames), clip.frameRate])),
                 JSON.Member("sampling", .array([.int(plan.steps), .string(plan.scheduler), .double(plan.guidance)])),
                 JSON.Member("suffix", .string(Path.suffix(clip.output.text))),
             ]
-            for (key, feature) in [("teacache", plan.teacache), ("enhance_a_video", plan.enhanceAVideo)] {
-                guard let feature else { continue }
-                let values: [JSON] = [
-                    .double(feature.amount), .int(feature.skipStartSteps), .int(feature.skipEndSteps),
-                ]
-                fields.append(JSON.Member("settled_" + key, .array(values)))
-            }
-            fields += plan.settings.map { JSON.Member("settled_" + $0.key.rawValue, .string($0.value)) }
+            fields.append(JSON.Member("settled_fit", .string(plan.fit.rawValue)))
+            fields += plan.values.members.map { JSON.Member("settled_" + $0.key, $0.value) }
         }
         fields.sort { $0.key < $1.key }
         return SHA256.hex(Array(JSON.object(fields).text().utf8))

@@ -177,7 +177,7 @@ public struct Doctor: Sendable {
         let set = Environment.names
         let known =
             EnvironmentVariable.all.map(\.name)
-            + RequestReader.keys.map(EnvironmentVariable.name(ofSetting:))
+            + SettingsTable.standard.keys.map(EnvironmentVariable.name(ofSetting:))
         let used = known.filter { $0.hasPrefix("RUYI_") && set.contains($0) }
         var checks = [Check("environment", used.isEmpty ? "no RUYI_ variable" : used.joined(separator: ", "))]
         for name in set.sorted() where name.hasPrefix("RUYI_") && !known.contains(name) {

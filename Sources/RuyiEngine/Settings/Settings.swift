@@ -19,6 +19,8 @@ public struct Settings: Sendable {
 
     /// The layers, the weakest first.
     public let layers: [Layer]
+    /// The settings that there are.
+    let table: SettingsTable
 
     /// Everything that the layers say.
     public var order: Order { Settings.merged(layers) }
@@ -32,19 +34,14 @@ public struct Settings: Sendable {
     ///
     /// Settings that depend on the checkpoint and that nobody gave are null.
     public var report: [String] {
-        let given = Dictionary(order.members.map { ($0.key, $0.value) }) { first, _ in first }
-        let builtIn = Dictionary(builtIn.members.map { ($0.key, $0.value) }) { first, _ in first }
-        let families = Registry.families.reduce(into: Set<RequestKey>([.model, .noise])) { $0.formUnion($1.keys) }
-        let keys = RequestReader.keys.filter { key in
-            RequestKey(rawValue: key).map(families.contains) ?? (key != "size") || given[key] != nil
-        }
-        let open: Set<String> = [
-            "family", "model", "image", "end_image", "noise", "loras", "codec", "crf", "pixel_format", "trace",
-        ]
-        let rows = keys.map { key -> (key: String, value: String, source: String) in
+        let given = order.request.values
+        let builtIn = builtIn
+        let rows = table.all.filter { !$0.isShortForm }.map { setting -> (key: String, value: String, source: String) in
+            let key = setting.key
             if let value = given[key] { return (key, value.text(), source(of: key)) }
             if let value = builtIn[key] { return (key, value.text(), "built in") }
-            return (key, "null", open.contains(key) ? "not given" : "left to the model")
+            let isOpen = table.owners(of: setting).isEmpty || setting.traits.scope == .input
+            return (key, "null", isOpen ? "not given" : "left to the model")
         }
         let widths = (rows.map(\.key.count).max() ?? 0, rows.map(\.value.count).max() ?? 0)
         func padded(_ text: String, _ width: Int) -> String {
@@ -55,35 +52,24 @@ public struct Settings: Sendable {
 
     /// The source of a setting that has a value: the strongest layer that gives it.
     private func source(of key: String) -> String {
-        let layer = layers.last { $0.order.members.contains { $0.key == key } }
-        let isBound = key == "steps" && layer?.order.takesFewerSteps == true
+        let layer = layers.last { $0.order.request.values[key] != nil }
+        let isBound = key == CommonSettings.table.steps.key && layer?.order.takesFewerSteps == true
         return layer.map { $0.source + (isBound ? ", or the model's own if fewer" : "") } ?? "built in"
     }
 
     /// What the program does by itself, whatever the model, with an output of the form that is asked for.
-    private var builtIn: Order {
+    private var builtIn: SettingValues {
         let given = order
         var order = Order()
+        for setting in table.all { order.request.values.takeStandard(of: setting) }
         order.request.model = ModelCatalog.bundled
-        order.seeds = [42]
-        order.variations = 1
         order.output = "{name}-{seed}.mp4"
-        order.overwrite = false
         if let options = try? VideoForm(given.output ?? "clip.mp4", given.encoding).options {
             order.codec = options.codec.rawValue
             order.crf = options.usedCRF
             order.pixelFormat = options.storedFormat.rawValue
         }
-        order.metadata = true
-        order.keepLatents = false
-        order.ignoreSpace = false
         order.threads = ThreadCount.standard()
-        order.memory = "90%"
-        order.memoryMode = "auto"
-        order.ignoreMemory = false
-        order.quiet = false
-        order.progress = .auto
-        order.dryRun = false
-        return order
+        return order.request.values
     }
 }

@@ -1,4 +1,5 @@
 import Glibc
+import RuyiFamilies
 import RuyiFault
 import RuyiFiles
 
@@ -24,6 +25,8 @@ public struct SettingsReader: Sendable {
     public var request: String?
     /// What the command line says.
     public var commandLine = Order()
+    /// The settings that there are.
+    public var table = SettingsTable.standard
     /// The value of an environment variable.
     public var variable: @Sendable (String) -> String? = { System.variable($0) }
 
@@ -35,17 +38,19 @@ public struct SettingsReader: Sendable {
     /// Throws `.configuration` for what is wrong with a preset, a configuration file or the environment, `.usage` for a
     /// preset of the command line that does not exist, and what `RequestReader` throws.
     public func read() throws(Faults) -> Settings {
-        let files = try configFiles().map { path throws(Faults) in try ConfigFile(path) }
+        let files = try configFiles().map { path throws(Faults) in try ConfigFile(path, table) }
         let environment = try environmentLayer()
         var layers: [Settings.Layer] = []
         for preset in try chosenPresets(files) { layers.append(preset) }
         layers += files.map { Settings.Layer(source: $0.path, order: $0.order) }
         layers.append(environment)
         var stronger: [Settings.Layer] = []
-        if let request { stronger.append(Settings.Layer(source: request, order: try RequestReader.read(request))) }
+        if let request {
+            stronger.append(Settings.Layer(source: request, order: try RequestReader.read(request, table: table)))
+        }
         stronger.append(Settings.Layer(source: "command line", order: commandLine))
         if let from { layers.append(try clipLayer(from, over: layers, under: stronger)) }
-        return Settings(layers: layers + stronger)
+        return Settings(layers: layers + stronger, table: table)
     }
 
     /// The settings that a clip was made with, as far as stronger sources do not say otherwise.
@@ -56,7 +61,8 @@ public struct SettingsReader: Sendable {
         given.output = given.output ?? Settings.merged(weaker).output
         let provenance: Provenance
         do throws(Fault) { provenance = try Provenance.read(clip) } catch { throw Faults(error) }
-        let order = try provenance.settings(under: given, from: clip, leavingOut: takesPicture ? [] : [.image])
+        let order = try provenance.settings(
+            under: given, from: clip, leavingOut: takesPicture ? [] : [CommonSettings.table.image.key], table: table)
         return Settings.Layer(source: clip, order: order)
     }
 
@@ -75,17 +81,17 @@ public struct SettingsReader: Sendable {
     private func environmentLayer() throws(Faults) -> Settings.Layer {
         var members: [JSON.Member] = []
         var faults: [Fault] = []
-        for key in RequestReader.keys {
+        for key in table.keys {
             let name = EnvironmentVariable.name(ofSetting: key)
             guard let text = variable(name), !text.isEmpty else { continue }
             do {
-                members.append(try RequestReader.member(key, text: text, file: name))
+                members.append(try RequestReader.member(key, text: text, file: name, table: table))
             } catch {
                 faults += error.list
             }
         }
         try Faults.check(faults.map(SettingsReader.configuration))
-        let order = try SettingsReader.checked(members, file: "environment")
+        let order = try SettingsReader.checked(members, file: "environment", table)
         let names = members.map { EnvironmentVariable.name(ofSetting: $0.key) }
         return Settings.Layer(source: names.count == 1 ? names[0] : "environment", order: order)
     }
@@ -110,7 +116,8 @@ public struct SettingsReader: Sendable {
                         at: place ?? "--preset", hint: "there are \(all)"))
             }
             let source = "preset \(name)"
-            var order = try SettingsReader.checked(preset.members, file: file.isEmpty ? source : "\(file), \(source)")
+            var order = try SettingsReader.checked(
+                preset.members, file: file.isEmpty ? source : "\(file), \(source)", table)
             order.takesFewerSteps = preset.takesFewerSteps
             layers.append(Settings.Layer(source: source, order: order))
         }
@@ -118,14 +125,16 @@ public struct SettingsReader: Sendable {
     }
 
     /// An order from members of which each is checked, and so is their combination.
-    static func checked(_ members: [JSON.Member], file: String) throws(Faults) -> Order {
+    static func checked(
+        _ members: [JSON.Member], file: String, _ table: SettingsTable
+    ) throws(Faults) -> Order {
         let order: Order
         do {
-            order = try RequestReader.order(members, file: file)
+            order = try RequestReader.order(members, file: file, table: table)
         } catch {
             throw Faults(configuration: error.list)
         }
-        let faults = order.faults(ofPart: true)
+        let faults = order.faults(ofPart: true, table: table)
         if !faults.isEmpty {
             throw Faults(configuration: faults.map { Fault($0.kind, $0.what, at: file, hint: $0.hint) })
         }
@@ -156,7 +165,7 @@ private struct ConfigFile {
     var presetNames: [String] = []
 
     /// Reads a file; everything wrong with it is reported together.
-    init(_ path: String) throws(Faults) {
+    init(_ path: String, _ table: SettingsTable) throws(Faults) {
         self.path = path
         let json: JSON
         do {
@@ -185,21 +194,24 @@ private struct ConfigFile {
             }
             for member in defined {
                 do {
-                    presets.append((try ConfigFile.preset(member, path), path))
+                    presets.append((try ConfigFile.preset(member, path, table), path))
                 } catch {
                     faults += error.list
                 }
             }
         }
         do {
-            order = try SettingsReader.checked(members.filter { !["preset", "presets"].contains($0.key) }, file: path)
+            order = try SettingsReader.checked(
+                members.filter { !["preset", "presets"].contains($0.key) }, file: path, table)
         } catch {
             throw Faults(error.list[0], Array(error.list.dropFirst()) + faults)
         }
         try Faults.check(faults)
     }
 
-    private static func preset(_ member: JSON.Member, _ path: String) throws(Faults) -> Preset {
+    private static func preset(
+        _ member: JSON.Member, _ path: String, _ table: SettingsTable
+    ) throws(Faults) -> Preset {
         guard let settings = member.value.members, !member.key.isEmpty, !member.key.contains("/") else {
             throw Faults(
                 Fault(
@@ -207,7 +219,7 @@ private struct ConfigFile {
                     "the preset '\(member.key.prefix(80))' must have a name without slashes and be an object",
                     at: path))
         }
-        _ = try SettingsReader.checked(settings, file: "\(path), preset \(member.key)")
+        _ = try SettingsReader.checked(settings, file: "\(path), preset \(member.key)", table)
         return Preset(name: member.key, members: settings)
     }
 }

@@ -4,7 +4,7 @@ import RuyiFiles
 import RuyiModels
 
 /// How the start picture enters the transformer.
-enum HunyuanConditioning: String, Sendable {
+enum HunyuanConditioning: String, Sendable, CaseIterable {
     /// Its latents take the place of the first frame's, which are told that they are clean.
     case tokenReplace = "token_replace"
     /// Its latents and a mask stand beside the noise in more channels.

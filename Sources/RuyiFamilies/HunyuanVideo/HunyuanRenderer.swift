@@ -25,23 +25,15 @@ final class HunyuanRenderer: Renderer {
             prompts: HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture), configuration.text,
             on: backend)
         reader = HunyuanReader(encoders, configuration)
-        let files = (transformer: try checkpoint.weights(.transformer), vae: try checkpoint.weights(.vae))
-        let transformerLedger = WeightLedger()
-        let transformerScope = WeightScope(files.transformer, ledger: transformerLedger, on: backend)
-        transformer = HunyuanTransformer(transformerScope, configuration.transformer)
-        let vaeLedger = WeightLedger()
-        let vaeScope = WeightScope(files.vae, ledger: vaeLedger, on: backend)
-        vae = HunyuanVAE(vaeScope, configuration.vae)
-        warnings =
-            encoders.warnings + (try transformerLedger.finish(unknown: .warn))
-            + (try vaeLedger.finish(unknown: .warn))
-        weights = (
-            StageWeights(
-                files.transformer, transformerScope.unit,
-                blocks: ["transformer_blocks", "single_transformer_blocks"]),
-            StageWeights(files.vae, vaeScope.unit)
-        )
-        finite = FiniteCheck(files: [files.vae, files.transformer] + encoders.files)
+        let configuration = configuration
+        var loader = ModelLoader(on: backend)
+        let (vae, vaeWeights) = try loader.part(checkpoint.weights(.vae)) { HunyuanVAE($0, configuration.vae) }
+        let (transformer, transformerWeights) = try loader.part(
+            checkpoint.weights(.transformer), blocks: ["transformer_blocks", "single_transformer_blocks"]
+        ) { HunyuanTransformer($0, configuration.transformer) }
+        (self.vae, self.transformer) = (vae, transformer)
+        weights = (transformerWeights, vaeWeights)
+        (warnings, finite) = (encoders.warnings + loader.warnings, loader.finite)
     }
 
     // MARK: Latents

@@ -1,5 +1,7 @@
 import RuyiFault
 import RuyiFiles
+import RuyiModels
+import RuyiPicture
 import RuyiTensor
 
 /// HunyuanVideo by Tencent: text to video, and a picture with a text to video.
@@ -11,13 +13,32 @@ public enum HunyuanVideo: Family {
     public static let layout =
         "transformer/, vae/, text_encoder/, text_encoder_2/, tokenizer/, tokenizer_2/, scheduler/, or as the original "
         + "repository has it: hunyuan-video-t2v-720p/, text_encoder/, text_encoder_2/"
-    public static let keys: Set<RequestKey> = [
-        .family, .model, .image, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution, .frames,
-        .seconds, .fps,
-        .steps, .scheduler, .guidance, .seed, .noise, .precision, .loras, .teacache, .teacacheThreshold,
-        .teacacheSkipStartSteps, .teacacheSkipEndSteps, .mode, .conditioning, .imageEmbedInterleave, .shift,
-        .trueCFGScale, .tiledVAE, .vaeTile, .flowReverse, .maxSequenceLength, .fp8QuantMode, .fp8DataType,
+    public static let bounds: String? = """
+        sides in multiples of 16, best from 544x960 to 720x1280 pixels; one frame more than a multiple of 4, best up to 129
+        """
+    public static let settings =
+        CommonSettings.all(except: [CommonSettings.table.endImage]) + HunyuanOptions.all
+    public static let defaults = {
+        let (common, options) = (CommonSettings.table, HunyuanOptions.table)
+        var values = SettingValues()
+        (values[common.frames], values[common.fps]) = (129, 24)
+        (values[common.steps], values[common.guidance], values[common.scheduler]) = (50, 6, schedulers[0])
+        (values[common.teacacheThreshold], values[common.teacacheSkipStartSteps]) = (0.1, 1)
+        values[common.teacacheSkipEndSteps] = 1
+        (values[options.trueCFGScale], values[options.maxSequenceLength]) = (1, HunyuanPrompts.promptLength)
+        return values
+    }()
+    /// The step rules.
+    static let schedulers = ["flow-euler"]
+    public static let choices = [CommonSettings.table.scheduler.key: schedulers]
+    public static let models = [
+        PublishedModel("hunyuanvideo-community/HunyuanVideo", "text to video", gigabytes: 42),
+        PublishedModel("hunyuanvideo-community/HunyuanVideo-I2V", "picture and text to video", gigabytes: 44),
+        PublishedModel(
+            "hunyuanvideo-community/HunyuanVideo-I2V-33ch",
+            "picture and text to video, the picture in 17 more channels", gigabytes: 44),
     ]
+
     /// TeaCache's fit for this model (specification section 10).
     static let teacacheCoefficients = [733.226126, -401.131952, 67.5869174, -3.149878, 0.0961237896]
 

@@ -1,6 +1,7 @@
 import RuyiEncoders
 import RuyiFault
 import RuyiFiles
+import RuyiPicture
 import RuyiSampling
 import RuyiTensor
 
@@ -9,18 +10,31 @@ import RuyiTensor
 /// The numbers follow IamCreateAI/Ruyi-Models at commit 6b7c597 with diffusers 0.31.
 public enum Ruyi: Family {
     public static let name = "ruyi"
-    public static let title = "Ruyi-Mini-7B"
+    public static let title = "Ruyi"
     public static let layout = "transformer/, vae/, image_encoder/, scheduler/ and embeddings.safetensors"
     public static let bounds: String? = """
         sides in multiples of 16, best from 384 to 896 pixels; 1 frame, or whole chunks of frames (8 in the published \
         model), best up to 120
         """
-    public static let keys: Set<RequestKey> = [
-        .family, .model, .image, .endImage, .prompt, .negativePrompt, .width, .height, .resolution, .baseResolution,
-        .frames, .seconds, .fps, .steps, .scheduler, .guidance, .seed, .noise, .camera, .motion, .precision, .loras,
-        .teacache, .teacacheThreshold, .teacacheSkipStartSteps, .teacacheSkipEndSteps, .enhanceAVideo,
-        .enhanceAVideoWeight, .enhanceAVideoSkipStartSteps, .enhanceAVideoSkipEndSteps, .fp8QuantMode, .fp8DataType,
-        .vaeTile,
+    public static let settings =
+        CommonSettings.all(except: [CommonSettings.table.prompt, CommonSettings.table.negativePrompt]) + RuyiOptions.all
+    public static let defaults = {
+        let (common, options) = (CommonSettings.table, RuyiOptions.table)
+        var values = SettingValues()
+        (values[common.frames], values[common.fps], values[common.baseResolution]) = (72, 24, RuyiSizes.defaultBase)
+        (values[common.steps], values[common.guidance]) = (25, 7)
+        values[common.scheduler] = Sampler.ddim.title
+        (values[common.teacacheThreshold], values[common.teacacheSkipStartSteps]) = (0.1, 3)
+        values[common.teacacheSkipEndSteps] = 1
+        (values[options.camera], values[options.motion]) = ("auto", "auto")
+        (values[options.enhanceAVideoWeight], values[options.enhanceAVideoSkipStartSteps]) = (1, 0)
+        values[options.enhanceAVideoSkipEndSteps] = 0
+        return values
+    }()
+    public static let choices = [CommonSettings.table.scheduler.key: Sampler.allCases.map(\.title)]
+    public static let models = [
+        PublishedModel("IamCreateAI/Ruyi-Mini-7B", "picture to video, camera and motion controls", gigabytes: 17),
+        PublishedModel("IamCreateAI/Ruyi-Mini-7B-FP8", "the same with most weights in 8 bits", gigabytes: 9),
     ]
 
     /// The camera moves that control embeddings are made for.

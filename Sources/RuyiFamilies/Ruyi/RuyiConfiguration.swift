@@ -301,8 +301,3 @@ struct RuyiConfiguration: Sendable {
         return shape[2] * (shape[3] / transformer.patchSize) * (shape[4] / transformer.patchSize)
     }
 }
-
-extension Plan {
-    /// Side of the VAE's tiles in pixels, 0 for none; nil for the checkpoint's own.
-    var vaeTile: Int? { settings[.vaeTile].flatMap { Int($0) } }
-}

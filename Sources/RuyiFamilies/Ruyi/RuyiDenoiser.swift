@@ -45,7 +45,7 @@ struct RuyiDenoiser {
         firstSeeing = Int((Double(calls) * (1 - 0.40)).rounded(.up))
         // One after the other halves what is kept of them. Stages are recorded and TeaCache decides for all together.
         let isSequential =
-            job.isStreamed && job.trace == nil && plan.teacache == nil && plan.enhanceAVideo == nil
+            job.isStreamed && job.trace == nil && plan.teacache == nil && RuyiSettings(plan).enhancement == nil
         groups = isSequential ? controls.indices.map { $0..<$0 + 1 } : [controls.indices]
         caches = controls.map { _ in
             plan.teacache.map { TeaCache($0, steps: plan.steps, coefficients: RuyiLimits.teacacheCoefficients) }
@@ -92,7 +92,8 @@ struct RuyiDenoiser {
     /// The weight of Enhance-A-Video in a model call, which counts as TeaCache counts; nil where it is off.
     private func enhancement(_ call: ModelCall) -> Double? {
         let (plan, step) = (job.plan, call.index % job.plan.steps)
-        guard let feature = plan.enhanceAVideo, step >= feature.skipStartSteps, step < plan.steps - feature.skipEndSteps
+        guard let feature = RuyiSettings(plan).enhancement, step >= feature.skipStartSteps,
+            step < plan.steps - feature.skipEndSteps
         else { return nil }
         return feature.amount
     }

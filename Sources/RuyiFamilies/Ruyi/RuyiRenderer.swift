@@ -25,37 +25,27 @@ final class RuyiRenderer: Renderer {
         configuration = try RuyiConfiguration(folder)
         schedule = try Ruyi.schedule(folder)
         controls = RuyiControls(try folder.weights("", stem: "embeddings"), configuration.transformer)
-        let files = (
-            transformer: try folder.weights("transformer", stem: "diffusion_pytorch_model"),
-            vae: try folder.weights("vae", stem: "diffusion_pytorch_model"),
-            vision: try RuyiRenderer.imageEncoder(folder)
-        )
-        var warnings: [String] = []
-        let transformerLedger = WeightLedger()
-        let transformerScope = WeightScope(files.transformer, ledger: transformerLedger, on: backend)
-        transformer = RuyiTransformer(
-            transformerScope, pictureWidth: configuration.clip.hiddenSize, configuration.transformer)
-        warnings += try transformerLedger.finish(unknown: .warn)
-        let vaeLedger = WeightLedger()
-        let vaeScope = WeightScope(files.vae, ledger: vaeLedger, on: backend)
-        vae = RuyiVAE(vaeScope, configuration.vae)
-        warnings += try vaeLedger.finish(unknown: .warn)
-        let visionLedger = WeightLedger()
-        let visionScope = WeightScope(files.vision, ledger: visionLedger, on: backend)
-        vision = CLIPVision(visionScope / "vision_model", configuration.clip)
-        // The published file is the whole CLIP: its text tower and projections are not needed.
-        warnings += try visionLedger.finish(unknown: .warn) { key in
-            ["text_model.", "text_projection.", "visual_projection.", "vision_model.post_layernorm."].contains {
-                key.hasPrefix($0)
-            } || key == "logit_scale" || key.hasSuffix("embeddings.position_ids")
+        let configuration = configuration
+        var loader = ModelLoader(on: backend)
+        let (vision, visionWeights) = try loader.part(
+            RuyiRenderer.imageEncoder(folder), isSpare: RuyiRenderer.isSpare
+        ) { CLIPVision($0 / "vision_model", configuration.clip) }
+        let (vae, vaeWeights) = try loader.part(folder.weights("vae", stem: "diffusion_pytorch_model")) {
+            RuyiVAE($0, configuration.vae)
         }
-        self.warnings = warnings
-        weights = (
-            StageWeights(files.transformer, transformerScope.unit, blocks: ["blocks"]),
-            StageWeights(files.vae, vaeScope.unit),
-            StageWeights(files.vision, visionScope.unit) { $0.hasPrefix("vision_model.") }
-        )
-        finite = FiniteCheck(files: [files.vision, files.vae, files.transformer])
+        let (transformer, transformerWeights) = try loader.part(
+            folder.weights("transformer", stem: "diffusion_pytorch_model"), blocks: ["blocks"]
+        ) { RuyiTransformer($0, pictureWidth: configuration.clip.hiddenSize, configuration.transformer) }
+        (self.vision, self.vae, self.transformer) = (vision, vae, transformer)
+        weights = (transformerWeights, vaeWeights, visionWeights)
+        (warnings, finite) = (loader.warnings, loader.finite)
+    }
+
+    /// The published image encoder is the whole CLIP: its text tower and projections are not needed.
+    private static func isSpare(_ key: String) -> Bool {
+        ["text_model.", "text_projection.", "visual_projection.", "vision_model.post_layernorm."].contains {
+            key.hasPrefix($0)
+        } || key == "logit_scale" || key.hasSuffix("embeddings.position_ids")
     }
 
     /// The image encoder is published as `pytorch_model.bin` or as `model.safetensors`.
@@ -91,8 +81,8 @@ final class RuyiRenderer: Renderer {
         job.trace?.record("latents.initial", initial)
 
         let transformer = try transformer(job)
-        let positive = try controls.positive(
-            RuyiControls.key(camera: plan.settings[.camera] ?? "auto", motion: plan.settings[.motion] ?? "auto"))
+        let settings = RuyiSettings(plan)
+        let positive = try controls.positive(RuyiControls.key(camera: settings.camera, motion: settings.motion))
         recordControls(positive, scheduler, job)
         var denoiser = RuyiDenoiser(
             transformer, controls: plan.guidance > 1 ? [try controls.negative(), positive] : [positive],

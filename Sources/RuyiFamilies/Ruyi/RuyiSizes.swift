@@ -14,6 +14,22 @@ package enum RuyiSizes {
     /// The side that the table's areas are scaled to unless another is asked for.
     static let defaultBase = 512
 
+    /// The rule for all ways of asking for a size.
+    static let rule = SizeRule(
+        sides: 16...16384, isExactByName: true, advice: "Ruyi works best between 384 and 896 pixels a side"
+    ) { request, image in
+        let image = image ?? PictureSize(width: 1, height: 1)
+        if let short = request.resolution {
+            let size = named(short, for: image)
+            let note = "size \(short)p -> \(size.width)x\(size.height): the picture's proportions, sides raised to "
+            return (size, note + "multiples of 16")
+        }
+        let base = request.baseResolution ?? defaultBase
+        let (size, ratio) = bucket(for: image, base: base)
+        let picture = "picture \(image.width)x\(image.height)"
+        return (size, "size \(size.width)x\(size.height): \(picture), bucket \(ratio) at base \(base)")
+    }
+
     /// The table's size for a picture, scaled to `base`; each side is cut down to a multiple of 16.
     package static func bucket(for picture: PictureSize, base: Int) -> (size: PictureSize, ratio: Double) {
         let ratio = Double(picture.height) / Double(picture.width)
@@ -21,13 +37,6 @@ package enum RuyiSizes {
         for bucket in buckets where abs(bucket.ratio - ratio) < abs(best.ratio - ratio) { best = bucket }
         func scaled(_ side: Int) -> Int { Int(Double(side) / 512 * Double(base) / 16) * 16 }
         return (PictureSize(width: scaled(best.width), height: scaled(best.height)), best.ratio)
-    }
-
-    /// The size whose short side is `short`, with the picture's proportions, the long side rounded to an even number.
-    package static func exactly(_ short: Int, for picture: PictureSize) -> PictureSize {
-        let ratio = min(max(Double(picture.width) / Double(picture.height), 0.25), 4)
-        let long = Int((Double(short) * max(ratio, 1 / ratio) / 2).rounded()) * 2
-        return ratio >= 1 ? PictureSize(width: long, height: short) : PictureSize(width: short, height: long)
     }
 
     /// The size whose short side is `short`, with the picture's proportions, sides rounded up to multiples of 16.

@@ -1,10 +1,12 @@
+import RuyiEngine
+
 /// Completions for bash 4.1 or newer, with or without the bash-completion package.
 struct BashCompletions {
     /// The script.
     let text: String
 
-    init(_ table: OptionTable.Command) {
-        let commands = table.family.map(\.completed)
+    init(_ table: Command) {
+        let commands = table.family
         var lines = [
             "# bash completion for ruyi; 'ruyi completions bash' prints it.", "",
             "# Words that begin like the one that is typed.",
@@ -16,6 +18,8 @@ struct BashCompletions {
             "        if [[ $# -eq 0 || -d $name ]]; then COMPREPLY+=(\"$name\"); continue; fi",
             "        for extension; do [[ ${name,,} == *.\"$extension\" ]] && COMPREPLY+=(\"$name\"); done",
             "    done < <(compgen -f -- \"$word\")", "}", "",
+            "# Models that are here, by name.",
+            "_ruyi_models() { _ruyi_words \"$(ruyi models list 2> /dev/null | cut -d ' ' -f 1)\"; }", "",
             "_ruyi_folders() {",
             "    local name", "    compopt -o filenames 2> /dev/null",
             "    while IFS= read -r name; do COMPREPLY+=(\"$name\"); done < <(compgen -d -- \"$word\")", "}", "",
@@ -35,7 +39,7 @@ struct BashCompletions {
             "    case \"$command $previous\" in",
         ]
         for command in commands {
-            for option in command.options where !option.isArgument && option.value != nil {
+            for option in command.completed where !option.isWord && !option.isFlag {
                 let patterns = option.names.map { "'\(command.name) \($0)'" }.joined(separator: " | ")
                 lines.append("        \(patterns)) \(BashCompletions.action(option)); return ;;")
             }
@@ -43,13 +47,13 @@ struct BashCompletions {
         lines += ["    esac", "    case $command in"]
         for command in commands {
             lines.append("        '\(command.name)')")
-            let names = command.options.flatMap(\.names).joined(separator: " ")
+            let names = command.completed.flatMap(\.names).joined(separator: " ")
             lines.append("            if [[ $word == -* ]]; then _ruyi_words '\(names)'; return; fi")
             if !command.commands.isEmpty {
-                let words = command.commands.compactMap(\.path.last).joined(separator: " ")
+                let words = command.commands.map(\.word).joined(separator: " ")
                 lines.append("            ((index < COMP_CWORD)) || _ruyi_words '\(words)'")
             }
-            for option in command.options where option.isArgument {
+            for option in command.completed where option.isWord {
                 lines.append("            \(BashCompletions.action(option))")
             }
             lines.append("            ;;")
@@ -58,11 +62,12 @@ struct BashCompletions {
         text = lines.joined(separator: "\n")
     }
 
-    private static func action(_ option: OptionTable.Option) -> String {
+    private static func action(_ option: any AnySetting) -> String {
         if !option.words.isEmpty { return "_ruyi_words '\(option.words.joined(separator: " "))'" }
-        return switch option.completion {
+        return switch option.traits.completion {
         case .none: ":"
         case .folder: "_ruyi_folders"
+        case .model: "_ruyi_models; _ruyi_folders"
         case .file(let extensions): (["_ruyi_files"] + extensions).joined(separator: " ")
         }
     }

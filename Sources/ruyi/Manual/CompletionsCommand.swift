@@ -1,11 +1,21 @@
-import ArgumentParser
 import RuyiEngine
 
 /// What a shell needs to complete command lines of the program.
 struct CompletionsCommand: PrintingCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "completions",
-        abstract: "Prints what a shell needs to complete ruyi's commands, options and values.",
+    struct Options: SettingTable {
+        static let table = Options()
+
+        let shell = Setting(
+            "shell", SettingKind<Shell>.named, .arguments, "bash, zsh or fish.", value: "shell"
+        ) {
+            $0.place = .word
+            $0.standardText = ""
+        }
+    }
+
+    static let command = Command(
+        "completions", .printing { CompletionsCommand(given: Given($0)) },
+        "Prints what a shell needs to complete ruyi's commands, options and values.",
         usage: "ruyi completions <shell>",
         discussion: """
             'Scripts/install' puts the files where the shells look. By hand:
@@ -13,40 +23,26 @@ struct CompletionsCommand: PrintingCommand {
               ruyi completions bash > ~/.local/share/bash-completion/completions/ruyi
               ruyi completions zsh > ~/.local/share/zsh/site-functions/_ruyi
               ruyi completions fish > ~/.config/fish/completions/ruyi.fish
-            """)
+            """, settings: Options.all)
 
-    @Argument(help: ArgumentHelp("bash, zsh or fish.", valueName: "shell")) var shell: Shell
+    let given: Given<Options>
 
     func answer(print: (String) throws -> Void) throws -> Faults? {
-        let table = try OptionTable.read()
-        switch shell {
-        case .bash: try print(BashCompletions(table).text)
-        case .zsh: try print(ZshCompletions(table).text)
-        case .fish: try print(FishCompletions(table).text)
+        switch given.shell {
+        case .bash, nil: try print(BashCompletions(.root).text)
+        case .zsh: try print(ZshCompletions(.root).text)
+        case .fish: try print(FishCompletions(.root).text)
         }
         return nil
     }
 }
 
 /// A shell that completes.
-enum Shell: String, CaseIterable, ExpressibleByArgument { case bash, zsh, fish }
+enum Shell: String, CaseIterable, Sendable { case bash, zsh, fish }
 
-extension OptionTable.Command {
-    /// This command and all below it.
-    var family: [OptionTable.Command] { [self] + commands.flatMap(\.family) }
-
-    /// What may follow this command's name: the program's own options are those of the command that needs no name.
-    var completed: OptionTable.Command {
-        guard path.isEmpty, let render = commands.first(where: { $0.path == [Render._commandName] }) else {
-            return self
-        }
-        return OptionTable.Command(
-            path: path, abstract: abstract, discussion: discussion, usage: usage,
-            options: render.options + options.filter { !render.options.contains($0) }, commands: commands)
+extension Command {
+    /// The words and options that may follow this command's name.
+    var completed: [any AnySetting] {
+        path.isEmpty ? settings : settings + [ProgramOptions.table.help, ProgramOptions.table.helpHidden]
     }
-}
-
-extension OptionTable.Option {
-    /// The values that can be typed as they are; capitals stand for something.
-    var words: [String] { values.filter { !$0.contains(where: \.isUppercase) } }
 }

@@ -1,10 +1,12 @@
+import RuyiEngine
+
 /// Completions for fish.
 struct FishCompletions {
     /// The script.
     let text: String
 
-    init(_ table: OptionTable.Command) {
-        let commands = table.family.map(\.completed)
+    init(_ table: Command) {
+        let commands = table.family
         var lines = [
             "# fish completion for ruyi; 'ruyi completions fish' prints it.", "",
             "# Whether the command line so far means this command.", "function __ruyi_means",
@@ -24,16 +26,16 @@ struct FishCompletions {
                 let place = "test (count (commandline -opc)) -eq \(command.path.count + 1)"
                 lines.append(
                     "complete -c ruyi -n '__ruyi_means \(command.name); and \(place)' "
-                        + "-a \(child.path.last ?? "") -d '\(FishCompletions.quoted(child.abstract))'")
+                        + "-a \(child.word) -d '\(FishCompletions.quoted(child.abstract))'")
             }
-            for option in command.options {
+            for option in command.completed {
                 let action = FishCompletions.action(option)
-                if option.isArgument {
+                if option.isWord {
                     if !action.isEmpty { lines.append("\(condition) \(action)") }
                     continue
                 }
                 let summary = FishCompletions.quoted(option.summary)
-                let value = option.value == nil ? "" : action.isEmpty ? " -x" : " -r \(action)"
+                let value = option.isFlag ? "" : action.isEmpty ? " -x" : " -r \(action)"
                 let names = option.names.map { $0.hasPrefix("--") ? "-l \($0.dropFirst(2))" : "-s \($0.dropFirst())" }
                 // fish shows the short and the long name of a line as one.
                 let negative = option.names.filter { $0.hasPrefix("--") }.count > 1 ? names.count - 1 : names.count
@@ -44,11 +46,12 @@ struct FishCompletions {
         text = lines.joined(separator: "\n")
     }
 
-    private static func action(_ option: OptionTable.Option) -> String {
+    private static func action(_ option: any AnySetting) -> String {
         if !option.words.isEmpty { return "-f -a '\(quoted(option.words.joined(separator: " ")))'" }
-        return switch option.completion {
+        return switch option.traits.completion {
         case .none: ""
         case .folder: "-f -a '(__fish_complete_directories)'"
+        case .model: "-f -a '(ruyi models list 2>/dev/null | string split -f 1 \" \"; __fish_complete_directories)'"
         case .file: "-F"
         }
     }

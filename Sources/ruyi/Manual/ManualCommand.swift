@@ -1,46 +1,78 @@
-import ArgumentParser
 import RuyiEngine
 
 /// The manual.
 struct ManualCommand: PrintingCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "man",
-        abstract: "Prints the manual: the man page, or the page of all options in Markdown.",
-        usage: "ruyi man [--format roff|markdown]",
+    struct Options: SettingTable {
+        static let table = Options()
+
+        let format = Setting(
+            "format", SettingKind<ManualFormat>.named, .options,
+            "The page to print: roff is ruyi(1), markdown all options, json the table that both are made from.",
+            value: "name", standard: .roff)
+    }
+
+    static let command = Command(
+        "man", .printing { ManualCommand(given: Given($0)) },
+        "Prints the manual: the man page, the page of all options in Markdown, or the table of options as JSON.",
+        usage: "ruyi man [--format roff|markdown|json]",
         discussion: """
             'Scripts/install' puts the man page where 'man ruyi' finds it. Without that:
 
               ruyi man | man -l -
-            """)
+            """, settings: Options.all)
 
-    @Option(help: ArgumentHelp("The page to print: roff is ruyi(1). (default: roff)", valueName: "name"))
-    var format: ManualFormat?
+    let given: Given<Options>
 
     func answer(print: (String) throws -> Void) throws -> Faults? {
-        let table = try OptionTable.read()
-        switch format ?? .roff {
-        case .roff: try print(ManualPage(table).text)
-        case .markdown: try print(OptionsPage(table).text)
+        switch given.format {
+        case .roff, nil: try print(ManualPage(.root).text)
+        case .markdown: try print(OptionsPage(.root).text)
+        case .json: try print(OptionsTable(.root).text)
         }
         return nil
     }
 }
 
 /// A form of the manual.
-enum ManualFormat: String, CaseIterable, ExpressibleByArgument { case roff, markdown }
+enum ManualFormat: String, CaseIterable, Sendable { case roff, markdown, json }
 
-extension OptionTable.Command {
+/// The commands with their options as a JSON object, for other programs.
+struct OptionsTable {
+    /// The object on one line.
+    let text: String
+
+    init(_ root: Command) { text = OptionsTable.json(root).text() }
+
+    private static func json(_ command: Command) -> JSON {
+        .object([
+            .init("command", .string(command.name)), .init("abstract", .string(command.abstract)),
+            .init("options", .array(command.completed.map(json))),
+            .init("commands", .array(command.commands.map(json))),
+        ])
+    }
+
+    private static func json(_ setting: any AnySetting) -> JSON {
+        .object([
+            .init("key", .string(setting.key)), .init("names", .array(setting.names.map(JSON.string))),
+            .init("value", setting.isFlag ? .null : .string(setting.traits.valueName ?? "value")),
+            .init("values", .array(setting.traits.choices.map(JSON.string))),
+            .init("group", .string(setting.traits.group.rawValue)), .init("help", .string(setting.help)),
+        ])
+    }
+}
+
+extension Command {
     /// The groups of options that differ from those of `ruyi render`, and the titles of those that do not.
-    func sections(besides render: OptionTable.Command?) -> (
-        own: [(title: String, options: [OptionTable.Option])], shared: [String]
-    ) {
-        guard let render, render.path != path else { return (sections, []) }
+    func sections(besides render: Command) -> (own: [(title: String, settings: [any AnySetting])], shared: [String]) {
+        if render.path == path { return (sections, []) }
         let known = render.sections
         var own = sections
         var shared: [String] = []
         own.removeAll { section in
-            let same = known.contains { $0.title == section.title && $0.options == section.options }
-            if same, section.title != "Options" { shared.append(section.title) }
+            let same = known.contains {
+                $0.title == section.title && $0.settings.map(\.key) == section.settings.map(\.key)
+            }
+            if same { shared.append(section.title) }
             return same
         }
         return (own, shared)

@@ -1,4 +1,3 @@
-import ArgumentParser
 import RuyiEngine
 
 /// The man page ruyi(1).
@@ -6,8 +5,8 @@ struct ManualPage {
     /// The page in the macros of man(7).
     let text: String
 
-    init(_ table: OptionTable.Command) {
-        let render = table.commands.first { $0.path == [Render._commandName] }
+    init(_ table: Command) {
+        let render = Command.render
         var page = Roff()
         page.macro("TH", "RUYI", "1", Program.date, "ruyi " + Program.version, "User Commands")
         page.macro("SH", "NAME")
@@ -16,24 +15,22 @@ struct ManualPage {
         for command in table.family where command.commands.isEmpty { page.synopsis(command.usage) }
         page.macro("SH", "DESCRIPTION")
         page.prose(table.discussion)
-        if let render { page.prose(render.prose.text) }
+        page.prose(render.prose.text)
         page.macro("SH", "COMMANDS")
         for command in table.family where !command.path.isEmpty {
             page.entry(command.name, command.abstract)
         }
         page.macro("SH", "OPTIONS")
-        if let render {
-            page.text("These are the options of ruyi render, which are those of ruyi too.")
-            for section in render.sections { page.section(section.title, section.options) }
-        }
-        for command in table.family where command.path != render?.path {
+        page.text("These are the options of ruyi render, which are those of ruyi too.")
+        for section in render.sections { page.section(section.title, section.settings) }
+        for command in table.family where command.path != render.path {
             let (own, shared) = command.sections(besides: render)
             page.macro("SS", "Options of " + (command.path.isEmpty ? "the program" : command.name))
             if !command.path.isEmpty { page.prose(command.prose.text) }
             if !shared.isEmpty {
                 page.text("As in ruyi render: " + shared.map { "“\($0)”" }.joined(separator: ", ") + ".")
             }
-            for section in own { page.options(section.options) }
+            for section in own { page.options(section.settings) }
         }
         page.macro("SH", "EXIT STATUS")
         for status in ExitStatus.all { page.entry(String(status.code), status.meaning + ".") }
@@ -108,16 +105,17 @@ private struct Roff {
         lines.append(".YS")
     }
 
-    mutating func section(_ title: String, _ options: [OptionTable.Option]) {
+    mutating func section(_ title: String, _ options: [any AnySetting]) {
         macro("SS", title)
         self.options(options)
     }
 
-    mutating func options(_ options: [OptionTable.Option]) {
+    mutating func options(_ options: [any AnySetting]) {
         for option in options {
             let names = option.names.map { "\\fB\(Roff.escaped($0))\\fR" }.joined(separator: ", ")
-            let value = option.value.map { "\\fI\(Roff.escaped($0))\\fR" } ?? ""
-            let values = option.values.isEmpty ? "" : " (values: \(option.values.joined(separator: ", ")))"
+            let value = option.isFlag ? "" : "\\fI\(Roff.escaped(option.traits.valueName ?? "value"))\\fR"
+            let choices = option.traits.choices
+            let values = choices.isEmpty ? "" : " (values: \(choices.joined(separator: ", ")))"
             entry(raw: [names, value].filter { !$0.isEmpty }.joined(separator: " "), option.help + values)
         }
     }

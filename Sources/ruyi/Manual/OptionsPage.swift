@@ -1,4 +1,3 @@
-import ArgumentParser
 import RuyiEngine
 
 /// The page of all commands and options in Markdown.
@@ -6,8 +5,8 @@ struct OptionsPage {
     /// The page.
     let text: String
 
-    init(_ table: OptionTable.Command) {
-        let render = table.commands.first { $0.path == [Render._commandName] }
+    init(_ table: Command) {
+        let render = Command.render
         var lines = [
             "# Commands and options", "",
             "`Scripts/generate-documentation` writes this page and `ruyi.1` from the program's own table of options.",
@@ -30,8 +29,9 @@ struct OptionsPage {
             }
             for section in own {
                 lines += ["", "| \(section.title) | |", "| --- | --- |"]
-                lines += section.options.map { option in
-                    let values = option.values.isEmpty ? "" : " Values: \(option.values.joined(separator: ", "))."
+                lines += section.settings.map { option in
+                    let choices = option.traits.choices
+                    let values = choices.isEmpty ? "" : " Values: \(choices.joined(separator: ", "))."
                     let help = option.help.isEmpty ? "" : OptionsPage.cell(option.help + values)
                     return "| `\(OptionsPage.cell(option.label))` | \(help) |"
                 }

@@ -1,27 +1,29 @@
+import RuyiEngine
+
 /// Completions for zsh.
 struct ZshCompletions {
     /// The script.
     let text: String
 
-    init(_ table: OptionTable.Command) {
+    init(_ table: Command) {
         var lines = ["#compdef ruyi", "# 'ruyi completions zsh' prints this.", ""]
-        for command in table.family.map(\.completed) { lines += ZshCompletions.function(command) + [""] }
+        for command in table.family { lines += ZshCompletions.function(command) + [""] }
         lines += [
             "if [[ $funcstack[1] == _ruyi ]]; then", "    _ruyi \"$@\"", "else", "    compdef _ruyi ruyi", "fi",
         ]
         text = lines.joined(separator: "\n")
     }
 
-    private static func function(_ command: OptionTable.Command) -> [String] {
+    private static func function(_ command: Command) -> [String] {
         var lines = ["\(name(command))() {"]
         if !command.commands.isEmpty {
             lines += ["    local -a commands", "    commands=("]
             lines += command.commands.map { child in
-                "        '\(quoted((child.path.last ?? "") + ":" + child.abstract))'"
+                "        '\(quoted(child.word + ":" + child.abstract))'"
             }
             lines += ["    )", "    if ((CURRENT > 2)); then", "        case $words[2] in"]
             lines += command.commands.map { child in
-                "            \(child.path.last ?? "")) shift words; ((CURRENT--)); \(name(child)); return ;;"
+                "            \(child.word)) shift words; ((CURRENT--)); \(name(child)); return ;;"
             }
             lines += [
                 "        esac", "    elif [[ $PREFIX != -* ]]; then", "        _describe -t commands command commands",
@@ -29,7 +31,7 @@ struct ZshCompletions {
             ]
         }
         lines.append("    _arguments -s -S \\")
-        lines += command.options.flatMap { option in specifications(option).map { "        \($0) \\" } }
+        lines += command.completed.flatMap { option in specifications(option).map { "        \($0) \\" } }
         if var last = lines.last, last.hasSuffix(" \\") {
             last.removeLast(2)
             lines[lines.count - 1] = last
@@ -37,27 +39,28 @@ struct ZshCompletions {
         return lines + ["}"]
     }
 
-    private static func name(_ command: OptionTable.Command) -> String {
+    private static func name(_ command: Command) -> String {
         (["_ruyi"] + command.path).joined(separator: "_")
     }
 
     /// The option in the language of `_arguments`, a text for each name.
-    private static func specifications(_ option: OptionTable.Option) -> [String] {
-        let action = option.value.map { ":" + escaped($0) + ":" + self.action(option) } ?? ""
-        if option.isArgument { return ["'\(quoted((option.repeats ? "*" : "") + action))'"] }
+    private static func specifications(_ option: any AnySetting) -> [String] {
+        let action = option.isFlag ? "" : ":" + escaped(option.traits.valueName ?? "value") + ":" + self.action(option)
+        if option.isWord { return ["'\(quoted((option.takesMany ? "*" : "") + action))'"] }
         // Once an option is there, it and its other names are not offered again.
-        let others = option.repeats ? "*" : option.names.count > 1 ? "(\(option.names.joined(separator: " ")))" : ""
+        let others = option.takesMany ? "*" : option.names.count > 1 ? "(\(option.names.joined(separator: " ")))" : ""
         return option.names.map { name in
-            let form = option.value != nil && name.hasPrefix("--") ? name + "=" : name
+            let form = !option.isFlag && name.hasPrefix("--") ? name + "=" : name
             return "'\(quoted(others + form + "[" + escaped(option.summary) + "]" + action))'"
         }
     }
 
-    private static func action(_ option: OptionTable.Option) -> String {
+    private static func action(_ option: any AnySetting) -> String {
         if !option.words.isEmpty { return "(" + option.words.joined(separator: " ") + ")" }
-        return switch option.completion {
+        return switch option.traits.completion {
         case .none: " "
         case .folder: "_files -/"
+        case .model: "{_values model ${(f)\"$(ruyi models list 2>/dev/null | cut -d \" \" -f 1)\"}; _files -/}"
         case .file(let extensions):
             files(extensions)
         }
