@@ -178,7 +178,7 @@ struct FeatureTests {
     static let refused: [Invocation] = [
         Invocation("--lora nowhere.safetensors", 66, "nowhere.safetensors"), Invocation("--lora .", 66, "a folder"),
         Invocation("--lora text.safetensors", 65, "text.safetensors"), Invocation("--lora :0.5", 64, "LoRA is empty"),
-        Invocation("--lora text.safetensors:101", 64, "-100.0 to 100.0"),
+        Invocation("--lora text.safetensors:101", 64, "-100 to 100"),
         Invocation("--lora text.safetensors:nan", 64, "strength"), Invocation("--lora", 64, "--lora"),
         Invocation("--teacache-threshold 11", 64, "teacache_threshold"),
         Invocation("--teacache-threshold x", 64, "--teacache-threshold"),
