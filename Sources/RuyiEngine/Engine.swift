@@ -54,15 +54,12 @@ public struct Engine: Sendable {
     /// Settles an order completely without reading any weight; everything that is wrong with it is reported together.
     public func prepare(_ given: Order) throws(Faults) -> Run {
         var opening: [Fault] = []
-        var unread: [String] = []
         var order = Faults.collect(&opening) { () throws(Fault) in try given.readingTexts() } ?? given
         let checkpoint = Faults.collect(&opening) { () throws(Fault) in try openCheckpoint(order.request) }
         if let checkpoint {
             do {
                 let defaults = try ModelDefaults(checkpoint.folder, table: table)
-                let found = foreign(order, checkpoint, lacking: defaults.lacks)
-                opening += found.refusals
-                unread = found.unread
+                opening += refusals(order, checkpoint, lacking: defaults.lacks)
                 order = order.over(recommended: defaults.order)
             } catch {
                 opening += error.list
@@ -89,8 +86,7 @@ public struct Engine: Sendable {
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
             sizes[0] = sizes[0] ?? order.latentsSize
-            return try settle(
-                order, checkpoint: checkpoint, kernels: kernels ?? .best, pictures: sizes, warnings: unread)
+            return try settle(order, checkpoint: checkpoint, kernels: kernels ?? .best, pictures: sizes)
         } catch {
             throw Faults(of: error)
         }
@@ -104,7 +100,7 @@ public struct Engine: Sendable {
 
     /// Plans every clip of an order whose inputs are in place.
     private func settle(
-        _ order: Order, checkpoint: Checkpoint, kernels: KernelChoice, pictures: [PictureSize?], warnings: [String]
+        _ order: Order, checkpoint: Checkpoint, kernels: KernelChoice, pictures: [PictureSize?]
     ) throws -> Run {
         let seeds = order.clipSeeds
         let names = OutputNames(
@@ -125,7 +121,6 @@ public struct Engine: Sendable {
                 limits: limits,
                 costs: costs)
             var choice = try fitting.choice(request)
-            choice.plan.warnings = warnings + choice.plan.warnings
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.
             let isRefused = order.ignoreMemory != true && choice.memory.broken(limits) != nil
@@ -194,9 +189,7 @@ public struct Engine: Sendable {
     /// What the order asks for and the checkpoint does not have.
     ///
     /// A text that nothing reads only gets a warning: many clips may share one.
-    private func foreign(
-        _ order: Order, _ checkpoint: Checkpoint, lacking: Set<String>
-    ) -> (refusals: [Fault], unread: [String]) {
+    private func refusals(_ order: Order, _ checkpoint: Checkpoint, lacking: Set<String>) -> [Fault] {
         let (family, common, model) = (checkpoint.family, CommonSettings.table, checkpoint.folder.name)
         let everywhere: [any AnySetting] = [common.family, common.model, common.noise]
         let has = Set((family.settings + everywhere).map(\.key)).subtracting(lacking)
@@ -206,14 +199,14 @@ public struct Engine: Sendable {
             return isAsked && !has.contains(setting.key) && (!table.isOfRuns(setting) || lacking.contains(setting.key))
         }
         let texts = [common.prompt.key, common.negativePrompt.key]
-        let unread = foreign.filter { texts.contains($0.key) && order.request.values[$0.key] != .string("") }
+        for setting in foreign where texts.contains(setting.key) && order.request.values[setting.key] != .string("") {
+            observe(.warning("\(model) reads no text, so \(setting.option) has no effect"))
+        }
         let options = table.all.filter { has.contains($0.key) && $0.traits.option != nil && !$0.traits.isHidden }
         let hint = "it has " + options.map(\.option).joined(separator: ", ")
-        let refused = foreign.filter { !texts.contains($0.key) }
-        return (
-            refused.map { Fault(.usage, "\(model) has no \($0.option)", hint: hint) },
-            unread.map { "\(model) reads no text, so \($0.option) has no effect" }
-        )
+        return foreign.filter { !texts.contains($0.key) }.map {
+            Fault(.usage, "\(model) has no \($0.option)", hint: hint)
+        }
     }
 
     static func requireFile(_ path: String, _ what: String) throws(Fault) {
