@@ -104,7 +104,7 @@ public struct Engine: Sendable {
     ) throws -> Run {
         let seeds = order.clipSeeds
         let names = OutputNames(
-            image: order.request.image, family: checkpoint.family.name, model: checkpoint.folder.root, seeds: seeds,
+            image: order.request.image, family: checkpoint.family.name, model: checkpoint.folder.name, seeds: seeds,
             container: order.container)
         let outputs = names.names(order.output)
         let traces = order.trace.map(names.names)
@@ -121,6 +121,7 @@ public struct Engine: Sendable {
                 limits: limits,
                 costs: costs)
             var choice = try fitting.choice(request)
+            choice.plan.warnings += unread(order, checkpoint)
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.
             let isRefused = order.ignoreMemory != true && choice.memory.broken(limits) != nil
@@ -195,18 +196,22 @@ public struct Engine: Sendable {
         let has = Set((family.settings + everywhere).map(\.key)).subtracting(lacking)
         let foreign = table.all.filter { setting in
             // A feature that is switched off is none that is missed.
-            let isAsked = order.request.values[setting.key].map { $0 != .bool(false) } ?? false
+            let isAsked = order.request.values[setting.key].map { !setting.isFlag || $0 != .bool(false) } ?? false
             return isAsked && !has.contains(setting.key) && (!table.isOfRuns(setting) || lacking.contains(setting.key))
         }
         let texts = [common.prompt.key, common.negativePrompt.key]
-        for setting in foreign where texts.contains(setting.key) && order.request.values[setting.key] != .string("") {
-            observe(.warning("\(model) reads no text, so \(setting.option) has no effect"))
-        }
         let options = table.all.filter { has.contains($0.key) && $0.traits.option != nil && !$0.traits.isHidden }
         let hint = "it has " + options.map(\.option).joined(separator: ", ")
         return foreign.filter { !texts.contains($0.key) }.map {
             Fault(.usage, "\(model) has no \($0.option)", hint: hint)
         }
+    }
+
+    /// Warnings of texts that the family does not read.
+    private func unread(_ order: Order, _ checkpoint: Checkpoint) -> [String] {
+        [CommonSettings.table.prompt, CommonSettings.table.negativePrompt].filter { setting in
+            order.request[setting]?.isEmpty == false && !checkpoint.family.has(setting)
+        }.map { "\(checkpoint.folder.name) reads no text, so \($0.option) has no effect" }
     }
 
     static func requireFile(_ path: String, _ what: String) throws(Fault) {

@@ -44,7 +44,7 @@ public struct Provenance: Sendable, Equatable {
         let loras = try clip.plan.loras.map { (lora) throws(Fault) in JSON.string(try SHA256.file(lora.path)) }
         if !loras.isEmpty { files[CommonSettings.table.loras.key] = .array(loras) }
         let model: [String: JSON] = [
-            "name": .string(Path.name(checkpoint.folder.root)), "family": .string(clip.plan.family),
+            "name": .string(checkpoint.folder.name), "family": .string(clip.plan.family),
             "digest": .string(digest),
         ]
         json = .sorted([

@@ -9,6 +9,8 @@ extension ModelFolder {
             let name = parts[parts.count - 3].dropFirst(repository.count)
             return name.firstRange(of: "--").map { String(name[$0.upperBound...]) } ?? String(name)
         }
-        return parts.last ?? root
+        // A link is called as it is named, whatever it leads to.
+        let named = path.split(separator: "/").last.map(String.init) ?? ""
+        return [".", "..", ""].contains(named) ? parts.last ?? root : named
     }
 }

@@ -29,11 +29,7 @@ struct BundledModelTests {
     func camera(_ name: String, _ x: Int, _ y: Int) throws {
         let frames = try frames(["--camera", name, "--motion", "4"])
         #expect(frames.count == 16)
-        // The middle of the photograph of 600x400 pixels, in the proportions of the clip.
-        let whole = try PictureReader.read(Self.photograph)
-        let rows = whole.pixels[12 * 3 * 600..<(12 + 375) * 3 * 600]
-        let start = Picture(width: 600, height: 375, pixels: Array(rows)).resized(
-            width: 256, height: 160, filter: .bicubic)
+        let start = try PictureReader.read(Self.photograph).covering(width: 256, height: 160, filter: .bicubic)
         #expect(Frames.decibels(frames[0], start) >= 24)
         let move = Frames.move(from: frames[0], to: frames[15])
         #expect(move.x.signum() == x && move.y.signum() == y, "\(name): \(move)")
