@@ -168,7 +168,7 @@ struct HunyuanVideoTests {
         HunyuanRefusal(text, base + ["--true-cfg-scale=-1"], "true_cfg_scale is -1.0"),
         HunyuanRefusal(text, base + ["--max-sequence-length", "2"], "max_sequence_length is 2"),
         HunyuanRefusal(text, base + ["--mode", "i2v"], "is for t2v, not for i2v"),
-        HunyuanRefusal(text, base + ["--i2v-condition", "latent_concat"], "i2v_condition of tiny is none"),
+        HunyuanRefusal(text, base + ["--i2v-condition", "latent_concat"], "i2v_condition of model is none"),
         HunyuanRefusal(text, base + ["--vae-tiling", "all"], "diffusers, original, none"),
         HunyuanRefusal(text, ["-p", "x", "--size", "32x32", "--frames", "0"], "frames"),
         HunyuanRefusal(picture, [start, "-p", "an <image> of a cat", "--size", "32x32"], "'<image>'", "--prompt"),
@@ -213,7 +213,7 @@ struct HunyuanVideoTests {
         let golden = Golden(name: "i2v-bucket")
         let outcome = try Executable.run(
             [golden("start.png"), "-m", golden("model"), "-o", "v.mp4"] + option, in: scratch.path)
-        #expect(outcome.code == 64 && outcome.errors.contains("tiny has no \(option[0])"), "\(outcome.errors)")
+        #expect(outcome.code == 64 && outcome.errors.contains("model has no \(option[0])"), "\(outcome.errors)")
         #expect(outcome.errors.contains("--camera") && outcome.errors.contains("--motion"))
     }
 
