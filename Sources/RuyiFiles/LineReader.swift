@@ -45,6 +45,13 @@ public struct LineReader {
         (self.name, self.lineLimit, self.pull) = (name, lineLimit, pull)
     }
 
+    /// Steps over empty lines, as far as they are at hand.
+    public mutating func skipEmptyLines() {
+        let start = place
+        while place < piece.count, piece[place] == UInt8(ascii: "\n") { place += 1 }
+        (number, byteCount) = (number + place - start, byteCount + place - start)
+    }
+
     /// The next line without its end; nil after the last.
     ///
     /// Throws `.badData` for a line of more than the limit, `.io` when reading fails.

@@ -2,7 +2,8 @@ import Glibc
 
 /// The thread that the program runs on.
 ///
-/// `ulimit -s` may give the first thread, and all those that libraries make, a stack that is too small for anything.
+/// `ulimit -s` may give the first thread, and all those that libraries make, a stack that is too small for anything: then
+/// it is another one. A second thread takes address space for memory of its own, which few can spare.
 enum MainThread {
     private static let stackSize = 8 << 20
 
@@ -12,16 +13,17 @@ enum MainThread {
         init(_ body: @escaping @Sendable () -> Int32) { self.body = body }
     }
 
-    /// Runs `body` on a thread with a stack of a size of its own, and returns what it returns.
+    /// Runs `body` on a thread with a stack that is large enough, and returns what it returns.
     static func run(_ body: @escaping @Sendable () -> Int32) -> Int32 {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_STACK.rawValue), &limit) == 0, limit.rlim_cur < 1 << 20 else {
+            return body()
+        }
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         defer { pthread_attr_destroy(&attributes) }
         pthread_attr_setstacksize(&attributes, stackSize)
-        var limit = rlimit()
-        if getrlimit(__rlimit_resource_t(RLIMIT_STACK.rawValue), &limit) == 0, limit.rlim_cur < 1 << 20 {
-            setDefault(&attributes)
-        }
+        setDefault(&attributes)
         var thread = pthread_t()
         let work = Unmanaged.passRetained(Work(body))
         let code = pthread_create(

@@ -300,8 +300,9 @@ struct BatchTests {
 
     @Test("a list that is not UTF-8, a missing one, an empty folder and no folder for the clips are refused")
     func refusesSources() throws {
-        try Data([0x69, 0xFF, 0x0A]).write(to: URL(fileURLWithPath: scratch("list.txt")))
-        #expect(try batch(["list.txt", "-o", "out"]).code == 65)
+        try Data(Array("{\"prompt\": \"".utf8) + [0xFF] + Array("\"}\n".utf8)).write(
+            to: URL(fileURLWithPath: scratch("list.jsonl")))
+        #expect(try batch(["list.jsonl", "-o", "out"]).code == 65)
         #expect(try batch(["nowhere.txt", "-o", "out"]).code == 66)
         try scratch.folder("empty")
         let empty = try batch(["empty", "-o", "out"])

@@ -72,7 +72,7 @@ struct BenchTests {
         ])
         let loading = try #require(try BenchTests.document(outcome.output)["loading"] as? [String: Any])
         #expect(Set(loading.keys) == ["model", "family", "seconds", "memory_bytes"])
-        #expect(loading["family"] as? String == "Ruyi-Mini-7B")
+        #expect(loading["family"] as? String == "Ruyi")
         #expect(
             try Executable.run(["bench", "--filter", "layer-norm", "--repeat", "1", "--model", "/nowhere"]).code == 66)
     }

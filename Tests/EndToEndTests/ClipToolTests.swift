@@ -210,7 +210,7 @@ struct ClipToolTests {
         let outcome = try run(["sheet", "a.mp4", "b.mkv", "-o", "s.png", "--frames", "3", "--width", "96"])
         #expect(outcome.code == 0 && outcome.output == "s.png\n", "\(outcome.errors)")
         let sheet = try PictureReader.read(scratch("s.png"))
-        #expect(sheet.width == 4 + 3 * 100 && sheet.height == 4 + 2 * (18 + 64 + 4))
+        #expect(sheet.width == 4 + 3 * 100 && sheet.height == 4 + 2 * (24 + 64 + 4))
         // The caption is white on the ground's grey.
         let caption = sheet.pixels[..<(22 * sheet.width * 3)]
         #expect(caption.contains(255) && caption.contains(24))

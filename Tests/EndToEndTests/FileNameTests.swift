@@ -41,7 +41,7 @@ struct FileNameTests {
             #"""
             set -e
             mkdir $'in\xfe'; cp photo.jpg $'in\xfe/a\xe9.jpg'; cp photo.jpg $'b\xe9.jpg'
-            $RUYI $'b\xe9.jpg' \#(FileNameTests.small) --sidecar -o one.mp4
+            $RUYI $'b\xe9.jpg' \#(FileNameTests.small) --sidecar -o one.mp4 > /dev/null
             grep -c 'b\\udbfd\\udfe9.jpg' one.mp4.json
             $RUYI batch $'in\xfe' -o $'o\xfd' \#(FileNameTests.small) > /dev/null
             test -f $'o\xfd/a\xe9-42.mp4'

@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import RuyiEngine
 import RuyiFiles
 import RuyiTensor
@@ -16,7 +17,7 @@ struct BrokenWeight: Sendable, CustomTestStringConvertible {
 
     /// Copies the checkpoint.
     func write(to folder: String) throws {
-        try FileManager.default.copyItem(atPath: golden("model"), toPath: folder)
+        try golden.record.copy("model", to: folder)
         let stem = ["transformer", "vae"].contains(part) ? "diffusion_pytorch_model" : "model"
         let path = "\(folder)/\(part)/\(stem).safetensors"
         let file = try SafetensorsFile(path: path)

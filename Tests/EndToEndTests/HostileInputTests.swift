@@ -51,7 +51,7 @@ struct HostileInputTests {
             #expect(outcome.code == 65, "\(command): \(outcome.errors)")
             #expect(outcome.seconds < 20, "\(command)")
             let error = try #require(outcome.errors.split(separator: "\n").first { $0.contains("error:") })
-            #expect(error.contains(file) || error.contains("do not fit"), "\(error)")
+            #expect(error.contains(file) || error.contains(key) || error.contains("do not fit"), "\(error)")
         }
     }
 

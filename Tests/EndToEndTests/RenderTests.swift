@@ -212,7 +212,7 @@ struct RenderTests {
     // MARK: requests of other families
 
     @Test(
-        "a request for what Ruyi lacks is refused by name with the list of what it has",
+        "a request for what another family has is refused by name with the list of what the model has",
         arguments: [
             "{\"true_cfg_scale\": 6.0}", "{\"flow_shift\": 7}", "{\"vae_tiling\": false}", "{\"mode\": \"i2v\"}",
         ])

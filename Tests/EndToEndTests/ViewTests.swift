@@ -45,9 +45,9 @@ struct ViewTests {
         let calls = sampler == "PNDM" ? 4 : 3
         #expect(try shown.map { try $0.int("step") } == (sampler == "PNDM" ? [2, 4] : [2, 3]))
         #expect(try shown.allSatisfy { try $0.int("steps") == calls && $0.string("file") == "p.png" })
-        // Two frames of 192 pixels' width, a gap around each, and a line of text.
+        // Two frames of 320 pixels' width, a gap around each, and a line of text.
         let picture = try PictureReader.read(scratch("p.png"))
-        #expect(picture.width == 2 * 196 + 4 && picture.height > 128)
+        #expect(picture.width == 2 * 324 + 4 && picture.height > 128)
         #expect(Set(picture.pixels).count > 16)
     }
 

@@ -29,6 +29,21 @@ public struct GoldenRecord: Sendable, CustomStringConvertible {
         URL(fileURLWithPath: folder + "/" + file).resolvingSymlinksInPath().path
     }
 
+    /// Copies one of its folders, with what links in it lead to in their place.
+    public func copy(_ file: String, to path: String) throws {
+        let files = FileManager.default
+        try files.createDirectory(atPath: path, withIntermediateDirectories: true)
+        for name in try files.contentsOfDirectory(atPath: self(file)) {
+            let inner = self(file + "/" + name)
+            var isFolder: ObjCBool = false
+            if files.fileExists(atPath: inner, isDirectory: &isFolder), isFolder.boolValue {
+                try copy(file + "/" + name, to: path + "/" + name)
+            } else {
+                try files.copyItem(atPath: inner, toPath: path + "/" + name)
+            }
+        }
+    }
+
     /// Whether it has such a file or folder.
     public func has(_ file: String) -> Bool { FileManager.default.fileExists(atPath: self(file)) }
 

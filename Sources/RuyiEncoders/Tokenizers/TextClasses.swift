@@ -77,13 +77,18 @@ struct AddedTokens: Sendable {
     static let lengthLimit = 1024
 
     /// In the order of their bytes: those with a common beginning lie together, and the shortest of them first.
-    private let tokens: [(text: [UInt8], id: Int)]
+    private let ids: [Int]
+    /// The bytes of all tokens one after the other, and where each begins and the last ends.
+    private let bytes: [UInt8]
+    private let starts: [Int]
 
     /// Takes tokens; of equal ones the first counts.
     init(_ tokens: [(text: String, id: Int)]) {
         let distinct = Dictionary(tokens.map { (Array($0.text.utf8), $0.id) }) { first, _ in first }
-        self.tokens = distinct.filter { !$0.key.isEmpty }.map { (text: $0.key, id: $0.value) }
-            .sorted { $0.text.lexicographicallyPrecedes($1.text) }
+        let ordered = distinct.filter { !$0.key.isEmpty }.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+        ids = ordered.map(\.value)
+        bytes = ordered.flatMap(\.key)
+        starts = ordered.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.key.count) }
     }
 
     /// A part of a text.
@@ -117,21 +122,20 @@ struct AddedTokens: Sendable {
     /// The longest token that stands at a place.
     ///
     /// Byte by byte the tokens that still fit are narrowed down, so that their number does not count.
-    private func longest(in bytes: [UInt8], at place: Int) -> (id: Int, length: Int)? {
+    private func longest(in text: [UInt8], at place: Int) -> (id: Int, length: Int)? {
         var found: (id: Int, length: Int)?
-        var fitting = 0..<tokens.count
-        var depth = 0
-        while let first = fitting.first, let last = fitting.last {
-            if tokens[first].text.count == depth {
-                found = (tokens[first].id, depth)
-                fitting = first + 1..<fitting.upperBound
+        var (low, high, depth) = (0, ids.count, 0)
+        while low < high {
+            if starts[low] + depth == starts[low + 1] {
+                found = (ids[low], depth)
+                low += 1
                 continue
             }
-            guard place + depth < bytes.count else { break }
-            let byte = bytes[place + depth]
-            if tokens[first].text[depth] != byte || tokens[last].text[depth] != byte {
-                let low = boundary(in: fitting) { $0.text[depth] < byte }
-                fitting = low..<boundary(in: low..<fitting.upperBound) { $0.text[depth] == byte }
+            guard place + depth < text.count else { break }
+            let byte = text[place + depth]
+            if bytes[starts[low] + depth] != byte || bytes[starts[high - 1] + depth] != byte {
+                low = boundary(low, high) { bytes[starts[$0] + depth] < byte }
+                high = boundary(low, high) { bytes[starts[$0] + depth] == byte }
             }
             depth += 1
         }
@@ -139,11 +143,11 @@ struct AddedTokens: Sendable {
     }
 
     /// The first place in an ordered range where something no longer holds.
-    private func boundary(in range: Range<Int>, _ holds: ((text: [UInt8], id: Int)) -> Bool) -> Int {
-        var (low, high) = (range.lowerBound, range.upperBound)
+    private func boundary(_ first: Int, _ end: Int, _ holds: (Int) -> Bool) -> Int {
+        var (low, high) = (first, end)
         while low < high {
             let middle = (low + high) / 2
-            if holds(tokens[middle]) { low = middle + 1 } else { high = middle }
+            if holds(middle) { low = middle + 1 } else { high = middle }
         }
         return low
     }

@@ -148,9 +148,11 @@ package struct BatchSource {
     private func read(_ lines: inout LineReader, isObjects: Bool, into reading: inout Reading) throws(Faults) {
         do {
             while var line = try lines.next() {
+                let number = lines.number
+                lines.skipEmptyLines()
                 if line.last == UInt8(ascii: "\r") { line.removeLast() }
                 guard !line.allSatisfy({ $0 == 0x20 || $0 == 0x09 }) else { continue }
-                let place = "\(path):\(lines.number)"
+                let place = "\(path):\(number)"
                 try reading.add(place) { () throws(Faults) in
                     try isObjects ? object(line, place) : plain(line, place)
                 }

@@ -259,7 +259,8 @@ public struct Doctor: Sendable {
         let value = names.lazy.compactMap(Environment.value).first { !$0.isEmpty } ?? "C"
         let isUTF8 = ["utf-8", "utf8"].contains { value.lowercased().hasSuffix($0) }
         return Check(
-            "locale", isUTF8 ? .ok : .note, isUTF8 ? value : "\(value), and names of files are taken as UTF-8",
+            "locale", isUTF8 ? .ok : .note,
+            isUTF8 ? value : "\(value), in which not every character of a name can be shown",
             hint: isUTF8 ? nil : "export LANG=C.UTF-8 shows every character of them")
     }
 }

@@ -275,7 +275,7 @@ struct RuyiConfiguration: Sendable {
         clip = try CLIPVision.Configuration(try folder.json("image_encoder/config.json"))
         processor = try CLIPImageProcessor(try folder.json("image_encoder/preprocessor_config.json"))
         guard transformer.inChannels == 3 * vae.latentChannels else {
-            throw transformerFile.fault("in_channels", expected: "three times the VAE's latent channels")
+            throw transformerFile.fault("in_channels", expected: "three times the VAE's latent_channels")
         }
         guard transformer.outChannels == 2 * vae.latentChannels else {
             throw transformerFile.fault("out_channels", expected: "twice the VAE's latent channels")
