@@ -212,8 +212,8 @@ struct ViewTests {
         #expect(outcome.lines == ["tiny-1970-01-02-1.mp4", "tiny-1970-01-02-2.mp4"])
         #expect(
             scratch.files == [
-                "tiny-1970-01-02-1.mp4", "model-1970-01-02-1.mp4.json", "tiny-1970-01-02-2.mp4",
-                "model-1970-01-02-2.mp4.json", "sheet-5.png", "sheet-6.png", "start-5.png", "start-6.png",
+                "sheet-5.png", "sheet-6.png", "start-5.png", "start-6.png", "tiny-1970-01-02-1.mp4",
+                "tiny-1970-01-02-1.mp4.json", "tiny-1970-01-02-2.mp4", "tiny-1970-01-02-2.mp4.json",
             ])
         let thumbnail = try PictureReader.read(scratch("start-5.png"))
         #expect(thumbnail.width == 48 && thumbnail.height == 32)
