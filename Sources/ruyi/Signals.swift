@@ -85,12 +85,18 @@ final class Signals: Sendable {
             sigaltstack(&stack, nil)
         }
         var action = sigaction()
-        action.__sigaction_handler.sa_handler = { signal in
+        action.__sigaction_handler.sa_sigaction = { signal, info, _ in
             Engine.tidy()
-            sigaction(signal, formerActions + Int(signal), nil)
+            // What somebody has sent ends the process; only a fault of its own is worth a look at where it was.
+            if let info, info.pointee.si_code <= 0 {
+                var standard = sigaction()
+                sigaction(signal, &standard, nil)
+            } else {
+                sigaction(signal, formerActions + Int(signal), nil)
+            }
             raise(signal)
         }
-        action.sa_flags = Int32(SA_ONSTACK)
+        action.sa_flags = Int32(SA_ONSTACK) | SA_SIGINFO
         for number in crashing { sigaction(number, &action, formerActions + Int(number)) }
     }
 
