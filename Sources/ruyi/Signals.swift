@@ -97,11 +97,18 @@ final class Signals: Sendable {
             raise(signal)
         }
         action.sa_flags = Int32(SA_ONSTACK) | SA_SIGINFO
-        for number in crashing { sigaction(number, &action, formerActions + Int(number)) }
+        for number in crashing {
+            sigaction(number, &action, formerActions + Int(number))
+            if isIgnored(formerActions[Int(number)]) { sigaction(number, formerActions + Int(number), nil) }
+        }
     }
 
     /// Calls `report` whenever somebody asks with SIGUSR1 how far the run is, from a thread of its own.
     func answerStatus(_ report: @escaping @Sendable () -> Void) { status.withLock { $0 = report } }
+
+    private static func isIgnored(_ action: sigaction) -> Bool {
+        unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 1
+    }
 
     private static func isDefault(_ action: sigaction) -> Bool {
         unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == 0

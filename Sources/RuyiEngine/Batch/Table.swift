@@ -41,7 +41,9 @@ struct Table {
         while true {
             row.cells.append(try cell(row.line))
             guard row.cells.count <= columnLimit else {
-                throw fault("the list has more than \(columnLimit) columns", line: row.line)
+                let more = bytes[place...].prefix { $0 != UInt8(ascii: "\n") }.count { $0 == separator }
+                throw fault(
+                    "the list has \(row.cells.count + more) columns; \(columnLimit) is the limit", line: row.line)
             }
             guard place < bytes.count else { return row }
             let isEnd = bytes[place] != separator
