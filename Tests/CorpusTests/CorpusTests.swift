@@ -32,9 +32,8 @@ struct CorpusTests {
         let inputs = entry == .list ? ["l" + object, "m" + keys.joined(separator: ",") + "\n1"] : [object]
         for input in inputs {
             let faults = entry.take(Array(input.utf8))
-            #expect(faults.count == 1, "\(faults.prefix(3))")
-            let texts = ["1001 keys; 1000 is the limit", "more than 1000 columns"]
-            #expect(texts.contains { faults[0].what.contains($0) }, "\(faults.prefix(3))")
+            #expect(faults.count == 1 && faults[0].what.contains("1001"), "\(faults.prefix(3))")
+            #expect(faults.first?.what.contains("limit") == true, "\(faults.prefix(3))")
         }
     }
 

@@ -109,7 +109,7 @@ struct BatchOptionTests {
         let none = try Executable.shell("\(command) < /dev/null", in: scratch.path)
         #expect(none.code == 65 && none.errors.contains("no picture"), "\(none.errors)")
         let binary = try Executable.shell("printf '\\377' | \(command)", in: scratch.path)
-        #expect(binary.errors.contains("the picture does not exist (\\xff"), "\(binary.code) \(binary.errors)")
+        #expect(binary.errors.contains(#"the picture does not exist (standard input:1: \xff)"#), "\(binary.errors)")
     }
 
     @Test("a limit leaves the rest to the next run, and finished clips do not count")

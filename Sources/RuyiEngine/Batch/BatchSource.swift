@@ -182,14 +182,16 @@ package struct BatchSource {
     }
 
     /// A line with a picture, and after a tab its prompt; with nothing before the tab, a prompt alone.
+    ///
+    /// The picture's name may hold any bytes.
     private func plain(_ line: ArraySlice<UInt8>, _ place: String) throws(Faults) -> [JSON.Member] {
-        guard let line = String(validating: line, as: UTF8.self) else {
-            throw Faults(Fault(.badData, "the list is not UTF-8 text", at: place))
-        }
-        let parts = line.split(separator: "\t", maxSplits: 1, omittingEmptySubsequences: false)
-        let image = JSON.Member("image", .string(String(parts[0])))
+        let parts = line.split(separator: 0x09, maxSplits: 1, omittingEmptySubsequences: false)
+        let image = JSON.Member("image", .string(FileName.text(parts[0])))
         guard parts.count > 1, !parts[1].isEmpty else { return [image] }
-        return (parts[0].isEmpty ? [] : [image]) + [JSON.Member("prompt", .string(String(parts[1])))]
+        guard let prompt = String(validating: parts[1], as: UTF8.self) else {
+            throw Faults(Fault(.badData, "the prompt is no text in UTF-8", at: place))
+        }
+        return (parts[0].isEmpty ? [] : [image]) + [JSON.Member("prompt", .string(prompt))]
     }
 
     /// Reads the rows of a table under the keys of its first one.
