@@ -70,7 +70,7 @@ private struct PartSearch {
     let given: [String: PartFile]
     private var placed = PlacedFiles()
     /// What is not there, and where it is to be had.
-    private var missing: [(what: String, source: String)] = []
+    private var missing: [(title: String, how: String, source: String)] = []
     private var found: [(part: ModelPart, file: PartFile)] = []
 
     init(family: any Family.Type, folder: ModelFolder?, isWhole: Bool, given: [String: PartFile]) {
@@ -82,7 +82,7 @@ private struct PartSearch {
         for part in family.parts {
             guard let file = try file(of: part) else {
                 if !isWhole, !part.isOptional {
-                    missing.append(("\(part.title) (\(part.setting.option))", part.source))
+                    missing.append((part.title, part.setting.option, part.source))
                 }
                 continue
             }
@@ -93,8 +93,10 @@ private struct PartSearch {
         guard missing.isEmpty else {
             throw Fault(
                 .cannotOpen,
-                "\(family.title) cannot be loaded without " + missing.map(\.what).joined(separator: ", "), at: root,
-                hint: missing.map { "\($0.what): \($0.source)" }.joined(separator: "; "))
+                "\(family.title) cannot be loaded without "
+                    + missing.map { "\($0.title) (\($0.how))" }.joined(separator: ", "),
+                at: found.first?.file.path ?? root,
+                hint: missing.map { "\($0.title): \($0.source)" }.joined(separator: "; "))
         }
         if !isWhole {
             placed.visible = Set(
@@ -177,13 +179,18 @@ private struct PartSearch {
         if let folder { return folder.path }
         guard let (part, file) = found.first else { return given.values.first?.folder ?? "." }
         let home = Path.name(file.folder)
-        return [part.folder, part.folder + "s"].contains(home) || part.comfyFolders.contains(home)
-            ? Path.resolve("..", in: file.folder) : file.folder
+        let isInner = [part.folder, part.folder + "s"].contains(home) || part.comfyFolders.contains(home)
+        return isInner ? PartSearch.around(file.folder) : file.folder
+    }
+
+    /// The folder that a folder is in.
+    private static func around(_ folder: String) -> String {
+        [".", ".."].contains(Path.name(folder)) ? Path.resolve("..", in: folder) : Path.folder(folder)
     }
 
     private mutating func placeCompanions() {
         let homes = found.map(\.file.folder)
-        let around = [root] + homes + homes.map { Path.resolve("..", in: $0) }
+        let around = [root] + homes + homes.map(PartSearch.around)
         for companion in family.companions {
             let inner = [companion.folder] + companion.otherFolders
             let places = around.flatMap { home in inner.map { Path.resolve($0, in: home) } } + homes
@@ -195,9 +202,8 @@ private struct PartSearch {
                     placed.put(file: Path.resolve(name, in: place), as: companion.folder + "/" + name)
                 }
             } else if let source = companion.source {
-                let names = companion.names.joined(separator: ", ")
-                missing.append(
-                    ("\(companion.title) (\(names) in a folder '\(companion.folder)' here)", source))
+                let names = companion.names.joined(separator: " and ")
+                missing.append((companion.title, "\(names) in \(root)/\(companion.folder)", source))
             }
         }
     }

@@ -103,6 +103,9 @@ package struct HunyuanCheckpoint: Sendable {
 
     // MARK: Settings that have no file
 
+    /// Whether the settings of a part are told from the weights where they have no file.
+    func tellsSettings(_ part: Part) -> Bool { isPlaced(part) }
+
     private func toldSettings(_ part: Part) throws(Fault) -> JSONObject {
         switch part {
         case .transformer:

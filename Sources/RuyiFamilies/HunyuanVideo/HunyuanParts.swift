@@ -5,7 +5,8 @@ extension HunyuanVideo {
     public static let parts = [
         ModelPart(
             "transformer", stem: "diffusion_pytorch_model", title: "the transformer", PartSettings.table.transformer,
-            comfyFolders: ["diffusion_models", "unet"], source: "from Comfy-Org/HunyuanVideo_repackaged"
+            comfyFolders: ["diffusion_models", "unet"],
+            source: "hunyuan_video_t2v_720p_bf16.safetensors from Comfy-Org/HunyuanVideo_repackaged"
         ) { HunyuanTransformerFile($0) != nil },
         ModelPart(
             "vae", stem: "diffusion_pytorch_model", title: "the VAE", PartSettings.table.vae, comfyFolders: ["vae"],
