@@ -86,7 +86,7 @@ public final class ScaledWeights: WeightFile {
     private static func block(of length: Int, in count: Int) -> Int? {
         let usual = 128
         guard count > 0, length >= count else { return nil }
-        if length != count, (length + usual - 1) / usual == count { return usual }
+        if length != count, (length - 1) / usual + 1 == count { return usual }
         return length.isMultiple(of: count) ? length / count : nil
     }
 
@@ -164,7 +164,9 @@ private enum Marks {
     static func checkFormat(_ key: String, _ file: any WeightFile) throws(Fault) {
         let types: [String: DType] = ["float8_e4m3fn": .f8e4m3, "float8_e5m2": .f8e5m2]
         var name = "unknown"
-        if file.dtype(of: key) == .u8, let count = file.shape(of: key)?.reduce(1, *), count <= 4096 {
+        if file.dtype(of: key) == .u8, let count = Extent.product(file.shape(of: key) ?? [], times: 1),
+            count <= 4096
+        {
             let text = try file.tensor(key).bytes(0..<count, as: .u8)
             let json = try? JSON.parse(text, file: file.path(of: key))
             name = json?["format"]?.string ?? name

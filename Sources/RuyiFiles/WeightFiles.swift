@@ -31,7 +31,7 @@ public enum WeightFiles {
                 "the model has no weights \"\(stem)\" (.safetensors, .safetensors.index.json, .bin or .pt)", at: shown,
                 hint: "download the whole model, or check that this is its folder")
         }
-        return try open(folder, component: component, name: name)
+        return try WeightFiles.open(folder, component: component, name: name)
     }
 
     /// Opens a file of weights of a component, or an index with its parts, by its name.
