@@ -33,7 +33,9 @@ extension Order {
         for (_, settings) in Dictionary(grouping: forms, by: \.traits.alternative).sorted(by: {
             $0.key ?? "" < $1.key ?? ""
         })
-        where settings.first?.traits.alternative != nil && settings.count > 1 {
+        where settings.first?.traits.alternative != nil && settings.count > 1
+            && !settings.contains(where: { $0.traits.decides })
+        {
             let keys = settings.map(\.key)
             usage("\(keys.dropLast().joined(separator: ", ")) and \(keys[keys.count - 1]) exclude each other")
         }

@@ -74,4 +74,5 @@ extension StepFeature {
 /// Random draws that nobody looks at.
 private final class NoDraws: NoiseSource {
     func next(_ shape: [Int]) throws(Fault) -> HostTensor { .zeros(shape) }
+    func apart(_ name: String, _ shape: [Int]) throws(Fault) -> HostTensor { .zeros(shape) }
 }

@@ -133,6 +133,23 @@ package struct InputPicture {
             picture?.resized(width: width, height: height, filter: filter), width: width, height: height)
     }
 
+    /// The picture scaled to cover frames of this size, and its middle cut out; ties of rounding go to even numbers.
+    package func covering(width: Int, height: Int) -> InputPicture {
+        guard let picture, picture.width != width || picture.height != height else {
+            return InputPicture(picture, width: width, height: height)
+        }
+        let factor = max(Double(width) / Double(picture.width), Double(height) / Double(picture.height))
+        func scaled(_ side: Int, _ least: Int) -> Int {
+            max(least, Int((Double(side) * factor).rounded(.toNearestOrEven)))
+        }
+        let (wide, high) = (scaled(picture.width, width), scaled(picture.height, height))
+        let left = Int((Double(wide - width) / 2).rounded(.toNearestOrEven))
+        let top = Int((Double(high - height) / 2).rounded(.toNearestOrEven))
+        let cut = picture.resized(
+            width: wide, height: high, columns: left..<left + width, rows: top..<top + height, filter: .lanczos)
+        return InputPicture(cut, width: width, height: height)
+    }
+
     /// What `convert` makes of the pixels, of this shape.
     package func tensor(_ shape: [Int], _ convert: (Picture) -> HostTensor) -> HostTensor {
         picture.map(convert) ?? .zeros(shape)
@@ -192,6 +209,13 @@ package final class Draws: Sendable {
             return count
         }
         trace?.record(name(index), noise)
+        return session.upload(noise)
+    }
+
+    /// A draw of unit noise that stands apart from the others, recorded as `noise.NAME`.
+    package func callAsFunction(named name: String, _ shape: [Int]) throws(Fault) -> Tensor {
+        let noise = try source.apart(name, shape)
+        trace?.record("noise." + name, noise)
         return session.upload(noise)
     }
 }

@@ -4,22 +4,29 @@ import RuyiTensor
 
 /// One call of the model on a clip's way from noise.
 package struct ModelCall {
-    /// Its place among the calls.
+    /// Its place among the calls of its section.
     package let index: Int
-    /// The calls of the clip.
+    /// The calls of a section.
     package let count: Int
+    /// Its place among the calls of all sections.
+    fileprivate let place: Int
+    /// The calls of all sections.
+    fileprivate let total: Int
+    private let prefix: String
     private let loop: SamplingLoop
     private let stage: StageRun
 
-    fileprivate init(_ index: Int, _ loop: SamplingLoop, _ stage: StageRun) {
+    fileprivate init(_ index: Int, section: Int, of sections: Int, prefix: String, _ loop: SamplingLoop, _ stage: StageRun) {
         self.index = index
         count = loop.calls
+        (place, total) = (section * loop.calls + index, sections * loop.calls)
+        self.prefix = prefix
         self.loop = loop
         self.stage = stage
     }
 
     /// What the call's tensors are recorded under, without the point behind it.
-    package var name: String { "step." + StageTrace.digits(index) }
+    package var name: String { prefix + "step." + StageTrace.digits(index) }
 
     /// Records a number of the call.
     package func record(_ name: String, number: Float) {
@@ -38,7 +45,7 @@ package struct ModelCall {
         { block in
             try loop.job.session.check()
             loop.job.stream(loop.weights, next: loop.unit(block + 2))
-            let before = (index * loop.sides + sides.lowerBound) * loop.blocks
+            let before = (place * loop.sides + sides.lowerBound) * loop.blocks
             stage.report(before + (block + 1) * sides.count)
         }
     }
@@ -54,7 +61,7 @@ package struct SamplingLoop {
     fileprivate let weights: StageWeights
     fileprivate let unit: (Int) -> ResidencyUnit
     private let preview: LatentPreview?
-    private let finite: FiniteCheck
+    fileprivate let finite: FiniteCheck
 
     /// - Parameters:
     ///   - calls: how often the model is called.
@@ -82,28 +89,25 @@ package struct SamplingLoop {
     /// - Parameters:
     ///   - predict: the guided output of the model for latents, of their shape.
     ///   - clean: the latents that such an output stands for.
-    ///   - step: the latents of the next call.
+    ///   - step: the latents of the next call; what it makes is recorded as `latents`.
     package func callAsFunction(
         _ initial: Tensor, predict: (ModelCall, Tensor) throws -> Tensor,
         clean: (ModelCall, Tensor, Tensor) -> Tensor, step: (ModelCall, Tensor, Tensor) throws -> Tensor
     ) throws -> HostTensor {
-        let stage = job.begin(.denoising, steps: calls, parts: blocks * sides, weights: weights)
-        let (idle, taken) = counted
-        var latents = initial
-        for index in 0..<idle + taken {
-            let call = ModelCall(index, self, stage)
-            let output = index < idle ? job.session.empty(latents.shape) : try predict(call, latents)
-            try job.session.check()
-            show(call) { clean(call, output, latents) }
-            latents = try step(call, output, latents)
-            call.record("latents", latents)
-            try finite(latents, of: weights, job, "in step \(index + 1) of \(calls)")
+        let run = begin()
+        let latents = try run(initial, predict: predict, clean: clean) { call, output, latents in
+            let next = try step(call, output, latents)
+            call.record("latents", next)
+            return next
         }
-        let finished = job.session.read(latents).single
-        try job.session.check()
-        job.trace?.record("latents.final", finished)
-        job.release(weights)
-        return finished
+        return try run.finish(latents)
+    }
+
+    /// Begins the denoising of a clip that is made in so many sections, each by all the loop's calls.
+    package func begin(sections: Int = 1) -> SamplingRun {
+        SamplingRun(
+            loop: self, sections: sections,
+            stage: job.begin(.denoising, steps: calls * sections, parts: blocks * sides, weights: weights))
     }
 
     /// Calls in which the model computes nothing, and calls in which it does.
@@ -111,16 +115,66 @@ package struct SamplingLoop {
     /// Where work is only counted, as many are taken as it takes until later ones take what earlier ones do: one, or two
     /// where something is kept from one to the next, after some that fill what samplers remember, which are four outputs
     /// at most.
-    private var counted: (idle: Int, taken: Int) {
-        guard let meter = job.meter else { return (0, calls) }
+    fileprivate var counted: (idle: Int, taken: Int) {
+        guard job.meter != nil else { return (0, calls) }
         let taken = job.plan.teacache == nil ? 1 : min(calls, 2)
-        meter.repeatStage(Double(calls) / Double(taken))
         return (min(4, calls - taken), taken)
     }
 
-    private func show(_ call: ModelCall, _ latents: () -> Tensor) {
-        guard let request = job.preview, let preview, request.isDue(after: call.index + 1, of: calls) else { return }
+    fileprivate func show(_ call: ModelCall, _ latents: () -> Tensor) {
+        guard let request = job.preview, let preview, request.isDue(after: call.place + 1, of: call.total)
+        else { return }
         let frames = preview.pictures(job.session.read(latents()), limit: LatentPreview.frameLimit)
-        request.show(Preview(step: call.index + 1, steps: calls, frames: frames))
+        request.show(Preview(step: call.place + 1, steps: call.total, frames: frames))
+    }
+}
+
+/// The denoising of a clip under way.
+package struct SamplingRun {
+    fileprivate let loop: SamplingLoop
+    fileprivate let sections: Int
+    fileprivate let stage: StageRun
+
+    /// The sections to make: all of them, or the first where work is only counted, because every one takes as much.
+    package var places: Range<Int> { loop.job.meter == nil ? 0..<sections : 0..<1 }
+
+    /// The latents of a section, from `initial` ones.
+    ///
+    /// - Parameters:
+    ///   - section: its place in the order in which sections are made.
+    ///   - prefix: what stands before the names that its calls are recorded under.
+    ///   - predict: the guided output of the model for latents, of their shape.
+    ///   - clean: the latents that such an output stands for.
+    ///   - step: the latents of the next call.
+    package func callAsFunction(
+        _ initial: Tensor, section: Int = 0, prefix: String = "", predict: (ModelCall, Tensor) throws -> Tensor,
+        clean: (ModelCall, Tensor, Tensor) -> Tensor, step: (ModelCall, Tensor, Tensor) throws -> Tensor
+    ) throws -> Tensor {
+        let (idle, taken) = loop.counted
+        loop.job.meter?.repeatStage(Double(loop.calls * sections) / Double(taken))
+        var latents = initial
+        for index in 0..<idle + taken {
+            let call = ModelCall(index, section: section, of: sections, prefix: prefix, loop, stage)
+            let output = index < idle ? loop.job.session.empty(latents.shape) : try predict(call, latents)
+            try loop.job.session.check()
+            loop.show(call) { clean(call, output, latents) }
+            latents = try step(call, output, latents)
+            try loop.finite(latents, of: loop.weights, loop.job, "in step \(call.place + 1) of \(call.total)")
+        }
+        return latents
+    }
+
+    /// Ends the denoising: the latents of the whole clip on the host; the model's weights are given back.
+    package func finish(_ latents: Tensor) throws -> HostTensor {
+        let finished = loop.job.session.read(latents).single
+        try loop.job.session.check()
+        return finish(finished)
+    }
+
+    /// Ends the denoising with latents that are on the host already.
+    package func finish(_ latents: HostTensor) -> HostTensor {
+        loop.job.trace?.record("latents.final", latents)
+        loop.job.release(loop.weights)
+        return latents
     }
 }

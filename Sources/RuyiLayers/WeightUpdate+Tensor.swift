@@ -50,7 +50,7 @@ extension LearnedLengths<Weight> {
         let directions = session.rmsNorm(rows, weight: ones, epsilon: LearnedLengths.epsilon)
         let lengths = session.linear(
             session.tensor(values),
-            Projection(.stored(ones.reshaped([count, 1])), scale: 1 / Float(count).squareRoot()))
+            Projection(.stored(ones.reshaped([count, 1])), scale: .number(1 / Float(count).squareRoot())))
         let scaled = directions * lengths
         let result = areOfColumns ? session.copy(scaled.permuted([1, 0])) : scaled
         return strength == 1 ? result : session.combine(weight, 1 - strength, result, strength)

@@ -5,19 +5,23 @@ package struct StageTrace {
     private let trace: Trace
     private let prefix: String
     private let suffix: String
+    private let names: [String: String]
 
-    /// Names become `<prefix><name><suffix>`.
-    package init(_ trace: Trace, prefix: String = "", suffix: String = "") {
+    /// Names become `<prefix><name><suffix>`; `names` are those that a family's reference has in the place of others.
+    package init(_ trace: Trace, prefix: String = "", suffix: String = "", names: [String: String] = [:]) {
         self.trace = trace
         self.prefix = prefix
         self.suffix = suffix
+        self.names = names
     }
 
     /// Records a tensor as it is.
-    package func record(_ name: String, _ x: Tensor) { trace.record(prefix + name + suffix, x) }
+    package func record(_ name: String, _ x: Tensor) { trace.record(place(name), x) }
 
     /// Records numbers of the host's as they are.
-    package func record(_ name: String, _ x: HostTensor) { trace.record(prefix + name + suffix, x) }
+    package func record(_ name: String, _ x: HostTensor) { trace.record(place(name), x) }
+
+    private func place(_ name: String) -> String { prefix + (names[name] ?? name) + suffix }
 
     /// Records frames `[T, C, H, W]` in the references' layout `[1, C, T, H, W]`.
     package func recordVideo(_ name: String, _ x: Tensor) {

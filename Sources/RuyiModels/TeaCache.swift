@@ -12,6 +12,8 @@ package struct TeaCache {
         var change = -1.0
         /// The sum of the predictions since then.
         var accumulated: Double
+        /// The sum that decided, before it was set back.
+        var sum = -1.0
         var runs = true
     }
 
@@ -20,18 +22,24 @@ package struct TeaCache {
     private let steps: Int
     /// The family's published fit of the output's change to the input's, highest power first; it can be negative.
     private let coefficients: [Double]
+    /// Whether a call is compared with the one before it, not with the last one in which the blocks ran.
+    private let comparesWithLast: Bool
     private var input: Tensor?
     private var residual: Tensor?
     private var accumulated = 0.0
     private var decisions: [Decision] = []
 
     /// An empty cache for a run of so many steps, of which the first and last go without it.
-    package init(threshold: Double, skipStartSteps: Int, skipEndSteps: Int, steps: Int, coefficients: [Double]) {
+    package init(
+        threshold: Double, skipStartSteps: Int, skipEndSteps: Int, steps: Int, coefficients: [Double],
+        comparesWithLast: Bool = false
+    ) {
         self.threshold = threshold
         self.skipStartSteps = skipStartSteps
         self.skipEndSteps = skipEndSteps
         self.steps = steps
         self.coefficients = coefficients
+        self.comparesWithLast = comparesWithLast
     }
 
     /// What to add to the patch tokens of the next call in place of running the blocks; nil to run them.
@@ -57,7 +65,9 @@ package struct TeaCache {
             decision.distance = Double(means[0]) / Double(means[1])
             decision.change = coefficients.reduce(0) { $0 * decision.distance + $1 }
             accumulated += decision.change
+            decision.sum = accumulated
             if accumulated < threshold {
+                if comparesWithLast { self.input = current }
                 (decision.accumulated, decision.runs) = (accumulated, false)
                 return residual
             }
@@ -70,6 +80,14 @@ package struct TeaCache {
     /// Keeps what the blocks made of the patch tokens, if later calls may reuse it; both `[B, N, D]`.
     package mutating func keep(_ output: Tensor, of tokens: Tensor) {
         if input != nil { residual = output - tokens }
+    }
+
+    /// The calls so far that were compared with another: their places, distances, predicted changes, and the sums that
+    /// decided.
+    package var comparisons: [(call: Int, distance: Double, change: Double, sum: Double)] {
+        decisions.enumerated().compactMap { call, decision in
+            decision.sum < 0 ? nil : (call, decision.distance, decision.change, decision.sum)
+        }
     }
 
     /// The decisions so far, `[calls, 4]`: distance, predicted change, accumulated change, and 1 where the blocks ran.

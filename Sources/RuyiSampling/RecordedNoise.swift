@@ -25,7 +25,16 @@ public final class RecordedNoise: NoiseSource {
         }
         let digits = String(number)
         let name = "noise." + String(repeating: "0", count: max(0, 3 - digits.count)) + digits
-        guard let draw = draws[name] ?? (number == 0 ? draws["noise"] : nil) else {
+        return try draw(name, or: number == 0 ? "noise" : nil, shape)
+    }
+
+    /// The draw that is recorded as `noise.NAME`; faults as those of `next`.
+    public func apart(_ name: String, _ shape: [Int]) throws(Fault) -> HostTensor {
+        try draw("noise." + name, or: nil, shape)
+    }
+
+    private func draw(_ name: String, or other: String?, _ shape: [Int]) throws(Fault) -> HostTensor {
+        guard let draw = draws[name] ?? other.flatMap({ draws[$0] }) else {
             throw Fault(.badData, "draw \(name) of \(shape) is not recorded", at: place)
         }
         guard draw.shape == shape else {

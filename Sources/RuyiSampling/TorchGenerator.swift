@@ -24,10 +24,12 @@ public final class TorchGenerator: NoiseSource {
         var partner: Double?
     }
 
+    private let seed: UInt64
     private let state: Mutex<State>
 
     /// A generator as `torch.Generator("cpu").manual_seed(seed)` leaves it: the low 32 bits of the seed count.
     public init(seed: UInt64) {
+        self.seed = seed
         state = Mutex(State(twister: MersenneTwister(seed: UInt32(truncatingIfNeeded: seed)), partner: nil))
     }
 
@@ -44,6 +46,13 @@ public final class TorchGenerator: NoiseSource {
             }
             return HostTensor(values, shape)
         }
+    }
+
+    /// A draw from a generator of its own, whose seed comes of this one's and of the name.
+    public func apart(_ name: String, _ shape: [Int]) throws(Fault) -> HostTensor {
+        // FNV-1a, whose low 32 bits are all that counts.
+        let hash = name.utf8.reduce(UInt32(truncatingIfNeeded: seed) ^ 0x811C_9DC5) { ($0 ^ UInt32($1)) &* 0x0100_0193 }
+        return try TorchGenerator(seed: UInt64(hash)).next(shape)
     }
 
     /// All values are uniform first; then blocks of 16 become normal.

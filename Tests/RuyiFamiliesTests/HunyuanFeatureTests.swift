@@ -187,19 +187,19 @@ struct HunyuanFeatureTests {
     func tilings() throws {
         let clips = try HunyuanClips("t2v-basic")
         for text in ["diffusers", "original", "none"] {
-            let plan = try clips.plan { try? ($0.vaeTiling = HunyuanTilingChoice(.string(text))) }
+            let plan = try clips.plan { try? ($0.vaeTiling = TilingChoice(.string(text))) }
             #expect(plan.settings.values["vae_tiling"] == .string(text))
         }
         // True and false are diffusers' switch for tiles in space.
         #expect(try HunyuanTiling(text: "true") == HunyuanTiling().tiled(256))
         #expect(try HunyuanTiling(text: "false") == HunyuanTiling())
         let object: JSON = ["tile_sample_min_height": 64, "tile_sample_stride_height": 48]
-        let plan = try clips.plan { try? ($0.vaeTiling = HunyuanTilingChoice(object)) }
+        let plan = try clips.plan { try? ($0.vaeTiling = TilingChoice(object)) }
         #expect(plan.settings.values["vae_tiling"] == object)
         for value in [JSON.string("other"), ["tile": 3], ["tile_sample_min_height": 60], .int(3)] {
             var values = SettingValues()
             let fault = #expect(throws: Fault.self) {
-                try HunyuanOptions.table.vaeTiling.read(
+                try StreamSettings.table.vaeTiling.read(
                     value, SettingReading(key: "vae_tiling", file: "request.json"), into: &values)
             }
             #expect(fault?.kind == .badData && values.isEmpty)

@@ -7,14 +7,6 @@ public struct HunyuanOptions: SettingTable {
     /// The table.
     public static let table = HunyuanOptions()
 
-    /// The scale of guidance by a negative prompt.
-    public let trueCFGScale = Setting(
-        "true_cfg_scale", .number(0...100), .sampling,
-        "How strongly the negative prompt is kept out, 0 to 100, by a second pass with it; 1 switches that off. --guidance "
-            + "is the scale that the model was distilled for, and may be on too.", value: "x"
-    ) {
-        $0.isKept = true
-    }
     /// How the noise levels are shifted.
     public let flowShift = Setting(
         "flow_shift", .number(0.1...100), .sampling,
@@ -68,20 +60,6 @@ public struct HunyuanOptions: SettingTable {
         $0.isKept = true
         $0.standardText = "the checkpoint's"
     }
-    /// How the VAE's work is cut up.
-    public let vaeTiling = Setting(
-        "vae_tiling", .tiling, .running,
-        "How the VAE's work is cut up, which changes the video a little. A request file may give an object with the six "
-            + "sizes.", value: "name"
-    ) {
-        $0.meanings = [
-            ("diffusers", "as diffusers does, 16 frames at a time"),
-            ("original", "as the authors' program, 64 frames of 256 pixels"),
-            ("none", "not at all, which takes most memory"),
-        ]
-        $0.isKept = true
-        $0.standardText = "diffusers"
-    }
 }
 
 extension Request {
@@ -89,48 +67,6 @@ extension Request {
     public subscript<Value>(dynamicMember path: KeyPath<HunyuanOptions, Setting<Value>>) -> Value? {
         get { values[HunyuanOptions.table[keyPath: path]] }
         set { values[HunyuanOptions.table[keyPath: path]] = newValue }
-    }
-}
-
-/// A way of cutting up the VAE's work, and how a request says it.
-public struct HunyuanTilingChoice: Sendable {
-    /// What is cut.
-    package let tiling: HunyuanTiling
-    /// The name, whether there are tiles in space too, or an object with the sizes.
-    let json: JSON
-
-    /// Reads what a request says; throws `.usage` for anything else.
-    package init(_ json: JSON) throws(Fault) {
-        self.json = json
-        tiling = try HunyuanTiling(text: json.string ?? json.text())
-    }
-}
-
-extension SettingKind where Value == HunyuanTilingChoice {
-    /// One of the names; files may also have true, false or an object.
-    static var tiling: SettingKind {
-        SettingKind(
-            HunyuanTilingChoice.expected, json: HunyuanTilingChoice.read,
-            text: { (text: String, _: SettingReading) -> HunyuanTilingChoice? in
-                guard HunyuanTilingChoice.names.contains(text) else { return nil }
-                return try? HunyuanTilingChoice(.string(text))
-            }, write: { $0.json }
-        ).choices(HunyuanTilingChoice.names)
-    }
-}
-
-extension HunyuanTilingChoice {
-    fileprivate static let names = ["diffusers", "original", "none"]
-    fileprivate static let expected = "one of \(names.joined(separator: ", ")), true, false or an object"
-
-    @Sendable
-    fileprivate static func read(_ json: JSON, _ reading: SettingReading) throws(Fault) -> HunyuanTilingChoice {
-        guard json.string.map(names.contains) ?? (json.bool != nil || json.members != nil) else {
-            throw reading.wrong(json, expected)
-        }
-        do { return try HunyuanTilingChoice(json) } catch {
-            throw Fault(.badData, error.what, at: reading.file, hint: error.hint)
-        }
     }
 }
 
@@ -145,7 +81,7 @@ public struct HunyuanSettings: FamilySettings {
     /// Every how many of the picture's tokens the transformer sees; nil where it sees none.
     var pictureInterleave: Int?
     /// How the VAE's work is cut up, where a request says so.
-    var tilingChoice: HunyuanTilingChoice?
+    var tilingChoice: TilingChoice?
     /// The side of other tiles in space.
     var tile: Int?
     /// The most tokens of a prompt and of what is added behind it.
@@ -179,9 +115,10 @@ public struct HunyuanSettings: FamilySettings {
     public var values: SettingValues {
         let options = HunyuanOptions.table
         var values = SettingValues()
-        (values[options.flowShift], values[options.trueCFGScale]) = (shift, trueScale)
+        let shared = StreamSettings.table
+        (values[options.flowShift], values[shared.trueCFGScale]) = (shift, trueScale)
         values[options.imageEmbedInterleave] = pictureInterleave
-        values[options.vaeTiling] = tilingChoice
+        values[shared.vaeTiling] = tilingChoice
         values[options.maxSequenceLength] = promptLength
         return values
     }

@@ -3,7 +3,6 @@ import RuyiFiles
 import RuyiModels
 import RuyiPicture
 import RuyiTensor
-import Synchronization
 
 /// Reads the prompts of clips, and remembers the last ones: clips that share them read them once.
 final class HunyuanReader: Sendable {
@@ -19,9 +18,7 @@ final class HunyuanReader: Sendable {
     private let encoders: HunyuanTextEncoders
     private let configuration: HunyuanConfiguration
     let weights: StageWeights
-    /// The latest last.
-    private let known = Mutex<[(key: Key, text: HunyuanText)]>([])
-    private static let limit = 8
+    private let known = PromptMemory<Key>()
 
     init(_ encoders: HunyuanTextEncoders, _ configuration: HunyuanConfiguration) {
         self.encoders = encoders
@@ -41,7 +38,7 @@ final class HunyuanReader: Sendable {
         ) throws -> HunyuanText {
             let key = Key(prompt: prompt, picture: digest, interleave: interleave, length: settings.promptLength)
             // Stages are recorded of what is read anew, padding included.
-            if job.trace == nil, let known = remembered(key) {
+            if job.trace == nil, let known = known[key] {
                 stage.advance(by: encoders.depth)
                 return known.moved(to: job.session)
             }
@@ -54,7 +51,7 @@ final class HunyuanReader: Sendable {
                 stage.advance()
             }
             try job.session.check()
-            if job.trace == nil { remember(text, key) }
+            if job.trace == nil { known[key] = text }
             return text
         }
         let digest = picture?.picture.map { SHA256.hex($0.pixels) + " \($0.width)x\($0.height)" }
@@ -75,21 +72,5 @@ final class HunyuanReader: Sendable {
             preconditionFailure("a checkpoint that reads text alone was given a picture")
         }
         return picture.tensor([1, 3, processor.cropSize, processor.cropSize]) { processor($0) }
-    }
-
-    /// What was read before, which is the latest then.
-    private func remembered(_ key: Key) -> HunyuanText? {
-        known.withLock { known in
-            guard let index = known.firstIndex(where: { $0.key == key }) else { return nil }
-            known.append(known.remove(at: index))
-            return known.last?.text
-        }
-    }
-
-    private func remember(_ text: HunyuanText, _ key: Key) {
-        known.withLock { known in
-            known.append((key, text))
-            if known.count > HunyuanReader.limit { known.removeFirst() }
-        }
     }
 }

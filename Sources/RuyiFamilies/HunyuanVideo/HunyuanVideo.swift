@@ -17,7 +17,8 @@ public enum HunyuanVideo: Family {
         sides in multiples of 16, best from 544x960 to 720x1280 pixels; one frame more than a multiple of 4, best up to 129
         """
     public static let settings =
-        CommonSettings.all(except: [CommonSettings.table.endImage]) + parts.map(\.setting) + HunyuanOptions.all
+        CommonSettings.all(except: [CommonSettings.table.endImage]) + parts.map(\.setting) + StreamSettings.all
+        + HunyuanOptions.all
     public static let defaults = {
         let (common, options) = (CommonSettings.table, HunyuanOptions.table)
         var values = SettingValues()
@@ -25,7 +26,8 @@ public enum HunyuanVideo: Family {
         (values[common.steps], values[common.guidance], values[common.scheduler]) = (50, 6, schedulers[0])
         (values[common.teacacheThreshold], values[common.teacacheSkipStartSteps]) = (0.1, 1)
         values[common.teacacheSkipEndSteps] = 1
-        (values[options.trueCFGScale], values[options.maxSequenceLength]) = (1, HunyuanPrompts.promptLength)
+        values[StreamSettings.table.trueCFGScale] = 1
+        values[options.maxSequenceLength] = HunyuanPrompts.promptLength
         return values
     }()
     /// The step rules.

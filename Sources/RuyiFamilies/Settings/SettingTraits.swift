@@ -37,6 +37,8 @@ public struct SettingTraits: Sendable {
     /// Settings with the same name here stand for one: a source that gives one of them takes the place of all of them in
     /// weaker sources.
     public var alternative: String?
+    /// Whether it decides where it is given beside others of its alternatives.
+    public var decides = false
     /// What it decides about.
     public var scope = SettingScope.clip
     /// Whether a checkpoint may recommend a value.

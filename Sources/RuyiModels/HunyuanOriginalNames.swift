@@ -2,10 +2,10 @@ import RuyiFiles
 
 /// The names that the authors' own program gives to the transformer's layers (specification section 12), and those of
 /// programs that rename a few of them.
-enum HunyuanOriginalNames {
+package enum HunyuanOriginalNames {
     /// The layers of a checkpoint by their original paths, with `_` in place of the dots; also as ComfyUI and OneTrainer
     /// call them.
-    static func layers(of weights: any WeightFile) -> [String: [LoRAPart]] {
+    package static func layers(of weights: any WeightFile) -> [String: [LoRAPart]] {
         func count(_ list: String) -> Int {
             var index = 0
             while weights.shape(of: "\(list).\(index).attn.to_q.weight") != nil { index += 1 }

@@ -1,15 +1,15 @@
 import RuyiFiles
 
 /// The names of the transformer's tensors in the original repository and in diffusers.
-enum HunyuanTensorTable {
+package enum HunyuanTensorTable {
     /// The list of the refiner's blocks.
-    static let refiner = "txt_in.individual_token_refiner.blocks"
+    package static let refiner = "txt_in.individual_token_refiner.blocks"
 
     /// One tensor of diffusers, and what it is in the original.
-    typealias Entry = (key: String, stored: String, part: RenamedWeights.Part)
+    package typealias Entry = (key: String, stored: String, part: RenamedWeights.Part)
 
     /// Every tensor of a transformer of this width, and inner width, with so many blocks of each kind.
-    static func places(
+    package static func places(
         width: Int, inner: Int, dual: Int, single: Int, refiner count: Int, hasGuidance: Bool
     ) -> [Entry] {
         var table = HunyuanTensorPlaces(width: width)
@@ -46,7 +46,7 @@ enum HunyuanTensorTable {
     ]
 
     /// The names of a tensor of the original in ComfyUI's files: the norms' weights have had two.
-    static func comfyNames(of stored: String) -> [String] {
+    package static func comfyNames(of stored: String) -> [String] {
         guard let (part, other) = comfyParts.first(where: { stored.contains($0.0) }) else { return [stored] }
         let name = stored.replacing(part, with: other)
         return other.hasSuffix("_norm.") ? [name.dropLast("weight".count) + "scale", name] : [name]
