@@ -13,7 +13,8 @@ struct AdapterTests {
 
     /// The recorded adapters with the strength at which each was merged.
     static let adapters: [(name: String, strength: Double)] = [
-        ("peft-lora", 1), ("peft-rslora", 1), ("peft-dora", 1), ("lycoris-locon", 1), ("lycoris-loha", 1),
+        ("peft-lora", 1), ("peft-rslora", 1), ("peft-dora", 1), ("peft-loha/adapter_model", 1),
+        ("peft-lokr/adapter_model", 1), ("lycoris-locon", 1), ("lycoris-loha", 1),
         ("lycoris-loha-half", 0.5), ("lycoris-lokr", 1), ("lycoris-lokr-whole", 1), ("lycoris-dora", 1),
         ("lycoris-dora-columns", 1), ("lycoris-full", 1),
     ]
@@ -23,14 +24,15 @@ struct AdapterTests {
         let base = try SafetensorsFile(path: AdapterTests.folder + "/base.safetensors")
         let merged = try SafetensorsFile(path: AdapterTests.folder + "/merged.safetensors")
         let file = try LoRAFile(path: AdapterTests.folder + "/\(name).safetensors")
+        let folder = name.prefix { $0 != "/" } + "/"
         let (changes, warnings) = try file.changes(of: base, strength: strength, isStrict: true)
         #expect(warnings.isEmpty && file.warnings.isEmpty)
         let changed = Set(changes.matrices.map(\.key) + changes.vectors.map(\.key))
-        let recorded = merged.keys.filter { $0.hasPrefix(name + "/") }.map { String($0.dropFirst(name.count + 1)) }
+        let recorded = merged.keys.filter { $0.hasPrefix(folder) }.map { String($0.dropFirst(folder.count)) }
         #expect(!recorded.isEmpty && changed == Set(recorded))
         for key in recorded {
             let found = try AdapterTests.merged(key, AdaptedWeights(base, changes))
-            let expected = try merged.tensor("\(name)/\(key)").floats()
+            let expected = try merged.tensor(folder + key).floats()
             let error = zip(found, expected).map { abs($0 - $1) }.max() ?? 1
             let size = expected.map(abs).max() ?? 0
             #expect(found.count == expected.count && error <= 2e-6 * size, "\(name) \(key): \(error) of \(size)")
