@@ -365,42 +365,6 @@ struct HunyuanFeatureTests {
         }
     }
 
-    @Test("a plan counts the weights that layers make anew with every kind of update")
-    func updatedWeights() throws {
-        let clips = try HunyuanClips("t2v-basic")
-        let layers = HunyuanFeatureTests.originals.filter { $0.name.contains("linear") || $0.name.contains("_mlp") }
-        /// The most memory of the denoising with these tensors for each of the large layers.
-        func bytes(_ tensors: (String, Int, Int) -> [(String, HostTensor)]) throws -> Int {
-            let file = try LoRAOfTest(
-                layers.flatMap { layer in
-                    tensors(
-                        "lora_unet_" + layer.name.map { $0 == "." ? "_" : String($0) }.joined(), layer.outputs,
-                        layer.inputs)
-                })
-            let plan = try clips.plan { $0.loras = [LoRA(path: file.path)] }
-            let phases = try DryRun(HunyuanVideo.self, clips.folder, on: CPUBackend(threads: 1)).phases(of: plan)
-            return phases.first { $0.name == Stage.Name.denoising.text }?.bytes ?? 0
-        }
-        func whole(_ rows: Int, _ columns: Int) -> HostTensor { LoRAOfTest.values([rows, columns], 1) }
-        let lowRank = try bytes { layer($0, $2, LoRAOfTest.values([$1, 2], 3)) }
-        let plain =
-            try DryRun(HunyuanVideo.self, clips.folder, on: CPUBackend(threads: 1)).phases(of: clips.plan())
-            .first { $0.name == Stage.Name.denoising.text }?.bytes ?? 0
-        #expect(lowRank > plain && plain > 0)
-        let dora = try bytes {
-            layer($0, $2, LoRAOfTest.values([$1, 2], 3)) + [($0 + ".dora_scale", whole($1, 1))]
-        }
-        let loha = try bytes { name, outputs, inputs in
-            [
-                (name + ".hada_w1_a", whole(outputs, 2)), (name + ".hada_w1_b", whole(2, inputs)),
-                (name + ".hada_w2_a", whole(outputs, 2)), (name + ".hada_w2_b", whole(2, inputs)),
-            ]
-        }
-        let lokr = try bytes { [($0 + ".lokr_w1", whole(2, 2)), ($0 + ".lokr_w2", whole($1 / 2, $2 / 2))] }
-        let difference = try bytes { [($0 + ".diff", whole($1, $2))] }
-        #expect(min(dora, loha, lokr) > lowRank && difference >= lowRank)
-    }
-
     @Test("several files are added in order, each with its strength, and a foreign or broken one is refused by name")
     func severalLoRAs() throws {
         let clips = try HunyuanClips("t2v-basic")

@@ -54,6 +54,25 @@ struct AdapterTests {
         }
     }
 
+    @Test("what a plan counts is what computing takes", arguments: adapters.map(\.name))
+    func memory(_ name: String) throws {
+        let base = try SafetensorsFile(path: AdapterTests.folder + "/base.safetensors")
+        let file = try LoRAFile(path: AdapterTests.folder + "/\(name).safetensors")
+        let changes = try file.changes(of: base, strength: 1).changes
+        let (backend, unit) = (CPUBackend(threads: 1), ResidencyUnit())
+        func apply(_ session: any Session) throws {
+            for (key, update) in changes.matrices {
+                let stored = try base.tensor(key)
+                let matrix = session.upload(stored.reshaped([stored.shape[0], stored.count / stored.shape[0]]))
+                _ = session.read(update.map { session.backend.weight($0, in: unit) }.applied(to: matrix))
+            }
+        }
+        let (session, meter) = (backend.session(), backend.meter())
+        try apply(session)
+        try apply(meter)
+        #expect(meter.takePeak() == session.memory.peakBytes && session.memory.peakBytes > 0)
+    }
+
     /// A weight as a layer computes with it.
     private static func merged(_ key: String, _ weights: AdaptedWeights) throws -> [Float] {
         let (backend, unit) = (CPUBackend(threads: 2), ResidencyUnit())
