@@ -116,7 +116,10 @@ struct RenderWords: SettingTable {
 struct ResultOptions: SettingTable {
     static let table = ResultOptions()
 
-    let json = Setting("json", .flag, .running, "Print results as JSON, an object a line.") { $0.standardText = "" }
+    let json = Setting("json", .flag, .running, "Print results as JSON, an object a line.") {
+        $0.isFirst = true
+        $0.standardText = ""
+    }
 }
 
 /// What every command takes.

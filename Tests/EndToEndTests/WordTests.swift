@@ -197,7 +197,7 @@ struct WordTests {
     func help() throws {
         let first = try run(["render", "--help"]).output
         let whole = try run(["render", "--help-all"]).output
-        #expect(first.split(separator: "\n", omittingEmptySubsequences: false).count < 140)
+        #expect(first.split(separator: "\n", omittingEmptySubsequences: false).count < 150)
         #expect(first.contains("--help-all") && !first.contains("--teacache") && whole.contains("--teacache"))
         for option in ["--output", "--size", "--frames", "--seed", "--camera", "--prompt", "--memory"] {
             #expect(first.contains(option), "\(option)")
