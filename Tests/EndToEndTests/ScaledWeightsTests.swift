@@ -193,7 +193,7 @@ struct ScaledWeightsTests {
         let file = try SafetensorsFile(path: scratch("narrow" + transformer))
         let text = Array(#"{"format": "float8_e4m3fn", "full_precision_matrix_mult": true}"#.utf8)
         let marks = file.keys.filter { $0.hasSuffix(".weight_scale") }.map { key in
-            (key.dropLast("weight_scale".count) + "comfy_quant", HostTensor(text, [text.count], as: .u8))
+            (String(key.dropLast("weight_scale".count)) + "comfy_quant", HostTensor(text, [text.count], as: .u8))
         }
         try SafetensorsWriter.write(
             try file.keys.map { ($0, try file.tensor($0)) } + marks, to: scratch("narrow" + transformer),
