@@ -21,14 +21,23 @@ extension HunyuanCheckpoint {
         result.weights.append(("transformer/diffusion_pytorch_model", try weights(.transformer)))
         result.weights.append(("vae/diffusion_pytorch_model", try weights(.vae)))
         for part in [Part.text, .clip] {
-            guard try names(part).contains(part.settings) else {
+            let hasSettings = try names(part).contains(part.settings)
+            guard try hasSettings || tellsSettings(part) else {
                 result.warnings.append(
                     "\(path(part)) has no \(part.settings): the result has no \(part.rawValue) and cannot render "
                         + "without it")
                 continue
             }
             result.weights.append((part.rawValue + "/model", try part == .clip ? clipText() : weights(part)))
-            result.copies.append((part.rawValue + "/" + part.settings, try file(part, part.settings)))
+            let name = part.rawValue + "/" + part.settings
+            if hasSettings {
+                result.copies.append((name, try file(part, part.settings)))
+            } else {
+                write(name, try settings(part).json)
+            }
+        }
+        if takesPicture, try !names(.processor).contains(Part.processor.settings), tellsSettings(.processor) {
+            write("image_processor/" + Part.processor.settings, try settings(.processor).json)
         }
         let texts: [(Part, [String])] = [
             (.tokenizer, ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]),

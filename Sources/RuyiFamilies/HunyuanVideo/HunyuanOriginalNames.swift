@@ -22,7 +22,7 @@ enum HunyuanOriginalNames {
             let path = String(entry.stored.dropLast(".weight".count).map { $0 == "." ? "_" : $0 })
             let rows: [Range<Int>]
             switch entry.part {
-            case .whole: rows = [0..<height]
+            case .whole, .matrix: rows = [0..<height]
             case .halvesSwapped: rows = [height / 2..<height, 0..<height / 2]
             case .rows(let range, of: _):
                 rows = [range]
