@@ -220,8 +220,8 @@ public struct Conversion: Sendable {
         guard key != "__metadata__" else {
             throw Fault(.badData, "a tensor called \"__metadata__\" cannot be stored", at: group.weights.path(of: key))
         }
-        // The files have no place for scales.
-        let stored = group.weights.scale(of: key) == 1 ? dtype : .bf16
+        // The files have no place for scales, nor for blocks.
+        let stored = group.weights.scale(of: key) == 1 && !dtype.isBlocked ? dtype : .bf16
         guard let kind, dtype.isFloat else { return stored }
         if kind.dtype.byteCount == 1, shape.count != 2 { return stored }
         let name = group.prefix + key

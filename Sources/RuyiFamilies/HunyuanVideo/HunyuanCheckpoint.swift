@@ -1,3 +1,4 @@
+import RuyiEncoders
 import RuyiFault
 import RuyiFiles
 
@@ -36,6 +37,7 @@ package struct HunyuanCheckpoint: Sendable {
 
     /// The settings of a part.
     package func settings(_ part: Part) throws(Fault) -> JSONObject {
+        if part == .text, let language = try language() { return language.settings }
         if let settings = try original?.settings(part) { return settings }
         return try base.json(place(part) + "/" + part.settings)
     }
@@ -44,6 +46,7 @@ package struct HunyuanCheckpoint: Sendable {
     package func weights(_ part: Part) throws(Fault) -> any WeightFile {
         if let original, part == .transformer { return try original.transformer() }
         if let original, part == .vae { return try original.vae() }
+        if part == .text, let language = try language() { return language.weights }
         let names = try base.names(in: place(part))
         switch part {
         case .transformer, .vae: return try base.weights(place(part), stem: "diffusion_pytorch_model")
@@ -51,6 +54,13 @@ package struct HunyuanCheckpoint: Sendable {
             let isTorch = names.contains("pytorch_model.bin") && !names.contains { $0.hasPrefix("model.safetensors") }
             return try base.weights(place(part), stem: isTorch ? "pytorch_model" : "model")
         }
+    }
+
+    /// The language model of a GGUF file, which brings its own settings; nil where there is no such file.
+    private func language() throws(Fault) -> LLaMAGGUF? {
+        guard try names(.text).contains(where: { $0.hasSuffix(".gguf") }) else { return nil }
+        guard let file = try base.weights(place(.text), stem: "model") as? GGUFFile else { return nil }
+        return try LLaMAGGUF(file)
     }
 
     /// A file of a part.
