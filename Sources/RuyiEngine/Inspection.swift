@@ -81,10 +81,11 @@ public struct Inspection: Sendable {
                 [.init("kind", isLatents ? "latents" : "weights")] + WeightTally([file]).members + [made])
         case .gguf:
             let file = try GGUFFile(path: path)
-            return .object([
-                .init("kind", "weights"), .init("format", .string("GGUF \(file.header.version)")),
-                .init("architecture", .text(file.header.architecture)),
-            ] + WeightTally([file]).members)
+            return .object(
+                [
+                    .init("kind", "weights"), .init("format", .string("GGUF \(file.header.version)")),
+                    .init("architecture", .text(file.header.architecture)),
+                ] + WeightTally([file]).members)
         case .gif, .other: return .object(video(try VideoReader(path).facts) + [made])
         }
     }
@@ -197,7 +198,9 @@ struct WeightTally {
                 do { files.append(try folder.weights(part, stem: stem)) } catch { if error.isOfSystem { throw error } }
             }
             if files.isEmpty, names.contains(where: { $0.hasSuffix(".gguf") }) {
-                do { files.append(try folder.weights(part, stem: "model")) } catch { if error.isOfSystem { throw error } }
+                do { files.append(try folder.weights(part, stem: "model")) } catch {
+                    if error.isOfSystem { throw error }
+                }
             }
             if !files.isEmpty { parts.append((part.isEmpty ? "." : part, WeightTally(files))) }
         }

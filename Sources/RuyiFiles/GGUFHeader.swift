@@ -197,7 +197,9 @@ private struct GGUFParser {
         let size = kind.byteCount ?? 8
         let count = try reader.count("the length of \"\(key.prefix(120))\"", atMost: max(reader.rest - 8, 0) / size)
         guard kind.byteCount != nil else {
-            for _ in 0..<count { try reader.skip(reader.count("the length of a text", atMost: max(reader.rest - 8, 0))) }
+            for _ in 0..<count {
+                try reader.skip(reader.count("the length of a text", atMost: max(reader.rest - 8, 0)))
+            }
             return .list(count: count)
         }
         let isKept = count <= GGUFHeader.rankLimit && ![.float32, .float64, .bool].contains(kind)

@@ -65,7 +65,8 @@ package struct RandomValues: Sendable {
         let count = shape.reduce(1, *)
         let storage = HostStorage.zeros(byteCount: dtype.byteCount(of: max(count, 1)))
         if dtype.isBlocked {
-            fillBlocks(storage.base.bindMemory(to: UInt16.self, capacity: storage.byteCount / 2), storage.byteCount / 2, seed)
+            fillBlocks(
+                storage.base.bindMemory(to: UInt16.self, capacity: storage.byteCount / 2), storage.byteCount / 2, seed)
             return HostTensor(dtype: dtype, shape: shape, storage: storage)
         }
         if dtype == .bf16 {

@@ -29,7 +29,8 @@ public enum WeightFiles {
         }
         if let file = try gguf(folder, component: component, among: present) { return file }
         throw Fault(
-            .cannotOpen, "the model has no weights \"\(stem)\" (.safetensors, .safetensors.index.json, .bin or .pt) and no GGUF file",
+            .cannotOpen,
+            "the model has no weights \"\(stem)\" (.safetensors, .safetensors.index.json, .bin or .pt) and no GGUF file",
             at: component.isEmpty ? folder.path : folder.path + "/" + component,
             hint: "download the whole model, or check that this is its folder")
     }

@@ -14,7 +14,8 @@ extension Reference {
             case .q40: values[index] = bits.half(0) * Float(bits.nibble(2, index) - 8)
             case .q41: values[index] = bits.half(0) * Float(bits.nibble(4, index)) + bits.half(2)
             case .q50: values[index] = bits.half(0) * Float(bits.nibble(6, index) + bits.bit(2, index) * 16 - 16)
-            case .q51: values[index] = bits.half(0) * Float(bits.nibble(8, index) + bits.bit(4, index) * 16) + bits.half(2)
+            case .q51:
+                values[index] = bits.half(0) * Float(bits.nibble(8, index) + bits.bit(4, index) * 16) + bits.half(2)
             case .q80: values[index] = bits.half(0) * Float(bits.signed(2 + index))
             case .q2k: values[index] = bits.q2k(index)
             case .q3k: values[index] = bits.q3k(index)

@@ -74,7 +74,9 @@ struct BlockTests {
             #expect(
                 backend.linear(x, weight: found).floats() == backend.linear(x, weight: expected).floats(),
                 "\(backend.level)")
-            #expect(backend.narrow(w, to: .f8e4m3).floats() == backend.narrow(HostTensor(w.floats(), w.shape), to: .f8e4m3).floats())
+            #expect(
+                backend.narrow(w, to: .f8e4m3).floats()
+                    == backend.narrow(HostTensor(w.floats(), w.shape), to: .f8e4m3).floats())
         }
     }
 

@@ -41,7 +41,9 @@ struct GGUFTests {
         return file
     }
 
-    @Test("shapes, places and metadata are read in both versions, whatever the alignment", arguments: [2, 3], [1, 8, 32, 4096])
+    @Test(
+        "shapes, places and metadata are read in both versions, whatever the alignment", arguments: [2, 3],
+        [1, 8, 32, 4096])
     func reading(_ version: UInt32, _ alignment: Int) throws {
         var builder = small()
         (builder.version, builder.alignment) = (version, alignment)
@@ -89,16 +91,24 @@ struct GGUFTests {
             var builder = GGUFBytes()
             change(&builder)
             let found = fault { try header(builder.bytes) }
-            #expect(found?.kind == .badData && found?.what.contains(rule) == true, "\(String(describing: found))", sourceLocation: place)
+            #expect(
+                found?.kind == .badData && found?.what.contains(rule) == true, "\(String(describing: found))",
+                sourceLocation: place)
         }
         expect("version 1 of GGUF is not read") { $0.version = 1 }
         expect("big-endian") { $0.version = UInt32(3).byteSwapped }
         expect("the number of tensors is 18446744073709551615") { $0.statedCount = .max }
-        expect("the header reaches past the end") { $0.statedCount = 1; $0.set("a", .string("")) }
+        expect("the name is empty") {
+            $0.statedCount = 1; $0.set("a", .string(""))
+        }
         expect("\"a\" is a list of lists") { $0.set("a", .list(type: 9, count: 1, bytes: [])) }
         expect("\"a\" has the unknown type 13") { $0.set("a", .list(type: 13, count: 1, bytes: [])) }
-        expect("the length of \"a\" is 9223372036854775807") { $0.set("a", .list(type: 0, count: UInt64(Int.max), bytes: [])) }
-        expect("key \"a\" twice") { $0.set("a", .bool(true)); $0.set("a", .bool(true)) }
+        expect("the length of \"a\" is 9223372036854775807") {
+            $0.set("a", .list(type: 0, count: UInt64(Int.max), bytes: []))
+        }
+        expect("key \"a\" twice") {
+            $0.set("a", .bool(true)); $0.set("a", .bool(true))
+        }
         for value in [GGUFBytes.Value.uint32(0), .uint32(48), .uint64(1 << 40), .string("32")] {
             expect("power of two") { $0.set("general.alignment", value) }
         }
@@ -106,7 +116,9 @@ struct GGUFTests {
         let four: [UInt8] = [0, 0, 0, 0]
         expect("the name is empty") { $0.add("", type: 0, [1], four) }
         expect("contains a NUL") { $0.add("a\0", type: 0, [1], four) }
-        expect("tensor \"a\" twice") { $0.add("a", type: 0, [1], four); $0.add("a", type: 0, [1], four) }
+        expect("tensor \"a\" twice") {
+            $0.add("a", type: 0, [1], four); $0.add("a", type: 0, [1], four)
+        }
         expect("has 9 axes") { $0.add("a", type: 0, [Int](repeating: 1, count: 9), four) }
         expect("longer than 2^40") { $0.add("a", type: 0, [1 << 41], four) }
         expect("not a 64-bit number") { $0.add("a", type: 0, [1 << 40, 1 << 40], four) }
@@ -115,7 +127,9 @@ struct GGUFTests {
         expect("no multiple of 32") { $0.add("a", type: 0, [1], four, at: 4) }
         expect("outside the file") { $0.add("a", type: 0, [1], four, at: UInt64(Int.max) / 32 * 32 + 32) }
         expect("is not at byte 0") { $0.add("a", type: 0, [1], four, at: 32) }
-        expect("overlaps") { $0.add("a", type: 0, [1], four); $0.add("b", type: 0, [1], four, at: 0) }
+        expect("overlaps") {
+            $0.add("a", type: 0, [1], four); $0.add("b", type: 0, [1], four, at: 0)
+        }
         expect("ends at byte 64") { $0.add("a", type: 0, [16], four) }
         expect("bytes, but 64 follow") { $0.add("a", type: 0, [1], [UInt8](repeating: 0, count: 64)) }
         expect("no shape of its 1 elements") {
@@ -159,7 +173,10 @@ struct GGUFTests {
         let file = try GGUFFile(path: try scratch.write("m.gguf", builder.bytes))
         let renamed = try RenamedWeights(
             file,
-            [("k", RenamedWeights.Place("qkv", .rows(2..<4, of: 6))), ("turned", RenamedWeights.Place("qkv", .halvesSwapped))])
+            [
+                ("k", RenamedWeights.Place("qkv", .rows(2..<4, of: 6))),
+                ("turned", RenamedWeights.Place("qkv", .halvesSwapped)),
+            ])
         #expect(try renamed.tensor("k").floats() == [Float](repeating: 2, count: 32) + [Float](repeating: 3, count: 32))
         #expect(try renamed.tensor("k").byteCount == 68)
         #expect(try renamed.tensor("turned").floats().first == 3)

@@ -29,7 +29,8 @@ public struct GGUFBytes {
 
     /// The whole file.
     public var bytes: [UInt8] {
-        var header = Array("GGUF".utf8) + GGUFBytes.number(version) + GGUFBytes.number(statedCount ?? UInt64(tensors.count))
+        var header =
+            Array("GGUF".utf8) + GGUFBytes.number(version) + GGUFBytes.number(statedCount ?? UInt64(tensors.count))
         let values = alignment == 32 ? self.values : self.values + [("general.alignment", .uint32(UInt32(alignment)))]
         header += GGUFBytes.number(UInt64(values.count))
         for (key, value) in values { header += GGUFBytes.text(key) + GGUFBytes.bytes(value) }

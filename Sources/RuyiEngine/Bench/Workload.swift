@@ -6,7 +6,8 @@ import RuyiTensor
 extension Workload {
     /// Everything that can be measured, in the order in which it runs.
     static let all =
-        linears + blockLinears + integerLinears + attentions + convolutions + rows + Registry.families.flatMap { $0.workloads }
+        linears + blockLinears + integerLinears + attentions + convolutions + rows
+        + Registry.families.flatMap { $0.workloads }
 
     // MARK: Matrix products
 
