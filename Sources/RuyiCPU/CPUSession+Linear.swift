@@ -45,11 +45,14 @@ extension CPUSession {
                 return dense(x).reshaped([x.count / max(width, 1), width])
             }
             let (x, beside) = (flat(product.x), beside.map(flat))
+            // A function of its own, so that the hidden values are gone when their copy is multiplied.
+            func wide(_ rows: Range<Int>) -> Tensor {
+                let hidden = linear(x.sliced(0, rows), inner, activation)
+                return beside.map { concatenate([$0.sliced(0, rows), hidden], axis: 1) } ?? hidden
+            }
             for start in stride(from: 0, to: x.shape[0], by: rowLimit) {
                 let rows = start..<min(start + rowLimit, x.shape[0])
-                let hidden = linear(x.sliced(0, rows), inner, activation)
-                let wide = beside.map { concatenate([$0.sliced(0, rows), hidden], axis: 1) } ?? hidden
-                multiply(wide, product.projection.matrix, finish, rows: start, into: result)
+                multiply(wide(rows), product.projection.matrix, finish, rows: start, into: result)
             }
             return result
         }

@@ -106,9 +106,9 @@ public struct Engine: Sendable {
         let names = OutputNames(
             image: order.request.image, family: checkpoint.family.name, model: checkpoint.folder.name, seeds: seeds,
             container: order.container)
-        let outputs = names.names(order.output)
-        let traces = order.trace.map(names.names)
-        let (thumbnails, sheets) = (order.thumbnail.map(names.names), order.sheet.map(names.names))
+        let outputs = try order.hasWholeName ? [order.output].compactMap { $0 } : names.outputs(order.output)
+        let traces = order.trace.map { names.names($0) }
+        let (thumbnails, sheets) = (order.thumbnail.map { names.names($0) }, order.sheet.map { names.names($0) })
         let limits = MemoryLimits.read(order.memory.flatMap(MemoryBudget.init))
         let threads = order.threads ?? ThreadCount.standard()
         var clips: [Clip] = []
@@ -201,9 +201,9 @@ public struct Engine: Sendable {
         }
         let texts = [common.prompt.key, common.negativePrompt.key]
         let options = table.all.filter { has.contains($0.key) && $0.traits.option != nil && !$0.traits.isHidden }
-        let hint = "it has " + options.map(\.option).joined(separator: ", ")
-        return foreign.filter { !texts.contains($0.key) }.map {
-            Fault(.usage, "\(model) has no \($0.option)", hint: hint)
+        return foreign.filter { !texts.contains($0.key) }.map { setting in
+            let nearest = Nearest.sorted(options.map(\.option), by: setting.option)
+            return Fault(.usage, "\(model) has no \(setting.option)", hint: "it has " + nearest.joined(separator: ", "))
         }
     }
 

@@ -152,8 +152,7 @@ enum HunyuanSizes {
         if let image {
             let asked = request.baseResolution.map { "base resolution \($0)" } ?? "\(short)p"
             let size = bucket(for: image, short: short)
-            let picture = "picture \(image.width)x\(image.height)"
-            return (size, "size \(size.width)x\(size.height): \(picture), bucket of \(asked)")
+            return (size, SizeRule.nearest(size, to: image) + ", at \(asked)")
         }
         let size = wide(short: short)
         let note = "size \(short)p -> \(size.width)x\(size.height): 16:9, sides raised to multiples of 16"
