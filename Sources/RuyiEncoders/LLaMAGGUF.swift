@@ -1,12 +1,13 @@
 import RuyiFault
 import RuyiFiles
+import RuyiTensor
 
 /// LLaMA in a GGUF file as llama.cpp writes it: its sizes in the metadata, its tensors under names of its own.
 ///
 /// llama.cpp rotates neighbours, and has put the rows of queries and keys in that order. They stay where they lie: the
 /// settings say `rope_interleave`, and scores are the same in either order.
 public struct LLaMAGGUF: Sendable {
-    /// The settings as transformers' `config.json` has them.
+    /// The settings as transformers' `config.json` has them, with `rope_interleave`.
     public let settings: JSONObject
     /// The weights under the names that transformers gives them.
     public let weights: any WeightFile
@@ -52,6 +53,16 @@ public struct LLaMAGGUF: Sendable {
             file, file.keys.compactMap { key in LLaMAGGUF.name(key).map { ($0, RenamedWeights.Place(key)) } })
     }
 
+    /// The model as transformers has it: settings without `rope_interleave`, and weights whose rows of queries and keys
+    /// are copied into the order of halves when they are asked for.
+    public var rearranged: (settings: JSON, weights: any WeightFile) {
+        get throws(Fault) {
+            let weights = TurnedLLaMA(
+                base: weights, headSize: try LLaMA.Configuration(settings).headSize)
+            return (.object(settings.members.filter { $0.key != "rope_interleave" }), weights)
+        }
+    }
+
     /// What transformers calls a layer within a block, and outside of them.
     private static let layers = [
         "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
@@ -94,5 +105,41 @@ private struct LLaMAFacts {
             throw fault(key, expected: "a number")
         }
         return found
+    }
+}
+
+/// Weights of which those of queries and keys have their rows in the order of halves, not of neighbours.
+private struct TurnedLLaMA: WeightFile {
+    let base: any WeightFile
+    let headSize: Int
+
+    var path: String { base.path }
+    var keys: [String] { base.keys }
+    var byteCount: Int { base.byteCount }
+    var warnings: [String] { base.warnings }
+    func shape(of key: String) -> [Int]? { base.shape(of: key) }
+    func dtype(of key: String) -> DType? { base.dtype(of: key) }
+    func path(of key: String) -> String { base.path(of: key) }
+    func storedName(of key: String) -> String { base.storedName(of: key) }
+    func checkUnchanged() throws(Fault) { try base.checkUnchanged() }
+
+    func tensor(_ key: String) throws(Fault) -> HostTensor {
+        let tensor = try base.tensor(key)
+        guard ["q_proj.weight", "k_proj.weight"].contains(where: key.hasSuffix) else { return tensor }
+        guard tensor.rank == 2, tensor.shape[0].isMultiple(of: headSize),
+            tensor.shape[1].isMultiple(of: tensor.dtype.blockLength)
+        else {
+            throw Fault(
+                .badData, "tensor \"\(storedName(of: key))\" is \(tensor.shape), expected heads of \(headSize) rows",
+                at: path(of: key))
+        }
+        let half = headSize / 2
+        let bytes = (0..<tensor.shape[0]).flatMap { row -> [UInt8] in
+            let place = row % headSize
+            let first = row - place + place % half * 2 + place / half
+            let stored = tensor.sliced(0, first..<first + 1)
+            return stored.bytes(0..<stored.count, as: tensor.dtype)
+        }
+        return HostTensor(bytes, tensor.shape, as: tensor.dtype)
     }
 }

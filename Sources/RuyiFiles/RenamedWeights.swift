@@ -67,8 +67,9 @@ public struct RenamedWeights: WeightFile {
             if shape.first == count, range.upperBound <= count { return }
             expected = "\(count) rows"
         case .halvesSwapped:
-            if let rows = shape.first, rows.isMultiple(of: 2) { return }
-            expected = "an even number of rows"
+            let block = base.dtype(of: place.stored)?.blockLength ?? 1
+            if let rows = shape.first, rows.isMultiple(of: 2), (shape.reduce(1, *) / 2).isMultiple(of: block) { return }
+            expected = "an even number of rows" + (block > 1 ? " of whole blocks" : "")
         }
         throw Fault(
             .badData, "tensor \"\(place.stored)\" is \(shape), expected \(expected)", at: base.path(of: place.stored),

@@ -156,6 +156,26 @@ struct GGUFTests {
         #expect(try distance("text.embeds", render("language", "c"), expected) > 0.05)
     }
 
+    @Test("a folder with such files is converted to the layout of diffusers, rows of heads among it")
+    func folder() throws {
+        try transformer(.q80, "blocks")
+        let file = try SafetensorsFile(path: golden("model/text_encoder/model.safetensors"))
+        for name in ["model.safetensors", "config.json"] {
+            try FileManager.default.removeItem(atPath: scratch("blocks/text_encoder/" + name))
+        }
+        try write(LanguageFile.bytes(file, .f32), "blocks/text_encoder/llama.gguf")
+        let outcome = try Executable.run(
+            ["convert", "blocks", "-o", "plain", "-q", "--type", "fp32"], in: scratch.path)
+        #expect(outcome.code == 0, "\(outcome.errors)")
+        let text = try SafetensorsFile(path: scratch("plain/text_encoder/model.safetensors"))
+        #expect(Set(text.keys) == Set(file.keys))
+        for key in file.keys { #expect(try text.tensor(key).floats() == file.tensor(key).floats(), "\(key)") }
+        let names = try FileManager.default.subpathsOfDirectory(atPath: scratch("plain"))
+        #expect(!names.contains { $0.hasSuffix(".gguf") })
+        let (found, expected) = (try render("plain", "a"), try render("blocks-meant", "b"))
+        #expect(try differences(found, expected) == [])
+    }
+
     @Test("what is not computed with is refused by its name, and what is cut off by its size")
     func refusals() throws {
         try transformer(.q80, "blocks")

@@ -20,7 +20,12 @@ extension HunyuanCheckpoint {
         write("scheduler/scheduler_config.json", try settings(.scheduler).json)
         result.weights.append(("transformer/diffusion_pytorch_model", try weights(.transformer)))
         result.weights.append(("vae/diffusion_pytorch_model", try weights(.vae)))
-        for part in [Part.text, .clip] {
+        let language = try language()?.rearranged
+        if let language {
+            result.weights.append(("text_encoder/model", language.weights))
+            write("text_encoder/config.json", language.settings)
+        }
+        for part in [Part.text, .clip] where part != .text || language == nil {
             guard try names(part).contains(part.settings) else {
                 result.warnings.append(
                     "\(path(part)) has no \(part.settings): the result has no \(part.rawValue) and cannot render "

@@ -56,8 +56,18 @@ package struct HunyuanCheckpoint: Sendable {
         }
     }
 
+    /// Whether a part lies in a GGUF file.
+    var hasBlocks: Bool {
+        get throws(Fault) {
+            for part in [Part.transformer, .vae, .text, .clip] {
+                if try names(part).contains(where: { $0.hasSuffix(".gguf") }) { return true }
+            }
+            return false
+        }
+    }
+
     /// The language model of a GGUF file, which brings its own settings; nil where there is no such file.
-    private func language() throws(Fault) -> LLaMAGGUF? {
+    func language() throws(Fault) -> LLaMAGGUF? {
         guard try names(.text).contains(where: { $0.hasSuffix(".gguf") }) else { return nil }
         guard let file = try base.weights(place(.text), stem: "model") as? GGUFFile else { return nil }
         return try LLaMAGGUF(file)

@@ -67,7 +67,7 @@ public enum HunyuanVideo: Family {
 
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? {
         let checkpoint = try HunyuanCheckpoint(folder)
-        return checkpoint.original == nil ? nil : try checkpoint.rearranged()
+        return try checkpoint.original == nil && !checkpoint.hasBlocks ? nil : checkpoint.rearranged()
     }
 
     public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
