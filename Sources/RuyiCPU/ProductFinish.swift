@@ -3,6 +3,8 @@ import RuyiTensor
 
 /// What happens to the rows of a product once their sums are complete: `residual + gate · activation(scale · x +
 /// bias)`.
+///
+/// Scales of blocks are no business of the sums: weights are multiplied by them as they are unpacked.
 struct ProductFinish: @unchecked Sendable {
     private let kernels: KernelTable
     /// Columns of the product.
@@ -22,7 +24,7 @@ struct ProductFinish: @unchecked Sendable {
     ) {
         kernels = session.kernels
         columns = shape.last ?? 0
-        scale = projection.scale
+        scale = if case .number(let factor) = projection.scale { factor } else { 1 }
         bias = session.vector(projection.bias, count: columns, "bias")
         self.activation = activation
         self.gate = session.vector(gate, width: columns, "gate")

@@ -12,10 +12,19 @@ public struct LLaMAGGUF: Sendable {
     /// The weights under the names that transformers gives them.
     public let weights: any WeightFile
 
+    /// The file.
+    public let file: GGUFFile
+
+    /// Whether a file holds a LLaMA under llama.cpp's names.
+    public static func isThere(in file: any WeightFile) -> Bool {
+        (file as? GGUFFile)?.header.architecture == "llama" && file.shape(of: "blk.0.ffn_gate.weight") != nil
+    }
+
     /// Looks at a file.
     ///
     /// Throws `.badData` for another kind of model, and for one that differs from LLaMA 3.
     public init(_ file: GGUFFile) throws(Fault) {
+        self.file = file
         let facts = LLaMAFacts(file)
         guard file.header.architecture == "llama" else {
             throw Fault(

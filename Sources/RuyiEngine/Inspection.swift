@@ -104,7 +104,7 @@ public struct Inspection: Sendable {
     // MARK: Folders
 
     private static func folder(_ path: String, _ families: [any Family.Type]) throws(Fault) -> (JSON, Faults?) {
-        let folder = try ModelFolder(path: path)
+        let folder = try ModelLayout(families: families).open(path)
         let family = try families.recognising(folder)
         let parts = try WeightTally.parts(of: folder)
         if family == nil, parts.isEmpty { return (try frames(path, families), nil) }
@@ -221,7 +221,8 @@ struct WeightTally {
     /// The names of a folder's weights without their endings; the parts of a sharded file count as their index.
     private static func stems(_ names: [String]) -> [String] {
         let stems = names.compactMap { name in
-            [".safetensors.index.json", ".safetensors", ".bin", ".pt"].first { name.hasSuffix($0) }.map {
+            if WeightNames.isIndex(name), let variant = WeightNames.variant(of: name) { return variant.stem }
+            return [".safetensors.index.json", ".safetensors", ".bin", ".pt"].first { name.hasSuffix($0) }.map {
                 String(name.dropLast($0.count))
             }
         }

@@ -95,17 +95,18 @@ public struct WeightScope: Sendable {
     /// The weight of this name, which must have this shape and an allowed type; otherwise the problem is noted and the
     /// result is zeros of the shape.
     ///
-    /// Numbers that are stored with a scale are such a problem: `takeScaled` gives both.
+    /// Numbers that are stored with a scale are such a problem: `takeScaled` gives both, for the layers that know how
+    /// to multiply by it.
     public func take(_ name: String, _ shape: [Int], type: WeightType = .float) -> Weight {
         let (weight, scale) = takeScaled(name, shape, type: type)
-        if scale != 1 { ledger.note(.mistyped, "\(prefix + name) is stored with a scale, expected plain numbers") }
+        if scale != .none { ledger.note(.mistyped, "\(prefix + name) is stored with a scale, expected plain numbers") }
         return weight
     }
 
     /// The weight of this name as `take` gives it, and what its numbers are to be multiplied by.
     public func takeScaled(
         _ name: String, _ shape: [Int], type: WeightType = .float
-    ) -> (weight: Weight, scale: Float) {
+    ) -> (weight: Weight, scale: WeightScale) {
         let weight = source.backend.weight(takeTable(name, shape, type: type), in: unit)
         return (source.change(prefix + name, weight), source.file.scale(of: prefix + name))
     }

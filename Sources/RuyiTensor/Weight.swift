@@ -82,7 +82,7 @@ public struct WeightUpdate: Sendable {
     }
 }
 
-/// What a linear layer multiplies by and adds: `y = scale · x Wᵀ + b`.
+/// What a linear layer multiplies by and adds: `y = x (scale · W)ᵀ + b`.
 public struct Projection: Sendable {
     /// Where the matrix `[N, K]` comes from; more axes flatten to K.
     public enum Matrix: Sendable {
@@ -101,12 +101,12 @@ public struct Projection: Sendable {
 
     public let matrix: Matrix
     /// What the stored numbers of the matrix are multiplied by.
-    public let scale: Float
+    public let scale: WeightScale
     /// `[N]`.
     public let bias: Weight?
 
     /// A matrix and a bias.
-    public init(_ matrix: Matrix, scale: Float = 1, bias: Weight? = nil) {
+    public init(_ matrix: Matrix, scale: WeightScale = .none, bias: Weight? = nil) {
         self.matrix = matrix
         self.scale = scale
         self.bias = bias

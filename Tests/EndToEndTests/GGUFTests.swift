@@ -156,6 +156,48 @@ struct GGUFTests {
         #expect(try distance("text.embeds", render("language", "c"), expected) > 0.05)
     }
 
+    @Test(
+        "a transformer with the authors' or ComfyUI's names is named apart, or lies in ComfyUI's folders",
+        arguments: PartLayout.Names.allCases)
+    func names(_ names: PartLayout.Names) throws {
+        let layout = PartLayout(name: "t2v-basic", scratch: scratch)
+        try layout.writeTransformer(names, to: scratch("named.safetensors"))
+        let file = try SafetensorsFile(path: scratch("named.safetensors"))
+        var (written, meant) = (GGUFBytes(), [(name: String, tensor: HostTensor)]())
+        written.set("general.architecture", .string("hyvid"))
+        for key in file.keys {
+            let tensor = try file.tensor(key)
+            let type: Stored = tensor.rank == 2 && tensor.shape[1].isMultiple(of: 32) ? .q80 : .f32
+            let bytes = type.bytes(tensor)
+            written.add(key, type: type.number, tensor.shape, bytes)
+            meant.append((key, HostTensor(HostTensor(bytes, tensor.shape, as: type.dtype).floats(), tensor.shape)))
+        }
+        try write(written, "named.gguf")
+        try SafetensorsWriter.write(meant, to: scratch("meant.safetensors"))
+        let expected = try render(golden("model"), "a", "--transformer", "meant.safetensors")
+        let found = try render(golden("model"), "b", "--transformer", "named.gguf")
+        #expect(try differences(found, expected) == [])
+        #expect(frames("a") != nil && frames("a") == frames("b"))
+        // And the language model beside it, all in ComfyUI's folders.
+        try layout.writeComfy("comfy", names)
+        for (folder, name) in [("diffusion_models", "named.gguf"), ("text_encoders", "llama.gguf")] {
+            let inner = scratch("comfy/" + folder)
+            for other in try FileManager.default.contentsOfDirectory(atPath: inner)
+            where folder == "diffusion_models" || other.contains("llama") {
+                try FileManager.default.removeItem(atPath: inner + "/" + other)
+            }
+            if folder == "diffusion_models" {
+                try write(written, "comfy/diffusion_models/" + name)
+            } else {
+                let text = try SafetensorsFile(path: golden("model/text_encoder/model.safetensors"))
+                try write(LanguageFile.bytes(text, .f32), "comfy/text_encoders/" + name)
+            }
+        }
+        let comfy = try render("comfy", "c")
+        #expect(try distance("text.embeds", comfy, expected) < 2e-6)
+        #expect(try distance("latents.final", comfy, expected) < 1e-5)
+    }
+
     @Test("a folder with such files is converted to the layout of diffusers, rows of heads among it")
     func folder() throws {
         try transformer(.q80, "blocks")

@@ -20,7 +20,7 @@ enum HunyuanOriginalNames {
             let (height, half) = (shape[0], shape[0] / 2)
             let rows =
                 switch entry.part {
-                case .whole: [0..<height]
+                case .whole, .matrix: [0..<height]
                 case .rows(let range, of: _): [range]
                 case .halvesSwapped: [half..<height, 0..<half]
                 }
