@@ -58,7 +58,7 @@ public struct AdaptedWeights: WeightFile {
     /// The file that holds a tensor.
     public func path(of key: String) -> String { base.path(of: key) }
     /// What the numbers of a tensor are multiplied by to give the weight.
-    public func scale(of key: String) -> Float { base.scale(of: key) }
+    public func scale(of key: String) -> WeightScale { base.scale(of: key) }
     /// The name that a tensor has in its file.
     public func storedName(of key: String) -> String { base.storedName(of: key) }
 
