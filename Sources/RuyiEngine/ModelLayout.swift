@@ -35,12 +35,15 @@ struct ModelLayout {
     /// The family whose first part is there.
     private func family(of parts: [String: PartFile], in folder: ModelFolder?) throws(Fault) -> any Family.Type {
         let firsts = families.map { $0.parts.first }
+        var unread: Fault?
         for (candidate, first) in zip(families, firsts) {
             guard let first else { continue }
             if let file = parts[first.setting.key] {
                 if first.isHeld(file.weights) { return candidate }
-            } else if let folder, try !PartSearch.candidates(for: first, in: folder).isEmpty {
-                return candidate
+            } else if let folder {
+                let found = try PartSearch.candidates(for: first, in: folder)
+                if !found.files.isEmpty { return candidate }
+                unread = unread ?? found.unread
             }
         }
         let file = firsts.lazy.compactMap { $0.flatMap { parts[$0.setting.key] } }.first
@@ -53,6 +56,7 @@ struct ModelLayout {
             throw Fault(
                 .usage, "no transformer is given", hint: "name it with --transformer, or a checkpoint with --model")
         }
+        if let unread { throw unread }
         throw Fault(
             .badData,
             "no known model has this folder's files: no transformer is in "
@@ -135,7 +139,8 @@ private struct PartSearch {
         }
         if isWhole { return nil }
         guard let folder else { return nil }
-        let candidates = try PartSearch.candidates(for: part, in: folder)
+        let (candidates, unread) = try PartSearch.candidates(for: part, in: folder)
+        if let unread, candidates.isEmpty, !part.isOptional { throw unread }
         guard candidates.count < 2 else {
             throw Fault(
                 .usage,
@@ -145,21 +150,30 @@ private struct PartSearch {
         return candidates.first
     }
 
-    /// The files in ComfyUI's folders, and in those below, that hold a part; what cannot be read holds nothing.
-    static func candidates(for part: ModelPart, in folder: ModelFolder) throws(Fault) -> [PartFile] {
+    /// The files in ComfyUI's folders, and in those below, that hold a part, and what is wrong with the first one that
+    /// cannot be read.
+    static func candidates(
+        for part: ModelPart, in folder: ModelFolder
+    ) throws(Fault) -> (files: [PartFile], unread: Fault?) {
         var files: [PartFile] = []
+        var unread: Fault?
         for name in part.comfyFolders {
             let inner = try folder.names(in: name).map { name + "/" + $0 }.filter(folder.hasFolder)
             for place in [name] + inner {
                 for file in try folder.names(in: place) where PartFile.isWhole(file) {
                     do {
-                        let file = try PartFile(folder.file(place + "/" + file))
+                        // A link is called as it is named, whatever it leads to.
+                        _ = try folder.file(place + "/" + file)
+                        let file = try PartFile(folder.root + "/" + place + "/" + file)
                         if part.isHeld(file.weights) { files.append(file) }
-                    } catch { if error.isOfSystem { throw error } }
+                    } catch {
+                        if error.isOfSystem { throw error }
+                        unread = unread ?? error
+                    }
                 }
             }
         }
-        return files
+        return (files, unread)
     }
 
     private mutating func place(_ file: PartFile, as part: ModelPart) {

@@ -58,7 +58,7 @@ public struct AdaptedWeights: WeightFile {
     /// The file that holds a tensor.
     public func path(of key: String) -> String { base.path(of: key) }
     /// What the numbers of a tensor are multiplied by to give the weight.
-    public func scale(of key: String) -> WeightScale { terms[key] == nil ? base.scale(of: key) : .none }
+    public func scale(of key: String) -> WeightScale { base.scale(of: key) }
     /// The name that a tensor has in its file.
     public func storedName(of key: String) -> String { base.storedName(of: key) }
 
@@ -66,9 +66,7 @@ public struct AdaptedWeights: WeightFile {
     public func tensor(_ key: String) throws(Fault) -> HostTensor {
         let stored = try base.tensor(key)
         guard let terms = terms[key] else { return stored }
-        let scale = base.scale(of: key)
-        let columns = max(stored.shape.last ?? 1, 1)
-        var values = stored.floats().enumerated().map { scale[$0 / columns, $0 % columns] * $1 }
+        var values = stored.floats()
         for term in terms where term.values.count == values.count {
             for index in values.indices { values[index] += term.factor * term.values[index] }
         }

@@ -15,7 +15,8 @@ import RuyiTensor
 /// | `dora_scale`, `lora_magnitude_vector` beside any of these | `W + s · (m · V / ‖V‖ − W)` with V as above for s = 1, DoRA |
 /// | `diff`, `w_norm`; `diff_b`, `b_norm` | `W + s · x`; `b + s · x` |
 ///
-/// alpha is the tensor of that name, else the one of PEFT's settings; without either, alpha / rank is 1. A layer's path
+/// alpha is the tensor of that name, else the one of PEFT's settings, which count for LoKr too; without either, alpha /
+/// rank is 1. A layer's path
 /// may have `_` in place of its dots and the prefix of any of these programs.
 public struct LoRAFile: Sendable {
     /// The path of the file.

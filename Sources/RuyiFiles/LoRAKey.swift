@@ -46,8 +46,8 @@ struct LoRAKey {
     private static let endings: [(ending: String, role: Role)] =
         pairs.flatMap { [($0.down, Role.down), ($0.up, .up)] } + [
             (".alpha", .alpha), (".lora_mid.weight", .middle),
-            (".lora_B.bias", .upBias), (".lora_B.default.bias", .upBias), (".lora_up.bias", .upBias),
-            (".dora_scale", .lengths), (".lora_magnitude_vector", .lengths),
+            (".lora_B.bias", .upBias), (".lora_B.default.bias", .upBias),
+            (".lora_magnitude_vector", .lengths), (".dora_scale", .lengths),
             (".lora_magnitude_vector.weight", .lengths),
             (".lora_magnitude_vector.default.weight", .lengths), (".lora_magnitude_vector.default", .lengths),
             (".diff", .difference), (".diff_b", .biasDifference), (".w_norm", .difference),
@@ -85,7 +85,5 @@ struct LoRAKey {
     static func isOfTextEncoder(_ name: String) -> Bool { textPrefixes.contains { name.hasPrefix($0) } }
 
     /// What layers of text encoders, and embeddings of words, begin with.
-    private static let textPrefixes = [
-        "lora_te", "text_encoder", "clip_l.", "llama.", "bundle_emb.", "base_model.model.text_encoder",
-    ]
+    private static let textPrefixes = ["lora_te", "text_encoder", "clip_l.", "llama.", "bundle_emb."]
 }

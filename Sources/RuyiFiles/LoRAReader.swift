@@ -47,7 +47,7 @@ struct LoRAReader: Sendable {
         }
         if layer.isKronecker {
             let (formula, rank) = try kronecker(layer, outputs, inputs)
-            try add(formula, rank.map { scale.factor(layer, own: own, rank: $0) } ?? 1)
+            try add(formula, scale.factor(layer, own: own, rank: rank))
         }
         if layer.has(.difference) {
             if isMatrix {
@@ -71,7 +71,7 @@ struct LoRAReader: Sendable {
     ) throws(Fault) -> (Formula, rank: Int) {
         let (up, down) = (try matrix(layer, .up), try matrix(layer, .down))
         var inner = down
-        if layer.has(.middle) { inner = try contracted(layer, core: .middle, down, limit: outputs) }
+        if layer.has(.middle) { inner = try contracted(layer, core: .middle, down, outputs, inputs) }
         let formula = Formula.product(up: up, down: inner)
         try check(layer, formula, outputs, inputs)
         return (formula, down.shape[0])
@@ -80,13 +80,13 @@ struct LoRAReader: Sendable {
     private func hadamard(
         _ layer: LoRALayer, _ outputs: Int, _ inputs: Int
     ) throws(Fault) -> (Formula, rank: Int) {
-        let first = try factor(layer, .hada1a, .hada1b, core: .hadaCore1, outputs)
-        let second = try factor(layer, .hada2a, .hada2b, core: .hadaCore2, outputs)
+        let first = try factor(layer, .hada1a, .hada1b, core: .hadaCore1, outputs, inputs)
+        let second = try factor(layer, .hada2a, .hada2b, core: .hadaCore2, outputs, inputs)
         for formula in [first, second] { try check(layer, formula, outputs, inputs) }
         return (.hadamard(first, second), try matrix(layer, .hada1b).shape[0])
     }
 
-    /// The rank is that of the factor that is a product; nil where both are whole, which are not scaled.
+    /// The rank is that of the factor that is a product; nil where both are whole.
     private func kronecker(
         _ layer: LoRALayer, _ outputs: Int, _ inputs: Int
     ) throws(Fault) -> (Formula, rank: Int?) {
@@ -94,7 +94,7 @@ struct LoRAReader: Sendable {
             _ whole: LoRAKey.Role, _ a: LoRAKey.Role, _ b: LoRAKey.Role, core: LoRAKey.Role?
         ) throws(Fault) -> (Formula, rank: Int?) {
             if layer.has(whole) { return (.whole(try matrix(layer, whole)), nil) }
-            return (try factor(layer, a, b, core: core, outputs), try matrix(layer, b).shape[0])
+            return (try factor(layer, a, b, core: core, outputs, inputs), try matrix(layer, b).shape[0])
         }
         let (first, rank1) = try part(.lokr1, .lokr1a, .lokr1b, core: nil)
         let (second, rank2) = try part(.lokr2, .lokr2a, .lokr2b, core: .lokrCore2)
@@ -105,26 +105,29 @@ struct LoRAReader: Sendable {
 
     /// `a · b`, or with a core `t` of a convolution `Σ a[i, o] t[i, j, k] b[j, n]` (Tucker 1966).
     private func factor(
-        _ layer: LoRALayer, _ a: LoRAKey.Role, _ b: LoRAKey.Role, core: LoRAKey.Role?, _ limit: Int
+        _ layer: LoRALayer, _ a: LoRAKey.Role, _ b: LoRAKey.Role, core: LoRAKey.Role?, _ outputs: Int, _ inputs: Int
     ) throws(Fault) -> Formula {
         let (left, right) = (try matrix(layer, a), try matrix(layer, b))
         guard let core, layer.has(core) else { return .product(up: left, down: right) }
-        return .product(
-            up: left.permuted([1, 0]).single, down: try contracted(layer, core: core, right, limit: limit))
+        let down = try contracted(layer, core: core, right, outputs, inputs)
+        return .product(up: left.permuted([1, 0]).single, down: down)
     }
 
-    /// `Σ core[i, j, k] right[j, n]`, `[i, n · k]`; i is no larger than `limit`, so that the result is no larger than
-    /// the weight.
+    /// `Σ core[i, j, k] right[j, n]`, `[i, n · k]`.
+    ///
+    /// Neither rank is larger than the outputs, nor n · k than the inputs, so that the result is no larger than the
+    /// weight.
     private func contracted(
-        _ layer: LoRALayer, core role: LoRAKey.Role, _ right: HostTensor, limit: Int
+        _ layer: LoRALayer, core role: LoRAKey.Role, _ right: HostTensor, _ outputs: Int, _ inputs: Int
     ) throws(Fault) -> HostTensor {
         let shape = file.shape(of: layer.key(role)) ?? []
         let core = try matrix(layer, role)
         let (rows, ranks) = (core.shape[0], right.shape[0])
-        guard shape.count > 2, shape[1] == ranks, rows <= limit,
-            Extent.product([rows, right.shape[1], core.shape[1] / ranks], times: 4) != nil
+        guard shape.count > 2, shape[1] == ranks, max(rows, ranks) <= outputs,
+            right.shape[1] <= inputs / (core.shape[1] / ranks)
         else {
-            throw fault(layer, "the core \(shape) does not go with \(right.shape)")
+            throw fault(
+                layer, "the core \(shape) does not go with \(right.shape) and the weight [\(outputs), \(inputs)]")
         }
         let (kernel, width) = (core.shape[1] / ranks, right.shape[1])
         let (cores, values) = (core.floats(), right.floats())

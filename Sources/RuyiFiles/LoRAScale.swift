@@ -4,6 +4,8 @@ import RuyiFault
 struct LoRAScale: Sendable {
     /// The alpha of layers that do not say theirs.
     private let alpha: Double?
+    /// The rank that products of whole matrices are scaled by, which have none of their own.
+    private let rank: Int?
     /// Alphas of layers whose path is, or ends with, one of these names.
     private let patterns: [(name: String, alpha: Double)]
     /// Whether alpha is divided by the root of the rank (Kalajdzievski 2023, "rsLoRA").
@@ -22,8 +24,10 @@ struct LoRAScale: Sendable {
             guard let alpha = value.double else { throw Fault(.badData, "\(name) is not a finite number", at: place) }
             return alpha
         }
-        let standard = value("lora_alpha") ?? .null
-        alpha = standard == .null ? nil : try finite(standard, "the metadata's lora_alpha")
+        // LoHa and LoKr have shorter names.
+        let standard = value("lora_alpha") ?? value("alpha") ?? .null
+        alpha = standard == .null ? nil : try finite(standard, "the alpha of the settings")
+        rank = value("r")?.int.flatMap { $0 > 0 ? $0 : nil }
         var patterns: [(name: String, alpha: Double)] = []
         for member in value("alpha_pattern")?.members ?? [] {
             let name = LoRAScale.plain(member.key)
@@ -40,8 +44,10 @@ struct LoRAScale: Sendable {
     }
 
     /// What a product of this rank is multiplied by; `own` is the alpha that stands beside it.
-    func factor(_ layer: LoRALayer, own: Double?, rank: Int) -> Double {
-        let rank = Double(rank)
+    ///
+    /// A Kronecker product of whole matrices has no rank, and is scaled by PEFT alone.
+    func factor(_ layer: LoRALayer, own: Double?, rank: Int?) -> Double {
+        guard let rank = (rank ?? (own == nil ? self.rank : nil)).map(Double.init) else { return 1 }
         return (own ?? alpha(of: layer)).map { $0 / (isRooted ? rank.squareRoot() : rank) } ?? 1
     }
 

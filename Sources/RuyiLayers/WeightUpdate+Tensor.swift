@@ -48,9 +48,8 @@ extension LearnedLengths<Weight> {
         let count = ones.count
         // A norm that divides by the root of the mean square leaves rows of length √count.
         let directions = session.rmsNorm(rows, weight: ones, epsilon: LearnedLengths.epsilon)
-        let lengths = session.linear(
-            session.tensor(values),
-            Projection(.stored(ones.reshaped([count, 1])), scale: .number(1 / Float(count).squareRoot())))
+        let shares = (1 / Float(count).squareRoot()) * session.tensor(values)
+        let lengths = session.linear(shares, Projection(ones.reshaped([count, 1])))
         let scaled = directions * lengths
         let result = areOfColumns ? session.copy(scaled.permuted([1, 0])) : scaled
         return strength == 1 ? result : session.combine(weight, 1 - strength, result, strength)

@@ -115,7 +115,7 @@ struct LayoutTests {
             "1",
             "-o", "a.mp4")
         #expect(first.code == 0, "\(first.errors)")
-        let second = try run("rerun", "a.mp4", "-o", "b.mp4")
+        let second = try run("--from", "a.mp4", "-o", "b.mp4")
         #expect(second.code == 0 && !second.errors.contains("will differ"), "\(second.errors)")
         #expect(
             try Data(contentsOf: URL(fileURLWithPath: scratch("a.mp4")))

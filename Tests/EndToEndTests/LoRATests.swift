@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import RuyiFiles
 import RuyiTensor
 import Testing
@@ -237,13 +238,13 @@ struct LoRATests {
             let up = TestMatrix(layer.outputs, 2, seed: index + 50)
             let parts = inParts ? layer.parts.map(\.rows) : [0..<layer.outputs]
             for (place, rows) in parts.enumerated() {
-                let name = name(layer, place)
+                let layerName = name(layer, place)
                 // The patch embedding's down matrix is a kernel.
                 let kernel = layer.parts[0].key == "x_embedder.proj"
-                tensors.append((name + ends.down, kernel ? down.reshaped([2, 4, 1, 2, 2]) : down))
-                let rows = up.rows(rows).tensor()
-                tensors.append((name + ends.up, kernel ? rows.reshaped([32, 2, 1, 1, 1]) : rows))
-                if alpha { tensors.append((name + ".alpha", HostTensor([2], []))) }
+                tensors.append((layerName + ends.down, kernel ? down.reshaped([2, 4, 1, 2, 2]) : down))
+                let part = up.rows(rows).tensor()
+                tensors.append((layerName + ends.up, kernel ? part.reshaped([32, 2, 1, 1, 1]) : part))
+                if alpha { tensors.append((layerName + ".alpha", HostTensor([2], []))) }
             }
         }
         return try lora(program, tensors)
@@ -454,7 +455,7 @@ struct LoRATests {
 
     // MARK: Plans and inspection
 
-    @Test("a plan counts what updated weights take, and inspect says what a file changes")
+    @Test("a plan counts the file, and inspect says what it changes")
     func looks() throws {
         let name = "lora_unet_double_blocks_0_img_mlp_fc1"
         let file = try lora(
@@ -465,7 +466,7 @@ struct LoRATests {
         func plan(_ options: [String]) throws -> JSONObject {
             try JSONObject(parsing: Array(run(options + ["--dry-run"]).output.utf8), file: "plan")
         }
-        #expect(try plan(["--lora", file]).int("activation_bytes") > plan([]).int("activation_bytes"))
+        #expect(try plan(["--lora", file]).int("weight_bytes") > plan([]).int("weight_bytes"))
         let inspected = try Executable.run(["inspect", file, "--json"])
         let facts = try JSONObject(parsing: Array(inspected.output.utf8), file: "inspection")
         #expect(try facts.string("kind") == "lora" && facts.object("layers").int("LoHa") == 1)

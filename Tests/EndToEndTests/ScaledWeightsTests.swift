@@ -104,7 +104,7 @@ struct ScaledWeightsTests {
     }
 
     @Test("a text encoder may be stored so")
-    func encoder() throws {
+    func textEncoder() throws {
         try write(.tensor, ".scale_weight", in: encoder)
         let (found, expected) = (try render("narrow"), try render("decoded"))
         #expect(distance(found, expected) < 1e-5)
@@ -138,12 +138,9 @@ struct ScaledWeightsTests {
         #expect(distance(try render("kept"), try render("narrow")) < 1e-5)
     }
 
-    /// What is done to the tensors of a file, and a word that the fault must have.
-    typealias Change = (inout [String: HostTensor]) -> Void
-
     private static let layer = "transformer_blocks.1.ff.net.2"
 
-    /// Tensors that change the meaning of others in ways that are not computed with.
+    /// Tensors that change the meaning of others in ways that are not computed with, and words that the fault must have.
     private static let changes: [(words: String, change: @Sendable (inout [String: HostTensor]) -> Void)] = [
         ("without a scale", { $0[layer + ".weight_scale"] = nil }),
         ("second scale", { $0[layer + ".scale_weight"] = HostTensor([1], []) }),
@@ -196,7 +193,7 @@ struct ScaledWeightsTests {
         let file = try SafetensorsFile(path: scratch("narrow" + transformer))
         let text = Array(#"{"format": "float8_e4m3fn", "full_precision_matrix_mult": true}"#.utf8)
         let marks = file.keys.filter { $0.hasSuffix(".weight_scale") }.map { key in
-            (key.dropLast("weight_scale".count) + "comfy_quant", HostTensor(text, [text.count], as: .u8))
+            (String(key.dropLast("weight_scale".count)) + "comfy_quant", HostTensor(text, [text.count], as: .u8))
         }
         try SafetensorsWriter.write(
             try file.keys.map { ($0, try file.tensor($0)) } + marks, to: scratch("narrow" + transformer),

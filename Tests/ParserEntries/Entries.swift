@@ -34,6 +34,19 @@ enum Entries {
         try look(file)
     }
 
+    static func gguf(_ bytes: [UInt8], _ stage: Stage) throws {
+        let path = stage.file("weights.gguf", bytes)
+        let file = try GGUFFile(path: path)
+        for entry in file.header.entries {
+            precondition(file.header.dataStart + entry.range.upperBound <= bytes.count, "data outside the file")
+        }
+        try look(file)
+        _ = try Inspection(path).text
+        let language = try LLaMAGGUF(file)
+        _ = try LLaMA.Configuration(language.settings)
+        try look(language.weights)
+    }
+
     static func torch(_ bytes: [UInt8], _ stage: Stage) throws {
         try look(TorchArchive(path: stage.file("weights.bin", bytes)))
     }
