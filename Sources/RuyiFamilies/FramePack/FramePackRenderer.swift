@@ -84,7 +84,8 @@ final class FramePackRenderer: Renderer {
             } step: { call, velocity, latents in
                 let clean = sampler.clean(rounded(latents, settings), velocity: velocity, call: call.index)
                 call.record("denoised", clean)
-                call.record("latents", sampler.corrected(latents, clean: clean, call: call.index))
+                let corrected = sampler.corrected(latents, clean: clean, call: call.index)
+                call.record("latents", corrected)
                 return call.index + 1 < call.count ? sampler.predicted(before: call.index + 1) : clean
             }
             decisions += denoiser.decisions(section: section)
