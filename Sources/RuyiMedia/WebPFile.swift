@@ -12,11 +12,27 @@ public enum WebPFile {
         public let frameCount: Int
         /// The length in milliseconds, 0 for a still picture.
         public let milliseconds: Int
+
+        /// Whether it is a clip, not a still picture.
+        public var isAnimated: Bool { milliseconds > 0 || frameCount > 1 }
     }
 
     /// Whether bytes begin as a WebP file does.
     static func isWebP(_ start: [UInt8]) -> Bool {
         start.count >= 12 && start.prefix(4).elementsEqual("RIFF".utf8) && start[8..<12].elementsEqual("WEBP".utf8)
+    }
+
+    /// The content of the first chunk of a kind that lies in the file itself; nil where there is none.
+    static func chunk(_ kind: String, of bytes: [UInt8]) -> ArraySlice<UInt8>? {
+        var place = 12
+        while place + 8 <= bytes.count {
+            let length = (0..<4).reversed().reduce(0) { $0 << 8 | Int(bytes[place + 4 + $1]) }
+            let content = place + 8
+            guard length <= bytes.count - content else { return nil }
+            if bytes[place..<place + 4].elementsEqual(kind.utf8) { return bytes[content..<content + length] }
+            place = content + length + length % 2
+        }
+        return nil
     }
 
     /// Reads the chunks of a file.

@@ -114,7 +114,7 @@ enum Entries {
     static func list(_ bytes: [UInt8], _ stage: Stage) throws {
         let forms = ["jsonl", "csv", "tsv", "txt"]
         let path = stage.file("list." + forms[Int(bytes.first ?? 0) % 4], bytes.dropFirst())
-        _ = try BatchSource(path: path, isRecursive: false, allowsOutside: false).items()
+        _ = try BatchSource(path: path, isRecursive: false, allowsOutside: false).content()
     }
 
     /// Opens a journal; what another test starts holds the lock of the one before until its own program begins.
