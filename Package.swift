@@ -54,7 +54,7 @@ let package = Package(
         // Opens libcurl when it is first needed, so it is not linked.
         .target(name: "CCurl"),
         .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
-        // Opens libheif and libtiff when they are first needed, so these are not linked.
+        // Opens libavif, libheif and libtiff when they are first needed, so these are not linked.
         .target(
             name: "CPictures", dependencies: ["CWebPLibrary", "CLittleCMSLibrary"],
             linkerSettings: [.linkedLibrary("jxl")]),

@@ -98,7 +98,9 @@ int ruyi_av_still(
         error = AVERROR_INVALIDDATA;
     }
     if (error >= 0) {
-        error = decode(is_gif ? AV_CODEC_ID_GIF : AV_CODEC_ID_BMP, packet, (int64_t)width * height, frame);
+        // Buffers have a border.
+        int64_t pixels = ((int64_t)width + 128) * ((int64_t)height + 128);
+        error = decode(is_gif ? AV_CODEC_ID_GIF : AV_CODEC_ID_BMP, packet, pixels, frame);
     }
     if (error >= 0) error = deliver(frame, width, height, rgba);
     av_frame_free(&frame);

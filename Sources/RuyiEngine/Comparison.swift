@@ -235,8 +235,7 @@ final class FrameReader {
         }
         try Engine.requireFile(path, "clip")
         switch FileKind(path) {
-        case .picture(.gif): source = .video(try VideoReader(path))
-        case .picture(.webp) where try WebPFile.facts(path).isAnimated:
+        case .animation(.webp):
             throw Fault(
                 .unavailable, "libav writes animated WebP and cannot read it", at: path,
                 hint: "compare the clip in another format")

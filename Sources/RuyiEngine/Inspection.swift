@@ -57,15 +57,14 @@ public struct Inspection: Sendable {
         let settings = try Provenance.find(path)
         let made = JSON.Member("made_with", settings?.json ?? .null)
         switch FileKind(path) {
-        case .picture(.webp) where try WebPFile.facts(path).isAnimated:
+        case .animation(.webp):
             let facts = try WebPFile.facts(path)
             return .object([
                 .init("kind", "video"), .init("container", "webp"), .init("width", .int(facts.width)),
                 .init("height", .int(facts.height)), .init("frames", .int(facts.frameCount)),
                 .init("seconds", .double(Double(facts.milliseconds) / 1000)), made,
             ])
-        case .picture(.gif) where (try? PictureReader.facts(path))?.pictures != 1:
-            return .object(video(try VideoReader(path).facts) + [made])
+        case .animation: return .object(video(try VideoReader(path).facts) + [made])
         case .picture:
             let facts = try PictureReader.facts(path)
             return .object([

@@ -153,7 +153,7 @@ extension Provenance {
         case .picture(.png): return try PictureText.read(path)[pictureTag].flatMap { Provenance(text: $0, file: path) }
         case .json:
             return Provenance(text: try FileBytes.text(path, limit: 1 << 20), file: path)
-        case .picture(.gif), .picture(.webp):
+        case .animation, .picture(.gif), .picture(.webp):
             let sidecar = sidecar(path)
             guard Path.kind(sidecar) == .file else { return nil }
             return Provenance(text: try FileBytes.text(sidecar, limit: 1 << 20), file: sidecar)
@@ -282,14 +282,18 @@ extension Order {
 
 /// What a file is, judged by its first bytes, and by its name where they say nothing.
 enum FileKind: Equatable {
+    /// A still picture.
     case picture(PictureFormat)
+    /// A GIF or WebP with several frames.
+    case animation(PictureFormat)
     case json, safetensors, other
 
     /// Looks at a file; `other` may be a video, or nothing that is known.
     init(_ path: String) {
         let start = (try? FileBytes.start(of: path, PictureFormat.startBytes)) ?? []
         if let format = PictureFormat(start) {
-            self = .picture(format)
+            let isAnimated = [.gif, .webp].contains(format) && (try? PictureReader.facts(path))?.pictures ?? 1 != 1
+            self = isAnimated ? .animation(format) : .picture(format)
         } else if Path.suffix(path) == "safetensors" {
             self = .safetensors
         } else {

@@ -23,6 +23,7 @@ extension PictureFormat {
         case .png: PNGDecoder.self
         case .jpeg: JPEGDecoder.self
         case .webp: WebPDecoder.self
+        case .avif: AVIFDecoder.self
         case .heif: HEIFDecoder.self
         case .jxl: JXLDecoder.self
         case .tiff: TIFFDecoder.self
@@ -56,7 +57,7 @@ struct PictureProblem: Error {
         case .unavailable:
             Fault(
                 .unavailable, "the \(format.rawValue) picture cannot be read here: \(text)", at: name,
-                hint: "convert it to PNG: heif-convert for HEIC and AVIF, otherwise convert or ffmpeg")
+                hint: "convert it to PNG first, with heif-convert, avifdec or convert")
         case .damaged:
             Fault(
                 .badData, "the \(format.rawValue) picture is damaged: \(text)", at: name,
@@ -194,7 +195,21 @@ enum WebPDecoder: PictureDecoder {
     }
 }
 
-/// HEIF and AVIF through libheif, which turns pictures itself.
+/// AVIF through libavif.
+enum AVIFDecoder: PictureDecoder {
+    static func header(_ bytes: [UInt8], _ options: PictureOptions) throws(PictureProblem) -> PictureHeader {
+        try Library.header(.avif) { ruyi_avif_facts(bytes, bytes.count, $0, $1, $2) }
+    }
+
+    static func decode(
+        _ bytes: [UInt8], _ header: PictureHeader, _ options: PictureOptions, into samples: UnsafeMutablePointer<UInt8>
+    ) throws(PictureProblem) -> String? {
+        try Library.decode(header) { ruyi_avif_decode(bytes, bytes.count, $0, samples, $1, $2) }
+        return nil
+    }
+}
+
+/// HEIF through libheif, which turns pictures itself.
 enum HEIFDecoder: PictureDecoder {
     static func header(_ bytes: [UInt8], _ options: PictureOptions) throws(PictureProblem) -> PictureHeader {
         let isAsStored: Int32 = options.orientation == .ignore ? 1 : 0

@@ -6,7 +6,9 @@ public enum PictureFormat: String, Sendable, CaseIterable {
     case jpeg = "JPEG"
     /// WebP, lossy or lossless; of an animation the first frame.
     case webp = "WebP"
-    /// HEIF: the HEIC files of telephones, and AVIF.
+    /// AVIF; of a sequence the first picture.
+    case avif = "AVIF"
+    /// HEIF, such as the HEIC files of telephones.
     case heif = "HEIF"
     /// JPEG XL.
     case jxl = "JPEG XL"
@@ -30,25 +32,31 @@ public enum PictureFormat: String, Sendable, CaseIterable {
             self = .jpeg
         } else if has("RIFF"), has("WEBP", at: 8) {
             self = .webp
-        } else if has("ftyp", at: 4), PictureFormat.brands.contains(String(decoding: start[8..<min(12, start.count)], as: UTF8.self)) {
-            self = .heif
-        } else if start.starts(with: [0xFF, 0x0A]) || start.starts(with: [0, 0, 0, 12, 0x4A, 0x58, 0x4C, 0x20, 13, 10, 0x87, 10]) {
+        } else if has("ftyp", at: 4), let brands = PictureFormat.brands(start) {
+            self = brands.isDisjoint(with: ["avif", "avis"]) ? .heif : .avif
+        } else if start.starts(with: [0xFF, 0x0A]) || start.starts(with: [0, 0, 0, 12] + "JXL \r\n".utf8 + [0x87, 10]) {
             self = .jxl
         } else if has("II*\0") || has("MM\0*") || has("II+\0") || has("MM\0+") {
             self = .tiff
         } else if has("GIF87a") || has("GIF89a") {
             self = .gif
-        } else if has("BM"), start.count >= 18, BMPHeader.sizes.contains(Int(start[14]) | Int(start[15]) << 8), start[16] == 0, start[17] == 0 {
+        } else if has("BM"), start.count >= 18, BMPHeader.sizes.contains(Int(start[14])), start[15...17] == [0, 0, 0] {
             self = .bmp
         } else {
             return nil
         }
     }
 
-    /// The major brands of ISO media files that hold a picture.
-    private static let brands: Set<String> = [
-        "heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1", "avif", "avis",
-    ]
+    /// The brands of an ISO media file, the major one and those that it is compatible with as far as `start` goes; nil
+    /// where the major one is not a picture's.
+    private static func brands(_ start: [UInt8]) -> Set<String>? {
+        let length = start.prefix(4).reduce(0) { $0 << 8 | Int($1) }
+        let names = stride(from: 8, to: min(start.count, length) - 3, by: 4).map {
+            String(decoding: start[$0..<($0 + 4)], as: UTF8.self)
+        }
+        let pictures: Set = ["heic", "heix", "heim", "heis", "hevc", "hevx", "mif1", "mif2", "msf1", "avif", "avis"]
+        return names.first.map(pictures.contains) == true ? Set(names) : nil
+    }
 
     /// A few words on what a file that is no such picture seems to be instead; empty where that is not known.
     static func guess(_ bytes: [UInt8]) -> String {

@@ -12,9 +12,6 @@ public enum WebPFile {
         public let frameCount: Int
         /// The length in milliseconds, 0 for a still picture.
         public let milliseconds: Int
-
-        /// Whether it is a clip, not a still picture.
-        public var isAnimated: Bool { milliseconds > 0 || frameCount > 1 }
     }
 
     /// Whether bytes begin as a WebP file does.

@@ -37,7 +37,11 @@ int ruyi_webp_facts(const uint8_t *data, size_t length, ruyi_picture_facts *fact
 int ruyi_webp_decode(
     const uint8_t *data, size_t length, const ruyi_picture_facts *facts, uint8_t *samples, char *message, size_t room);
 
-// HEIF and AVIF. The library turns a picture itself unless `is_as_stored`.
+int ruyi_avif_facts(const uint8_t *data, size_t length, ruyi_picture_facts *facts, char *message, size_t room);
+int ruyi_avif_decode(
+    const uint8_t *data, size_t length, const ruyi_picture_facts *facts, uint8_t *samples, char *message, size_t room);
+
+// HEIF with other codecs than AVIF's. The library turns a picture itself unless `is_as_stored`.
 int ruyi_heif_facts(
     const uint8_t *data, size_t length, int is_as_stored, ruyi_picture_facts *facts, char *message, size_t room);
 int ruyi_heif_decode(

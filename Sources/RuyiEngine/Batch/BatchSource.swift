@@ -2,7 +2,6 @@ import Glibc
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
-import RuyiMedia
 
 /// The pictures of a batch: a folder of them, or a list in one of four forms.
 package struct BatchSource {
@@ -295,12 +294,9 @@ package struct BatchSource {
     /// Whether a file of a folder is taken: its suffix or its first bytes are a picture's, and it is no animation, which
     /// may be a clip of an earlier batch.
     private static func isPicture(_ file: String) -> Bool {
-        let start = (try? FileBytes.start(of: file, PictureFormat.startBytes)) ?? []
-        switch PictureFormat(start) {
-        case nil: return pictureSuffixes.contains(Path.suffix(file))
-        case .gif, .webp: return (try? PictureReader.facts(file))?.pictures ?? 1 == 1
-        default: return true
-        }
+        if case .picture = FileKind(file) { return true }
+        // What has the suffix of a picture and is none fails when its clip's turn comes.
+        return pictureSuffixes.contains(Path.suffix(file)) && FileKind(file) == .other
     }
 
     /// The prompt in a text file, if there is one.
