@@ -69,7 +69,9 @@ struct PNGChunks {
     var orientation: Int {
         if let found = self["eXIf"].flatMap(Orientation.exif) { return found }
         for name in ["Raw profile type exif", "Raw profile type APP1"] {
-            if let found = text(name).flatMap(PNGChunks.rawProfile).flatMap({ Orientation.exif($0[...]) }) { return found }
+            if let found = text(name).flatMap(PNGChunks.rawProfile).flatMap({ Orientation.exif($0[...]) }) {
+                return found
+            }
         }
         return text("XML:com.adobe.xmp").flatMap { Orientation.xmp($0[...]) } ?? 1
     }

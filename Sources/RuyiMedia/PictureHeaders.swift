@@ -64,7 +64,8 @@ struct GIFHeader {
                 at = end(ofBlocksAt: at + 2)
             } else if bytes[at] == 0x2C {
                 frames += 1
-                let fills = number(at + 1) == 0 && number(at + 3) == 0 && number(at + 5) >= width && number(at + 7) >= height
+                let fills =
+                    number(at + 1) == 0 && number(at + 3) == 0 && number(at + 5) >= width && number(at + 7) >= height
                 if frames == 1, !fills { hasAlpha = true }
                 at = end(ofBlocksAt: at + 11 + table(bytes[at + 9]))
             } else {
@@ -83,7 +84,8 @@ enum ISOBoxes {
         guard let meta = find("meta", in: bytes[...]).first?.dropFirst(4),
             let properties = find("iprp", in: meta).first.flatMap({ find("ipco", in: $0).first })
         else { return false }
-        return find("irot", in: properties).contains { ($0.first ?? 0) & 3 != 0 } || !find("imir", in: properties).isEmpty
+        return find("irot", in: properties).contains { ($0.first ?? 0) & 3 != 0 }
+            || !find("imir", in: properties).isEmpty
     }
 
     /// The contents of the boxes of a kind that lie in some bytes.

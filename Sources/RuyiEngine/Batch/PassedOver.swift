@@ -34,7 +34,9 @@ package struct PassedOver: Sendable, Equatable {
     package var text: String? {
         guard !counts.isEmpty else { return nil }
         let sorted = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
-        let kinds = sorted.prefix(8).map { "\($0.value) \($0.key.isEmpty ? "without a suffix" : String($0.key.prefix(20)))" }
+        let kinds = sorted.prefix(8).map {
+            "\($0.value) \($0.key.isEmpty ? "without a suffix" : String($0.key.prefix(20)))"
+        }
         let rest = sorted.dropFirst(8).reduce(0) { $0 + $1.value }
         let all = counts.values.reduce(0, +)
         let list = (kinds + (rest > 0 ? ["\(rest) others"] : [])).joined(separator: ", ")
