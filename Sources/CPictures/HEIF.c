@@ -13,6 +13,7 @@
     USE(heif_context_get_number_of_top_level_images)                                                                 \
     USE(heif_context_get_primary_image_handle)                                                                       \
     USE(heif_context_read_from_memory_without_copy)                                                                  \
+    USE(heif_context_set_max_decoding_threads)                                                                       \
     USE(heif_context_set_maximum_image_size_limit)                                                                   \
     USE(heif_decode_image)                                                                                           \
     USE(heif_decoding_options_alloc)                                                                                 \
@@ -73,11 +74,14 @@ static int open_file(
     *file = heif.heif_context_alloc();
     if (*file == NULL) return ruyi_picture_fail(RUYI_PICTURE_MEMORY, "not enough memory", message, room);
     heif.heif_context_set_maximum_image_size_limit(*file, SIDE_LIMIT);
+    heif.heif_context_set_max_decoding_threads(*file, 0);
     struct heif_error error = heif.heif_context_read_from_memory_without_copy(*file, data, length, NULL);
     if (error.code == heif_error_Ok) error = heif.heif_context_get_primary_image_handle(*file, picture);
     if (error.code == heif_error_Ok) return RUYI_PICTURE_OK;
+    // The text of the error belongs to the file.
+    int status = fail(error, message, room);
     heif.heif_context_free(*file);
-    return fail(error, message, room);
+    return status;
 }
 
 static int keep_colours(const struct heif_image_handle *picture, ruyi_picture_facts *facts) {

@@ -212,6 +212,9 @@ enum AVIFDecoder: PictureDecoder {
 /// HEIF through libheif, which turns pictures itself.
 enum HEIFDecoder: PictureDecoder {
     static func header(_ bytes: [UInt8], _ options: PictureOptions) throws(PictureProblem) -> PictureHeader {
+        guard ISOBoxes.areReferencesBounded(bytes) else {
+            throw PictureProblem(.damaged, "its pictures are made of one another without end")
+        }
         let isAsStored: Int32 = options.orientation == .ignore ? 1 : 0
         var header = try Library.header(.heif) { ruyi_heif_facts(bytes, bytes.count, isAsStored, $0, $1, $2) }
         header.isTurnedByDecoder = isAsStored == 0 && ISOBoxes.turns(bytes)

@@ -88,6 +88,46 @@ enum ISOBoxes {
             || !find("imir", in: properties).isEmpty
     }
 
+    /// Whether a HEIF file's pictures are made of others in a way that comes to an end soon: a grid of tiles, and maybe a
+    /// picture derived from it, with alpha.
+    ///
+    /// libheif follows references without a limit, so that a grid whose tile is the grid itself would never end.
+    static func areReferencesBounded(_ bytes: [UInt8]) -> Bool {
+        // What a picture is made of: those that it is derived from, and its alpha, which refers to it.
+        var parts: [Int: [Int]] = [:]
+        for meta in find("meta", in: bytes[...]) {
+            for references in find("iref", in: meta.dropFirst(4)) {
+                let width = references.first == 0 ? 2 : 4
+                for (kind, isReversed) in [("dimg", false), ("auxl", true)] {
+                    for box in find(kind, in: references.dropFirst(4)) {
+                        func number(_ offset: Int, _ count: Int) -> Int {
+                            box.dropFirst(offset).prefix(count).reduce(0) { $0 << 8 | Int($1) }
+                        }
+                        let from = number(0, width)
+                        let count = min(number(width, 2), (box.count - width - 2) / width)
+                        for index in 0..<max(0, count) {
+                            let to = number(width + 2 + index * width, width)
+                            parts[isReversed ? to : from, default: []].append(isReversed ? from : to)
+                        }
+                    }
+                }
+            }
+        }
+        var left = 0
+        func isBounded(_ item: Int, depth: Int) -> Bool {
+            left -= 1
+            guard left >= 0, depth <= 4 else { return false }
+            return (parts[item] ?? []).allSatisfy { isBounded($0, depth: depth + 1) }
+        }
+        return parts.keys.allSatisfy { item in
+            left = partLimit
+            return isBounded(item, depth: 0)
+        }
+    }
+
+    /// More parts than the tiles of the largest pictures that are read.
+    private static let partLimit = 4096
+
     /// The contents of the boxes of a kind that lie in some bytes.
     private static func find(_ kind: String, in bytes: ArraySlice<UInt8>) -> [ArraySlice<UInt8>] {
         var found: [ArraySlice<UInt8>] = []

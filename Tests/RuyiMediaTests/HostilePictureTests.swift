@@ -113,7 +113,9 @@ struct HostilePictureTests {
                 read += 1
             }
         }
-        #expect(refused > rounds / 8 && read >= least && read + refused == rounds)
+        // Bitmaps show most damage as other pixels.
+        #expect(least == 0 || refused > rounds / 8)
+        #expect(read >= least && read + refused == rounds)
     }
 
     private func repairSums(_ bytes: inout [UInt8]) {
@@ -126,6 +128,16 @@ struct HostilePictureTests {
                 end..<(end + 4), with: PNGParts.big(PNGParts.checksum([UInt8](bytes[(at + 4)..<end]))))
             at = end + 4
         }
+    }
+
+    @Test("a HEIF grid that is its own tile is refused")
+    func circularGrid() throws {
+        var bytes = try Fixtures.bytes("formats/grid.heic")
+        let place = try #require(bytes.firstRange(of: "dimg".utf8))
+        // The number of the first tile, behind the grid's own and the count.
+        bytes[place.upperBound + 5] = 1
+        let found = fault { try PictureReader.read(bytes: bytes, name: "grid") }
+        #expect(found?.kind == .badData && found?.what.contains("one another") == true, "\(String(describing: found))")
     }
 
     @Test("what cannot be opened is named, folders and FIFOs are refused at once")

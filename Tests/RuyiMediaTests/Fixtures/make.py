@@ -1,8 +1,8 @@
 """Writes the fixtures of this folder with Pillow 13 (`make.py PHOTO`), and resize-old.tsv with Pillow 10.
 
 Pillow decides what the right pixels are: `NAME.png` or `NAME.jpg` is an input, `NAME.rgb.png` what
-`Image.open(f).convert("RGB")` makes of it, of 16-bit grey the high byte. The PNG inputs are assembled here byte by byte, because Pillow
-writes few of the forms that it reads.
+`Image.open(f).convert("RGB")` makes of it, of 16-bit grey the high byte. The PNG inputs are assembled here
+byte by byte, because Pillow writes few of the forms that it reads.
 
 Not made here: jpeg-made-*.jpg and scans-180.jpg, which libjpeg's encoder wrote with settings that Pillow
 lacks (YCCK, arithmetic coding, 4:1:1, 4:4:0, one scan for each coefficient), and the folder reference, the
