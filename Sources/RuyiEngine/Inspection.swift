@@ -77,8 +77,12 @@ public struct Inspection: Sendable {
         case .safetensors:
             let file = try SafetensorsFile(path: path)
             let isLatents = file.header.metadata.contains { $0.key == "state" } && settings != nil
+            let adapters = LoRAFile.kinds(in: file).map { JSON.Member($0.kind, .int($0.layers)) }
             return .object(
-                [.init("kind", isLatents ? "latents" : "weights")] + WeightTally([file]).members + [made])
+                [
+                    .init("kind", isLatents ? "latents" : adapters.isEmpty ? "weights" : "lora"),
+                    .init("layers", adapters.isEmpty ? .null : .object(adapters)),
+                ] + WeightTally([file]).members + [made])
         case .gguf:
             let file = try GGUFFile(path: path)
             return .object(
