@@ -151,7 +151,7 @@ let package = Package(
             .target(
                 name: "GoldenRecords", dependencies: ["RuyiFamilies", "RuyiFiles", "RuyiTensor"],
                 path: "Tests/GoldenRecords", swiftSettings: strict),
-            // Writes torch files, right and wrong, for tests.
+            // Writes torch and GGUF files, right and wrong, for tests.
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
                 name: "RuyiFilesTests",
