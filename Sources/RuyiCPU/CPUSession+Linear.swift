@@ -92,10 +92,11 @@ private struct ProductWork: @unchecked Sendable {
 
     private var columns: Int { finish.columns }
     private var columnSlivers: Int { (columns + kernels.nr - 1) / kernels.nr }
-    /// The depth in equal parts.
+    /// The depth in equal parts, of whole blocks.
     private var panelDepth: Int {
         let panels = max(1, (depth + greatestDepth - 1) / greatestDepth)
-        return (depth + panels - 1) / panels
+        let block = weight.dtype.blockLength
+        return ((depth + panels - 1) / panels + block - 1) / block * block
     }
 
     /// Computes some rows of the product.
@@ -125,7 +126,6 @@ private struct ProductWork: @unchecked Sendable {
     private func multiply(
         _ left: UnsafePointer<Float>, _ rows: Range<Int>, _ slivers: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
     ) {
-        guard let element = weight.dtype.element else { return }
         let (mr, nr) = (kernels.mr, kernels.nr)
         let range = slivers.lowerBound * nr..<min(slivers.upperBound * nr, columns)
         let edge = scratch + slivers.count * nr * panelDepth
@@ -136,8 +136,8 @@ private struct ProductWork: @unchecked Sendable {
             let count = min(panelDepth, depth - first)
             for (index, sliver) in slivers.enumerated() {
                 kernels.packRight(
-                    element, weight.rawPointer + (sliver * nr * depth + first) * weight.dtype.byteCount, depth,
-                    min(nr, columns - sliver * nr), count, scratch + index * nr * count)
+                    weight, depth: depth, rows: sliver * nr..<min((sliver + 1) * nr, columns), first: first,
+                    count: count, into: scratch + index * nr * count)
                 scales?.from(sliver * nr).multiply(
                     scratch + index * nr * count, rows: min(nr, columns - sliver * nr), stride: nr,
                     columns: first..<first + count)

@@ -96,17 +96,3 @@ extension Activation {
         }
     }
 }
-
-extension DType {
-    /// The kernels' name of a type that matrix products read directly.
-    var element: Element? {
-        switch self {
-        case .f32: .f32
-        case .f16: .f16
-        case .bf16: .bf16
-        case .f8e4m3: .f8e4m3
-        case .f8e5m2: .f8e5m2
-        case .f64, .i64, .i32, .i16, .i8, .u8, .bool: nil
-        }
-    }
-}

@@ -218,8 +218,8 @@ public struct Conversion: Sendable {
         guard key != "__metadata__" else {
             throw Fault(.badData, "a tensor called \"__metadata__\" cannot be stored", at: group.weights.path(of: key))
         }
-        // What is not asked for in 8 bits is multiplied by its scale.
-        let stored = group.weights.scale(of: key) == .none ? dtype : .bf16
+        // What is not asked for in 8 bits is multiplied by its scale, and a file has no place for blocks.
+        let stored = group.weights.scale(of: key) == .none && !dtype.isBlocked ? dtype : .bf16
         guard let kind, dtype.isFloat else { return stored }
         if kind.dtype.byteCount == 1, shape.count != 2 { return stored }
         let name = group.prefix + key

@@ -151,7 +151,7 @@ extension Provenance {
         try Engine.requireFile(path, "file")
         switch FileKind(path) {
         case .png: return try PictureText.read(path)[pictureTag].flatMap { Provenance(text: $0, file: path) }
-        case .jpeg: return nil
+        case .jpeg, .gguf: return nil
         case .json:
             return Provenance(text: try FileBytes.text(path, limit: 1 << 20), file: path)
         case .gif, .webp:
@@ -281,7 +281,7 @@ extension Order {
 
 /// What a file is, judged by its first bytes, and by its name where they say nothing.
 enum FileKind {
-    case png, jpeg, gif, webp, json, safetensors, other
+    case png, jpeg, gif, webp, json, safetensors, gguf, other
 
     /// Looks at a file; `other` may be a video, or nothing that is known.
     init(_ path: String) {
@@ -294,6 +294,8 @@ enum FileKind {
             self = .gif
         } else if start.starts(with: "RIFF".utf8), start.dropFirst(8).starts(with: "WEBP".utf8) {
             self = .webp
+        } else if start.starts(with: "GGUF".utf8) {
+            self = .gguf
         } else if Path.suffix(path) == "safetensors" {
             self = .safetensors
         } else {

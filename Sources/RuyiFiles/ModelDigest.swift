@@ -23,7 +23,7 @@ extension ModelFolder {
         return digest.finish()
     }
 
-    private static let weightEndings = [".safetensors", ".bin", ".pt", ".pth"]
+    private static let weightEndings = [".safetensors", ".bin", ".pt", ".pth", ".gguf"]
     private static let textEndings = [".json", ".txt", ".model"]
 
     /// The names of the files that count; links that lead out of the folder do not.

@@ -69,8 +69,9 @@ public struct RenamedWeights: WeightFile {
             if shape.first == count, range.upperBound <= count { return }
             expected = "\(count) rows"
         case .halvesSwapped:
-            if let rows = shape.first, rows.isMultiple(of: 2) { return }
-            expected = "an even number of rows"
+            let block = base.dtype(of: place.stored)?.blockLength ?? 1
+            if let rows = shape.first, rows.isMultiple(of: 2), (shape.reduce(1, *) / 2).isMultiple(of: block) { return }
+            expected = "an even number of rows" + (block > 1 ? " of whole blocks" : "")
         case .matrix:
             if shape.count >= 2, shape.dropFirst(2).allSatisfy({ $0 == 1 }) { return }
             expected = "a matrix"

@@ -143,7 +143,7 @@ private enum Marks {
         if key.contains(".weight.quant_state.") { return "packed weights (bitsandbytes)" }
         if let known = foreignEndings.first(where: { key.hasSuffix($0.ending) }) { return known.kind }
         guard let dot = key.lastIndex(of: "."), key[dot...].contains("scale"), !isMark(key, in: weights),
-            weights.dtype(of: key[..<dot] + ".weight")?.byteCount == 1
+            weights.dtype(of: key[..<dot] + ".weight")?.blockByteCount == 1
         else { return nil }
         return "8-bit weights with a scale of an unknown kind"
     }

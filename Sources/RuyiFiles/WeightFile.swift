@@ -24,8 +24,8 @@ public protocol WeightFile: Sendable {
     func scale(of key: String) -> WeightScale
     /// The name that a tensor has in its file, for messages.
     func storedName(of key: String) -> String
-    /// Low-rank matrices that a layer adds to a weight when it computes.
-    func updates(of key: String) -> [LowRankUpdate]
+    /// What a layer makes of a matrix of weights when it computes, one after the other.
+    func updates(of key: String) -> [WeightUpdate<HostTensor>]
     /// Throws `.badData` when a file was changed since it was opened.
     func checkUnchanged() throws(Fault)
 }
@@ -38,5 +38,5 @@ extension WeightFile {
     /// The same name.
     public func storedName(of key: String) -> String { key }
     /// None, as in every file on a disk.
-    public func updates(of key: String) -> [LowRankUpdate] { [] }
+    public func updates(of key: String) -> [WeightUpdate<HostTensor>] { [] }
 }

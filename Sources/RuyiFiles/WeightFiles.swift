@@ -4,7 +4,7 @@ import RuyiFault
 public enum WeightFiles {
     /// Opens the weights of a component of a model: `STEM.safetensors`, else `STEM.safetensors.index.json` with its
     /// parts, else `STEM.bin` or `STEM.pt`; where none of them is there, the same of the only variant that is, such as
-    /// `STEM.bf16.safetensors` (see `WeightNames`).
+    /// `STEM.bf16.safetensors` (see `WeightNames`), else the one GGUF file in the component's folder, whatever its name.
     ///
     /// - Parameters:
     ///   - folder: the model.
@@ -25,10 +25,17 @@ public enum WeightFiles {
                     + names.variants.joined(separator: ", "), at: shown,
                 hint: "keep one of them in the folder, or call it \(stem).safetensors")
         }
-        guard let name = names.file else {
+        guard names.ggufs.count < 2 else {
+            throw Fault(
+                .usage, "the folder holds several GGUF files: " + names.ggufs.prefix(8).joined(separator: ", "),
+                at: shown, hint: "keep one of them in the folder, or name one, as with --transformer FILE")
+        }
+        // Beside the parts' folders, a GGUF file may be of any of them.
+        guard let name = names.file ?? (component.isEmpty ? nil : names.ggufs.first) else {
             throw Fault(
                 .cannotOpen,
-                "the model has no weights \"\(stem)\" (.safetensors, .safetensors.index.json, .bin or .pt)", at: shown,
+                "the model has no weights \"\(stem)\" (.safetensors, .safetensors.index.json, .bin, .pt or .gguf)",
+                at: shown,
                 hint: "download the whole model, or check that this is its folder")
         }
         return try WeightFiles.open(folder, component: component, name: name)
@@ -57,6 +64,7 @@ public enum WeightFiles {
     private static func file(_ path: String, shown: String) throws(Fault) -> any WeightFile & AnyObject {
         let file = try OpenFile(path: path, shown: shown)
         let start = try file.read(0..<min(4, file.byteCount))
+        if start == GGUFFile.magic { return try GGUFFile(path: path, shown: shown) }
         let isArchive = start == [0x50, 0x4B, 0x03, 0x04]
         let isPickle = !shown.hasSuffix(".safetensors") && start.starts(with: [0x80, 0x02])
         if isArchive || isPickle || WeightNames.torchEndings.contains(where: shown.hasSuffix) {

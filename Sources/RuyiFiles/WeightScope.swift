@@ -132,11 +132,9 @@ public struct WeightScope: Sendable {
     /// A weight that the file does not have, such as a table that is computed.
     public func constant(_ table: HostTensor) -> Weight { source.backend.weight(table, in: unit) }
 
-    /// The low-rank updates of the weight of this name, in order.
-    public func updates(of name: String) -> [WeightUpdate] {
-        source.file.updates(of: prefix + name).map { update in
-            WeightUpdate(down: constant(update.down), up: constant(update.up), factor: update.factor)
-        }
+    /// What adapters make of the weight of this name, in order.
+    public func updates(of name: String) -> [WeightUpdate<Weight>] {
+        source.file.updates(of: prefix + name).map { $0.map(constant) }
     }
 
     /// Notes that a tensor here is known and not needed, if there is one.

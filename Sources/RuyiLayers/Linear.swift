@@ -9,8 +9,8 @@ public struct Linear: Sendable {
     public let scale: WeightScale
     /// `[out]`.
     public let bias: Weight?
-    /// What is added to the weight.
-    public let updates: [WeightUpdate]
+    /// What adapters make of the weight, one after the other.
+    public let updates: [WeightUpdate<Weight>]
     /// The weight in 8 bits, which products then use in its place.
     private var quantizedWeight: Weight?
 
@@ -18,6 +18,14 @@ public struct Linear: Sendable {
     public init(_ scope: WeightScope, _ input: Int, _ output: Int, bias: Bool = true) {
         (weight, scale) = scope.takeScaled("weight", [output, input])
         self.bias = bias ? scope.take("bias", [output]) : nil
+        updates = scope.updates(of: "weight")
+    }
+
+    /// Takes `weight` `[output] + kernel` and `bias` `[output]` of a convolution whose patches do not overlap: x holds the
+    /// numbers of one patch in the order of the kernel.
+    public init(_ scope: WeightScope, kernel: [Int], _ output: Int) {
+        (weight, scale) = scope.takeScaled("weight", [output] + kernel)
+        bias = scope.take("bias", [output])
         updates = scope.updates(of: "weight")
     }
 
@@ -37,7 +45,8 @@ public struct Linear: Sendable {
     /// It is made anew each time: next to a product over thousands of tokens that costs little, and a second copy of
     /// all weights is never there.
     public func updatedWeight(on session: any Session) -> Tensor {
-        updates.reduce(session.tensor(weight).scaled(by: scale)) { $1.added(to: $0) }
+        let stored = session.tensor(weight).reshaped([weight.shape[0], weight.count / max(weight.shape[0], 1)])
+        return updates.reduce(stored.scaled(by: scale)) { $1.applied(to: $0) }
     }
 
     /// What products multiply by and add.
@@ -57,15 +66,6 @@ public struct Linear: Sendable {
         let isStored = updates.isEmpty && scale == .none
         quantizedWeight = session.quantized(
             isStored ? .stored(weight) : .computed(updatedWeight(on: session)), in: weight.unit)
-    }
-}
-
-extension WeightUpdate {
-    /// `W + factor · up · down`; W `[out, in]`.
-    public func added(to weight: Tensor) -> Tensor {
-        let session = weight.session
-        let scaled = factor * session.tensor(up)
-        return weight + session.linear(scaled, Projection(down.permuted([1, 0])))
     }
 }
 

@@ -1,3 +1,4 @@
+import RuyiEncoders
 import RuyiFault
 import RuyiFiles
 
@@ -5,12 +6,16 @@ import RuyiFiles
 package struct HunyuanTextFile: Sendable {
     private let file: any WeightFile
     private let tower: any WeightFile
+    /// The settings of the language model, where it brings them.
+    private let own: JSON?
     /// What stands before the names of the language model, the picture's tower and the layers between them.
     private let language, vision, projector: String?
 
     /// Takes the file of the language model, and that of the picture's tower where it is another.
-    package init(_ file: any WeightFile, tower other: (any WeightFile)? = nil) {
-        self.file = file
+    ///
+    /// `settings` are those that the language model brings.
+    package init(_ file: any WeightFile, settings: JSON? = nil, tower other: (any WeightFile)? = nil) {
+        (self.file, own) = (file, settings)
         tower = other ?? file
         language = HunyuanTextFile.start(of: "layers.0.mlp.gate_proj.weight", in: file)
         vision = HunyuanTextFile.start(of: "embeddings.patch_embedding.weight", in: tower)
@@ -22,7 +27,9 @@ package struct HunyuanTextFile: Sendable {
     }
 
     /// Whether a file holds a LLaMA.
-    package static func isThere(in file: any WeightFile) -> Bool { HunyuanTextFile(file).language != nil }
+    package static func isThere(in file: any WeightFile) -> Bool {
+        HunyuanTextFile(file).language != nil || LLaMAGGUF.isThere(in: file)
+    }
 
     /// Whether a file holds the picture's tower of LLaVA, and what turns its tokens into those of the language model.
     package static func isTower(_ file: any WeightFile) -> Bool { HunyuanTextFile(file).seesPictures }
@@ -71,6 +78,15 @@ package struct HunyuanTextFile: Sendable {
     ///
     /// Throws `.badData` where the heads are not those of the published models: the weights do not tell them.
     package func settings(withPicture: Bool) throws(Fault) -> JSON {
+        let text: JSON = if let own { own } else { try languageSettings() }
+        guard withPicture else { return text }
+        return .object([
+            .init("model_type", "llava"), .init("text_config", text), .init("vision_config", try visionSettings()),
+            .init("image_token_index", .int(128_257)), .init("projector_hidden_act", "gelu"),
+        ])
+    }
+
+    private func languageSettings() throws(Fault) -> JSON {
         let start = try require(language, "no LLaMA")
         let head = 128
         let width = try file.size(1, of: start + "embed_tokens.weight", rank: 2)
@@ -79,7 +95,7 @@ package struct HunyuanTextFile: Sendable {
         guard queries.isMultiple(of: head), keys.isMultiple(of: head) else {
             throw HunyuanTextFile.unknownHeads(file, "text_encoder")
         }
-        let text: JSON = .object([
+        return .object([
             .init("model_type", "llama"), .init("hidden_size", .int(width)),
             .init("intermediate_size", .int(try file.size(0, of: start + "layers.0.mlp.gate_proj.weight", rank: 2))),
             .init("num_hidden_layers", .int(try file.count(of: start + "layers"))),
@@ -87,11 +103,6 @@ package struct HunyuanTextFile: Sendable {
             .init("head_dim", .int(head)),
             .init("vocab_size", .int(try file.size(0, of: start + "embed_tokens.weight", rank: 2))),
             .init("rms_norm_eps", .double(1e-5)), .init("rope_theta", .double(500_000)),
-        ])
-        guard withPicture else { return text }
-        return .object([
-            .init("model_type", "llava"), .init("text_config", text), .init("vision_config", try visionSettings()),
-            .init("image_token_index", .int(128_257)), .init("projector_hidden_act", "gelu"),
         ])
     }
 

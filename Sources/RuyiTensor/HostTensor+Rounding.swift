@@ -6,6 +6,7 @@ extension HostTensor {
     /// copied as they are, unless they are to be scaled.
     package func bytes(_ range: Range<Int>, as type: DType, scaledBy scale: WeightScale = .none) -> [UInt8] {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "\(range) is outside \(shape)")
+        if dtype.isBlocked { return blockBytes(range, as: type, scaledBy: scale) }
         let size = dtype.byteCount
         var source = UnsafeRawPointer(storage.base) + offset * size
         var gathered: [UInt8] = []
@@ -20,6 +21,31 @@ extension HostTensor {
                 return Array(UnsafeRawBufferPointer(start: start, count: range.count * size))
             }
             return HostTensor.convert(start, dtype, range.count, to: type) { values in
+                scale.multiply(&values, from: range.lowerBound, columns: shape.last ?? 1)
+            }
+        }
+    }
+
+    /// The same of elements in blocks; those of the own type are whole blocks.
+    private func blockBytes(_ range: Range<Int>, as type: DType, scaledBy scale: WeightScale) -> [UInt8] {
+        if type == dtype, scale == .none {
+            let start = offset + range.lowerBound
+            precondition(
+                isContiguous && start % dtype.blockLength == 0 && range.count % dtype.blockLength == 0,
+                "\(range) of \(shape) is no row of whole blocks")
+            return Array(
+                UnsafeRawBufferPointer(
+                    start: storage.base + dtype.byteCount(of: start), count: dtype.byteCount(of: range.count)))
+        }
+        var values: [Float] = []
+        if isContiguous {
+            values = unpacked(range)
+        } else {
+            layout.forEachOffset(range) { values.append(scalar(at: $0)) }
+        }
+        return values.withUnsafeBytes { bytes in
+            guard let start = bytes.baseAddress else { return [] }
+            return HostTensor.convert(start, .f32, range.count, to: type) { values in
                 scale.multiply(&values, from: range.lowerBound, columns: shape.last ?? 1)
             }
         }

@@ -66,23 +66,7 @@ public final class ResidencyUnit: Sendable {
     public var byteCount: Int { storages.reduce(0) { $0 + $1.byteCount } }
 }
 
-/// `W + factor · up · down`: a low-rank update of a matrix of weights.
-public struct WeightUpdate: Sendable {
-    /// `[rank, inputs]`.
-    public let down: Weight
-    /// `[outputs, rank]`.
-    public let up: Weight
-    public let factor: Float
-
-    /// An update.
-    public init(down: Weight, up: Weight, factor: Float) {
-        self.down = down
-        self.up = up
-        self.factor = factor
-    }
-}
-
-/// What a linear layer multiplies by and adds: `y = x (scale · W)ᵀ + b`.
+/// What a linear layer multiplies by and adds: `y = scale · x Wᵀ + b`.
 public struct Projection: Sendable {
     /// Where the matrix `[N, K]` comes from; more axes flatten to K.
     public enum Matrix: Sendable {

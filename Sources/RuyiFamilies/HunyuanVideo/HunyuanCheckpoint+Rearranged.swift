@@ -20,7 +20,14 @@ extension HunyuanCheckpoint {
         write("scheduler/scheduler_config.json", try settings(.scheduler).json)
         result.weights.append(("transformer/diffusion_pytorch_model", try weights(.transformer)))
         result.weights.append(("vae/diffusion_pytorch_model", try weights(.vae)))
+        let language = try language()
         for part in [Part.text, .clip] {
+            if part == .text, language != nil {
+                let file = try textFile(turned: true)
+                result.weights.append((part.rawValue + "/model", try file.weights(withPicture: takesPicture)))
+                write(part.rawValue + "/" + part.settings, try file.settings(withPicture: takesPicture))
+                continue
+            }
             let hasSettings = try names(part).contains(part.settings)
             guard try hasSettings || tellsSettings(part) else {
                 result.warnings.append(

@@ -1,3 +1,4 @@
+import RuyiEncoders
 import RuyiFault
 import RuyiFiles
 import RuyiModels
@@ -39,6 +40,7 @@ package struct HunyuanCheckpoint: Sendable {
 
     /// The settings of a part; those that have no file are told from the weights.
     package func settings(_ part: Part) throws(Fault) -> JSONObject {
+        if part == .text, try language() != nil { return try toldSettings(part) }
         if isPlaced(part), try !folder.has(part.rawValue + "/" + part.settings) { return try toldSettings(part) }
         if !isPlaced(part), let settings = try original?.settings(part) { return settings }
         return try base(part).json(place(part) + "/" + part.settings)
@@ -55,7 +57,9 @@ package struct HunyuanCheckpoint: Sendable {
             let file = try stored(part)
             return try HunyuanTransformerFile(file)?.weights() ?? file
         case .vae: return try HunyuanVAEFile(stored(part)).weights()
-        case .text where isPlaced(part) || isPlaced(.vision):
+        case .text:
+            let brings = try language() != nil
+            guard brings || isPlaced(part) || isPlaced(.vision) else { return try stored(part) }
             return try textFile().weights(withPicture: takesPicture())
         case .clip where isPlaced(part):
             let file = try stored(part)
@@ -68,6 +72,23 @@ package struct HunyuanCheckpoint: Sendable {
     private func stored(_ part: Part) throws(Fault) -> any WeightFile {
         let stems = [.transformer, .vae].contains(part) ? ["diffusion_pytorch_model"] : ["model", "pytorch_model"]
         return try base(part).weights(place(part), stems: stems)
+    }
+
+    /// Whether a part lies in a GGUF file.
+    var hasBlocks: Bool {
+        get throws(Fault) {
+            for part in [Part.transformer, .vae, .text, .clip] {
+                if try names(part).contains(where: { $0.hasSuffix(".gguf") }) { return true }
+            }
+            return false
+        }
+    }
+
+    /// The language model of a GGUF file, which brings its own settings; nil where there is no such file.
+    func language() throws(Fault) -> LLaMAGGUF? {
+        let isNamed = try names(.text).contains { $0.hasSuffix(".gguf") }
+        guard isNamed || isPlaced(.text), let file = try stored(.text) as? GGUFFile else { return nil }
+        return try LLaMAGGUF(file)
     }
 
     /// A file of a part.
@@ -130,8 +151,13 @@ package struct HunyuanCheckpoint: Sendable {
     }
 
     /// The language model, with the part that sees pictures where that lies apart.
-    private func textFile() throws(Fault) -> HunyuanTextFile {
-        try HunyuanTextFile(stored(.text), tower: isPlaced(.vision) ? stored(.vision) : nil)
+    ///
+    /// `turned` is for one of a GGUF file, whose heads are then as transformers has them.
+    func textFile(turned: Bool = false) throws(Fault) -> HunyuanTextFile {
+        let tower = isPlaced(.vision) ? try stored(.vision) : nil
+        guard let language = try language() else { return HunyuanTextFile(try stored(.text), tower: tower) }
+        let (settings, weights) = try turned ? language.rearranged : (language.settings.json, language.weights)
+        return HunyuanTextFile(weights, settings: settings, tower: tower ?? language.file)
     }
 
     private func takesPicture() throws(Fault) -> Bool { try settings(.transformer).has("image_condition_type") }

@@ -113,13 +113,9 @@ struct HunyuanPlanner {
         plan.weightBytes =
             try transformer.byteCount + checkpoint.weights(.vae).byteCount + checkpoint.weights(.text).byteCount
             + checkpoint.weights(.clip).byteCount
-        for lora in plan.loras {
-            let file = try LoRAFile(path: lora.path)
-            _ = try file.updates(
-                of: transformer, strength: lora.weight, renamed: HunyuanOriginalNames.layers(of: transformer))
-            plan.warnings += file.warnings
-            plan.weightBytes += file.byteCount
-        }
+        try plan.checkLoRAs(
+            of: transformer, renamed: plan.loras.isEmpty ? [:] : HunyuanOriginalNames.layers(of: transformer),
+            isStrict: request.strictLoRA ?? false)
     }
 }
 

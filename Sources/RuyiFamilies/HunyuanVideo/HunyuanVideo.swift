@@ -71,7 +71,8 @@ public enum HunyuanVideo: Family {
 
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? {
         let checkpoint = try HunyuanCheckpoint(folder)
-        guard checkpoint.original != nil || folder.isAssembled else { return nil }
+        let hasBlocks = try checkpoint.hasBlocks
+        guard checkpoint.original != nil || folder.isAssembled || hasBlocks else { return nil }
         return try checkpoint.rearranged()
     }
 

@@ -197,7 +197,7 @@ public struct CommonSettings: SettingTable {
         $0.isKept = true
         $0.standardText = "float32"
     }
-    /// Low-rank updates of the transformer, in the order in which they are added.
+    /// Files of changes to the transformer, in the order in which they are made.
     public let loras = Setting(
         "loras", .loras, .model,
         "Add a LoRA to the transformer, at a strength of -100 to 100 (1 if not said); may be repeated.",
@@ -209,6 +209,15 @@ public struct CommonSettings: SettingTable {
         $0.completion = .file(["safetensors"])
         $0.scope = .input
         $0.isKept = true
+    }
+    /// Whether a LoRA with layers that the model lacks is refused.
+    public let strictLoRA = Setting(
+        "strict_lora", .flag, .model, "Refuse a LoRA that has layers which the model lacks."
+    ) {
+        $0.isHidden = true
+        $0.hasNegative = true
+        $0.scope = .aside
+        $0.standardText = "off"
     }
     /// TeaCache, which reuses what the blocks added in an earlier step.
     public let teacache: Setting<Bool>
