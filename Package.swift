@@ -48,10 +48,16 @@ let package = Package(
             providers: [
                 .apt(["libavcodec-dev", "libavfilter-dev", "libavformat-dev", "libavutil-dev", "libswscale-dev"])
             ]),
-        .target(name: "CPNG", dependencies: ["CPNGLibrary"]),
+        .systemLibrary(name: "CWebPLibrary", pkgConfig: "libwebpdemux", providers: [.apt(["libwebp-dev"])]),
+        .systemLibrary(name: "CLittleCMSLibrary", pkgConfig: "lcms2", providers: [.apt(["liblcms2-dev"])]),
+        .target(name: "CPNG", dependencies: ["CPNGLibrary"], linkerSettings: [.linkedLibrary("z")]),
         // Opens libcurl when it is first needed, so it is not linked.
         .target(name: "CCurl"),
         .target(name: "CJPEG", dependencies: ["CJPEGLibrary"]),
+        // Opens libavif, libheif and libtiff when they are first needed, so these are not linked.
+        .target(
+            name: "CPictures", dependencies: ["CWebPLibrary", "CLittleCMSLibrary"],
+            linkerSettings: [.linkedLibrary("jxl")]),
         .target(
             name: "CLibAV", dependencies: ["CLibAVLibrary"],
             linkerSettings: ["avcodec", "avutil", "swscale"].map { .linkedLibrary($0) }),
@@ -81,9 +87,9 @@ let package = Package(
             .target(name: "RuyiFiles", dependencies: ["RuyiFault", "RuyiTensor"], swiftSettings: strict),
             // 8-bit pictures and PIL-exact resizing.
             .target(name: "RuyiPicture", dependencies: ["RuyiFault"], swiftSettings: strict),
-            // Pictures in (libpng, libjpeg), video out (libav).
+            // Pictures in, video out, each through its format's own library.
             .target(
-                name: "RuyiMedia", dependencies: ["RuyiFault", "RuyiPicture", "CPNG", "CJPEG", "CLibAV"],
+                name: "RuyiMedia", dependencies: ["RuyiFault", "RuyiPicture", "CPNG", "CJPEG", "CPictures", "CLibAV"],
                 swiftSettings: strict),
             // Noise schedules, step rules and noise generators as plain values.
             .target(name: "RuyiSampling", dependencies: ["RuyiFault", "RuyiTensor"], swiftSettings: strict),
@@ -145,7 +151,7 @@ let package = Package(
             .target(
                 name: "GoldenRecords", dependencies: ["RuyiFamilies", "RuyiFiles", "RuyiTensor"],
                 path: "Tests/GoldenRecords", swiftSettings: strict),
-            // Writes torch files, right and wrong, for tests.
+            // Writes torch and GGUF files, right and wrong, for tests.
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
                 name: "RuyiFilesTests",
@@ -187,7 +193,7 @@ if isFuzzing || Context.environment["RUYI_SANITIZE"] != nil {
     let isOfThreads = Context.environment["RUYI_SANITIZE"] == "thread"
     package.targets.removeAll { isOfThreads && ["EndToEndTests", "RuyiFamiliesTests"].contains($0.name) }
     let checks = isFuzzing ? ["-fsanitize=fuzzer-no-link,address"] : []
-    for target in package.targets where ["CPNG", "CJPEG", "CLibAV"].contains(target.name) {
+    for target in package.targets where ["CPNG", "CJPEG", "CPictures", "CLibAV"].contains(target.name) {
         target.cSettings = [.unsafeFlags(checks + ["-fsanitize=undefined", "-fsanitize-trap=undefined"])]
     }
 }

@@ -20,6 +20,8 @@ struct jpeg_job {
     struct jpeg_error_mgr errors;
     struct jpeg_progress_mgr progress;
     struct jpeg_source_mgr source;
+    int is_scanning;  // the header is read
+    int lacks_end;    // the end marker was made up
     int status;
     char *message;
     size_t room;
@@ -49,6 +51,7 @@ static void judge_message(j_common_ptr codec, int level) {
     if (level >= 0) return;
     int code = codec->err->msg_code;
     if (code == JWRN_ADOBE_XFORM || code == JWRN_JFIF_MAJOR) return;
+    if (((struct jpeg_job *)codec->err)->lacks_end) leave(codec, RUYI_JPEG_SHORT, "the file ends early");
     fail(codec);
 }
 
@@ -63,14 +66,23 @@ static void count_scans(j_common_ptr codec) {
 static void source_begin(j_decompress_ptr codec) { (void)codec; }
 static void source_end(j_decompress_ptr codec) { (void)codec; }
 
+// Where the bytes end, an end marker is tried once: it does no harm when all rows are there, and a decoder that still
+// needs bits complains of it.
 static boolean source_refill(j_decompress_ptr codec) {
-    leave((j_common_ptr)codec, RUYI_JPEG_SHORT, "the file ends early");
-    return FALSE;
+    static const JOCTET end[2] = {0xFF, JPEG_EOI};
+    struct jpeg_job *job = (struct jpeg_job *)codec->err;
+    if (!job->is_scanning || job->lacks_end) leave((j_common_ptr)codec, RUYI_JPEG_SHORT, "the file ends early");
+    job->lacks_end = 1;
+    codec->src->next_input_byte = end;
+    codec->src->bytes_in_buffer = sizeof(end);
+    return TRUE;
 }
 
 static void source_skip(j_decompress_ptr codec, long count) {
     if (count <= 0) return;
-    if ((size_t)count > codec->src->bytes_in_buffer) source_refill(codec);
+    if ((size_t)count > codec->src->bytes_in_buffer) {
+        leave((j_common_ptr)codec, RUYI_JPEG_SHORT, "the file ends early");
+    }
     codec->src->next_input_byte += count;
     codec->src->bytes_in_buffer -= (size_t)count;
 }
@@ -102,7 +114,21 @@ static void read_header(
     jpeg_read_header(codec, TRUE);
 }
 
-int ruyi_jpeg_size(const uint8_t *data, size_t length, uint32_t *width, uint32_t *height, char *message, size_t room) {
+// Whether nothing is missing of a picture whose bytes end without a marker: every component was in a scan, and
+// progressive ones have all their bits. Arithmetic coding leaves out zeros at the end, so there it cannot be told.
+static int is_whole(const struct jpeg_decompress_struct *codec) {
+    if (codec->arith_code) return 0;
+    for (int component = 0; component < codec->num_components; component++) {
+        if (codec->comp_info[component].quant_table == NULL) return 0;
+        for (int index = 0; codec->coef_bits != NULL && index < DCTSIZE2; index++) {
+            if (codec->coef_bits[component][index] != 0) return 0;
+        }
+    }
+    return 1;
+}
+
+int ruyi_jpeg_size(
+    const uint8_t *data, size_t length, uint32_t *width, uint32_t *height, int *components, char *message, size_t room) {
     struct jpeg_decompress_struct codec;
     struct jpeg_job job;
     prepare(&codec, &job, message, room);
@@ -114,28 +140,14 @@ int ruyi_jpeg_size(const uint8_t *data, size_t length, uint32_t *width, uint32_t
     read_header(&codec, &job, data, length);
     *width = codec.image_width;
     *height = codec.image_height;
+    *components = codec.num_components;
     jpeg_destroy_decompress(&codec);
     return RUYI_JPEG_OK;
 }
 
-static unsigned product(unsigned a, unsigned b) {
-    unsigned scaled = a * b + 128;
-    return ((scaled >> 8) + scaled) >> 8;
-}
-
-// Four-ink pictures are stored inverted, as Adobe writes them: a sample of 255 is no ink.
-static void convert_inks(const uint8_t *inks, uint8_t *rgb, uint32_t width) {
-    for (uint32_t x = 0; x < width; x++) {
-        int light = inks[4 * x + 3];
-        for (int channel = 0; channel < 3; channel++) {
-            int level = light - (int)product(255u - inks[4 * x + channel], (unsigned)light);
-            rgb[3 * x + channel] = (uint8_t)(level < 0 ? 0 : level);
-        }
-    }
-}
-
 int ruyi_jpeg_decode(
-    const uint8_t *data, size_t length, uint8_t *rgb, uint32_t width, uint32_t height, char *message, size_t room) {
+    const uint8_t *data, size_t length, uint8_t *samples, uint32_t width, uint32_t height, int *lacks_end, char *message,
+    size_t room) {
     struct jpeg_decompress_struct codec;
     struct jpeg_job job;
     prepare(&codec, &job, message, room);
@@ -151,6 +163,7 @@ int ruyi_jpeg_decode(
     if (codec.image_width != width || codec.image_height != height) {
         leave(common, RUYI_JPEG_BAD, "the size changed between two readings");
     }
+    job.is_scanning = 1;
     if (codec.data_precision != 8) leave(common, RUYI_JPEG_BAD, "only 8 bits a sample are supported");
     int inks = codec.num_components == 4;
     if (codec.num_components != 1 && codec.num_components != 3 && codec.num_components != 4) {
@@ -161,15 +174,16 @@ int ruyi_jpeg_decode(
     if (codec.output_width != width || codec.output_height != height || codec.output_components != (inks ? 4 : 3)) {
         leave(common, RUYI_JPEG_BAD, "unexpected row size");
     }
-    JSAMPARRAY line = NULL;
-    if (inks) line = codec.mem->alloc_sarray(common, JPOOL_IMAGE, width * 4, 1);
+    size_t stride = (size_t)width * (inks ? 4 : 3);
     while (codec.output_scanline < height) {
-        JSAMPROW target = rgb + (size_t)width * 3 * codec.output_scanline;
-        JSAMPROW row = inks ? line[0] : target;
+        JSAMPROW row = samples + stride * codec.output_scanline;
         if (jpeg_read_scanlines(&codec, &row, 1) != 1) leave(common, RUYI_JPEG_SHORT, "the file ends early");
-        if (inks) convert_inks(row, target, width);
+        // Four inks are stored inverted, as Adobe writes them: a sample of 255 is no ink.
+        for (size_t index = 0; inks && index < stride; index++) row[index] = (JSAMPLE)(255 - row[index]);
     }
+    if (job.lacks_end && !is_whole(&codec)) leave(common, RUYI_JPEG_SHORT, "the file ends early");
     jpeg_finish_decompress(&codec);
+    *lacks_end = job.lacks_end;
     jpeg_destroy_decompress(&codec);
     return RUYI_JPEG_OK;
 }

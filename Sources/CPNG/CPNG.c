@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 // What a read or write in progress needs; it lives outside the frame that longjmp returns to.
 struct png_job {
@@ -13,6 +14,7 @@ struct png_job {
     size_t position;
     uint8_t *out;
     size_t capacity;
+    int has_rows;
     int status;
     char *message;
     size_t room;
@@ -59,9 +61,10 @@ static void write_bytes(png_structp png, png_bytep source, size_t count) {
 
 static void flush_bytes(png_structp png) { (void)png; }
 
-// Chunks that say nothing about the stored samples; they are checked for their sum and skipped.
+// Chunks that say nothing about the stored samples; they are checked for their sum and skipped. The last of them tells
+// which colours are transparent.
 static const png_byte skipped[] =
-    "bKGD\0cHRM\0eXIf\0gAMA\0hIST\0iCCP\0iTXt\0oFFs\0pCAL\0pHYs\0sBIT\0sCAL\0sPLT\0sRGB\0tEXt\0tIME\0tRNS\0zTXt";
+    "bKGD\0cHRM\0eXIf\0gAMA\0hIST\0iCCP\0iTXt\0oFFs\0pCAL\0pHYs\0sBIT\0sCAL\0sPLT\0sRGB\0tEXt\0tIME\0zTXt\0tRNS";
 
 static png_structp open_reader(struct png_job *job, png_infop *info) {
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, job, fail, ignore_warning);
@@ -74,7 +77,7 @@ static png_structp open_reader(struct png_job *job, png_infop *info) {
     return png;
 }
 
-static void read_header(png_structp png, png_infop info, struct png_job *job) {
+static void read_header(png_structp png, png_infop info, struct png_job *job, int with_alpha) {
     png_set_read_fn(png, job, read_bytes);
     png_set_user_limits(png, 65535, 65535);
     png_set_chunk_cache_max(png, 64);
@@ -83,7 +86,7 @@ static void read_header(png_structp png, png_infop info, struct png_job *job) {
     // Palette indices past the palette are black, as other readers have it.
     png_set_check_for_invalid_index(png, 0);
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, 0);
-    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, skipped, (int)(sizeof(skipped) / 5));
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, skipped, (int)(sizeof(skipped) / 5) - (with_alpha != 0));
     png_read_info(png, info);
 }
 
@@ -104,19 +107,13 @@ int ruyi_png_size(const uint8_t *data, size_t length, uint32_t *width, uint32_t 
     return RUYI_PNG_OK;
 }
 
-// Turns a row of 16-bit big-endian grey, at the start of `row`, into RGB in place; values above 255 saturate.
-static void spread_grey(uint8_t *row, size_t width) {
-    for (size_t x = width; x-- > 0;) {
-        uint8_t level = row[2 * x] != 0 ? 255 : row[2 * x + 1];
-        row[3 * x] = row[3 * x + 1] = row[3 * x + 2] = level;
-    }
-}
-
 int ruyi_png_decode(
-    const uint8_t *data, size_t length, uint8_t *rgb, uint32_t width, uint32_t height, char *message, size_t room) {
+    const uint8_t *data, size_t length, int channels, uint8_t *samples, uint32_t width, uint32_t height, int *lacks_end,
+    char *message, size_t room) {
     struct png_job job = {.data = data, .length = length, .message = message, .room = room};
     png_infop info = NULL;
     message[0] = 0;
+    *lacks_end = 0;
     if (setjmp(job.escape) != 0) {
         // png_create_read_struct itself may fail this way, and then it has released what it made.
         return job.status;
@@ -129,36 +126,40 @@ int ruyi_png_decode(
     if (setjmp(job.escape) != 0) {
         png_structp dead = png;
         png_destroy_read_struct(&dead, &info, NULL);
-        return job.status;
+        // Only what follows the samples is missing.
+        *lacks_end = job.has_rows && job.status == RUYI_PNG_SHORT;
+        return *lacks_end ? RUYI_PNG_OK : job.status;
     }
-    read_header(png, info, &job);
+    read_header(png, info, &job, channels == 4);
     int colour = png_get_color_type(png, info);
     int depth = png_get_bit_depth(png, info);
     if (png_get_image_width(png, info) != width || png_get_image_height(png, info) != height) {
         png_error(png, "the size changed between two readings");
     }
-    int wide_grey = colour == PNG_COLOR_TYPE_GRAY && depth == 16;
     if (colour == PNG_COLOR_TYPE_PALETTE) {
         png_set_palette_to_rgb(png);
-    } else if (!wide_grey) {
+    } else {
         if (depth == 16) png_set_strip_16(png);
         if (colour == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
         if ((colour & PNG_COLOR_MASK_COLOR) == 0) png_set_gray_to_rgb(png);
     }
-    if ((colour & PNG_COLOR_MASK_ALPHA) != 0) png_set_strip_alpha(png);
+    if (channels == 3) {
+        if ((colour & PNG_COLOR_MASK_ALPHA) != 0) png_set_strip_alpha(png);
+    } else if (png_get_valid(png, info, PNG_INFO_tRNS)) {
+        png_set_tRNS_to_alpha(png);
+    } else {
+        // For pictures without alpha; those with it keep their own.
+        png_set_add_alpha(png, 0xFF, PNG_FILLER_AFTER);
+    }
     int passes = png_set_interlace_handling(png);
     png_read_update_info(png, info);
-    size_t stride = (size_t)width * 3;
-    if (png_get_rowbytes(png, info) != (wide_grey ? (size_t)width * 2 : stride)) {
-        png_error(png, "unexpected row size");
-    }
+    size_t stride = (size_t)width * (size_t)channels;
+    if (png_get_rowbytes(png, info) != stride) png_error(png, "unexpected row size");
     for (int pass = 0; pass < passes; pass++) {
-        for (uint32_t y = 0; y < height; y++) png_read_row(png, rgb + stride * y, NULL);
+        for (uint32_t y = 0; y < height; y++) png_read_row(png, samples + stride * y, NULL);
     }
+    job.has_rows = 1;
     png_read_end(png, NULL);
-    if (wide_grey) {
-        for (uint32_t y = 0; y < height; y++) spread_grey(rgb + stride * y, width);
-    }
     png_structp done = png;
     png_destroy_read_struct(&done, &info, NULL);
     return RUYI_PNG_OK;
@@ -218,6 +219,19 @@ int ruyi_png_encode(
     *data = job.out;
     *length = job.length;
     return RUYI_PNG_OK;
+}
+
+int ruyi_png_inflate(const uint8_t *data, size_t length, uint8_t *target, size_t capacity, size_t *written) {
+    z_stream stream = {0};
+    if (length > UINT32_MAX || capacity > UINT32_MAX || inflateInit(&stream) != Z_OK) return RUYI_PNG_MEMORY;
+    stream.next_in = (z_const Bytef *)data;
+    stream.avail_in = (uInt)length;
+    stream.next_out = target;
+    stream.avail_out = (uInt)capacity;
+    int state = inflate(&stream, Z_FINISH);
+    *written = stream.total_out;
+    inflateEnd(&stream);
+    return state == Z_STREAM_END ? RUYI_PNG_OK : RUYI_PNG_BAD;
 }
 
 void ruyi_png_free(uint8_t *data) { free(data); }

@@ -11,7 +11,6 @@ public struct LLaMAGGUF: Sendable {
     public let settings: JSONObject
     /// The weights under the names that transformers gives them.
     public let weights: any WeightFile
-
     /// The file.
     public let file: GGUFFile
 

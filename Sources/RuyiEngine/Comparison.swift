@@ -28,9 +28,9 @@ public struct Comparison: Sendable {
     /// Reads two clips frame by frame: videos, pictures, folders of PNG frames.
     ///
     /// Throws `.cannotOpen` and `.badData` for what cannot be read, and `.usage` for clips of different size or length.
-    public init(_ first: String, _ second: String) throws(Faults) {
+    public init(_ first: String, _ second: String, pictures: PictureOptions = PictureOptions()) throws(Faults) {
         do {
-            let readers = (try FrameReader(first), try FrameReader(second))
+            let readers = (try FrameReader(first, pictures: pictures), try FrameReader(second, pictures: pictures))
             var frames: [Frame] = []
             var worst: (pictures: (Picture, Picture), error: Double)?
             while let a = try readers.0.next() {
@@ -212,6 +212,7 @@ final class FrameReader {
     }
 
     private var source: Source
+    private let options: PictureOptions
 
     /// The number of frames, to be asked before the first is taken.
     var count: Int {
@@ -224,7 +225,8 @@ final class FrameReader {
     /// Opens what is at a path.
     ///
     /// Throws `.cannotOpen` for what is not there, `.badData` for what holds no frames that can be read.
-    init(_ path: String) throws(Fault) {
+    init(_ path: String, pictures options: PictureOptions) throws(Fault) {
+        self.options = options
         if Path.kind(path) == .folder {
             let pictures = try FrameFolder.pictures(path)
             if pictures.isEmpty { throw Fault(.badData, "the folder holds no PNG pictures", at: path) }
@@ -233,11 +235,11 @@ final class FrameReader {
         }
         try Engine.requireFile(path, "clip")
         switch FileKind(path) {
-        case .png, .jpeg: source = .pictures([path])
-        case .webp:
+        case .animation(.webp):
             throw Fault(
                 .unavailable, "libav writes animated WebP and cannot read it", at: path,
                 hint: "compare the clip in another format")
+        case .picture: source = .pictures([path])
         default: source = .video(try VideoReader(path))
         }
     }
@@ -249,7 +251,7 @@ final class FrameReader {
         case .pictures(let rest):
             guard let first = rest.first else { return nil }
             source = .pictures(rest.dropFirst())
-            return try PictureReader.read(first)
+            return try PictureReader.read(first, options)
         }
     }
 }

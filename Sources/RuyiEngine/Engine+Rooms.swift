@@ -18,23 +18,21 @@ extension Engine {
         MappedFile.installBusErrorHandler(cleanup: Temporaries.removeAllFunction)
     }
 
-    /// A picture's pixels.
-    static func picture(_ path: String, maxPixels: Int?) throws(Fault) -> Picture {
-        let limit = maxPixels ?? PictureReader.defaultMaxPixels
-        guard path == StandardInput.name else { return try PictureReader.read(path, maxPixels: limit) }
-        return try PictureReader.read(bytes: StandardInput.read(), name: "standard input", maxPixels: limit)
+    /// A picture's pixels; `warn` gets what a person should know although it could be read.
+    static func picture(
+        _ path: String, _ options: PictureOptions, warn: (String) -> Void
+    ) throws(Fault) -> Picture {
+        guard path == StandardInput.name else { return try PictureReader.read(path, options, warn: warn) }
+        return try PictureReader.read(bytes: StandardInput.read(), name: "standard input", options, warn: warn)
     }
 
-    /// A picture's size, from its header.
-    static func pictureSize(_ path: String, maxPixels: Int?) throws(Fault) -> PictureSize {
-        let isStream = path == StandardInput.name
-        if !isStream { try requireFile(path, "picture") }
-        let limit = maxPixels ?? PictureReader.defaultMaxPixels
-        let size =
-            try isStream
-            ? PictureReader.size(of: StandardInput.read(), name: "standard input", maxPixels: limit)
-            : PictureReader.size(path, maxPixels: limit)
-        return PictureSize(width: size.width, height: size.height)
+    /// What a picture is, from its header.
+    static func pictureFacts(_ path: String, _ options: PictureOptions) throws(Fault) -> PictureFacts {
+        if path == StandardInput.name {
+            return try PictureReader.facts(of: StandardInput.read(), name: "standard input", options)
+        }
+        try requireFile(path, "picture")
+        return try PictureReader.facts(path, options)
     }
 
     /// The random draws that a file holds, by name; its other tensors are left alone.

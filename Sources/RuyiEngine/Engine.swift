@@ -68,15 +68,17 @@ public struct Engine: Sendable {
         }
         var faults = order.faults(table: table) + opening
         var sizes: [PictureSize?] = []
-        for path in [order.request.image, order.request.endImage] {
+        var notes: [String] = []
+        for (path, name) in [(order.request.image, "the picture"), (order.request.endImage, "the end picture")] {
             guard let path, !path.isEmpty else {
                 sizes.append(nil)
                 continue
             }
-            sizes.append(
-                Faults.collect(&faults) { () throws(Fault) in
-                    try Engine.pictureSize(path, maxPixels: order.maxPixels)
-                })
+            let facts = Faults.collect(&faults) { () throws(Fault) in
+                try Engine.pictureFacts(path, order.pictureOptions)
+            }
+            sizes.append(facts.map { PictureSize(width: $0.width, height: $0.height) })
+            notes += (facts?.notes ?? []).map { name + $0.dropFirst("the picture".count) }
         }
         if let noise = order.request.noise {
             Faults.collect(&faults) { () throws(Fault) in try Engine.requireFile(noise, "noise file") }
@@ -86,7 +88,7 @@ public struct Engine: Sendable {
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
             sizes[0] = sizes[0] ?? order.latentsSize
-            return try settle(order, checkpoint: checkpoint, kernels: kernels ?? .best, pictures: sizes)
+            return try settle(order, checkpoint: checkpoint, kernels: kernels ?? .best, pictures: sizes, notes: notes)
         } catch {
             throw Faults(of: error)
         }
@@ -98,9 +100,9 @@ public struct Engine: Sendable {
         MadeFolder.removeAll()
     }
 
-    /// Plans every clip of an order whose inputs are in place.
+    /// Plans every clip of an order whose inputs are in place; `notes` say what is done to the pictures.
     private func settle(
-        _ order: Order, checkpoint: Checkpoint, kernels: KernelChoice, pictures: [PictureSize?]
+        _ order: Order, checkpoint: Checkpoint, kernels: KernelChoice, pictures: [PictureSize?], notes: [String]
     ) throws -> Run {
         let seeds = order.clipSeeds
         let names = OutputNames(
@@ -122,6 +124,7 @@ public struct Engine: Sendable {
                 costs: costs)
             var choice = try fitting.choice(request)
             choice.plan.warnings += unread(order, checkpoint)
+            choice.plan.notes = notes.map(Fault.printable) + choice.plan.notes
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.
             let isRefused = order.ignoreMemory != true && choice.memory.broken(limits) != nil
@@ -226,6 +229,10 @@ public struct Engine: Sendable {
         switch Path.kind(path) {
         case .file: return
         case .folder: throw Fault(.cannotOpen, "the \(what) is a folder", at: path)
+        case .nothing where path.lowercased().hasPrefix("http://") || path.lowercased().hasPrefix("https://"):
+            throw Fault(
+                .cannotOpen, "the \(what) is a web address, and nothing is taken from the web", at: path,
+                hint: "download it first, such as with curl -O, and give the file's name")
         case .nothing: throw Fault(.cannotOpen, "the \(what) does not exist", at: path)
         case .unreachable(let reason): throw Fault(.cannotOpen, "cannot open the \(what): \(reason)", at: path)
         }

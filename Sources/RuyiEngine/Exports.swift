@@ -4,3 +4,4 @@
 @_exported import class RuyiTensor.Cancellation
 @_exported import enum RuyiFiles.JSON
 @_exported import struct RuyiPicture.FrameRate
+@_exported import struct RuyiMedia.PictureOptions

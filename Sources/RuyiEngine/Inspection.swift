@@ -57,17 +57,20 @@ public struct Inspection: Sendable {
         let settings = try Provenance.find(path)
         let made = JSON.Member("made_with", settings?.json ?? .null)
         switch FileKind(path) {
-        case .png, .jpeg:
-            let size = try PictureReader.size(path)
-            return .object([
-                .init("kind", "picture"), .init("width", .int(size.width)), .init("height", .int(size.height)), made,
-            ])
-        case .webp:
+        case .animation(.webp):
             let facts = try WebPFile.facts(path)
             return .object([
                 .init("kind", "video"), .init("container", "webp"), .init("width", .int(facts.width)),
                 .init("height", .int(facts.height)), .init("frames", .int(facts.frameCount)),
                 .init("seconds", .double(Double(facts.milliseconds) / 1000)), made,
+            ])
+        case .animation: return .object(video(try VideoReader(path).facts) + [made])
+        case .picture:
+            let facts = try PictureReader.facts(path)
+            return .object([
+                .init("kind", "picture"), .init("format", .string(facts.format.rawValue)),
+                .init("width", .int(facts.width)), .init("height", .int(facts.height)),
+                .init("notes", .array(facts.notes.map(JSON.string))), made,
             ])
         case .json:
             guard settings != nil else {
@@ -90,7 +93,7 @@ public struct Inspection: Sendable {
                     .init("kind", "weights"), .init("format", .string("GGUF \(file.header.version)")),
                     .init("architecture", .text(file.header.architecture)),
                 ] + WeightTally([file]).members)
-        case .gif, .other: return .object(video(try VideoReader(path).facts) + [made])
+        case .other: return .object(video(try VideoReader(path).facts) + [made])
         }
     }
 
@@ -153,7 +156,7 @@ public struct Inspection: Sendable {
                 .badData, "the folder holds neither a checkpoint nor PNG pictures", at: path,
                 hint: "a checkpoint is \(families.map { "\($0.title): \($0.layout)" }.joined(separator: "; "))")
         }
-        let size = try PictureReader.size(first)
+        let size = try PictureReader.facts(first)
         return .object([
             .init("kind", "frames"), .init("width", .int(size.width)), .init("height", .int(size.height)),
             .init("frames", .int(pictures.count)), .init("made_with", try Provenance.find(path)?.json ?? .null),

@@ -10,8 +10,8 @@ extension Order {
         var found = table.all.compactMap { $0.fault(request.values) }.map { Fault(.usage, $0) }
         func usage(_ what: String, hint: String? = nil) { found.append(Fault(.usage, what, hint: hint)) }
         found += exclusions(table)
-        if !isPart, self.padColor != nil, request.fit != .pad {
-            usage("pad_color is for pictures that are padded", hint: "give --fit pad too")
+        if !isPart, self.padColor != nil, request.fit != .pad, self.alpha == .drop {
+            usage("pad_color is for pictures that are padded or transparent", hint: "leave out --alpha drop")
         }
         if !isPart, self.previewEvery != nil, self.preview == nil, self.previewTerminal != true {
             usage("preview_every needs a preview", hint: "name a file with --preview")

@@ -17,6 +17,9 @@ struct PadColor: Sendable, Equatable {
     }
 
     private static func isDigit(_ byte: UInt8) -> Bool { Character(Unicode.Scalar(byte)).isHexDigit }
+
+    /// The samples of a pixel.
+    var pixel: [UInt8] { [red, green, blue] }
 }
 
 extension Order {
@@ -44,8 +47,7 @@ extension Order {
             let inner = picture.resized(
                 width: min(width, max(1, Int((Double(picture.width) * factor).rounded()))),
                 height: min(height, max(1, Int((Double(picture.height) * factor).rounded()))), filter: .bicubic)
-            let color = self.padColor.flatMap(PadColor.init) ?? PadColor("black")
-            let pixel: [UInt8] = color.map { [$0.red, $0.green, $0.blue] } ?? [0, 0, 0]
+            let pixel = pictureOptions.background
             var frame = Picture(
                 width: width, height: height, pixels: (0..<width * height).flatMap { _ in pixel })
             frame.paste(inner, x: (width - inner.width) / 2, y: (height - inner.height) / 2)

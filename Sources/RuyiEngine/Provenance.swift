@@ -92,6 +92,7 @@ public struct Provenance: Sendable, Equatable {
         (order.request.width, order.request.height) = (plan.delivered.width, plan.delivered.height)
         order.request.exactSize = plan.cut == nil ? nil : true
         order.request.fit = plan.fit
+        if clip.request.image != nil { order.pictureOptions.put(into: &order.request.values) }
         order.request.frames = plan.askedFrames ?? plan.frames
         (order.request.fps, order.request.steps, order.request.scheduler) = (plan.fps, plan.steps, plan.scheduler)
         (order.request.guidance, order.seeds) = (plan.guidance, [plan.seed])
@@ -150,14 +151,15 @@ extension Provenance {
         }
         try Engine.requireFile(path, "file")
         switch FileKind(path) {
-        case .png: return try PictureText.read(path)[pictureTag].flatMap { Provenance(text: $0, file: path) }
-        case .jpeg, .gguf: return nil
+        case .picture(.png): return try PictureText.read(path)[pictureTag].flatMap { Provenance(text: $0, file: path) }
+        case .gguf: return nil
         case .json:
             return Provenance(text: try FileBytes.text(path, limit: 1 << 20), file: path)
-        case .gif, .webp:
+        case .animation, .picture(.gif), .picture(.webp):
             let sidecar = sidecar(path)
             guard Path.kind(sidecar) == .file else { return nil }
             return Provenance(text: try FileBytes.text(sidecar, limit: 1 << 20), file: sidecar)
+        case .picture: return nil
         case .safetensors:
             let metadata = try SafetensorsFile(path: path).header.metadata
             return metadata.first { $0.key == weightsKey }?.value.string.flatMap { Provenance(text: $0, file: path) }
@@ -190,8 +192,11 @@ extension Provenance {
         // The name alone: paths in the request are looked for here, not taken from the clip's folder unseen.
         var base = try RequestReader.parse(
             Array(JSON.object(members).text().utf8), file: Path.name(path), table: table)
-        // Clips that say nothing of it were made when pictures were placed as the family does.
+        // Clips that say nothing of it were made when pictures were read and placed as the family's own program does.
         base.request.fit = base.request.fit ?? .family
+        if base.request.image != nil, base.orientation == nil {
+            PictureOptions.asStored.put(into: &base.request.values)
+        }
         var faults: [Fault] = []
         for setting in table.inputs {
             guard let name = base.request[setting] else { continue }
@@ -246,7 +251,7 @@ extension Provenance {
         let folder = Path.folder(path)
         var places = [name, Path.resolve(name, in: folder), Path.resolve(Path.name(name), in: folder)]
         // The folder of frames was made for them as a rule.
-        if FileKind(path) == .png { places.append(Path.resolve(Path.name(name), in: Path.folder(folder))) }
+        if FileKind(path) == .picture(.png) { places.append(Path.resolve(Path.name(name), in: Path.folder(folder))) }
         let present = places.filter { Path.kind($0) == .file }
         guard let first = present.first else {
             throw Fault(
@@ -280,20 +285,19 @@ extension Order {
 }
 
 /// What a file is, judged by its first bytes, and by its name where they say nothing.
-enum FileKind {
-    case png, jpeg, gif, webp, json, safetensors, gguf, other
+enum FileKind: Equatable {
+    /// A still picture.
+    case picture(PictureFormat)
+    /// A GIF or WebP with several frames.
+    case animation(PictureFormat)
+    case json, safetensors, gguf, other
 
     /// Looks at a file; `other` may be a video, or nothing that is known.
     init(_ path: String) {
-        let start = (try? FileBytes.start(of: path, 16)) ?? []
-        if start.starts(with: [0x89, 0x50, 0x4E, 0x47]) {
-            self = .png
-        } else if start.starts(with: [0xFF, 0xD8, 0xFF]) {
-            self = .jpeg
-        } else if start.starts(with: "GIF8".utf8) {
-            self = .gif
-        } else if start.starts(with: "RIFF".utf8), start.dropFirst(8).starts(with: "WEBP".utf8) {
-            self = .webp
+        let start = (try? FileBytes.start(of: path, PictureFormat.startBytes)) ?? []
+        if let format = PictureFormat(start) {
+            let isAnimated = [.gif, .webp].contains(format) && (try? PictureReader.facts(path))?.pictures ?? 1 != 1
+            self = isAnimated ? .animation(format) : .picture(format)
         } else if start.starts(with: "GGUF".utf8) {
             self = .gguf
         } else if Path.suffix(path) == "safetensors" {

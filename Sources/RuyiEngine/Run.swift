@@ -79,10 +79,7 @@ public struct Run: Sendable {
         load: () throws -> LoadedCheckpoint, finished: ([String]) throws -> Void
     ) throws(Faults) {
         do {
-            let pictures = try (
-                order.request.image.map { try Engine.picture($0, maxPixels: order.maxPixels) },
-                order.request.endImage.map { try Engine.picture($0, maxPixels: order.maxPixels) }
-            )
+            let pictures = try (picture(order.request.image), picture(order.request.endImage))
             let recorded = try order.request.noise.map(Engine.recordedDraws)
             let latents = try order.latents.map(LatentsFile.read)
             try cancellation.check()
@@ -111,6 +108,14 @@ public struct Run: Sendable {
             throw faults.adding(hint: "finish the clip with 'ruyi decode \(unfinished.latents)'")
         } catch {
             throw cancellation.isCancelled ? .stopped : Faults(of: error)
+        }
+    }
+
+    /// The pixels of a picture that is given, with a warning where something is wrong with its file.
+    private func picture(_ path: String?) throws(Fault) -> Picture? {
+        guard let path else { return nil }
+        return try Engine.picture(path, order.pictureOptions) { warning in
+            engine.observe(.warning("\(warning) (\(Fault.printable(path)))"))
         }
     }
 

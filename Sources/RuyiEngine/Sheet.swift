@@ -15,15 +15,21 @@ public struct Sheet: Sendable {
     ///   - clips: their paths, one row each.
     ///   - count: the frames of each that are shown, evenly spread from the first to the last; 1 to 64.
     ///   - width: the width of a frame in pixels, 64 to 1024; the height follows.
+    ///   - pictures: how pictures among them are read.
     /// - Throws: `.usage` for numbers out of range or a picture too large, `.cannotOpen` and `.badData` for what cannot
     ///   be read.
-    public init(_ clips: [String], frames count: Int, width: Int) throws(Faults) {
+    public init(
+        _ clips: [String], frames count: Int, width: Int, pictures: PictureOptions = PictureOptions()
+    ) throws(Faults) {
         do {
             guard !clips.isEmpty, (1...64).contains(count), (64...1024).contains(width) else {
                 throw Fault(.usage, "a sheet has clips, 1 to 64 frames of each, and frames of 64 to 1024 pixels' width")
             }
             var rows: [([Picture], String)] = []
-            for clip in clips { rows.append((try Sheet.frames(of: clip, count, width: width), Sheet.caption(clip))) }
+            for clip in clips {
+                let reader = try FrameReader(clip, pictures: pictures)
+                rows.append((try Sheet.frames(of: reader, count, width: width, name: clip), Sheet.caption(clip)))
+            }
             try self.init(rows: rows, width: width)
         } catch {
             throw Faults(of: error)
@@ -59,8 +65,9 @@ public struct Sheet: Sendable {
     private static let gap = 4
     private static let captionHeight = TinyFont.height + 2 * gap
 
-    private static func frames(of clip: String, _ count: Int, width: Int) throws(Fault) -> [Picture] {
-        let reader = try FrameReader(clip)
+    private static func frames(
+        of reader: FrameReader, _ count: Int, width: Int, name: String
+    ) throws(Fault) -> [Picture] {
         let last = max(reader.count - 1, 0)
         let shown = count == 1 ? [0] : Set((0..<count).map { $0 * last / (count - 1) })
         var pictures: [Picture] = []
@@ -69,7 +76,7 @@ public struct Sheet: Sendable {
             if shown.contains(index) { pictures.append(reduced(frame, width: width)) }
             index += 1
         }
-        if pictures.isEmpty { throw Fault(.badData, "the clip has no frames", at: clip) }
+        if pictures.isEmpty { throw Fault(.badData, "the clip has no frames", at: name) }
         return pictures
     }
 

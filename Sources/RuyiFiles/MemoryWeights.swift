@@ -59,7 +59,7 @@ package struct RandomValues: Sendable {
 
     /// A contiguous tensor of type `f32` or `bf16`, or in blocks, in memory that no pool counts, as mapped weights are.
     ///
-    /// Blocks hold any numbers: their scales are as large as the spread allows.
+    /// Blocks hold any bits, whatever the centre and the spread; their scales are small.
     package func tensor(_ shape: [Int], dtype: DType = .f32, seed: UInt64 = 0) -> HostTensor {
         precondition(dtype == .f32 || dtype == .bf16 || dtype.isBlocked, "random \(dtype) values are not provided for")
         let count = shape.reduce(1, *)
@@ -79,7 +79,7 @@ package struct RandomValues: Sendable {
         return HostTensor(dtype: dtype, shape: shape, storage: storage)
     }
 
-    /// Bits at random, of which none is the exponent of a large half-precision number.
+    /// Bits at random, of which no two bytes are a half-precision number of 1/32 or more.
     private func fillBlocks(_ target: UnsafeMutablePointer<UInt16>, _ count: Int, _ seed: UInt64) {
         RandomValues(spread: 1).fill(target, count, seed) { UInt16(truncatingIfNeeded: $0.bitPattern >> 7) & 0x23FF }
     }

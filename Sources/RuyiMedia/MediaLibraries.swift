@@ -1,14 +1,17 @@
 import CJPEG
 import CLibAV
 import CPNG
+import CPictures
 
 /// The libraries for pictures and videos that the process has loaded.
 public enum MediaLibraries {
     /// Every library with the version that it gives itself.
     public static var versions: [(name: String, version: String)] {
-        var text = MessageBuffer()
-        text.fill { ruyi_av_versions($0, $1) }
-        let parts = text.text.split(separator: ",").map { $0.split(separator: " ").map(String.init) }
+        var (films, pictures) = (MessageBuffer(), MessageBuffer())
+        films.fill { ruyi_av_versions($0, $1) }
+        pictures.fill { ruyi_picture_versions($0, $1) }
+        let texts = pictures.text.split(separator: ",") + films.text.split(separator: ",")
+        let parts = texts.map { $0.split(separator: " ").map(String.init) }
         var jpeg = MessageBuffer()
         jpeg.fill { ruyi_jpeg_library_file($0, $1) }
         return [

@@ -1,73 +1,43 @@
 import RuyiPicture
 
-/// The orientation tag of EXIF: where the stored first row and column belong.
+/// The orientation of a picture: where the stored first row and column belong, as EXIF numbers it.
 enum Orientation {
-    /// The tag's value in a picture's bytes, 1 (upright) where there is none or where it is damaged.
-    static func find(in bytes: [UInt8], _ format: PictureReader.Format) -> Int {
-        let block: ArraySlice<UInt8>? =
-            switch format {
-            case .png: pngBlock(bytes)
-            case .jpeg: jpegBlock(bytes)
-            }
-        return block.map(value) ?? 1
-    }
-
-    /// The TIFF structure inside the first APP1 segment that holds one.
-    private static func jpegBlock(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
-        var at = 2
-        while at + 4 <= bytes.count, bytes[at] == 0xFF {
-            let marker = bytes[at + 1]
-            if marker == 0xFF {
-                at += 1
-                continue
-            }
-            guard marker != 0xDA, marker != 0xD9 else { return nil }
-            let end = at + 2 + Int(bytes[at + 2]) << 8 + Int(bytes[at + 3])
-            guard end <= bytes.count, end >= at + 4 else { return nil }
-            if marker == 0xE1, end >= at + 10, bytes[(at + 4)...].starts(with: "Exif\0\0".utf8) {
-                return bytes[(at + 10)..<end]
-            }
-            at = end
-        }
-        return nil
-    }
-
-    /// The content of the eXIf chunk.
-    private static func pngBlock(_ bytes: [UInt8]) -> ArraySlice<UInt8>? {
-        var at = 8
-        while at + 12 <= bytes.count {
-            let length = bytes[at..<(at + 4)].reduce(0) { $0 << 8 | Int($1) }
-            guard length <= bytes.count - at - 12 else { return nil }
-            if bytes[(at + 4)...].starts(with: "eXIf".utf8) { return bytes[(at + 8)..<(at + 8 + length)] }
-            at += 12 + length
-        }
-        return nil
-    }
-
-    /// Tag 0x0112 of the first directory.
-    private static func value(_ tiff: ArraySlice<UInt8>) -> Int {
+    /// Tag 0x0112 in the first directory of an EXIF block, 1 where its value is none; nil where there is no such tag.
+    static func exif(_ block: ArraySlice<UInt8>) -> Int? {
+        let mark = Array("Exif\0\0".utf8)
+        let tiff = block.starts(with: mark) ? block.dropFirst(mark.count) : block
         let little: Bool
         if tiff.starts(with: [0x49, 0x49, 0x2A, 0]) {
             little = true
         } else if tiff.starts(with: [0x4D, 0x4D, 0, 0x2A]) {
             little = false
         } else {
-            return 1
+            return nil
         }
         func number(_ offset: Int, _ count: Int) -> Int? {
             guard offset >= 0, offset <= tiff.count - count else { return nil }
             let field = tiff[(tiff.startIndex + offset)..<(tiff.startIndex + offset + count)]
             return little ? field.reversed().reduce(0) { $0 << 8 | Int($1) } : field.reduce(0) { $0 << 8 | Int($1) }
         }
-        guard let directory = number(4, 4), let entries = number(directory, 2) else { return 1 }
+        guard let directory = number(4, 4), let entries = number(directory, 2) else { return nil }
         for entry in 0..<entries {
             let at = directory + 2 + entry * 12
-            guard let tag = number(at, 2) else { return 1 }
-            if tag == 0x0112, number(at + 2, 2) == 3, let found = number(at + 8, 2), (1...8).contains(found) {
-                return found
-            }
+            guard let tag = number(at, 2) else { return nil }
+            guard tag == 0x0112 else { continue }
+            // A short as the standard has it, or a long.
+            let value = number(at + 2, 2) == 4 ? number(at + 8, 4) : number(at + 8, 2)
+            return value.flatMap { (1...8).contains($0) ? $0 : nil } ?? 1
         }
-        return 1
+        return nil
+    }
+
+    /// The property `tiff:Orientation` in XMP, written as an attribute or as an element; nil where there is none.
+    static func xmp(_ text: ArraySlice<UInt8>) -> Int? {
+        let name = Array("tiff:Orientation".utf8)
+        guard let place = text.firstRange(of: name) else { return nil }
+        let rest = text[place.upperBound...].drop { $0 == UInt8(ascii: "=") || $0 == UInt8(ascii: " ") }
+        guard let mark = rest.first, "\"'>".utf8.contains(mark), let digit = rest.dropFirst().first else { return nil }
+        return (1...8).first { UInt8(ascii: "0") + UInt8($0) == digit }
     }
 }
 
@@ -78,23 +48,27 @@ extension Picture {
         let turned = orientation >= 5
         let newWidth = turned ? height : width
         let newHeight = turned ? width : height
-        var result = [UInt8](repeating: 0, count: pixels.count)
-        for y in 0..<newHeight {
-            for x in 0..<newWidth {
-                let flippedX = newWidth - 1 - x
-                let flippedY = newHeight - 1 - y
-                let (column, row) =
-                    switch orientation {
-                    case 2: (flippedX, y)
-                    case 3: (flippedX, flippedY)
-                    case 4: (x, flippedY)
-                    case 5: (y, x)
-                    case 6: (y, flippedX)
-                    case 7: (flippedY, flippedX)
-                    default: (flippedY, x)
+        // The stored place of the new first pixel, and the steps to those on its right and below it.
+        let (right, bottom) = (width - 1, (height - 1) * width)
+        let (first, across, down) =
+            switch orientation {
+            case 2: (right, -1, width)
+            case 3: (right + bottom, -1, -width)
+            case 4: (bottom, 1, -width)
+            case 5: (0, width, 1)
+            case 6: (bottom, -width, 1)
+            case 7: (right + bottom, -width, -1)
+            default: (right, width, -1)
+            }
+        let result = [UInt8](unsafeUninitializedCapacity: pixels.count) { target, count in
+            pixels.withUnsafeBufferPointer { source in
+                for y in 0..<newHeight {
+                    var from = 3 * (first + y * down)
+                    for _ in 0..<newWidth {
+                        for channel in 0..<3 { target[count + channel] = source[from + channel] }
+                        count += 3
+                        from += 3 * across
                     }
-                for channel in 0..<3 {
-                    result[(y * newWidth + x) * 3 + channel] = pixels[(row * width + column) * 3 + channel]
                 }
             }
         }

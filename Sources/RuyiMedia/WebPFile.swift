@@ -19,6 +19,19 @@ public enum WebPFile {
         start.count >= 12 && start.prefix(4).elementsEqual("RIFF".utf8) && start[8..<12].elementsEqual("WEBP".utf8)
     }
 
+    /// The content of the first chunk of a kind that lies in the file itself; nil where there is none.
+    static func chunk(_ kind: String, of bytes: [UInt8]) -> ArraySlice<UInt8>? {
+        var place = 12
+        while place + 8 <= bytes.count {
+            let length = (0..<4).reversed().reduce(0) { $0 << 8 | Int(bytes[place + 4 + $1]) }
+            let content = place + 8
+            guard length <= bytes.count - content else { return nil }
+            if bytes[place..<place + 4].elementsEqual(kind.utf8) { return bytes[content..<content + length] }
+            place = content + length + length % 2
+        }
+        return nil
+    }
+
     /// Reads the chunks of a file.
     ///
     /// Throws `.cannotOpen` for what is missing or no file, `.badData` for what is not WebP, damaged or cut short.

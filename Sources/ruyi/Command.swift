@@ -103,7 +103,7 @@ struct RenderWords: SettingTable {
     static let table = RenderWords()
 
     let picture = Setting(
-        "picture", .path, .arguments, "The start picture, PNG or JPEG; none for models that make videos of text.",
+        "picture", .path, .arguments, "The start picture; none for models that make videos of text.",
         value: "image"
     ) {
         $0.place = .optionalWord

@@ -38,18 +38,19 @@ struct CompareCommand: PrintingCommand {
         "Measures how two clips differ, frame by frame.", usage: "ruyi compare <first> <second> [<options>]",
         discussion: """
             PSNR is taken over the red, green and blue samples, SSIM over luma in windows of 8x8 pixels, 4 apart. Clips \
-            are videos, PNG or JPEG pictures, and folders of PNG frames, of one size and number of frames.
+            are videos, pictures, and folders of PNG frames, of one size and number of frames.
 
             The exit code is 1 when --at-least is not reached.
 
               ruyi compare first.mp4 second.mp4
               ruyi compare first.mp4 frames/ --at-least 40 --picture worst.png
-            """, settings: Options.all)
+            """, settings: Options.all + PictureOptions.settings)
 
     let given: Given<Options>
 
     func answer(print: (String) throws -> Void) throws -> Faults? {
-        let comparison = try Comparison(given.first ?? "", given.second ?? "")
+        let comparison = try Comparison(
+            given.first ?? "", given.second ?? "", pictures: PictureOptions(given.values))
         if let picture = given.picture { try comparison.writeWorst(to: picture, overwrite: given.overwrite ?? false) }
         try print(given.json == true ? comparison.json : comparison.text)
         return comparison.fault(below: given.atLeast).map { Faults($0) }

@@ -93,6 +93,7 @@ final class Reporter: Sendable {
         }
         var parts = ["\(summary.finished) done", "\(summary.skipped) done before"] + failures
         if summary.left > 0 { parts.append("\(summary.left) left for another run") }
+        if let passedOver = summary.passedOverText { parts.append(passedOver) }
         parts.append("\(summary.frames) frames in \(TimeText.short(summary.seconds))")
         if let rate = summary.framesPerMinute { parts.append("\(Decimals.text(rate, 1)) frames a minute") }
         if let peak = summary.peakMemoryText { parts.append("memory at most \(peak)") }

@@ -33,7 +33,7 @@ struct SheetCommand: PrintingCommand {
             One row a clip: videos, pictures, and folders of PNG frames. The written picture's path is printed.
 
               ruyi sheet clip-1.mp4 clip-2.mp4 clip-3.mp4 -o sheet.png
-            """, settings: Options.all)
+            """, settings: Options.all + PictureOptions.settings)
 
     let given: Given<Options>
 
@@ -41,8 +41,10 @@ struct SheetCommand: PrintingCommand {
         guard let output = given.output else {
             throw Fault(.usage, "no output is given", at: "--output", hint: "it is: " + SheetCommand.command.usage)
         }
-        try Sheet(given.clips ?? [], frames: given.settled(\.frames) ?? 0, width: given.settled(\.width) ?? 0)
-            .write(to: output, overwrite: given.overwrite ?? false)
+        let sheet = try Sheet(
+            given.clips ?? [], frames: given.settled(\.frames) ?? 0, width: given.settled(\.width) ?? 0,
+            pictures: PictureOptions(given.values))
+        try sheet.write(to: output, overwrite: given.overwrite ?? false)
         try print(output)
         return nil
     }

@@ -192,7 +192,7 @@ struct ClipToolTests {
         #expect(try near.double("psnr") > far.double("psnr") && near.double("ssim") > far.double("ssim"))
         let bound = try run(["compare", "f", "b.mp4", "--at-least", "90", "--picture", "worst.png"])
         #expect(bound.code == 1 && bound.lines.count == 10 && bound.errors.contains("90"), "\(bound.errors)")
-        let size = try PictureReader.size(scratch("worst.png"))
+        let size = try PictureReader.facts(scratch("worst.png"))
         #expect(size.width == 3 * 48 && size.height == 32)
         #expect(try run(["compare", "f", "f", "--at-least", "90"]).code == 0)
         try render("short.mp4", frames: 16)

@@ -58,6 +58,33 @@ struct LayoutTests {
         #expect(try expected != nil && clip(layout, ["-m", "comfy"]) == expected)
     }
 
+    @Test("where the heads are those of the published models, no settings are needed, and conversion writes them")
+    func told() throws {
+        let layout = layout()
+        try layout.writeWide("wide")
+        let expected = try clip(layout, ["-m", "wide"])
+        let manager = FileManager.default
+        let places = [
+            ("transformer/diffusion_pytorch_model", "unet/t2v"), ("vae/diffusion_pytorch_model", "vae/v"),
+            ("text_encoder/model", "clip/llama"), ("text_encoder_2/model", "clip/clip_l"),
+        ]
+        for (from, to) in places {
+            try scratch.folder(("comfy/" + to as NSString).deletingLastPathComponent)
+            try manager.copyItem(
+                atPath: scratch("wide/\(from).safetensors"), toPath: scratch("comfy/\(to).safetensors"))
+        }
+        for part in ["tokenizer", "tokenizer_2"] {
+            try manager.copyItem(atPath: scratch("wide/" + part), toPath: scratch("comfy/" + part))
+        }
+        #expect(try expected != nil && clip(layout, ["-m", "comfy"]) == expected)
+        #expect(try run("convert", "comfy", "-o", "plain", "-q").code == 0)
+        #expect(try clip(layout, ["-m", "plain"]) == expected)
+        // Others' heads are asked for.
+        try layout.writeComfy("tiny", .diffusers)
+        try manager.removeItem(atPath: scratch("tiny/text_encoder_2/config.json"))
+        try expectFault(65, ["heads", "text_encoder_2"], "-p", "cat", "-m", "tiny", "-o", "v.mp4")
+    }
+
     @Test("what is missing or there twice is said, with the option that names it")
     func choices() throws {
         let layout = layout()

@@ -116,4 +116,59 @@ struct PartLayout {
                 atPath: self("model/\(part)/config.json"), toPath: scratch("\(folder)/\(part)/config.json"))
         }
     }
+
+    // MARK: A model with the published heads
+
+    /// Writes the checkpoint with heads as wide as the published models', whose weights tell everything.
+    func writeWide(_ folder: String) throws {
+        try FileManager.default.copyItem(atPath: self("model"), toPath: scratch(folder))
+        let words = [32: 256, 16: 128, 64: 512]
+        try widen(folder, "text_encoder/model") { _, shape in shape.map { words[$0] ?? $0 } }
+        try change(
+            folder, "text_encoder",
+            [
+                "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": 2, "num_key_value_heads": 1,
+                "head_dim": 128,
+            ])
+        try widen(folder, "text_encoder_2/model") { _, shape in shape.map { [24: 128, 96: 512][$0] ?? $0 } }
+        try change(
+            folder, "text_encoder_2", ["hidden_size": 128, "intermediate_size": 512, "num_attention_heads": 2])
+        try widen(folder, "vae/diffusion_pytorch_model") { key, shape in
+            if key.contains("quant_conv") { return shape }
+            let wide = shape.map { [8: 32, 16: 64][$0] ?? $0 }
+            return key.hasPrefix("encoder.conv_out") ? [shape[0]] + wide.dropFirst() : wide
+        }
+        try change(folder, "vae", ["block_out_channels": [32, 32, 64, 64], "norm_num_groups": 32])
+        let texts = [
+            "context_embedder.proj_in.weight", "context_embedder.time_text_embed.text_embedder.linear_1.weight",
+        ]
+        try widen(folder, "transformer/diffusion_pytorch_model") { key, shape in
+            if texts.contains(key) { return [shape[0], 256] }
+            return key == "time_text_embed.text_embedder.linear_1.weight" ? [shape[0], 128] : shape
+        }
+        try change(folder, "transformer", ["text_embed_dim": 256, "pooled_projection_dim": 128])
+    }
+
+    /// Gives the tensors of a file other shapes, and numbers of a size that keeps that of what they multiply.
+    private func widen(_ folder: String, _ name: String, _ shape: (String, [Int]) -> [Int]) throws {
+        let file = try SafetensorsFile(path: self("model/\(name).safetensors"))
+        let tensors = try file.keys.map { key in
+            let tensor = try file.tensor(key)
+            let wide = shape(key, tensor.shape)
+            if wide == tensor.shape { return (key, tensor) }
+            let size = (2 / Float(wide.dropFirst().reduce(1, *))).squareRoot()
+            let values = (0..<wide.reduce(1, *)).map { index -> Float in
+                wide.count > 1 ? size * sinf(Float(index * index % 7919)) : key.hasSuffix(".weight") ? 1 : 0
+            }
+            return (key, HostTensor(values, wide))
+        }
+        try SafetensorsWriter.write(tensors, to: scratch("\(folder)/\(name).safetensors"), overwrite: true)
+    }
+
+    /// Changes settings of a part.
+    private func change(_ folder: String, _ part: String, _ values: [String: Any]) throws {
+        let url = URL(fileURLWithPath: scratch("\(folder)/\(part)/config.json"))
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(contentsOf: url)) as? [String: Any])
+        try JSONSerialization.data(withJSONObject: object.merging(values) { $1 }).write(to: url)
+    }
 }

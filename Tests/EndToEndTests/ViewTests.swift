@@ -136,7 +136,7 @@ struct ViewTests {
         #expect(try allPixels("standard.mkv") == clips["crop"])
         let wrong = try run(quick + ["--fit", "pad", "--pad-color", "#12345g"])
         #expect(wrong.code == 64 && wrong.errors.contains("pad_color"))
-        #expect(try run(quick + ["--pad-color", "white"]).code == 64)
+        #expect(try run(quick + ["--pad-color", "white", "--alpha", "drop"]).code == 64)
     }
 
     @Test("a picture is cut by default, and a recorded request has the model's own way")

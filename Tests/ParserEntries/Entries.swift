@@ -108,14 +108,15 @@ enum Entries {
 
     // MARK: Pictures and videos
 
-    static func picture(_ bytes: [UInt8], _ format: PictureReader.Format) throws {
+    static func picture(_ bytes: [UInt8], _ format: PictureFormat) throws {
         if format == .png { _ = try PictureText.texts(of: bytes, name: "picture") }
-        guard PictureReader.format(of: bytes) == format else { return }
-        let picture = try PictureReader.read(bytes: bytes, name: "picture", maxPixels: 1 << 18, upright: true)
-        let size = try PictureReader.size(of: bytes, name: "picture")
+        guard PictureFormat(bytes) == format else { return }
+        var options = PictureOptions()
+        options.maxPixels = 1 << 18
+        let facts = try PictureReader.facts(of: bytes, name: "picture", options)
+        let picture = try PictureReader.read(bytes: bytes, name: "picture", options)
         precondition(picture.width * picture.height * 3 == picture.pixels.count)
-        precondition(
-            (picture.width, picture.height) == size || (picture.height, picture.width) == size, "two sizes")
+        precondition(picture.width == facts.width && picture.height == facts.height, "two sizes")
         if picture.pixels.count < 4096 {
             let again = try PictureReader.read(bytes: PictureWriter.png(picture), name: "again")
             precondition(again == picture, "read otherwise")
@@ -145,7 +146,7 @@ enum Entries {
     static func list(_ bytes: [UInt8], _ stage: Stage) throws {
         let forms = ["jsonl", "csv", "tsv", "txt"]
         let path = stage.file("list." + forms[Int(bytes.first ?? 0) % 4], bytes.dropFirst())
-        _ = try BatchSource(path: path, isRecursive: false, allowsOutside: false).items()
+        _ = try BatchSource(path: path, isRecursive: false, allowsOutside: false).content()
     }
 
     /// Opens a journal; what another test starts holds the lock of the one before until its own program begins.

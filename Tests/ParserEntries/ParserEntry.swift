@@ -20,6 +20,20 @@ public enum ParserEntry: String, CaseIterable, Sendable {
     case png
     /// A JPEG picture with its orientation.
     case jpeg
+    /// A WebP picture.
+    case webp
+    /// An AVIF picture.
+    case avif
+    /// A HEIF picture with its boxes.
+    case heif
+    /// A JPEG XL picture.
+    case jxl
+    /// A TIFF picture.
+    case tiff
+    /// A Windows bitmap.
+    case bmp
+    /// A GIF's first frame.
+    case gif
     /// A JSON request; what is read is written again and read the same.
     case request
     /// A batch's list; the first byte chooses among its four forms.
@@ -85,6 +99,13 @@ public enum ParserEntry: String, CaseIterable, Sendable {
         case .torch: try Entries.torch(bytes, stage)
         case .png: try Entries.picture(bytes, .png)
         case .jpeg: try Entries.picture(bytes, .jpeg)
+        case .webp: try Entries.picture(bytes, .webp)
+        case .avif: try Entries.picture(bytes, .avif)
+        case .heif: try Entries.picture(bytes, .heif)
+        case .jxl: try Entries.picture(bytes, .jxl)
+        case .tiff: try Entries.picture(bytes, .tiff)
+        case .bmp: try Entries.picture(bytes, .bmp)
+        case .gif: try Entries.picture(bytes, .gif)
         case .request: try Entries.request(bytes, stage)
         case .list: try Entries.list(bytes, stage)
         case .journal: try Entries.journal(bytes, stage)

@@ -75,6 +75,28 @@ struct LinearTests {
         }
     }
 
+    @Test("scales of blocks are part of the weight before it is multiplied", arguments: shapes)
+    func blockScales(_ size: (rows: Int, depth: Int, columns: Int)) {
+        var random = TestRandom(14)
+        let (x, w) = (random.tensor([1, size.rows, size.depth]), random.tensor([size.columns, size.depth]))
+        // The last blocks are cut off.
+        let (height, width) = (3, 5)
+        let (down, across) = ((size.columns + height) / height, (size.depth + width - 1) / width)
+        let blocks = ScaleBlocks(
+            random.tensor([down, across]).floats(), across: across, height: height, width: width)
+        for start in [0, 1] {
+            let scale = WeightScale.blocks(blocks).rows(start..<start + size.columns)
+            let scaled = w.floats().enumerated().map { index, value in
+                value * blocks[start + index / size.depth, index % size.depth]
+            }
+            for backend in backends {
+                let found = backend.linear(x, weight: w, scale: scale, bias: nil, activation: .silu)
+                let plain = backend.linear(x, weight: HostTensor(scaled, w.shape), bias: nil, activation: .silu)
+                #expect(found.floats() == plain.floats(), "\(backend.level)")
+            }
+        }
+    }
+
     @Test(
         "weights are read where they lie, whatever their type", arguments: [DType.f16, .bf16, .f8e4m3, .f8e5m2, .f64])
     func weightTypes(_ dtype: DType) {

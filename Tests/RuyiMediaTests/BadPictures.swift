@@ -73,7 +73,7 @@ struct BadPicture: Sendable {
         }
         var list: [BadPicture] = []
         for at in [
-            1, 4, 7, 8, 12, 16, 20, 24, 28, 29, 33, 37, 41, 45, 60, 80, 100, P.good.count - 11, P.good.count - 1,
+            1, 4, 7, 8, 12, 16, 20, 24, 28, 29, 33, 37, 41, 45, 60, 80, 100,
         ] {
             list.append(BadPicture("PNG cut after \(at) bytes", [UInt8](P.good.prefix(at))))
         }
@@ -122,7 +122,6 @@ struct BadPicture: Sendable {
             BadPicture(
                 "PNG palette of 4 bytes",
                 P.signature + P.header(4, 4, 8, 3) + P.chunk("PLTE", [1, 2, 3, 4]) + P.data + P.end),
-            BadPicture("PNG without an end", start + P.data),
             BadPicture("PNG signature alone twice", P.signature + P.signature),
             BadPicture(
                 "PNG that text transfer damaged", [0x89, 0x50, 0x4E, 0x47, 0x0A, 0x1A, 0x0A] + P.good.dropFirst(8)),
@@ -144,7 +143,7 @@ struct BadPicture: Sendable {
         let cuts = [
             3, 4, 11, 20, 100, frame + 4, frame + 10, scan + 2, scan + 6, scan + 20, good.count / 2, good.count - 40,
         ]
-        for at in cuts + [good.count - 1] {
+        for at in cuts {
             list.append(BadPicture("JPEG cut after \(at) bytes", [UInt8](good.prefix(at))))
         }
         for part in 1...8 {

@@ -20,6 +20,21 @@ enum Fixtures {
         return text.split(separator: "\n").map { $0.split(separator: "\t").map(String.init) }
     }
 
+    /// The options in the third cell of a row of formats.tsv.
+    static func options(_ row: [String]) throws -> PictureOptions {
+        var options = PictureOptions()
+        let words = row.count > 2 ? row[2].split(separator: " ").map(String.init) : []
+        switch words {
+        case []: break
+        case ["--alpha", "drop"]: options.alpha = .drop
+        case ["--color", "ignore"]: options.color = .ignore
+        case ["--orientation", "ignore"]: options.orientation = .ignore
+        case ["--pad-color", "white"]: options.background = [255, 255, 255]
+        default: throw Fault(.usage, "unknown options \(words)")
+        }
+        return options
+    }
+
     /// The pictures whose expected pixels stand beside them, `NAME.rgb.png` for `NAME.png` or `NAME.jpg`.
     static func pairs(_ prefix: String) throws -> [(input: String, expected: String)] {
         let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()

@@ -11,7 +11,7 @@ struct PictureFormTests {
         let pairs = try Fixtures.pairs("form-")
         #expect(pairs.count == 33)
         for pair in pairs {
-            let picture = try PictureReader.read(Fixtures.path(pair.input))
+            let picture = try PictureReader.read(Fixtures.path(pair.input), .asStored)
             let expected = try PictureReader.read(Fixtures.path(pair.expected))
             #expect(picture == expected, "\(pair.input) differs by \(difference(picture, expected) ?? -1)")
         }
@@ -22,30 +22,44 @@ struct PictureFormTests {
         let pairs = try Fixtures.pairs("jpeg-")
         #expect(pairs.count == 27)
         for pair in pairs {
-            let picture = try PictureReader.read(Fixtures.path(pair.input))
+            let picture = try PictureReader.read(Fixtures.path(pair.input), .asStored)
             let expected = try PictureReader.read(Fixtures.path(pair.expected))
             let worst = try #require(difference(picture, expected), "\(pair.input)")
             #expect(worst <= 2, "\(pair.input) differs by \(worst)")
         }
     }
 
-    @Test("the eight orientations turn as Pillow turns them, and only when asked", arguments: 1...8)
+    @Test("the eight orientations turn as Pillow turns them, unless they are ignored", arguments: 1...8)
     func orientations(value: Int) throws {
         let path = Fixtures.path("turned-\(value).jpg")
-        let upright = try PictureReader.read(path, upright: true)
+        let upright = try PictureReader.read(path)
         let expected = try PictureReader.read(Fixtures.path("turned-\(value).rgb.png"))
         #expect(try #require(difference(upright, expected)) <= 2)
-        let stored = try PictureReader.read(path)
+        let stored = try PictureReader.read(path, .asStored)
         #expect(stored.width == 24 && stored.height == 16)
+    }
+
+    @Test("pictures by several encoders are within one level of Pillow's, read as they are meant")
+    func formats() throws {
+        let rows = try Fixtures.table("formats.tsv")
+        #expect(rows.count > 60)
+        for row in rows {
+            let picture = try PictureReader.read(Fixtures.path("formats/" + row[0]), try Fixtures.options(row))
+            let expected = try PictureReader.read(Fixtures.path("formats/" + row[1]))
+            let worst = try #require(difference(picture, expected), "\(row)")
+            #expect(worst <= 1, "\(row) differs by \(worst)")
+            let facts = try PictureReader.facts(Fixtures.path("formats/" + row[0]), try Fixtures.options(row))
+            #expect(facts.width == picture.width && facts.height == picture.height, "\(row)")
+        }
     }
 
     @Test("the header alone gives the size", arguments: ["form-2-08-1.png", "jpeg-420-progressive.jpg", "photo.jpg"])
     func sizes(name: String) throws {
-        let size = try PictureReader.size(Fixtures.path(name))
+        let facts = try PictureReader.facts(Fixtures.path(name))
         let picture = try PictureReader.read(Fixtures.path(name))
-        #expect(size == (picture.width, picture.height))
+        #expect(facts.width == picture.width && facts.height == picture.height)
         let cut = [UInt8](try Fixtures.bytes(name).prefix(700))
-        if name != "photo.jpg" { #expect(try PictureReader.size(of: cut, name: name) == size) }
+        if name != "photo.jpg" { #expect(try PictureReader.facts(of: cut, name: name).width == facts.width) }
     }
 
     @Test("the signature decides what a file is, whatever its name")
@@ -64,7 +78,8 @@ struct PictureFormTests {
         let bytes = photo.prefix(2) + (0..<20).flatMap { _ in note } + photo.dropFirst(2)
         let scratch = try Scratch()
         let path = try scratch.file("late.jpg", [UInt8](bytes))
-        #expect(try PictureReader.size(path) == (224, 144))
+        let facts = try PictureReader.facts(path)
+        #expect(facts.width == 224 && facts.height == 144)
         #expect(try PictureReader.read(path) == PictureReader.read(Fixtures.path("photo.jpg")))
     }
 

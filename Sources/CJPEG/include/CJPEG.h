@@ -9,11 +9,14 @@
 enum { RUYI_JPEG_OK = 0, RUYI_JPEG_BAD = 1, RUYI_JPEG_MEMORY = 2, RUYI_JPEG_SHORT = 3 };
 
 // The picture's size from its header; RUYI_JPEG_SHORT when the bytes end before that.
-int ruyi_jpeg_size(const uint8_t *data, size_t length, uint32_t *width, uint32_t *height, char *message, size_t room);
+int ruyi_jpeg_size(
+    const uint8_t *data, size_t length, uint32_t *width, uint32_t *height, int *components, char *message, size_t room);
 
-// Decodes into `rgb`, which holds width * height * 3 bytes for the size that ruyi_jpeg_size gave.
+// Decodes into `samples`, for the size that ruyi_jpeg_size gave: red, green and blue, or of four components cyan, magenta,
+// yellow and black, 255 for full ink. `lacks_end` tells that the bytes end without a marker and nothing else is missing.
 int ruyi_jpeg_decode(
-    const uint8_t *data, size_t length, uint8_t *rgb, uint32_t width, uint32_t height, char *message, size_t room);
+    const uint8_t *data, size_t length, uint8_t *samples, uint32_t width, uint32_t height, int *lacks_end, char *message,
+    size_t room);
 
 // The version of the interface that this was compiled against.
 int ruyi_jpeg_version(void);

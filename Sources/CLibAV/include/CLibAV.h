@@ -70,6 +70,10 @@ void ruyi_av_reader_free(ruyi_av_reader *reader);
 int ruyi_av_count(
     const char *path, int rate_num, int rate_den, int64_t *packets, int64_t *duration, char *message, size_t room);
 
+// Decodes a BMP, or the first frame of a GIF, whose header states this size, into `rgba`, width * height * 4 bytes.
+int ruyi_av_still(
+    const uint8_t *data, size_t length, int is_gif, int width, int height, uint8_t *rgba, char *message, size_t room);
+
 // The versions of the libraries that are loaded, as one line.
 void ruyi_av_versions(char *text, size_t room);
 

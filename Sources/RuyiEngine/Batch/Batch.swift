@@ -16,6 +16,8 @@ public struct Batch: Sendable {
     private let tasks: [BatchTask]
     /// The pictures of the batch, which no clip may replace.
     private let inputs: Set<String>
+    /// Files of the source that are no pictures.
+    private let passedOver: PassedOver
 
     /// Reads the source and plans every clip of the share, without reading any weight or touching the folder.
     ///
@@ -42,7 +44,9 @@ public struct Batch: Sendable {
             path: order.source, isRecursive: order.isRecursive, allowsOutside: order.allowsOutside,
             filter: NameFilter(includes: order.includes, excludes: order.excludes), table: engine.table)
         let names = BatchNames(folder: order.folder, pattern: order.pattern, fallback: "clip")
-        let all = try names.tasks(try source.items(), defaults: order.defaults)
+        let content = try source.content()
+        passedOver = content.passedOver
+        let all = try names.tasks(content.items, defaults: order.defaults)
         inputs = Set(all.compactMap(\.order.request.image).compactMap(Path.real))
         tasks = try Batch.planned(all.filter { order.shard.holds($0.output) }, engine, inputs: inputs)
     }
@@ -90,6 +94,7 @@ public struct Batch: Sendable {
             let records = try Journal.records(order.folder)
             let states = try states(&tasks, records)
             var plan = BatchPlan()
+            plan.passedOver = passedOver
             for (task, state) in zip(tasks, states) {
                 if state == .finished {
                     plan.finished += 1
@@ -127,6 +132,7 @@ public struct Batch: Sendable {
             }
             let progress = RunProgress(upcoming(tasks, states, wanted))
             var rendering = Rendering(journal: journal, cancellation: cancellation, progress: progress)
+            rendering.summary.passedOver = passedOver
             let clock = Clock()
             var tried = 0
             for (index, state) in states.enumerated() {
@@ -292,6 +298,8 @@ public struct BatchSummary: Sendable, Equatable {
     public internal(set) var failed: [Fault.Kind: Int] = [:]
     /// Clips that this run was not to render.
     public internal(set) var left = 0
+    /// Files of the source that are no pictures.
+    var passedOver = PassedOver()
     /// Frames that were rendered.
     public internal(set) var frames = 0
     /// The time it took.
@@ -301,6 +309,9 @@ public struct BatchSummary: Sendable, Equatable {
 
     /// The rate at which frames came out; nil when there were none.
     public var framesPerMinute: Double? { frames > 0 && seconds > 0 ? Double(frames) * 60 / seconds : nil }
+
+    /// The files that are no pictures, in words; nil where there are none.
+    public var passedOverText: String? { passedOver.text }
 
     /// The most memory in words.
     public var peakMemoryText: String? { peakMemory.map(Bytes.text) }
@@ -313,7 +324,8 @@ public struct BatchSummary: Sendable, Equatable {
         let fields: [String: JSON] = [
             "schema": 1, "event": "summary", "done": .int(finished), "skipped": .int(skipped),
             "failed": .int(failed.values.reduce(0, +)), "failed_by_exit_code": .sorted(failures),
-            "left": .int(left), "frames": .int(frames), "seconds": .double((seconds * 1000).rounded() / 1000),
+            "left": .int(left), "passed_over": passedOver.json, "frames": .int(frames),
+            "seconds": .double((seconds * 1000).rounded() / 1000),
             "frames_per_minute": framesPerMinute.map { .double(($0 * 10).rounded() / 10) } ?? .null,
             "peak_memory_bytes": peakMemory.map(JSON.int) ?? .null, "again": .text(again),
         ]

@@ -11,6 +11,8 @@ public struct BatchPlan: Sendable {
     public internal(set) var finished = 0
     /// Clips that the run is not to render.
     public internal(set) var left = 0
+    /// Files of the source that are no pictures.
+    var passedOver = PassedOver()
 
     private var frames: Int { reports.map(\.clip.plan.frames).reduce(0, +) }
     private var seconds: Double { reports.map(\.clip.seconds).reduce(0, +) }
@@ -50,6 +52,7 @@ public struct BatchPlan: Sendable {
         if finished > 0 { counts.append("\(finished) done already") }
         if !failures.isEmpty { counts.append("\(failures.count) cannot be rendered") }
         if left > 0 { counts.append("\(left) left for another run") }
+        if let text = passedOver.text { counts.append(text) }
         var totals = [("clips", counts.joined(separator: ", "))]
         guard let largest else { return totals }
         let memory = largest.clip.memory
@@ -69,7 +72,8 @@ public struct BatchPlan: Sendable {
     public var json: String {
         JSON.sorted([
             "schema": 1, "event": "total", "clips": .int(reports.count), "done_before": .int(finished),
-            "failed": .int(failures.count), "left": .int(left), "frames": .int(frames), "seconds": .double(seconds),
+            "failed": .int(failures.count), "left": .int(left), "passed_over": passedOver.json,
+            "frames": .int(frames), "seconds": .double(seconds),
             "estimated_seconds": reports.isEmpty ? .null : estimate.map { .double(EstimatedTime.rounded($0)) } ?? .null,
             "disk_bytes": .int(diskBytes), "disk_free_bytes": freeBytes.map(JSON.int) ?? .null,
             "memory_bytes": largest.map { .int($0.clip.memory.anonymous) } ?? .null,

@@ -35,11 +35,12 @@ package struct BatchSource {
         self.table = table
     }
 
-    /// Every entry; everything wrong with them is reported together.
-    package func items() throws(Faults) -> [BatchItem] {
+    /// Every entry, and what of a folder is none; everything wrong with them is reported together.
+    package func content() throws(Faults) -> (items: [BatchItem], passedOver: PassedOver) {
         let items: [BatchItem]
+        var passedOver = PassedOver()
         switch path == BatchSource.standardInput ? .file : Path.kind(path) {
-        case .folder: items = try folder()
+        case .folder: items = try folder(&passedOver)
         case .file: items = try list()
         case .nothing: throw Faults(Fault(.cannotOpen, "the batch's source does not exist", at: path))
         case .unreachable(let reason):
@@ -49,11 +50,12 @@ package struct BatchSource {
             throw Faults(
                 Fault(
                     .badData, "there is no picture in the batch's source", at: path,
-                    hint: filter.isEmpty
-                        ? isRecursive ? nil : "--recursive searches the folders in a folder too"
-                        : "--include and --exclude leave none over"))
+                    hint: passedOver.text
+                        ?? (filter.isEmpty
+                            ? isRecursive ? nil : "--recursive searches the folders in a folder too"
+                            : "--include and --exclude leave none over")))
         }
-        return items
+        return (items, passedOver)
     }
 
     /// Throws when any line was bad, with no more of them than a person reads.
@@ -236,9 +238,10 @@ package struct BatchSource {
     // MARK: Folders
 
     /// The pictures of a folder in the order of their names' bytes, each with the prompt in a text file beside it.
-    private func folder() throws(Faults) -> [BatchItem] {
+    private func folder(_ passedOver: inout PassedOver) throws(Faults) -> [BatchItem] {
         var faults: [Fault] = []
         var found: [String] = []
+        var others: [String] = []
         var waiting = [""]
         while let inner = waiting.popLast() {
             let folder = inner.isEmpty ? path : Path.resolve(inner, in: path)
@@ -247,19 +250,20 @@ package struct BatchSource {
                 faults.append(error)
                 continue
             }
-            for name in names where name.utf8.first != UInt8(ascii: ".") {
+            for name in names where !PassedOver.isHidden(name) {
                 let relative = inner.isEmpty ? name : inner + "/" + name
-                if pictureSuffixes.contains(Path.suffix(name)) {
-                    guard filter.holds(relative) else { continue }
-                    if Path.kind(Path.resolve(relative, in: path)) != .folder { found.append(relative) }
-                } else if isRecursive, Path.isPlainFolder(Path.resolve(relative, in: path)) {
-                    waiting.append(relative)
+                let whole = Path.resolve(relative, in: path)
+                if Path.kind(whole) == .folder {
+                    if isRecursive, Path.isPlainFolder(whole) { waiting.append(relative) }
+                } else if filter.holds(relative) {
+                    if BatchSource.isPicture(whole) { found.append(relative) } else { others.append(relative) }
                 }
             }
             do { try BatchSource.checkCount(found.count, path) } catch { faults += error.list }
             if !faults.isEmpty, found.count > BatchSource.entryLimit { break }
         }
         found.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        passedOver = PassedOver(others, besides: found)
         let confinement = Confinement(folder: path, allowsOutside: allowsOutside)
         var items: [BatchItem] = []
         for relative in found {
@@ -275,8 +279,8 @@ package struct BatchSource {
                 faults.append(fault)
                 continue
             }
-            let stem = relative.dropLast(Path.suffix(relative).utf8.count + 1)
-            var item = BatchItem(place: image, name: String(stem))
+            let stem = PassedOver.stem(relative)
+            var item = BatchItem(place: image, name: stem)
             item.order.request.image = image
             do {
                 item.order.request.prompt = try prompt(
@@ -288,6 +292,14 @@ package struct BatchSource {
         }
         try BatchSource.check(faults, path)
         return items
+    }
+
+    /// Whether a file of a folder is taken: its suffix or its first bytes are a picture's, and it is no animation, which
+    /// may be a clip of an earlier batch.
+    private static func isPicture(_ file: String) -> Bool {
+        if case .picture = FileKind(file) { return true }
+        // What has the suffix of a picture and is none fails when its clip's turn comes.
+        return pictureSuffixes.contains(Path.suffix(file)) && FileKind(file) == .other
     }
 
     /// The prompt in a text file, if there is one.

@@ -33,6 +33,30 @@ public struct RunSettings: SettingTable {
     ) {
         $0.scope = .run
     }
+    /// Whether pictures are turned upright.
+    public let orientation = Setting(
+        "orientation", SettingKind<PictureOptions.Orientation>.named, .input,
+        "Whether pictures are turned as EXIF, XMP or HEIF say.", value: "way"
+    ) {
+        $0.isKept = true
+        $0.standardText = "apply; ignore with --noise"
+    }
+    /// Whether colours are converted to sRGB.
+    public let color = Setting(
+        "color", SettingKind<PictureOptions.Color>.named, .input,
+        "Whether colours are converted to sRGB by a picture's profile, or its samples taken as sRGB.", value: "way"
+    ) {
+        $0.isKept = true
+        $0.standardText = "convert; ignore with --noise"
+    }
+    /// Whether transparent pictures are laid on a colour.
+    public let alpha = Setting(
+        "alpha", SettingKind<PictureOptions.Alpha>.named, .input,
+        "Whether transparent pictures are laid on --pad-color, or show the colours that alpha hides.", value: "way"
+    ) {
+        $0.isKept = true
+        $0.standardText = "blend; drop with --noise"
+    }
 
     // MARK: Output
 
@@ -180,10 +204,10 @@ public struct RunSettings: SettingTable {
 
     // MARK: Length and size
 
-    /// The colour around a picture that is placed whole.
+    /// The colour around a picture that is placed whole, and behind a transparent one.
     public let padColor = Setting(
         "pad_color", .color, .form,
-        "The colour around a picture with --fit pad: black, white, grey or such as #102030.",
+        "The colour around a picture with --fit pad and behind a transparent one: black, white, grey or such as #102030.",
         value: "colour"
     ) {
         $0.isKept = true

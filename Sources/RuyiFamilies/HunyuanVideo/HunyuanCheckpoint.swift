@@ -75,7 +75,7 @@ package struct HunyuanCheckpoint: Sendable {
     }
 
     /// Whether a part lies in a GGUF file.
-    var hasBlocks: Bool {
+    var hasGGUF: Bool {
         get throws(Fault) {
             for part in [Part.transformer, .vae, .text, .clip] {
                 if try names(part).contains(where: { $0.hasSuffix(".gguf") }) { return true }

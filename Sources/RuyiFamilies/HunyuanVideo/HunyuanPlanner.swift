@@ -36,7 +36,7 @@ struct HunyuanPlanner {
         if configuration.takesPicture, image == nil {
             throw Fault(
                 .usage, "\(model) animates a picture and none was given", at: "IMAGE",
-                hint: "name a PNG or JPEG file, as in: ruyi photo.jpg --model DIR --prompt \"...\"")
+                hint: "name a picture, as in: ruyi photo.jpg --model DIR --prompt \"...\"")
         }
         // Latents that are decoded come with a size and no picture.
         if !configuration.takesPicture, request.image != nil {

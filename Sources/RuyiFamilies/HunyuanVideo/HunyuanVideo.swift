@@ -73,8 +73,8 @@ public enum HunyuanVideo: Family {
 
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? {
         let checkpoint = try HunyuanCheckpoint(folder)
-        let hasBlocks = try checkpoint.hasBlocks
-        guard checkpoint.original != nil || folder.isAssembled || hasBlocks else { return nil }
+        let hasGGUF = try checkpoint.hasGGUF
+        guard checkpoint.original != nil || folder.isAssembled || hasGGUF else { return nil }
         return try checkpoint.rearranged()
     }
 

@@ -14,7 +14,7 @@ struct RuyiPlanner {
         guard let image else {
             throw Fault(
                 .usage, "\(plan.model) animates a picture and none was given", at: "IMAGE",
-                hint: "name a PNG or JPEG file, as in: ruyi photo.jpg --model DIR")
+                hint: "name a picture, as in: ruyi photo.jpg --model DIR")
         }
         plan.scheduler = try Sampler(named: plan.scheduler).title
         try RuyiSizes.rule.settle(&plan, request, image)

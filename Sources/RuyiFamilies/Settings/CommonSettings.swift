@@ -283,7 +283,9 @@ public struct CommonSettings: SettingTable {
 }
 
 /// The suffixes of pictures that can be read.
-public let pictureSuffixes = ["png", "jpg", "jpeg"]
+public let pictureSuffixes = [
+    "png", "jpg", "jpeg", "jfif", "jpe", "webp", "heic", "heif", "hif", "avif", "jxl", "tif", "tiff", "bmp", "gif",
+]
 
 extension Setting where Value == Bool {
     /// A feature that is on or off, and has settings of its own, which an object under its key gives too.

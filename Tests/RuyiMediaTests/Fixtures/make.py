@@ -1,8 +1,8 @@
 """Writes the fixtures of this folder with Pillow 13 (`make.py PHOTO`), and resize-old.tsv with Pillow 10.
 
 Pillow decides what the right pixels are: `NAME.png` or `NAME.jpg` is an input, `NAME.rgb.png` what
-`Image.open(f).convert("RGB")` makes of it. The PNG inputs are assembled here byte by byte, because Pillow
-writes few of the forms that it reads.
+`Image.open(f).convert("RGB")` makes of it, of 16-bit grey the high byte. The PNG inputs are assembled here
+byte by byte, because Pillow writes few of the forms that it reads.
 
 Not made here: jpeg-made-*.jpg and scans-180.jpg, which libjpeg's encoder wrote with settings that Pillow
 lacks (YCCK, arithmetic coding, 4:1:1, 4:4:0, one scan for each coefficient), and the folder reference, the
@@ -66,7 +66,12 @@ def png(image, colour, depth, interlaced, palette=b"", transparency=b"", extra=b
 
 def write(name, data):
     (HERE / name).write_bytes(data)
-    image = Image.open(HERE / name).convert("RGB")
+    image = Image.open(HERE / name)
+    if image.mode.startswith("I"):
+        # Pillow's conversion of 16-bit grey saturates.
+        high = bytes(sample >> 8 for sample in image.getdata())
+        image = Image.frombytes("L", image.size, high)
+    image = image.convert("RGB")
     image.info.clear()
     image.save(HERE / (name.split(".")[0] + ".rgb.png"))
 
