@@ -138,8 +138,8 @@ let package = Package(
             .target(
                 name: "ParserEntries",
                 dependencies: [
-                    "RuyiEngine", "RuyiFamilies", "RuyiEncoders", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault",
-                    "RuyiMedia", "RuyiPicture",
+                    "RuyiEngine", "RuyiFamilies", "RuyiEncoders", "RuyiLayers", "RuyiFiles", "RuyiTensor", "RuyiCPU",
+                    "RuyiFault", "RuyiMedia", "RuyiPicture",
                 ],
                 path: "Tests/ParserEntries", swiftSettings: strict),
             .testTarget(
@@ -155,7 +155,7 @@ let package = Package(
             .target(name: "TorchFixtures", path: "Tests/TorchFixtures", swiftSettings: strict),
             .testTarget(
                 name: "RuyiFilesTests",
-                dependencies: ["RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiFault", "TorchFixtures"],
+                dependencies: ["RuyiFiles", "RuyiLayers", "RuyiTensor", "RuyiCPU", "RuyiFault", "TorchFixtures"],
                 exclude: ["Fixtures"], swiftSettings: strict),
             // Runs the program where opening a socket ends it; for tests.
             .executableTarget(name: "NoSockets", path: "Tests/NoSockets"),

@@ -6,15 +6,13 @@ extension CPUSession {
         precondition(dtype == .f8e4m3 || dtype == .f8e5m2, "\(dtype) is no 8-bit floating-point type")
         note(.passing, Double(4 * weight.count))
         let source = readable(weight)
-        guard let element = source.dtype.element else { return weight }
         let (kernels, count) = (kernels, weight.count)
         let block = account.block(count)
         let target = Shared(block.base.assumingMemoryBound(to: UInt8.self))
         let grain = min(count, 1 << 16)
         parallel((count + grain - 1) / max(grain, 1), scratch: grain) { task, values in
             let range = task * grain..<min((task + 1) * grain, count)
-            kernels.convert(
-                element, source.rawPointer + range.lowerBound * source.dtype.byteCount, range.count, values)
+            kernels.convert(source, range, into: values)
             let bytes = target.pointer + range.lowerBound
             if dtype == .f8e4m3 {
                 for index in 0..<range.count { bytes[index] = FloatBits.e4m3(rounding: values[index]) }

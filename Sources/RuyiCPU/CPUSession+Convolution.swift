@@ -97,14 +97,12 @@ private struct ConvolutionWork: @unchecked Sendable {
         _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>,
         into packed: UnsafeMutablePointer<Float>
     ) {
-        guard let element = weight.dtype.element else { return }
         let mr = kernels.mr
         let rows = min(mr, outputs - sliver * mr)
         let allTaps = kernelTime * taps
         let slivers = scratch + mr * depth  // [channels][time, tap][mr]
         let target = packed + sliver * mr * depth
-        kernels.convert(
-            element, weight.rawPointer + sliver * mr * depth * weight.dtype.byteCount, rows * depth, scratch)
+        kernels.convert(weight, sliver * mr * depth..<(sliver * mr + rows) * depth, into: scratch)
         kernels.packLeft(scratch, depth, rows, depth, slivers)
         for tap in 0..<allTaps {
             for channel in 0..<channels {

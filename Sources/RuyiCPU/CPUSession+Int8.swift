@@ -22,7 +22,6 @@ extension CPUSession {
             outputs: outputs, inputs: inputs, layout: layout, block: account.block(layout.byteCount))
         note(.passing, Double(4 * count))
         let source = readable(matrix)
-        guard let element = source.dtype.element else { return nil }
         parallel(layout.panels, scratch: inputs) { panel, row in
             let target = result.panels + panel * layout.panelWords
             let first = panel * nr
@@ -33,8 +32,8 @@ extension CPUSession {
                 (result.starts + first).update(repeating: 0, count: nr)
             }
             for column in 0..<count {
-                let start = (first + column) * inputs * source.dtype.byteCount
-                kernels.convert(element, source.rawPointer + start, inputs, row)
+                let start = (first + column) * inputs
+                kernels.convert(source, start..<start + inputs, into: row)
                 let (scale, sum) = integerKernels.quantizeRow(row, inputs, 0, target + column, nr)
                 result.scales[first + column] = scale
                 result.starts[first + column] = 0 &- zeroPoint &* sum

@@ -34,7 +34,7 @@ extension CPUSession {
             let finish = ProductFinish(
                 self, shape: product.shape, product.projection, activation, gate: product.gate, residual: residual)
             let result = empty(product.shape)
-            multiply(product.x, product.projection.matrix, finish, rows: 0, into: result)
+            multiply(product.x, product.projection, finish, rows: 0, into: result)
             return result
         case .feedForward(let inner, let activation, let beside):
             let finish = ProductFinish(
@@ -45,11 +45,14 @@ extension CPUSession {
                 return dense(x).reshaped([x.count / max(width, 1), width])
             }
             let (x, beside) = (flat(product.x), beside.map(flat))
+            // A function of its own, so that the hidden values are gone when their copy is multiplied.
+            func wide(_ rows: Range<Int>) -> Tensor {
+                let hidden = linear(x.sliced(0, rows), inner, activation)
+                return beside.map { concatenate([$0.sliced(0, rows), hidden], axis: 1) } ?? hidden
+            }
             for start in stride(from: 0, to: x.shape[0], by: rowLimit) {
                 let rows = start..<min(start + rowLimit, x.shape[0])
-                let hidden = linear(x.sliced(0, rows), inner, activation)
-                let wide = beside.map { concatenate([$0.sliced(0, rows), hidden], axis: 1) } ?? hidden
-                multiply(wide, product.projection.matrix, finish, rows: start, into: result)
+                multiply(wide(rows), product.projection, finish, rows: start, into: result)
             }
             return result
         }
@@ -57,18 +60,18 @@ extension CPUSession {
 
     /// Writes the product of all rows of x to those of the result from a row on.
     private func multiply(
-        _ x: Tensor, _ matrix: Projection.Matrix, _ finish: ProductFinish, rows start: Int, into result: Tensor
+        _ x: Tensor, _ projection: Projection, _ finish: ProductFinish, rows start: Int, into result: Tensor
     ) {
         let depth = x.shape.last ?? 0
         let rows = x.count / max(depth, 1)
         let source = dense(x)
-        if case .stored(let weight) = matrix, let quantized = weight.storage as? QuantizedWeight {
+        if case .stored(let weight) = projection.matrix, let quantized = weight.storage as? QuantizedWeight {
             return multiply(source, quantized, finish, rows: start..<start + rows, into: result)
         }
         note(.product(inputs: depth, outputs: finish.columns), 2 * Double(x.count) * Double(finish.columns))
         let work = ProductWork(
-            kernels: kernels, x: source.floatPointer, depth: depth, weight: readable(matrix), finish: finish,
-            result: result.floatPointer, start: start)
+            kernels: kernels, x: source.floatPointer, depth: depth, weight: readable(projection.matrix),
+            scales: projection.scale.blocks, finish: finish, result: result.floatPointer, start: start)
         withExtendedLifetime(source) {
             for row in stride(from: 0, to: rows, by: rowLimit) { work.run(row..<min(row + rowLimit, rows), on: self) }
         }
@@ -81,6 +84,7 @@ private struct ProductWork: @unchecked Sendable {
     let x: UnsafePointer<Float>
     let depth: Int
     let weight: HostTensor
+    let scales: ScaleBlocks?
     let finish: ProductFinish
     let result: UnsafeMutablePointer<Float>
     /// The row of the result that x's first one makes.
@@ -88,10 +92,11 @@ private struct ProductWork: @unchecked Sendable {
 
     private var columns: Int { finish.columns }
     private var columnSlivers: Int { (columns + kernels.nr - 1) / kernels.nr }
-    /// The depth in equal parts.
+    /// The depth in equal parts, of whole blocks.
     private var panelDepth: Int {
         let panels = max(1, (depth + greatestDepth - 1) / greatestDepth)
-        return (depth + panels - 1) / panels
+        let block = weight.dtype.blockLength
+        return ((depth + panels - 1) / panels + block - 1) / block * block
     }
 
     /// Computes some rows of the product.
@@ -121,7 +126,6 @@ private struct ProductWork: @unchecked Sendable {
     private func multiply(
         _ left: UnsafePointer<Float>, _ rows: Range<Int>, _ slivers: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
     ) {
-        guard let element = weight.dtype.element else { return }
         let (mr, nr) = (kernels.mr, kernels.nr)
         let range = slivers.lowerBound * nr..<min(slivers.upperBound * nr, columns)
         let edge = scratch + slivers.count * nr * panelDepth
@@ -132,8 +136,11 @@ private struct ProductWork: @unchecked Sendable {
             let count = min(panelDepth, depth - first)
             for (index, sliver) in slivers.enumerated() {
                 kernels.packRight(
-                    element, weight.rawPointer + (sliver * nr * depth + first) * weight.dtype.byteCount, depth,
-                    min(nr, columns - sliver * nr), count, scratch + index * nr * count)
+                    weight, depth: depth, rows: sliver * nr..<min((sliver + 1) * nr, columns), first: first,
+                    count: count, into: scratch + index * nr * count)
+                scales?.from(sliver * nr).multiply(
+                    scratch + index * nr * count, rows: min(nr, columns - sliver * nr), stride: nr,
+                    columns: first..<first + count)
             }
             for row in stride(from: rows.lowerBound, to: rows.upperBound, by: mr) {
                 let a = left + (row - rows.lowerBound) * depth + first * mr
@@ -157,6 +164,31 @@ private struct ProductWork: @unchecked Sendable {
             }
             first += count
         } while first < depth
+    }
+}
+
+extension WeightScale {
+    /// The scales of blocks, if there are more than one number.
+    fileprivate var blocks: ScaleBlocks? { if case .blocks(let blocks) = self { blocks } else { nil } }
+}
+
+extension ScaleBlocks {
+    /// Multiplies rows of a matrix of weights that lie unpacked with their columns one after the other, `stride` apart.
+    fileprivate func multiply(
+        _ panel: UnsafeMutablePointer<Float>, rows: Int, stride: Int, columns: Range<Int>
+    ) {
+        withUnsafeTemporaryAllocation(of: Float.self, capacity: rows) { factors in
+            var column = columns.lowerBound
+            while column < columns.upperBound {
+                let end = min(columns.upperBound, (column / width + 1) * width)
+                for row in 0..<rows { factors[row] = self[row, column] }
+                for place in column..<end {
+                    let target = panel + (place - columns.lowerBound) * stride
+                    for row in 0..<rows { target[row] *= factors[row] }
+                }
+                column = end
+            }
+        }
     }
 }
 

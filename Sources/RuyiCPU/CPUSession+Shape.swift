@@ -75,6 +75,10 @@ extension CPUSession {
         let step = x.strides.last ?? 1
         if step == 1 || rowLength == 1, let element = x.dtype.element {
             kernels.convert(element, x.storage.base + origin * x.dtype.byteCount, rowLength, target)
+        } else if let blocks = x.dtype.blocks, step == 1, origin % x.dtype.blockLength == 0,
+            rowLength % x.dtype.blockLength == 0
+        {
+            kernels.unpackBlocks(blocks, x.storage.base + x.dtype.byteCount(of: origin), rowLength, target)
         } else if x.dtype == .f32 {
             let source = x.storage.base.assumingMemoryBound(to: Float.self) + origin
             for index in 0..<rowLength { target[index] = source[index * step] }

@@ -86,13 +86,11 @@ struct WinogradWork: @unchecked Sendable {
         _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>,
         into packed: UnsafeMutablePointer<Float>
     ) {
-        guard let element = weight.dtype.element else { return }
         let mr = kernels.mr
         let rows = min(mr, outputs - sliver * mr)
         let taps = scratch + 9 * depth * mr  // [channels][time][9][mr]
         let target = packed + sliver * mr * depth
-        kernels.convert(
-            element, weight.rawPointer + sliver * mr * 9 * depth * weight.dtype.byteCount, rows * 9 * depth, scratch)
+        kernels.convert(weight, sliver * mr * 9 * depth..<(sliver * mr + rows) * 9 * depth, into: scratch)
         kernels.packLeft(scratch, 9 * depth, rows, 9 * depth, taps)
         for time in 0..<kernelTime {
             for channel in 0..<channels {

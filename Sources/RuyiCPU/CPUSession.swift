@@ -127,12 +127,14 @@ class CPUSession: Session, @unchecked Sendable {
         return x.isContiguous ? x : copy(x)
     }
 
-    /// A weight's elements in an order and of a type that kernels read: where they lie, or a copy.
+    /// A weight's rows in an order and of a type that kernels read: where they lie, or a copy; the first axis counts rows.
     func readable(_ weight: Weight) -> HostTensor {
-        weight.isContiguous && weight.dtype.element != nil ? weight.elements : elements(of: tensor(weight))
+        let stored = weight.elements
+        let isReadable = stored.isReadable(rowLength: weight.count / max(weight.shape.first ?? 1, 1))
+        return isReadable ? stored : elements(of: tensor(weight))
     }
 
-    /// A matrix's elements in an order and of a type that kernels read.
+    /// A matrix's rows in an order and of a type that kernels read.
     func readable(_ matrix: Projection.Matrix) -> HostTensor {
         switch matrix {
         case .stored(let weight): readable(weight)

@@ -85,11 +85,6 @@ extension Tensor {
     }
 }
 
-extension HostTensor {
-    /// The first element.
-    var rawPointer: UnsafeRawPointer { UnsafeRawPointer(storage.base) + offset * dtype.byteCount }
-}
-
 extension Weight {
     /// The stored elements.
     package var elements: HostTensor {

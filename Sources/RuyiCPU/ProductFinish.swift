@@ -3,6 +3,8 @@ import RuyiTensor
 
 /// What happens to the rows of a product once their sums are complete: `residual + gate · activation(scale · x +
 /// bias)`.
+///
+/// Scales of blocks are no business of the sums: weights are multiplied by them as they are unpacked.
 struct ProductFinish: @unchecked Sendable {
     private let kernels: KernelTable
     /// Columns of the product.
@@ -22,7 +24,7 @@ struct ProductFinish: @unchecked Sendable {
     ) {
         kernels = session.kernels
         columns = shape.last ?? 0
-        scale = projection.scale
+        scale = if case .number(let factor) = projection.scale { factor } else { 1 }
         bias = session.vector(projection.bias, count: columns, "bias")
         self.activation = activation
         self.gate = session.vector(gate, width: columns, "gate")
@@ -91,20 +93,6 @@ extension Activation {
         case .geluTanh: .geluTanh
         case .gelu: .gelu
         case .quickGelu: .quickGelu
-        }
-    }
-}
-
-extension DType {
-    /// The kernels' name of a type that matrix products read directly.
-    var element: Element? {
-        switch self {
-        case .f32: .f32
-        case .f16: .f16
-        case .bf16: .bf16
-        case .f8e4m3: .f8e4m3
-        case .f8e5m2: .f8e5m2
-        case .f64, .i64, .i32, .i16, .i8, .u8, .bool: nil
         }
     }
 }

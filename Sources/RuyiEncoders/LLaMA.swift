@@ -18,6 +18,8 @@ public struct LLaMA: Sendable {
         public let vocabularySize: Int
         public let epsilon: Float
         public let rotaryBase: Float
+        /// Which values of a head are rotated together: those of two halves, unless queries and keys are stored otherwise.
+        public let pairing: RotaryTable.Pairing
 
         /// The number of layers.
         public var layerCount: Int { layers.value }
@@ -35,6 +37,7 @@ public struct LLaMA: Sendable {
             let rotary = try object.objectIfPresent("rope_parameters")
             let base = try object.double("rope_theta", default: 10_000)
             rotaryBase = Float(try rotary?.double("rope_theta", default: base) ?? base)
+            pairing = try object.bool("rope_interleave", default: false) ? .neighbours : .halves
             guard headCount % keyHeadCount == 0 else {
                 throw object.fault("num_key_value_heads", expected: "a divisor of num_attention_heads \(headCount)")
             }
@@ -136,7 +139,7 @@ public struct LLaMA: Sendable {
 }
 
 extension LLaMA.Configuration {
-    /// The rotation of each position: angles `position · base^(−2i / d)` for i below d/2, the same in both halves.
+    /// The rotation of each position: angles `position · base^(−2i / d)` for i below d/2, the same for both of a pair.
     ///
     /// Su et al. 2021, "RoFormer"; transformers `LlamaRotaryEmbedding`.
     package func rotary(positions: [Int], on session: any Session) -> RotaryTable {
@@ -144,15 +147,14 @@ extension LLaMA.Configuration {
         var (cosines, sines) = ([Float](), [Float]())
         for position in positions {
             let angles = frequencies.map { Float(position) * $0 }
-            for _ in 0..<2 {
-                cosines += angles.map { cosf($0) }
-                sines += angles.map { sinf($0) }
-            }
+            let both = pairing == .halves ? angles + angles : angles.flatMap { [$0, $0] }
+            cosines += both.map { cosf($0) }
+            sines += both.map { sinf($0) }
         }
         let shape = [positions.count, headSize]
         return RotaryTable(
             cosines: session.upload(HostTensor(cosines, shape)), sines: session.upload(HostTensor(sines, shape)),
-            pairing: .halves)
+            pairing: pairing)
     }
 
     /// `base^(−2i / d)` for i below d/2.

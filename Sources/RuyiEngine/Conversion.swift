@@ -49,11 +49,15 @@ public struct Conversion: Sendable {
         let name: String
         let weights: any WeightFile
         let metadata: [String: String]
+        /// Whether any tensor has a scale, so that every matrix in 8 bits needs one.
+        let isScaled: Bool
 
         init(_ name: String, _ weights: any WeightFile) {
             self.name = name
             self.weights = weights
-            let members = (weights as? SafetensorsFile)?.header.metadata ?? []
+            isScaled = weights.keys.contains { weights.scale(of: $0) != .none }
+            let file = (weights as? ScaledWeights)?.stored ?? weights
+            let members = (file as? SafetensorsFile)?.header.metadata ?? []
             metadata = Dictionary(members.map { ($0.key, $0.value.string ?? "") }) { first, _ in first }
         }
 
@@ -98,7 +102,7 @@ public struct Conversion: Sendable {
     private func folder(
         _ input: String, _ output: String, _ cancellation: Cancellation, _ observer: @escaping Observer
     ) throws -> [String] {
-        let model = try ModelFolder(path: input)
+        let model = try ModelLayout(families: Registry.families).open(input)
         let (groups, others, texts) = try layout(of: model, observer)
         guard !groups.isEmpty else {
             throw Fault(.badData, "the folder holds no weights", at: input)
@@ -161,37 +165,31 @@ public struct Conversion: Sendable {
             let files = names.filter { !model.hasFolder(prefix + $0) }
             var sharded = Set<String>()
             var stems = Set<String>()
-            for name in files where name.hasSuffix(".safetensors.index.json") {
+            func add(_ name: String) throws(Fault) {
+                // The only variant gets the plain name, under which it is read.
+                let variant = WeightNames.variant(of: name)
+                let isRead = variant.map { WeightNames(of: $0.stem, among: files).file == name } ?? false
+                let stem = isRead ? variant?.stem ?? "" : WeightNames.stem(of: name)
+                // Where both are published, the safetensors are what is read.
+                guard stems.insert(stem == "pytorch_model" ? "model" : stem).inserted else { return }
+                groups.append(
+                    Group(
+                        prefix + (stem == "pytorch_model" ? "model" : stem),
+                        try WeightFiles.open(model, component: folder, name: name)))
+            }
+            for name in files where WeightNames.isIndex(name) {
                 let map = try model.json(prefix + name).object("weight_map")
                 sharded.formUnion(map.members.compactMap(\.value.string))
                 sharded.insert(name)
-                stems.insert(String(name.dropLast(".safetensors.index.json".count)))
-                groups.append(
-                    Group(
-                        prefix + name.dropLast(".safetensors.index.json".count),
-                        try ShardedSafetensors(model, component: folder, index: name)))
+                try add(name)
             }
-            for name in files where name.hasSuffix(".safetensors") && !sharded.contains(name) {
-                stems.insert(Path.stem(name))
-                groups.append(
-                    Group(
-                        prefix + Path.stem(name),
-                        try SafetensorsFile(
-                            path: try model.file(prefix + name), shown: model.path + "/" + prefix + name)))
-            }
-            for name in files {
-                let isTorch = [".bin", ".pt", ".pth"].contains { name.hasSuffix($0) }
-                if !isTorch {
-                    if !name.hasSuffix(".safetensors"), !sharded.contains(name) { others.append(prefix + name) }
-                    continue
+            for name in files where name.hasSuffix(".safetensors") && !sharded.contains(name) { try add(name) }
+            for name in files where !name.hasSuffix(".safetensors") && !sharded.contains(name) {
+                if WeightNames.torchEndings.contains(where: name.hasSuffix) {
+                    try add(name)
+                } else {
+                    others.append(prefix + name)
                 }
-                // Where both are published, the safetensors are what is read.
-                let stem = Path.stem(name) == "pytorch_model" ? "model" : Path.stem(name)
-                guard stems.insert(stem).inserted else { continue }
-                groups.append(
-                    Group(
-                        prefix + stem,
-                        try TorchArchive(path: try model.file(prefix + name), shown: model.path + "/" + prefix + name)))
             }
         }
         return (groups, others)
@@ -220,8 +218,8 @@ public struct Conversion: Sendable {
         guard key != "__metadata__" else {
             throw Fault(.badData, "a tensor called \"__metadata__\" cannot be stored", at: group.weights.path(of: key))
         }
-        // The files have no place for scales.
-        let stored = group.weights.scale(of: key) == 1 ? dtype : .bf16
+        // What is not asked for in 8 bits is multiplied by its scale, and a file has no place for blocks.
+        let stored = group.weights.scale(of: key) == .none && !dtype.isBlocked ? dtype : .bf16
         guard let kind, dtype.isFloat else { return stored }
         if kind.dtype.byteCount == 1, shape.count != 2 { return stored }
         let name = group.prefix + key
@@ -230,18 +228,40 @@ public struct Conversion: Sendable {
         return kind.dtype
     }
 
-    /// The keys of each output file.
-    private func shards(of group: Group) throws(Fault) -> [[String]] {
-        guard let shardSize else { return [group.weights.keys] }
-        var parts: [[String]] = [[]]
+    /// A tensor of the output: one of the input's, or the scales of one, which stand behind it.
+    private struct Item {
+        let name: String
+        let key: String
+        let dtype: DType
+        let shape: [Int]
+        /// What the numbers are; nil where they are those of the tensor.
+        var scales: HostTensor?
+
+        var byteCount: Int { shape.reduce(dtype.byteCount, *) }
+    }
+
+    /// What a tensor becomes: weights in 8 bits that have scales keep them.
+    private func items(of key: String, in group: Group) throws(Fault) -> [Item] {
+        let dtype = try type(of: key, in: group)
+        let shape = group.weights.shape(of: key) ?? []
+        let item = Item(name: key, key: key, dtype: dtype, shape: shape)
+        guard group.isScaled, dtype.isFloat, dtype.byteCount == 1, key.hasSuffix(".weight") else { return [item] }
+        let scales = group.weights.scale(of: key).table(rows: shape.first ?? 1)
+        return [item, Item(name: key + "_scale", key: key, dtype: .f32, shape: scales.shape, scales: scales)]
+    }
+
+    /// The tensors of each output file.
+    private func shards(of group: Group) throws(Fault) -> [[Item]] {
+        var parts: [[Item]] = [[]]
         var filled = 0
         for key in group.weights.keys {
-            let size = (group.weights.shape(of: key) ?? []).reduce(try type(of: key, in: group).byteCount, *)
-            if filled > 0, size > shardSize - min(filled, shardSize) {
+            let items = try items(of: key, in: group)
+            let size = items.reduce(0) { $0 + $1.byteCount }
+            if let shardSize, filled > 0, size > shardSize - min(filled, shardSize) {
                 parts.append([])
                 filled = 0
             }
-            parts[parts.count - 1].append(key)
+            parts[parts.count - 1] += items
             filled += size
         }
         return parts
@@ -249,7 +269,7 @@ public struct Conversion: Sendable {
 
     /// Writes one file, or several with their index.
     private func write(
-        _ group: Group, _ parts: [[String]], _ cancellation: Cancellation, _ meter: Meter,
+        _ group: Group, _ parts: [[Item]], _ cancellation: Cancellation, _ meter: Meter,
         path: (String) throws -> String
     ) throws {
         let stem = Path.name(group.name)
@@ -262,13 +282,11 @@ public struct Conversion: Sendable {
         }
         var places: [JSON.Member] = []
         var total = 0
-        for (number, keys) in parts.enumerated() {
+        for (number, items) in parts.enumerated() {
             let name = "\(stem)-\(digits(number + 1))-of-\(digits(parts.count)).safetensors"
-            try write(group, keys, to: try path(name), overwrite: false, cancellation, meter)
-            for key in keys {
-                places.append(.init(key, .string(name)))
-                total += (group.weights.shape(of: key) ?? []).reduce(try type(of: key, in: group).byteCount, *)
-            }
+            try write(group, items, to: try path(name), overwrite: false, cancellation, meter)
+            places += items.map { JSON.Member($0.name, .string(name)) }
+            total += items.reduce(0) { $0 + $1.byteCount }
         }
         let index: JSON = .object([
             .init("metadata", ["total_size": .int(total)]),
@@ -280,20 +298,21 @@ public struct Conversion: Sendable {
     }
 
     private func write(
-        _ group: Group, _ keys: [String], to path: String, overwrite: Bool, _ cancellation: Cancellation,
+        _ group: Group, _ items: [Item], to path: String, overwrite: Bool, _ cancellation: Cancellation,
         _ meter: Meter
     ) throws {
-        let entries = try keys.map { key in
-            (name: key, dtype: try type(of: key, in: group), shape: group.weights.shape(of: key) ?? [])
-        }
+        let entries = items.map { (name: $0.name, dtype: $0.dtype, shape: $0.shape) }
         try SafetensorsWriter.write(entries, metadata: group.metadata, to: path, overwrite: overwrite) { index, put in
-            let tensor = try group.weights.tensor(entries[index].name)
-            let scale = group.weights.scale(of: entries[index].name)
+            let item = items[index]
+            if let scales = item.scales { return try put(scales.bytes(0..<scales.count, as: .f32)) }
+            let tensor = try group.weights.tensor(item.key)
+            let isScaled = item.dtype.byteCount > 1
+            let scale = isScaled ? group.weights.scale(of: item.key) : .none
             let piece = 1 << 20
             for start in stride(from: 0, to: tensor.count, by: piece) {
                 try cancellation.check()
                 let range = start..<min(start + piece, tensor.count)
-                try put(tensor.bytes(range, as: entries[index].dtype, scaledBy: scale))
+                try put(tensor.bytes(range, as: item.dtype, scaledBy: scale))
             }
             meter.add(tensor.byteCount)
             tensor.releasePages()

@@ -108,9 +108,9 @@ public struct Engine: Sendable {
         let names = OutputNames(
             image: order.request.image, family: checkpoint.family.name, model: checkpoint.folder.name, seeds: seeds,
             container: order.container)
-        let outputs = names.names(order.output)
-        let traces = order.trace.map(names.names)
-        let (thumbnails, sheets) = (order.thumbnail.map(names.names), order.sheet.map(names.names))
+        let outputs = try order.hasWholeName ? [order.output].compactMap { $0 } : names.outputs(order.output)
+        let traces = order.trace.map { names.names($0) }
+        let (thumbnails, sheets) = (order.thumbnail.map { names.names($0) }, order.sheet.map { names.names($0) })
         let limits = MemoryLimits.read(order.memory.flatMap(MemoryBudget.init))
         let threads = order.threads ?? ThreadCount.standard()
         var clips: [Clip] = []
@@ -154,29 +154,37 @@ public struct Engine: Sendable {
         observe(.warning("the checkpoint is not the '\(name)' that the clip was made with: the frames will differ"))
     }
 
-    /// Opens the folder that a request names, and finds its family.
+    /// Opens the folder, or the parts, that a request names, and finds their family.
     func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
-        let model = try catalog.path(request.model, of: families)
-        let checkpoint = try openCheckpoint(model)
+        var parts = request.parts
+        var model: String?
+        if request.model != nil || parts.isEmpty { model = try catalog.path(request.model, of: families) }
+        // A file stands for the part that tells a family.
+        let transformer = PartSettings.table.transformer.key
+        if let path = model, parts[transformer] == nil, Path.kind(path) == .file {
+            (parts[transformer], model) = (path, nil)
+        }
+        let checkpoint = try openCheckpoint(model, parts: parts)
         if let name = request.family, name != checkpoint.family.name {
             throw Fault(
                 .badData,
                 "the request is for the family '\(name)', and the checkpoint is of '\(checkpoint.family.name)'",
-                at: model,
-                hint: "give the request's own model, or leave out the key 'family'")
+                at: checkpoint.folder.path, hint: "give the request's own model, or leave out the key 'family'")
         }
         return checkpoint
     }
 
-    /// Opens a checkpoint folder and finds its family.
-    func openCheckpoint(_ model: String) throws(Fault) -> Checkpoint {
-        guard case .folder = Path.kind(model) else {
-            throw Fault(
-                .cannotOpen,
-                Path.kind(model) == .file ? "the model is a file, not a folder" : "the model folder does not exist",
-                at: model, hint: "name the folder that holds the checkpoint's files")
+    /// Opens a checkpoint's folder, or parts of one by the keys of their settings, and finds its family.
+    func openCheckpoint(_ model: String?, parts: [String: String] = [:]) throws(Fault) -> Checkpoint {
+        if let model {
+            guard case .folder = Path.kind(model) else {
+                throw Fault(
+                    .cannotOpen,
+                    Path.kind(model) == .file ? "the model is a file, not a folder" : "the model folder does not exist",
+                    at: model, hint: "name the folder that holds the checkpoint's files")
+            }
         }
-        let folder = try ModelFolder(path: model)
+        let folder = try ModelLayout(families: families).open(model, parts: parts)
         var family: (any Family.Type)?
         for known in families where family == nil {
             if try known.recognises(folder) { family = known }
@@ -184,7 +192,7 @@ public struct Engine: Sendable {
         guard let family else {
             let known = families.map { "\($0.title): \($0.layout)" }.joined(separator: "; ")
             throw Fault(
-                .badData, "no known model has this folder's files", at: model,
+                .badData, "no known model has this folder's files", at: folder.path,
                 hint: known.isEmpty ? nil : "expected \(known)")
         }
         return Checkpoint(folder: folder, family: family)
@@ -204,9 +212,9 @@ public struct Engine: Sendable {
         }
         let texts = [common.prompt.key, common.negativePrompt.key]
         let options = table.all.filter { has.contains($0.key) && $0.traits.option != nil && !$0.traits.isHidden }
-        let hint = "it has " + options.map(\.option).joined(separator: ", ")
-        return foreign.filter { !texts.contains($0.key) }.map {
-            Fault(.usage, "\(model) has no \($0.option)", hint: hint)
+        return foreign.filter { !texts.contains($0.key) }.map { setting in
+            let nearest = Nearest.sorted(options.map(\.option), by: setting.option)
+            return Fault(.usage, "\(model) has no \(setting.option)", hint: "it has " + nearest.joined(separator: ", "))
         }
     }
 

@@ -118,7 +118,7 @@ final class PlanCosts: Sendable {
         var general = plan
         (general.seed, general.fps, general.warnings, general.notes) = (0, 24, [], [])
         general.settings = plan.settings.forCosts
-        let place = "\(checkpoint.folder.root)|\(threads)|\(kernels.name)"
+        let place = "\(checkpoint.folder.identity)|\(threads)|\(kernels.name)"
         let key = "\(place)|\(general)"
         if let phases = known.withLock({ $0[key] }) { return phases }
         let last = opened.withLock { $0 }

@@ -58,9 +58,16 @@ public struct FramePattern: Sendable, Equatable {
     /// The pattern as one would type it.
     var text: String {
         let conversion = "%" + (isZeroPadded ? "0" : "") + (width > 0 ? String(width) : "") + "d"
-        return [prefix, suffix].map {
-            $0.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
-        }
-        .joined(separator: conversion)
+        return [prefix, suffix].map(FramePattern.doubled).joined(separator: conversion)
+    }
+
+    /// A text whose per cent signs mean themselves in a pattern.
+    static func doubled(_ text: String) -> String {
+        text.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%")
+    }
+
+    /// The name that a pattern without a frame number stands for.
+    static func plain(_ text: String) -> String {
+        text.split(separator: "%%", omittingEmptySubsequences: false).joined(separator: "%")
     }
 }

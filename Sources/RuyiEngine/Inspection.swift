@@ -80,8 +80,19 @@ public struct Inspection: Sendable {
         case .safetensors:
             let file = try SafetensorsFile(path: path)
             let isLatents = file.header.metadata.contains { $0.key == "state" } && settings != nil
+            let adapters = LoRAFile.kinds(in: file).map { JSON.Member($0.kind, .int($0.layers)) }
             return .object(
-                [.init("kind", isLatents ? "latents" : "weights")] + WeightTally([file]).members + [made])
+                [
+                    .init("kind", isLatents ? "latents" : adapters.isEmpty ? "weights" : "lora"),
+                    .init("layers", adapters.isEmpty ? .null : .object(adapters)),
+                ] + WeightTally([file]).members + [made])
+        case .gguf:
+            let file = try GGUFFile(path: path)
+            return .object(
+                [
+                    .init("kind", "weights"), .init("format", .string("GGUF \(file.header.version)")),
+                    .init("architecture", .text(file.header.architecture)),
+                ] + WeightTally([file]).members)
         case .other: return .object(video(try VideoReader(path).facts) + [made])
         }
     }
@@ -100,7 +111,7 @@ public struct Inspection: Sendable {
     // MARK: Folders
 
     private static func folder(_ path: String, _ families: [any Family.Type]) throws(Fault) -> (JSON, Faults?) {
-        let folder = try ModelFolder(path: path)
+        let folder = try ModelLayout(families: families).open(path)
         let family = try families.recognising(folder)
         let parts = try WeightTally.parts(of: folder)
         if family == nil, parts.isEmpty { return (try frames(path, families), nil) }
@@ -169,7 +180,7 @@ struct WeightTally {
                 let count = (file.shape(of: key) ?? []).reduce(1, *)
                 tensors += 1
                 parameters += count
-                types[file.dtype(of: key).map { "\($0)" } ?? "other", default: 0] += count
+                types[file.dtype(of: key)?.rawValue ?? "other", default: 0] += count
             }
         }
     }
@@ -189,8 +200,14 @@ struct WeightTally {
         var parts: [(name: String, tally: WeightTally)] = []
         for part in try folders(of: folder, "", depth: 2) {
             var files: [any WeightFile] = []
-            for stem in stems(try folder.names(in: part)) {
+            let names = try folder.names(in: part)
+            for stem in stems(names) {
                 do { files.append(try folder.weights(part, stem: stem)) } catch { if error.isOfSystem { throw error } }
+            }
+            if files.isEmpty, names.contains(where: { $0.hasSuffix(".gguf") }) {
+                do { files.append(try folder.weights(part, stem: "model")) } catch {
+                    if error.isOfSystem { throw error }
+                }
             }
             if !files.isEmpty { parts.append((part.isEmpty ? "." : part, WeightTally(files))) }
         }
@@ -211,7 +228,8 @@ struct WeightTally {
     /// The names of a folder's weights without their endings; the parts of a sharded file count as their index.
     private static func stems(_ names: [String]) -> [String] {
         let stems = names.compactMap { name in
-            [".safetensors.index.json", ".safetensors", ".bin", ".pt"].first { name.hasSuffix($0) }.map {
+            if WeightNames.isIndex(name), let variant = WeightNames.variant(of: name) { return variant.stem }
+            return [".safetensors.index.json", ".safetensors", ".bin", ".pt"].first { name.hasSuffix($0) }.map {
                 String(name.dropLast($0.count))
             }
         }

@@ -190,3 +190,13 @@ extension Path {
         return FileName.text(bytes[..<count].map(UInt8.init(bitPattern:)))
     }
 }
+
+extension Request {
+    /// Whether nothing says which model is meant.
+    var usesBundledModel: Bool { self.model == nil && parts.isEmpty }
+
+    /// What names the checkpoint, for people.
+    var modelName: String {
+        self.model ?? PartSettings.all.lazy.compactMap { parts[$0.key] }.first ?? ModelCatalog.bundled
+    }
+}

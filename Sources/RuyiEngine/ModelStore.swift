@@ -73,7 +73,7 @@ public struct ModelStore: Sendable {
     /// Other repositories in the hub's caches are nobody's business here.
     public func entries() -> [ModelEntry] {
         catalog.all().compactMap { found in
-            let folder = try? ModelFolder(path: found.path)
+            let folder = try? ModelLayout(families: families).open(found.path)
             let family = folder.flatMap { (try? families.recognising($0)) ?? nil }
             let isPulled = Path.kind(found.path + "/" + ModelManifest.file) == .file
             guard family != nil || isPulled || KnownModel.find(found.name, families) != nil else { return nil }
@@ -121,7 +121,7 @@ public struct ModelStore: Sendable {
     /// Throws as `find` and `Inspection` do.
     public func describe(_ name: String) throws -> (text: String, json: String, faults: Faults?) {
         let found = try find(name)
-        let folder = try ModelFolder(path: found.path)
+        let folder = try ModelLayout(families: families).open(found.path)
         let family = try families.recognising(folder)
         let manifest = try ModelManifest.read(found.path)
         let parts = try WeightTally.parts(of: folder)
@@ -184,7 +184,7 @@ public struct ModelStore: Sendable {
     public func verify(
         _ found: ModelCatalog.Found, quick: Bool, cancellation: Cancellation
     ) throws -> (line: String, faults: [Fault]) {
-        let folder = try ModelFolder(path: found.path)
+        let folder = try ModelLayout(families: families).open(found.path)
         var faults: [Fault] = []
         var (checked, bytes) = (0, 0)
         for (name, size, digest) in try ModelStore.expected(folder, found.path) {

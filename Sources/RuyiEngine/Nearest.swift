@@ -10,6 +10,12 @@ package enum Nearest {
         return best.name
     }
 
+    /// The candidates with the nearest to `word` first; those of one distance keep their order.
+    static func sorted(_ candidates: [String], by word: String) -> [String] {
+        candidates.enumerated().sorted { (edits(word, $0.element), $0.offset) < (edits(word, $1.element), $1.offset) }
+            .map(\.element)
+    }
+
     /// The number of insertions, deletions, replacements and swaps of neighbours between two words.
     static func edits(_ first: String, _ second: String) -> Int {
         let a = Array(first.lowercased().prefix(64))

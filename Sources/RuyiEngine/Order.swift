@@ -15,6 +15,8 @@ public struct Order: Sendable, Equatable {
     public var request = Request()
     /// Whether the steps are a preset's, which gives way to a checkpoint that recommends fewer.
     public var takesFewerSteps = false
+    /// Whether the output's name holds no tokens any more, because a batch has replaced them.
+    public var hasWholeName = false
     /// The file of final latents that is decoded instead of denoising.
     public var latents: String?
     /// How the clip that is made again was made.

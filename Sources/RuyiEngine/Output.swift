@@ -10,7 +10,8 @@ public enum Output: Sendable, Equatable {
     /// One PNG file, for a clip of one frame.
     case picture(String)
 
-    /// Reads an output name in which tokens have been replaced.
+    /// Reads an output name in which tokens have been replaced, and per cent signs of their values doubled where the name
+    /// is one of pictures.
     ///
     /// `container` is that of a video whose name does not say it.
     init(_ path: String, container: String? = nil) throws(Fault) {
@@ -20,14 +21,20 @@ public enum Output: Sendable, Equatable {
         }
         let suffix = Path.suffix(path)
         if suffix == "png" {
-            self = if let pattern = try FramePattern(path) { .frames(pattern) } else { .picture(path) }
+            let pattern = try FramePattern(path)
+            self = pattern.map(Output.frames) ?? .picture(FramePattern.plain(path))
             return
         }
         _ = try VideoForm(path, Encoding(codec: nil, crf: nil, pixelFormat: nil, container: container))
-        if Output.looksLikePattern(path) {
-            throw Fault(.usage, "a frame number makes one file a frame, and .\(suffix) is a video", at: path)
-        }
         self = .video(path)
+    }
+
+    /// Refuses a video's name with a frame number, before tokens are replaced: their values are names, whatever they hold.
+    static func checkNumbers(_ pattern: String) throws(Fault) {
+        let suffix = Path.suffix(pattern)
+        if suffix != "png", looksLikePattern(pattern) {
+            throw Fault(.usage, "a frame number makes one file a frame, and .\(suffix) is a video", at: pattern)
+        }
     }
 
     /// The path or pattern as one would type it.
@@ -99,16 +106,26 @@ struct OutputNames {
     let seeds: [UInt64]
     let container: String?
 
-    /// The names for a pattern, or the default ones; several seeds get several names.
-    func names(_ pattern: String?) -> [String] {
-        let name = image.map { $0 == StandardInput.name ? "picture" : Path.stem($0) } ?? family
+    /// The names of the clips for a pattern, or the default ones; several seeds get several names.
+    func outputs(_ pattern: String?) throws(Fault) -> [String] {
         let pattern = pattern ?? "{name}-{seed}.\(container ?? "mp4")"
+        try Output.checkNumbers(pattern)
+        return names(pattern, isSequence: Path.suffix(pattern) == "png")
+    }
+
+    /// The names for a pattern; several seeds get several names.
+    ///
+    /// In the name of a sequence of frames a per cent sign means something, and is doubled in what the tokens stand for.
+    func names(_ pattern: String, isSequence: Bool = false) -> [String] {
+        let name = image.map { $0 == StandardInput.name ? "picture" : Path.stem($0) } ?? family
+        func value(_ text: String) -> String { isSequence ? FramePattern.doubled(text) : text }
         let isTold = seeds.count == 1 || pattern.contains("{seed}") || pattern.contains("{index}")
         return seeds.enumerated().map { index, seed in
             OutputNames.replace(
                 isTold ? pattern : OutputNames.suffixed(pattern),
                 [
-                    "seed": String(seed), "name": name, "index": String(index + 1), "model": Path.name(model),
+                    "seed": String(seed), "name": value(name), "index": String(index + 1),
+                    "model": value(Path.name(model)),
                     "date": CalendarDate.text,
                 ])
         }

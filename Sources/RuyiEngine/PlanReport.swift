@@ -47,7 +47,7 @@ public struct PlanReport: Sendable {
     /// The plan for people: names and values.
     public var rows: [(name: String, value: String)] {
         let plan = clip.plan
-        let model = clip.request.model ?? ModelCatalog.bundled
+        let model = clip.request.modelName
         var rows = [("output", clip.output.text), ("model", "\(model) (\(plan.family))")]
         if let picture = clip.picture { rows.append(("picture", "\(picture.width)x\(picture.height)")) }
         rows += [

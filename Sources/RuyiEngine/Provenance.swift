@@ -82,8 +82,9 @@ public struct Provenance: Sendable, Equatable {
         var order = Order()
         order.request = clip.request
         order.request.family = plan.family
-        order.request.model = shared(clip.request.model ?? ModelCatalog.bundled)
-        for setting in table.inputs { order.request[setting] = order.request[setting].map(shared) }
+        let model = clip.request.usesBundledModel ? ModelCatalog.bundled : clip.request.model
+        order.request.model = model.map(shared)
+        for setting in table.inputs + table.parts { order.request[setting] = order.request[setting].map(shared) }
         order.request.loras = plan.loras.map { LoRA(path: shared($0.path), weight: $0.weight) }
         for key in [common.resolution.key, common.baseResolution.key, common.seconds.key] {
             order.request.values.remove(key)
@@ -151,6 +152,7 @@ extension Provenance {
         try Engine.requireFile(path, "file")
         switch FileKind(path) {
         case .picture(.png): return try PictureText.read(path)[pictureTag].flatMap { Provenance(text: $0, file: path) }
+        case .gguf: return nil
         case .json:
             return Provenance(text: try FileBytes.text(path, limit: 1 << 20), file: path)
         case .animation, .picture(.gif), .picture(.webp):
@@ -217,9 +219,11 @@ extension Provenance {
                 return LoRA(path: found, weight: lora.weight)
             }
         }
-        if let model = base.request.model.map(Provenance.shared) {
-            base.request.model = [model, Path.resolve(model, in: Path.folder(path))].first { Path.kind($0) == .folder }
-            base.request.model = base.request.model ?? model
+        // Which checkpoint it is its digest says.
+        for setting in table.parts + [common.model] {
+            guard let name = base.request[setting].map(Provenance.shared) else { continue }
+            base.request[setting] =
+                [name, Path.resolve(name, in: Path.folder(path))].first { Path.kind($0) != .nothing } ?? name
         }
         try Faults.check(faults)
         base.leaveOutEncoding(unlessItFits: given.output ?? base.output ?? "clip.mp4")
@@ -286,7 +290,7 @@ enum FileKind: Equatable {
     case picture(PictureFormat)
     /// A GIF or WebP with several frames.
     case animation(PictureFormat)
-    case json, safetensors, other
+    case json, safetensors, gguf, other
 
     /// Looks at a file; `other` may be a video, or nothing that is known.
     init(_ path: String) {
@@ -294,6 +298,8 @@ enum FileKind: Equatable {
         if let format = PictureFormat(start) {
             let isAnimated = [.gif, .webp].contains(format) && (try? PictureReader.facts(path))?.pictures ?? 1 != 1
             self = isAnimated ? .animation(format) : .picture(format)
+        } else if start.starts(with: "GGUF".utf8) {
+            self = .gguf
         } else if Path.suffix(path) == "safetensors" {
             self = .safetensors
         } else {

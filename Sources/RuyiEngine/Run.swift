@@ -42,7 +42,7 @@ public struct Run: Sendable {
     var beside: [String] { clips.flatMap(outputs.beside) }
 
     private var outputs: OutputCheck {
-        let inputs = engine.table.inputs.map { order.request[$0] } + [order.latents]
+        let inputs = (engine.table.inputs + engine.table.parts).map { order.request[$0] } + [order.latents]
         return OutputCheck(
             clips: clips, overwrite: order.overwrite ?? false, encoding: order.encoding,
             keepsLatents: order.keepLatents ?? false, preview: order.preview,
@@ -54,7 +54,7 @@ public struct Run: Sendable {
     /// A clip is written completely or not at all; `finished` gets its files before the next one is begun.
     public func render(cancellation: Cancellation, finished: ([String]) throws -> Void) throws(Faults) {
         try check()
-        if order.request.model == nil { engine.observe(.note(ModelCatalog.bundledNote)) }
+        if order.request.usesBundledModel { engine.observe(.note(ModelCatalog.bundledNote)) }
         try render(
             cancellation, after: Plan(), RunProgress(clips.map(\.plan.stages)), load: { try load(cancellation) },
             finished: finished)

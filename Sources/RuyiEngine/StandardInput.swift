@@ -110,16 +110,14 @@ extension Order {
         return order
     }
 
-    /// A text file in UTF-8 without the line feeds at its end.
+    /// A text file without the line feeds at its end.
     private static func text(_ path: String) throws(Fault) -> String {
         let limit = 1 << 16
         if path != StandardInput.name { try Engine.requireFile(path, "prompt file") }
         let isStream = path == StandardInput.name
         let bytes = try isStream ? StandardInput.read(limit: limit) : FileBytes.read(path, limit: limit)
         guard bytes.count <= limit else { throw Fault(.badData, "the prompt has more than \(limit) bytes", at: path) }
-        guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
-            throw Fault(.badData, "the prompt is no text in UTF-8", at: path)
-        }
+        let text = try PlainText.text(bytes, at: path)
         let end = text.lastIndex { !$0.isNewline }
         return end.map { String(text[...$0]) } ?? ""
     }

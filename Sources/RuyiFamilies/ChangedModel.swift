@@ -16,7 +16,7 @@ final class ChangedModel<Model: Sendable>: Sendable {
     ///   - rounding: what is rounded where the plan asks for a mode of 8-bit floating-point numbers.
     ///   - renamed: the layers that LoRA files may name in another way.
     ///   - blocks: the model's blocks, which are quantised one after the other.
-    ///   - make: makes the model of weights that are rounded and have low-rank updates.
+    ///   - make: makes the model of weights that are rounded and have the changes of LoRA files.
     ///   - quantize: switches it to 8-bit integers, and calls back after each block.
     func callAsFunction(
         _ job: Job, _ model: Model, stored: StageWeights,
@@ -46,9 +46,9 @@ final class ChangedModel<Model: Sendable>: Sendable {
                 }
             }
             let ledger = WeightLedger()
-            let updates = try updates(job, of: base, renamed: renamed)
+            let changes = try changes(job, of: base, renamed: renamed)
             var made = make(
-                WeightScope(AdaptedWeights(base, updates), ledger: ledger, on: session.backend, change: round))
+                WeightScope(AdaptedWeights(base, changes), ledger: ledger, on: session.backend, change: round))
             try session.check()
             try ledger.finish(unknown: .warn)
             if plan.isQuantized {
@@ -66,17 +66,17 @@ final class ChangedModel<Model: Sendable>: Sendable {
         }
     }
 
-    /// The low-rank updates of a plan, whose files stay in memory.
-    private func updates(
+    /// What the LoRA files of a plan change; they stay in memory.
+    private func changes(
         _ job: Job, of base: any WeightFile, renamed: [String: [LoRAPart]]
-    ) throws(Fault) -> [(String, LowRankUpdate)] {
-        var updates: [(String, LowRankUpdate)] = []
+    ) throws(Fault) -> WeightChanges {
+        var changes = WeightChanges()
         for lora in job.plan.loras {
             let file = try LoRAFile(path: lora.path)
             job.meter?.hold(lora.path, file.byteCount)
-            updates += try file.updates(of: base, strength: lora.weight, renamed: renamed)
+            changes += try file.changes(of: base, strength: lora.weight, renamed: renamed).changes
         }
-        return updates
+        return changes
     }
 }
 

@@ -22,6 +22,10 @@ public protocol Family: Sendable {
     static var choices: [String: [String]] { get }
     /// The published checkpoints of the family.
     static var models: [PublishedModel] { get }
+    /// The parts of a checkpoint that may be named apart, the one that tells the family first.
+    static var parts: [ModelPart] { get }
+    /// What a checkpoint needs beside its parts. A family without any needs a folder for its parts.
+    static var companions: [ModelCompanion] { get }
     /// Parts of the model at full size, for measuring.
     static var workloads: [Workload] { get }
     /// Whether a checkpoint folder is this family's, judged by its files; throws where one of them cannot be read.
@@ -45,6 +49,10 @@ extension Family {
     public static var choices: [String: [String]] { [:] }
     /// None.
     public static var models: [PublishedModel] { [] }
+    /// None.
+    public static var parts: [ModelPart] { [] }
+    /// None.
+    public static var companions: [ModelCompanion] { [] }
     /// None.
     public static var workloads: [Workload] { [] }
 

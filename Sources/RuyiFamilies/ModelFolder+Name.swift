@@ -3,6 +3,7 @@ import RuyiFiles
 extension ModelFolder {
     /// The name of the checkpoint in hand, for messages: its folder's, or the repository's in a hub's cache.
     public var name: String {
+        if let title { return title }
         let parts = root.split(separator: "/").map(String.init)
         let repository = "models--"
         if parts.count > 2, parts[parts.count - 2] == "snapshots", parts[parts.count - 3].hasPrefix(repository) {

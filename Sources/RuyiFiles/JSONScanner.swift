@@ -70,10 +70,10 @@ struct JSONScanner {
 
     // MARK: Documents, arrays and objects
 
-    /// Refuses what is not UTF-8 from its first bytes on, and goes to the value.
+    /// Refuses what is not UTF-8 from its first bytes on, and goes to the value, over the mark that editors put in front.
     mutating func begin() throws(Fault) {
         try ensure(3)
-        if piece.starts(with: [0xEF, 0xBB, 0xBF]) { throw fault("begins with a byte order mark") }
+        place += PlainText.markLength(piece)
         if piece.starts(with: [0xFF, 0xFE]) || piece.starts(with: [0xFE, 0xFF]) {
             throw fault("is UTF-16, not UTF-8")
         }

@@ -1,6 +1,8 @@
 import RuyiFault
 
 /// The lines of a text, read piece by piece: what is behind a line is not looked at before the line has been taken.
+///
+/// A byte order mark in front is none of the first line.
 public struct LineReader {
     /// The number of the line that was taken last, from 1.
     public private(set) var number = 0
@@ -14,6 +16,7 @@ public struct LineReader {
     private let pull: () throws(Fault) -> [UInt8]
     private var piece: [UInt8] = []
     private var place = 0
+    private var isAtStart = true
     private var isAtEnd = false
 
     /// The lines of a regular file, without their line feeds.
@@ -73,8 +76,14 @@ public struct LineReader {
                 (number, byteCount, place, isWhole) = (number + 1, byteCount + line.count, piece.count, false)
                 return line
             }
-            let more = try pull()
+            var more = try pull()
             isAtEnd = more.isEmpty
+            if isAtStart {
+                isAtStart = false
+                let mark = PlainText.markLength(more)
+                byteCount += mark
+                more.removeFirst(mark)
+            }
             searched = piece.count - place
             piece = place == piece.count ? more : piece[place...] + more
             place = 0

@@ -57,12 +57,18 @@ package struct RandomValues: Sendable {
         self.spread = spread
     }
 
-    /// A contiguous tensor of type `f32` or `bf16` in memory that no pool counts, as mapped weights are.
+    /// A contiguous tensor of type `f32` or `bf16`, or in blocks, in memory that no pool counts, as mapped weights are.
+    ///
+    /// Blocks hold any numbers: their scales are as large as the spread allows.
     package func tensor(_ shape: [Int], dtype: DType = .f32, seed: UInt64 = 0) -> HostTensor {
-        precondition(dtype == .f32 || dtype == .bf16, "random \(dtype) values are not provided for")
+        precondition(dtype == .f32 || dtype == .bf16 || dtype.isBlocked, "random \(dtype) values are not provided for")
         let count = shape.reduce(1, *)
-        let byteCount = max(count, 1) * dtype.byteCount
-        let storage = HostStorage.zeros(byteCount: byteCount)
+        let storage = HostStorage.zeros(byteCount: dtype.byteCount(of: max(count, 1)))
+        if dtype.isBlocked {
+            fillBlocks(
+                storage.base.bindMemory(to: UInt16.self, capacity: storage.byteCount / 2), storage.byteCount / 2, seed)
+            return HostTensor(dtype: dtype, shape: shape, storage: storage)
+        }
         if dtype == .bf16 {
             fill(storage.base.bindMemory(to: UInt16.self, capacity: count), count, seed) { value in
                 UInt16(truncatingIfNeeded: value.bitPattern >> 16)
@@ -71,6 +77,11 @@ package struct RandomValues: Sendable {
             fill(storage.base.bindMemory(to: Float.self, capacity: count), count, seed) { $0 }
         }
         return HostTensor(dtype: dtype, shape: shape, storage: storage)
+    }
+
+    /// Bits at random, of which none is the exponent of a large half-precision number.
+    private func fillBlocks(_ target: UnsafeMutablePointer<UInt16>, _ count: Int, _ seed: UInt64) {
+        RandomValues(spread: 1).fill(target, count, seed) { UInt16(truncatingIfNeeded: $0.bitPattern >> 7) & 0x23FF }
     }
 
     /// SplitMix64, four values of 16 bits a step.

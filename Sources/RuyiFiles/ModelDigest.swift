@@ -11,7 +11,7 @@ extension ModelFolder {
     public func digest() throws(Fault) -> String {
         var digest = SHA256()
         for name in try digestedFiles("", depth: 4).sorted() {
-            let file = try OpenFile(path: try file(name), shown: path + "/" + name)
+            let file = try OpenFile(path: try file(name), shown: shown(name))
             digest.update(Array("\(name)\n\(file.byteCount)\n".utf8))
             let isWeight = ModelFolder.weightEndings.contains { name.hasSuffix($0) }
             for range in try isWeight ? ModelFolder.samples(of: file, name) : [0..<file.byteCount] {
@@ -23,7 +23,7 @@ extension ModelFolder {
         return digest.finish()
     }
 
-    private static let weightEndings = [".safetensors", ".bin", ".pt", ".pth"]
+    private static let weightEndings = [".safetensors", ".bin", ".pt", ".pth", ".gguf"]
     private static let textEndings = [".json", ".txt", ".model"]
 
     /// The names of the files that count; links that lead out of the folder do not.

@@ -14,12 +14,20 @@ public struct ModelFolder: Sendable {
     public let root: String
     /// The folder that no link may lead out of, resolved.
     private let confinement: String
+    /// What is read in the place of its own files, or beside them.
+    private let placed: PlacedFiles
     private let opened = OpenedWeights()
 
     /// Opens a checkpoint folder.
     ///
     /// Throws `.cannotOpen` when it is missing or not a folder, `.badData` for a hub cache without a complete snapshot.
-    public init(path: String) throws(Fault) {
+    public init(path: String) throws(Fault) { try self.init(path: path, placed: PlacedFiles()) }
+
+    /// Opens a checkpoint folder with files that lie elsewhere.
+    ///
+    /// Throws as `init(path:)` does.
+    public init(path: String, placed: PlacedFiles) throws(Fault) {
+        self.placed = placed
         let resolved = try ModelFolder.resolve(path)
         var status = stat()
         guard System.stat(resolved, &status) == 0 else {
@@ -49,8 +57,9 @@ public struct ModelFolder: Sendable {
     /// Throws `.cannotOpen` when it is missing or not a regular file, `.badData` when the name is not a plain relative
     /// path or leads out of the folder.
     public func file(_ name: String) throws(Fault) -> String {
-        let shown = path + "/" + name
-        let place = try locate(name)
+        let shown = shown(name)
+        var place = placed.paths[name]
+        if place == nil { place = try locate(name) }
         guard let place else { throw Fault(.cannotOpen, "the model has no such file", at: shown) }
         var status = stat()
         guard System.stat(place, &status) == 0 else {
@@ -76,6 +85,7 @@ public struct ModelFolder: Sendable {
     /// Whether there is a folder of this name.
     public func hasFolder(_ name: String) -> Bool {
         guard let components = try? RelativePath.components(name, in: path) else { return false }
+        if placed.hasFolder(name) { return true }
         return ModelFolder.isFolder(root + "/" + components.joined(separator: "/"))
     }
 
@@ -89,6 +99,7 @@ public struct ModelFolder: Sendable {
     }
 
     private init(path: String, root: String, confinement: String) {
+        placed = PlacedFiles()
         self.path = path
         self.root = root
         self.confinement = confinement
@@ -103,14 +114,14 @@ public struct ModelFolder: Sendable {
     ///
     /// Throws as `file` and `FileBytes.read` do.
     public func bytes(_ name: String, limit: Int = 64 << 20) throws(Fault) -> [UInt8] {
-        try FileBytes.read(try file(name), limit: limit, shown: path + "/" + name)
+        try FileBytes.read(try file(name), limit: limit, shown: shown(name))
     }
 
     /// The text of a small file in UTF-8.
     ///
     /// Throws as `file` and `FileBytes.text` do.
     public func text(_ name: String, limit: Int = 64 << 20) throws(Fault) -> String {
-        try FileBytes.text(try file(name), limit: limit, shown: path + "/" + name)
+        try FileBytes.text(try file(name), limit: limit, shown: shown(name))
     }
 
     /// A configuration file: an object in strict JSON.
@@ -119,7 +130,7 @@ public struct ModelFolder: Sendable {
     public func json(
         _ name: String, limit: Int = 64 << 20, values: Int = JSON.valueLimit
     ) throws(Fault) -> JSONObject {
-        try JSONObject(parsing: try bytes(name, limit: limit), file: path + "/" + name, values: values)
+        try JSONObject(parsing: try bytes(name, limit: limit), file: shown(name), values: values)
     }
 
     /// The same; nil for a file that is not there or is no such object, which tells what model this is not.
@@ -139,7 +150,38 @@ public struct ModelFolder: Sendable {
         let components = folder.isEmpty ? [] : (try? RelativePath.components(folder, in: path))
         guard let components else { return [] }
         let shown = folder.isEmpty ? path : path + "/" + folder
-        return try ModelFolder.names(inFolder: ([root] + components).joined(separator: "/"), shown).sorted()
+        let own = try ModelFolder.names(inFolder: ([root] + components).joined(separator: "/"), shown)
+        return placed.names(in: folder, own: own).sorted()
+    }
+
+    /// The path of a file for messages.
+    public func shown(_ name: String) -> String { placed.paths[name] ?? path + "/" + name }
+
+    /// Whether weights of a component were named apart, or found elsewhere than in the folder's own layout.
+    public func isPlaced(_ component: String) -> Bool { placed.replaced.contains(component) }
+
+    /// Whether any part was.
+    public var isAssembled: Bool { !placed.replaced.isEmpty }
+
+    /// What the model is called, where that is not the folder's name.
+    public var title: String? { placed.title }
+
+    /// What tells this folder, and the files that are read with it, from others.
+    public var identity: String { root + placed.identity }
+
+    /// The folder with files that lie elsewhere.
+    public func placing(_ files: PlacedFiles) throws(Fault) -> ModelFolder {
+        try ModelFolder(path: path, placed: files)
+    }
+
+    /// The weights of a component under the first of some names that there is any of.
+    public func weights(_ component: String, stems: [String]) throws(Fault) -> any WeightFile {
+        let names = try names(in: component)
+        let stem = stems.first { stem in
+            let found = WeightNames(of: stem, among: names)
+            return found.file != nil || !found.variants.isEmpty
+        }
+        return try weights(component, stem: stem ?? stems[0])
     }
 
     /// The weights of a component, in whichever container they are; see `WeightFiles.open`.

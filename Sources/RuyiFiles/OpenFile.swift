@@ -36,6 +36,7 @@ final class OpenFile: Sendable {
         // Looked at before it is opened: opening a device or a pipe can do things.
         var status = stat()
         guard System.stat(place, &status) == 0 else {
+            if errno == ENOENT { throw Fault(.cannotOpen, "the file does not exist", at: path) }
             throw Fault.system(.cannotOpen, "cannot open the file", path, errno)
         }
         try OpenFile.checkRegular(status, path)

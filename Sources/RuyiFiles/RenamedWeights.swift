@@ -12,6 +12,8 @@ public struct RenamedWeights: WeightFile {
         case rows(Range<Int>, of: Int)
         /// The second half of the rows, then the first.
         case halvesSwapped
+        /// A matrix that is stored as a convolution of one element.
+        case matrix
     }
 
     /// Where a tensor lies.
@@ -20,11 +22,11 @@ public struct RenamedWeights: WeightFile {
         public let stored: String
         /// The part of it.
         public let part: Part
-        /// What its numbers are multiplied by to give the weight.
-        public let scale: Float
+        /// What its numbers are multiplied by to give the weight; nil where the file says.
+        public let scale: Float?
 
         /// A place.
-        public init(_ stored: String, _ part: Part = .whole, scale: Float = 1) {
+        public init(_ stored: String, _ part: Part = .whole, scale: Float? = nil) {
             self.stored = stored
             self.part = part
             self.scale = scale
@@ -67,8 +69,12 @@ public struct RenamedWeights: WeightFile {
             if shape.first == count, range.upperBound <= count { return }
             expected = "\(count) rows"
         case .halvesSwapped:
-            if let rows = shape.first, rows.isMultiple(of: 2) { return }
-            expected = "an even number of rows"
+            let block = base.dtype(of: place.stored)?.blockLength ?? 1
+            if let rows = shape.first, rows.isMultiple(of: 2), (shape.reduce(1, *) / 2).isMultiple(of: block) { return }
+            expected = "an even number of rows" + (block > 1 ? " of whole blocks" : "")
+        case .matrix:
+            if shape.count >= 2, shape.dropFirst(2).allSatisfy({ $0 == 1 }) { return }
+            expected = "a matrix"
         }
         throw Fault(
             .badData, "tensor \"\(place.stored)\" is \(shape), expected \(expected)", at: base.path(of: place.stored),
@@ -88,6 +94,7 @@ public struct RenamedWeights: WeightFile {
         switch place.part {
         case .whole, .halvesSwapped: break
         case .rows(let range, _): shape[0] = range.count
+        case .matrix: shape = Array(shape.prefix(2))
         }
         return shape
     }
@@ -95,7 +102,18 @@ public struct RenamedWeights: WeightFile {
     /// The type of a tensor; nil if there is none of this name or its type is not supported.
     public func dtype(of key: String) -> DType? { places[key].flatMap { base.dtype(of: $0.stored) } }
     /// What the numbers of a tensor are multiplied by to give the weight.
-    public func scale(of key: String) -> Float { places[key]?.scale ?? 1 }
+    public func scale(of key: String) -> WeightScale {
+        guard let place = places[key] else { return .none }
+        if let scale = place.scale { return .number(scale) }
+        let scale = base.scale(of: place.stored)
+        switch place.part {
+        case .whole, .matrix: return scale
+        case .rows(let range, of: _): return scale.rows(range)
+        case .halvesSwapped:
+            guard case .blocks(let blocks) = scale else { return scale }
+            return .blocks(blocks.halvesSwapped(rows: base.shape(of: place.stored)?.first ?? 0))
+        }
+    }
     /// The file that holds a tensor.
     public func path(of key: String) -> String { base.path(of: storedName(of: key)) }
     /// The name that a tensor has in its file.
@@ -110,6 +128,7 @@ public struct RenamedWeights: WeightFile {
         case .whole: return tensor
         case .rows(let range, _): return tensor.sliced(0, range)
         case .halvesSwapped: return RenamedWeights.swapped(tensor)
+        case .matrix: return (2..<tensor.rank).reduce(tensor) { result, _ in result.selected(2, 0) }
         }
     }
 

@@ -57,8 +57,8 @@ public enum SafetensorsType: String, Sendable, CaseIterable {
         }
     }
 
-    /// The stored type of a tensor type.
-    public init(_ dtype: DType) {
+    /// The stored type of a tensor type; nil for blocks, which such a file has no place for.
+    public init?(_ dtype: DType) {
         switch dtype {
         case .f32: self = .f32
         case .f16: self = .f16
@@ -72,6 +72,7 @@ public enum SafetensorsType: String, Sendable, CaseIterable {
         case .i8: self = .i8
         case .u8: self = .u8
         case .bool: self = .bool
+        case .q40, .q41, .q50, .q51, .q80, .q2k, .q3k, .q4k, .q5k, .q6k: return nil
         }
     }
 }

@@ -19,7 +19,7 @@ public enum SafetensorsWriter {
         overwrite: Bool = false
     ) throws(Fault) {
         let ordered = tensors.enumerated().sorted {
-            ($1.element.tensor.dtype.byteCount, $0.offset) < ($0.element.tensor.dtype.byteCount, $1.offset)
+            ($1.element.tensor.dtype.blockByteCount, $0.offset) < ($0.element.tensor.dtype.blockByteCount, $1.offset)
         }.map(\.element)
         let entries = ordered.map { (name: $0.name, dtype: $0.tensor.dtype, shape: $0.tensor.shape) }
         let header = try header(of: entries, metadata: metadata, path: path)
@@ -42,7 +42,7 @@ public enum SafetensorsWriter {
         overwrite: Bool = false, body: (Int, ([UInt8]) throws -> Void) throws -> Void
     ) throws {
         let order = entries.indices.sorted {
-            (entries[$1].dtype.byteCount, $0) < (entries[$0].dtype.byteCount, $1)
+            (entries[$1].dtype.blockByteCount, $0) < (entries[$0].dtype.blockByteCount, $1)
         }
         let header = try header(of: order.map { entries[$0] }, metadata: metadata, path: path)
         let file = try AtomicFile(path, overwrite: overwrite)
@@ -74,9 +74,12 @@ public enum SafetensorsWriter {
             guard isReadable, names.insert(name).inserted else {
                 throw Fault(.software, "\"\(name.prefix(120))\" cannot be the name of a tensor", at: path)
             }
+            guard let type = SafetensorsType(dtype) else {
+                throw Fault(.software, "\"\(name.prefix(120))\" is \(dtype.rawValue), which cannot be stored", at: path)
+            }
             let end = position + shape.reduce(dtype.byteCount, *)
             let entry: JSON = [
-                "dtype": .string(SafetensorsType(dtype).rawValue),
+                "dtype": .string(type.rawValue),
                 "shape": .array(shape.map(JSON.int)),
                 "data_offsets": [.int(position), .int(end)],
             ]

@@ -18,7 +18,7 @@ public final class ShardedSafetensors: WeightFile {
     /// not in the file that the index names, is in two files, or is in a file but not in the index.
     public init(_ folder: ModelFolder, component: String, index: String) throws(Fault) {
         let prefix = component.isEmpty ? "" : component + "/"
-        let shown = folder.path + "/" + prefix + index
+        let shown = folder.shown(prefix + index)
         let json = try folder.json(prefix + index, values: 1 << 20)
         let map = try json.object("weight_map")
         var names = [String]()
@@ -45,7 +45,7 @@ public final class ShardedSafetensors: WeightFile {
         var parts = [SafetensorsFile]()
         for name in names {
             let place = try folder.file(prefix + name)
-            parts.append(try SafetensorsFile(path: place, shown: folder.path + "/" + prefix + name))
+            parts.append(try SafetensorsFile(path: place, shown: folder.shown(prefix + name)))
         }
         try ShardedSafetensors.check(places, parts, names, shown)
         path = shown

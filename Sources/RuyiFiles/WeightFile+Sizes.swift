@@ -20,6 +20,6 @@ extension WeightFile {
     }
 
     private func byteCount(of key: String) -> Int {
-        (shape(of: key) ?? []).reduce(dtype(of: key)?.byteCount ?? 0, *)
+        dtype(of: key)?.byteCount(of: (shape(of: key) ?? []).reduce(1, *)) ?? 0
     }
 }

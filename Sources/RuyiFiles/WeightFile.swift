@@ -20,12 +20,12 @@ public protocol WeightFile: Sendable {
     /// A tensor as a view of the mapped file; data that lies askew is copied. Throws `.badData` for a name that is not
     /// there or a type that is not supported.
     func tensor(_ key: String) throws(Fault) -> HostTensor
-    /// What the numbers of a tensor are multiplied by to give the weight; 1 where they are what they say.
-    func scale(of key: String) -> Float
+    /// What the numbers of a tensor are multiplied by to give the weight.
+    func scale(of key: String) -> WeightScale
     /// The name that a tensor has in its file, for messages.
     func storedName(of key: String) -> String
-    /// Low-rank matrices that a layer adds to a weight when it computes.
-    func updates(of key: String) -> [LowRankUpdate]
+    /// What a layer makes of a matrix of weights when it computes, one after the other.
+    func updates(of key: String) -> [WeightUpdate<HostTensor>]
     /// Throws `.badData` when a file was changed since it was opened.
     func checkUnchanged() throws(Fault)
 }
@@ -33,10 +33,10 @@ public protocol WeightFile: Sendable {
 extension WeightFile {
     /// The path of the one file.
     public func path(of key: String) -> String { path }
-    /// One, as in most files.
-    public func scale(of key: String) -> Float { 1 }
+    /// None, as in most files.
+    public func scale(of key: String) -> WeightScale { .none }
     /// The same name.
     public func storedName(of key: String) -> String { key }
     /// None, as in every file on a disk.
-    public func updates(of key: String) -> [LowRankUpdate] { [] }
+    public func updates(of key: String) -> [WeightUpdate<HostTensor>] { [] }
 }

@@ -95,17 +95,18 @@ public struct WeightScope: Sendable {
     /// The weight of this name, which must have this shape and an allowed type; otherwise the problem is noted and the
     /// result is zeros of the shape.
     ///
-    /// Numbers that are stored with a scale are such a problem: `takeScaled` gives both.
+    /// Numbers that are stored with a scale are such a problem: `takeScaled` gives both, for the layers that know how
+    /// to multiply by it.
     public func take(_ name: String, _ shape: [Int], type: WeightType = .float) -> Weight {
         let (weight, scale) = takeScaled(name, shape, type: type)
-        if scale != 1 { ledger.note(.mistyped, "\(prefix + name) is stored with a scale, expected plain numbers") }
+        if scale != .none { ledger.note(.mistyped, "\(prefix + name) is stored with a scale, expected plain numbers") }
         return weight
     }
 
     /// The weight of this name as `take` gives it, and what its numbers are to be multiplied by.
     public func takeScaled(
         _ name: String, _ shape: [Int], type: WeightType = .float
-    ) -> (weight: Weight, scale: Float) {
+    ) -> (weight: Weight, scale: WeightScale) {
         let weight = source.backend.weight(takeTable(name, shape, type: type), in: unit)
         return (source.change(prefix + name, weight), source.file.scale(of: prefix + name))
     }
@@ -131,11 +132,9 @@ public struct WeightScope: Sendable {
     /// A weight that the file does not have, such as a table that is computed.
     public func constant(_ table: HostTensor) -> Weight { source.backend.weight(table, in: unit) }
 
-    /// The low-rank updates of the weight of this name, in order.
-    public func updates(of name: String) -> [WeightUpdate] {
-        source.file.updates(of: prefix + name).map { update in
-            WeightUpdate(down: constant(update.down), up: constant(update.up), factor: update.factor)
-        }
+    /// What adapters make of the weight of this name, in order.
+    public func updates(of name: String) -> [WeightUpdate<Weight>] {
+        source.file.updates(of: prefix + name).map { $0.map(constant) }
     }
 
     /// Notes that a tensor here is known and not needed, if there is one.

@@ -3,6 +3,11 @@ public enum Element: Sendable {
     case f32, f16, bf16, f8e4m3, f8e5m2
 }
 
+/// The types of blocks of elements that matrix products unpack, as ggml has them.
+public enum BlockFormat: Sendable {
+    case q40, q41, q50, q51, q80, q2k, q3k, q4k, q5k, q6k
+}
+
 /// The pointwise functions that can follow a product or a normalisation.
 public enum Function: Sendable, CaseIterable {
     /// The identity.
@@ -55,6 +60,17 @@ public struct KernelTable: Sendable {
     public let convert:
         @Sendable (
             _ element: Element, _ source: UnsafeRawPointer, _ count: Int, _ target: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// Packs `rows ≤ nr` rows of `k` elements in whole blocks, `stride` bytes apart, into a sliver `[k][nr]` of floats.
+    public let packBlocks:
+        @Sendable (
+            _ format: BlockFormat, _ source: UnsafeRawPointer, _ stride: Int, _ rows: Int, _ k: Int,
+            _ sliver: UnsafeMutablePointer<Float>
+        ) -> Void
+    /// Converts `count` elements in whole blocks, one after the other, to floats.
+    public let unpackBlocks:
+        @Sendable (
+            _ format: BlockFormat, _ source: UnsafeRawPointer, _ count: Int, _ target: UnsafeMutablePointer<Float>
         ) -> Void
     /// Packs a run of `width ≤ nr` values, `step` apart, from each of `planes` planes, `stride` apart, into rows that
     /// are `nr` apart.
@@ -185,6 +201,11 @@ public struct KernelTable: Sendable {
                 Element, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>
             ) -> Void,
         convert: @escaping @Sendable (Element, UnsafeRawPointer, Int, UnsafeMutablePointer<Float>) -> Void,
+        packBlocks:
+            @escaping @Sendable (
+                BlockFormat, UnsafeRawPointer, Int, Int, Int, UnsafeMutablePointer<Float>
+            ) -> Void,
+        unpackBlocks: @escaping @Sendable (BlockFormat, UnsafeRawPointer, Int, UnsafeMutablePointer<Float>) -> Void,
         packPlanes: @escaping @Sendable (UnsafePointer<Float>, Int, Int, Int, Int, UnsafeMutablePointer<Float>) -> Void,
         finishRow:
             @escaping @Sendable (
@@ -253,6 +274,8 @@ public struct KernelTable: Sendable {
         self.packLeft = packLeft
         self.packRight = packRight
         self.convert = convert
+        self.packBlocks = packBlocks
+        self.unpackBlocks = unpackBlocks
         self.packPlanes = packPlanes
         self.finishRow = finishRow
         self.normalizeRow = normalizeRow

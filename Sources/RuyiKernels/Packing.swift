@@ -45,7 +45,8 @@ func packRight(
                 }
                 let whole = filled == lanes ? count / lanes * lanes : 0
                 for column in Swift.stride(from: 0, to: whole, by: lanes) {
-                    transposeSquare(UnsafePointer(block + column), scratch, target + column * tileColumns)
+                    transposeSquare(
+                        UnsafePointer(block + column), blockLength, scratch, target + column * tileColumns)
                 }
                 for row in 0..<filled {
                     for index in whole..<count {
@@ -57,16 +58,17 @@ func packRight(
     }
 }
 
-/// Transposes a square of vectors, rows `blockLength` apart, into columns `tileColumns` apart.
+/// Transposes a square of vectors, rows `stride` apart, into columns `tileColumns` apart.
 ///
 /// Separating the even from the odd lanes of neighbouring rows rotates the bits of an element's index (row, lane) by
 /// one; after as many rounds as a lane's index has bits, rows and lanes have changed places.
 @inline(__always)
-private func transposeSquare(
-    _ source: UnsafePointer<Float>, _ scratch: UnsafeMutablePointer<Float>, _ target: UnsafeMutablePointer<Float>
+func transposeSquare(
+    _ source: UnsafePointer<Float>, _ stride: Int, _ scratch: UnsafeMutablePointer<Float>,
+    _ target: UnsafeMutablePointer<Float>
 ) {
     let half = lanes / 2
-    separate(source, blockLength, scratch, lanes)
+    separate(source, stride, scratch, lanes)
     #if LEVEL_AVX512
         separate(scratch, lanes, scratch + lanes * lanes, lanes)
         separate(scratch + lanes * lanes, lanes, scratch, lanes)
@@ -165,7 +167,7 @@ private func widen(
 /// IEEE binary16 to binary32 bits: shifts exponent and mantissa into place and lets a multiplication by 2¹¹²
 /// renormalise subnormal numbers; infinities and NaN get the full exponent.
 @inline(__always)
-private func halfBits(_ half: Bits) -> Bits {
+func halfBits(_ half: Bits) -> Bits {
     let magnitude = (half & Bits(repeating: 0x7FFF)) &<< 13
     let sign = (half & Bits(repeating: 0x8000)) &<< 16
     let scaled = unsafeBitCast(magnitude, to: Vector.self) * Vector(repeating: 0x1p112)

@@ -5,12 +5,12 @@ import RuyiTensor
 public struct Linear: Sendable {
     /// `[out, in]`, in the type in which it is stored.
     public let weight: Weight
-    /// What the stored values of the weight are multiplied by; 1 where they are what they say.
-    public let scale: Float
+    /// What the stored values of the weight are multiplied by.
+    public let scale: WeightScale
     /// `[out]`.
     public let bias: Weight?
-    /// What is added to the weight.
-    public let updates: [WeightUpdate]
+    /// What adapters make of the weight, one after the other.
+    public let updates: [WeightUpdate<Weight>]
     /// The weight in 8 bits, which products then use in its place.
     private var quantizedWeight: Weight?
 
@@ -21,10 +21,18 @@ public struct Linear: Sendable {
         updates = scope.updates(of: "weight")
     }
 
+    /// Takes `weight` `[output] + kernel` and `bias` `[output]` of a convolution whose patches do not overlap: x holds the
+    /// numbers of one patch in the order of the kernel.
+    public init(_ scope: WeightScope, kernel: [Int], _ output: Int) {
+        (weight, scale) = scope.takeScaled("weight", [output] + kernel)
+        bias = scope.take("bias", [output])
+        updates = scope.updates(of: "weight")
+    }
+
     /// Wraps weights that were taken elsewhere, such as a part of a packed projection; more axes flatten to the inputs.
     public init(weight: Weight, bias: Weight?) {
         self.weight = weight
-        scale = 1
+        scale = .none
         self.bias = bias
         updates = []
     }
@@ -37,8 +45,8 @@ public struct Linear: Sendable {
     /// It is made anew each time: next to a product over thousands of tokens that costs little, and a second copy of
     /// all weights is never there.
     public func updatedWeight(on session: any Session) -> Tensor {
-        let stored = session.tensor(weight)
-        return updates.reduce(scale == 1 ? stored : scale * stored) { $1.added(to: $0) }
+        let stored = session.tensor(weight).reshaped([weight.shape[0], weight.count / max(weight.shape[0], 1)])
+        return updates.reduce(stored.scaled(by: scale)) { $1.applied(to: $0) }
     }
 
     /// What products multiply by and add.
@@ -55,17 +63,23 @@ public struct Linear: Sendable {
 
     /// Switches to 8-bit arithmetic; a weight that has no 8-bit form stays as it is.
     public mutating func quantize(on session: any Session) {
-        let isStored = updates.isEmpty && scale == 1
+        let isStored = updates.isEmpty && scale == .none
         quantizedWeight = session.quantized(
             isStored ? .stored(weight) : .computed(updatedWeight(on: session)), in: weight.unit)
     }
 }
 
-extension WeightUpdate {
-    /// `W + factor · up · down`; W `[out, in]`.
-    public func added(to weight: Tensor) -> Tensor {
-        let session = weight.session
-        let scaled = factor * session.tensor(up)
-        return weight + session.linear(scaled, Projection(down.permuted([1, 0])))
+extension Tensor {
+    /// The numbers of a stored matrix `[N, K]` times their scale.
+    fileprivate func scaled(by scale: WeightScale) -> Tensor {
+        switch scale {
+        case .number(let factor): return factor == 1 ? self : factor * self
+        case .blocks(let blocks):
+            if session.isMeasuring { return self * session.empty(shape) }
+            var factors: [Float] = []
+            factors.reserveCapacity(count)
+            for row in 0..<shape[0] { for column in 0..<shape[1] { factors.append(blocks[row, column]) } }
+            return self * session.upload(HostTensor(factors, shape))
+        }
     }
 }

@@ -4,8 +4,9 @@ extension HostTensor {
     ///
     /// Too large values become infinite, or NaN in `f8e4m3`, which has no infinities. The bytes of the own type are
     /// copied as they are, unless they are to be scaled.
-    package func bytes(_ range: Range<Int>, as type: DType, scaledBy scale: Float = 1) -> [UInt8] {
+    package func bytes(_ range: Range<Int>, as type: DType, scaledBy scale: WeightScale = .none) -> [UInt8] {
         precondition(range.lowerBound >= 0 && range.upperBound <= count, "\(range) is outside \(shape)")
+        if dtype.isBlocked { return blockBytes(range, as: type, scaledBy: scale) }
         let size = dtype.byteCount
         var source = UnsafeRawPointer(storage.base) + offset * size
         var gathered: [UInt8] = []
@@ -16,10 +17,37 @@ extension HostTensor {
         }
         return gathered.withUnsafeBytes { buffer in
             let start = gathered.isEmpty ? source : buffer.baseAddress ?? source
-            if type == dtype, scale == 1 {
+            if type == dtype, scale == .none {
                 return Array(UnsafeRawBufferPointer(start: start, count: range.count * size))
             }
-            return HostTensor.convert(start, dtype, range.count, to: type, scaledBy: scale)
+            return HostTensor.convert(start, dtype, range.count, to: type) { values in
+                scale.multiply(&values, from: range.lowerBound, columns: shape.last ?? 1)
+            }
+        }
+    }
+
+    /// The same of elements in blocks; those of the own type are whole blocks.
+    private func blockBytes(_ range: Range<Int>, as type: DType, scaledBy scale: WeightScale) -> [UInt8] {
+        if type == dtype, scale == .none {
+            let start = offset + range.lowerBound
+            precondition(
+                isContiguous && start % dtype.blockLength == 0 && range.count % dtype.blockLength == 0,
+                "\(range) of \(shape) is no row of whole blocks")
+            return Array(
+                UnsafeRawBufferPointer(
+                    start: storage.base + dtype.byteCount(of: start), count: dtype.byteCount(of: range.count)))
+        }
+        var values: [Float] = []
+        if isContiguous {
+            values = unpacked(range)
+        } else {
+            layout.forEachOffset(range) { values.append(scalar(at: $0)) }
+        }
+        return values.withUnsafeBytes { bytes in
+            guard let start = bytes.baseAddress else { return [] }
+            return HostTensor.convert(start, .f32, range.count, to: type) { values in
+                scale.multiply(&values, from: range.lowerBound, columns: shape.last ?? 1)
+            }
         }
     }
 
@@ -37,10 +65,10 @@ extension HostTensor {
 
     /// Elements one after the other to another type, by way of float32, as torch does it.
     private static func convert(
-        _ source: UnsafeRawPointer, _ from: DType, _ count: Int, to type: DType, scaledBy scale: Float
+        _ source: UnsafeRawPointer, _ from: DType, _ count: Int, to type: DType, scale: (inout [Float]) -> Void
     ) -> [UInt8] {
         precondition(from.isFloat && type.isFloat, "\(from) to \(type) is no rounding")
-        let values = [Float](unsafeUninitializedCapacity: count) { values, filled in
+        var values = [Float](unsafeUninitializedCapacity: count) { values, filled in
             func fill<Bits: BitwiseCopyable>(_ bits: Bits.Type, _ value: (Bits) -> Float) {
                 let step = MemoryLayout<Bits>.size
                 for index in 0..<count {
@@ -55,9 +83,9 @@ extension HostTensor {
             case .f8e5m2: fill(UInt8.self) { FloatBits.half(UInt16($0) << 8) }
             default: fill(Float.self) { $0 }
             }
-            if scale != 1 { for index in 0..<count { values[index] *= scale } }
             filled = count
         }
+        scale(&values)
         return [UInt8](unsafeUninitializedCapacity: count * type.byteCount) { bytes, filled in
             func fill<Bits: BitwiseCopyable>(_ bits: (Float) -> Bits) {
                 for index in 0..<count {
@@ -75,5 +103,13 @@ extension HostTensor {
             }
             filled = count * type.byteCount
         }
+    }
+}
+
+extension WeightScale {
+    /// Multiplies elements that follow one another in a weight of so many columns, from one of them on.
+    fileprivate func multiply(_ values: inout [Float], from first: Int, columns: Int) {
+        if self == .none { return }
+        for index in values.indices { values[index] *= self[(first + index) / columns, (first + index) % columns] }
     }
 }

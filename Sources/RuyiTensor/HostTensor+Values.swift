@@ -8,9 +8,9 @@ extension HostTensor {
     /// Makes a contiguous tensor of elements in their own bytes.
     package init<Element: BitwiseCopyable>(_ values: [Element], _ shape: [Int], as dtype: DType) {
         precondition(
-            values.count * MemoryLayout<Element>.size == shape.reduce(dtype.byteCount, *),
+            values.count * MemoryLayout<Element>.size == dtype.byteCount(of: shape.reduce(1, *)),
             "\(values.count) values do not fill \(shape) of \(dtype)")
-        let storage = HostStorage.zeros(byteCount: shape.reduce(dtype.byteCount, *))
+        let storage = HostStorage.zeros(byteCount: dtype.byteCount(of: shape.reduce(1, *)))
         values.withUnsafeBytes { bytes in
             if let source = bytes.baseAddress { storage.base.copyMemory(from: source, byteCount: bytes.count) }
         }
@@ -20,7 +20,7 @@ extension HostTensor {
     /// A contiguous tensor of zeros.
     public static func zeros(_ shape: [Int], _ dtype: DType = .f32) -> HostTensor {
         HostTensor(
-            dtype: dtype, shape: shape, storage: HostStorage.zeros(byteCount: shape.reduce(dtype.byteCount, *)))
+            dtype: dtype, shape: shape, storage: .zeros(byteCount: dtype.byteCount(of: shape.reduce(1, *))))
     }
 
     /// The tensor in contiguous `f32`: itself where it is that.
@@ -38,10 +38,28 @@ extension HostTensor {
                 filled = count
             }
         }
+        if dtype.isBlocked, isContiguous { return unpacked(0..<count) }
         var result = [Float]()
         result.reserveCapacity(count)
         layout.forEachOffset(0..<count) { result.append(scalar(at: $0)) }
         return result
+    }
+
+    /// A range of the elements of contiguous blocks.
+    package func unpacked(_ range: Range<Int>) -> [Float] {
+        precondition(isContiguous, "the blocks of \(shape) do not follow one another")
+        let (length, first) = (dtype.blockLength, (offset + range.lowerBound) % dtype.blockLength)
+        let start = (offset + range.lowerBound) / length
+        let blocks = (first + range.count + length - 1) / length
+        let values = [Float](unsafeUninitializedCapacity: blocks * length) { values, filled in
+            for block in 0..<blocks {
+                guard let target = values.baseAddress else { return }
+                Reference.unpack(
+                    storage.base + (start + block) * dtype.blockByteCount, dtype, into: target + block * length)
+            }
+            filled = blocks * length
+        }
+        return first == 0 && values.count == range.count ? values : Array(values[first..<first + range.count])
     }
 
     /// The elements in row-major order as integers; floating-point values are truncated.
@@ -77,6 +95,13 @@ extension HostTensor {
         case .i8: Float(load(index, Int8.self))
         case .u8: Float(load(index, UInt8.self))
         case .bool: load(index, UInt8.self) == 0 ? 0 : 1
+        case .q40, .q41, .q50, .q51, .q80, .q2k, .q3k, .q4k, .q5k, .q6k:
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: dtype.blockLength) { values in
+                guard let target = values.baseAddress else { return 0 }
+                let block = index / dtype.blockLength
+                Reference.unpack(storage.base + block * dtype.blockByteCount, dtype, into: target)
+                return values[index % dtype.blockLength]
+            }
         }
     }
 }

@@ -26,7 +26,8 @@ public struct HostTensor: TensorView {
     public init(dtype: DType, shape: [Int], storage: HostStorage, offset: Int = 0) {
         let layout = Layout(shape, offset: offset)
         precondition(
-            (offset + layout.count) * dtype.byteCount <= storage.byteCount, "\(shape) of \(dtype) exceeds its storage")
+            dtype.byteCount(of: offset + layout.count) <= storage.byteCount,
+            "\(shape) of \(dtype) exceeds its storage")
         self.init(dtype: dtype, layout: layout, storage: storage)
     }
 

@@ -97,7 +97,7 @@ extension TensorView {
     /// The number of axes.
     public var rank: Int { layout.shape.count }
     /// The number of bytes that the elements take.
-    public var byteCount: Int { count * dtype.byteCount }
+    public var byteCount: Int { dtype.byteCount(of: count) }
     /// Whether the elements follow one another in row-major order.
     public var isContiguous: Bool { layout.isContiguous }
 

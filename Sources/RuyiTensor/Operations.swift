@@ -35,7 +35,7 @@ public protocol Operations: AnyObject, Sendable {
 
     // MARK: Products
 
-    /// `activation(scale · x Wᵀ + b)`. x `[B, ..., K]`, result `[B, ..., N]`.
+    /// `activation(x (scale · W)ᵀ + b)`. x `[B, ..., K]`, result `[B, ..., N]`.
     func linear(_ x: Tensor, _ projection: Projection, _ activation: Activation) -> Tensor
     /// `outer([beside, activation(inner(x))])` over the last axis, a few thousand rows at a time, so that the wide
     /// values of a long sequence never exist together. x `[B, ..., K]`, beside `[B, ..., L]`, if there is any.
@@ -103,7 +103,7 @@ public protocol Operations: AnyObject, Sendable {
 }
 
 extension Operations {
-    /// `scale · x Wᵀ + b`.
+    /// `x (scale · W)ᵀ + b`.
     public func linear(_ x: Tensor, _ projection: Projection) -> Tensor { linear(x, projection, .none) }
 
     /// Attention over all keys as they are.

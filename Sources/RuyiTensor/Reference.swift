@@ -23,9 +23,9 @@ public enum Reference {
         }
     }
 
-    /// `activation(scale · x Wᵀ + b)`.
+    /// `activation(x (scale · W)ᵀ + b)`.
     public static func linear(
-        _ x: HostTensor, _ weight: HostTensor, scale: Float = 1, bias: HostTensor? = nil,
+        _ x: HostTensor, _ weight: HostTensor, scale: WeightScale = .none, bias: HostTensor? = nil,
         _ activation: Activation = .none
     ) -> HostTensor {
         let (depth, columns) = (x.shape.last ?? 0, weight.shape.first ?? 0)
@@ -35,8 +35,10 @@ public enum Reference {
         for row in 0..<rows {
             for column in 0..<columns {
                 var sum = 0.0
-                for k in 0..<depth { sum += left[row * depth + k] * right[column * depth + k] }
-                let value = sum * Double(scale) + (offsets?[column] ?? 0)
+                for k in 0..<depth {
+                    sum += left[row * depth + k] * right[column * depth + k] * Double(scale[column, k])
+                }
+                let value = sum + (offsets?[column] ?? 0)
                 result[row * columns + column] = Float(activate(value, activation))
             }
         }

@@ -66,22 +66,6 @@ public final class ResidencyUnit: Sendable {
     public var byteCount: Int { storages.reduce(0) { $0 + $1.byteCount } }
 }
 
-/// `W + factor · up · down`: a low-rank update of a matrix of weights.
-public struct WeightUpdate: Sendable {
-    /// `[rank, inputs]`.
-    public let down: Weight
-    /// `[outputs, rank]`.
-    public let up: Weight
-    public let factor: Float
-
-    /// An update.
-    public init(down: Weight, up: Weight, factor: Float) {
-        self.down = down
-        self.up = up
-        self.factor = factor
-    }
-}
-
 /// What a linear layer multiplies by and adds: `y = scale · x Wᵀ + b`.
 public struct Projection: Sendable {
     /// Where the matrix `[N, K]` comes from; more axes flatten to K.
@@ -101,12 +85,12 @@ public struct Projection: Sendable {
 
     public let matrix: Matrix
     /// What the stored numbers of the matrix are multiplied by.
-    public let scale: Float
+    public let scale: WeightScale
     /// `[N]`.
     public let bias: Weight?
 
     /// A matrix and a bias.
-    public init(_ matrix: Matrix, scale: Float = 1, bias: Weight? = nil) {
+    public init(_ matrix: Matrix, scale: WeightScale = .none, bias: Weight? = nil) {
         self.matrix = matrix
         self.scale = scale
         self.bias = bias

@@ -37,7 +37,7 @@ struct ArgumentReader {
         if asksForHelp { rest = rest.dropFirst() }
         let command = command(&rest)
         let options = rest.prefix { $0 != "--" }
-        let isWhole = options.contains("--help-hidden")
+        let isWhole = options.contains("--help-all")
         if asksForHelp || isWhole || options.contains("--help") || options.contains("-h") {
             // The default command's help is the program's help.
             return .help(command.path == Command.render.path ? Command.root : command, isWhole: isWhole)
@@ -68,7 +68,7 @@ struct ArgumentReader {
             rest = rest.dropFirst()
         }
         if case .group = command.action, rest.first.map({ $0.hasPrefix("-") }) ?? true,
-            !rest.contains(where: { ["--help", "-h", "--help-hidden"].contains($0) })
+            !rest.contains(where: { ["--help", "-h", "--help-all"].contains($0) })
         {
             return command.commands.first ?? command
         }
@@ -124,7 +124,10 @@ struct ArgumentReader {
             return
         }
         guard let text = value ?? next(&rest) else {
-            let hint = "write \(name) <\(setting.traits.valueName ?? "value")>"
+            let form = "<\(setting.traits.valueName ?? "value")>"
+            let hint =
+                "write \(name) \(form)"
+                + (rest.isEmpty ? "" : ", or \(setting.option)=\(form) for a value that begins with a dash")
             faults.append(Fault(.usage, "missing value for '\(name)'", hint: hint))
             return
         }
@@ -140,10 +143,16 @@ struct ArgumentReader {
         rest = ["-" + tail] + rest
     }
 
-    /// The word that is an option's value: any but another option's name.
+    /// The word that is an option's value: any that cannot be an option itself, such as a number below zero or a text with
+    /// spaces.
     private func next(_ rest: inout ArraySlice<String>) -> String? {
-        guard let word = rest.first, word != "--", !word.hasPrefix("--"), options[word] == nil else { return nil }
+        guard let word = rest.first, !looksLikeOption(word) else { return nil }
         return rest.popFirst()
+    }
+
+    private func looksLikeOption(_ word: String) -> Bool {
+        guard word.hasPrefix("-"), word != "-", !word.contains(where: \.isWhitespace) else { return false }
+        return word.hasPrefix("--") || options[String(word.prefix(2))] != nil
     }
 
     /// Bounds of options that are no settings of a run, whose bounds are looked at with their other sources.
@@ -183,7 +192,7 @@ struct ArgumentReader {
     // MARK: Mistakes
 
     private mutating func unknown(_ name: String) {
-        let names = options.keys + ["--help", "--help-hidden", "--version"]
+        let names = options.keys + ["--help", "--help-all", "--version"]
         let near = name.hasPrefix("--") ? Nearest.match(name, among: names.filter { $0.hasPrefix("--") }) : nil
         faults.append(
             Fault(

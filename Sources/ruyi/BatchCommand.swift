@@ -90,7 +90,7 @@ extension SettingKind where Value == Shard {
 enum BatchCommand {
     static let command = Command(
         "batch", .batch,
-        "Turns many pictures into videos with the model loaded once, and goes on where it was stopped.",
+        "Turns many pictures into videos with the model loaded once. An interrupted batch resumes.",
         usage: "ruyi batch <source> --output <folder> [<options>]",
         discussion: """
             <source> is a folder of pictures, each with its prompt in a .txt file beside it; or a list: .jsonl with an \

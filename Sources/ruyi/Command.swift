@@ -116,7 +116,10 @@ struct RenderWords: SettingTable {
 struct ResultOptions: SettingTable {
     static let table = ResultOptions()
 
-    let json = Setting("json", .flag, .running, "Print results as JSON, an object a line.") { $0.standardText = "" }
+    let json = Setting("json", .flag, .running, "Print results as JSON, an object a line.") {
+        $0.isFirst = true
+        $0.standardText = ""
+    }
 }
 
 /// What every command takes.
@@ -128,7 +131,7 @@ struct ProgramOptions: SettingTable {
         $0.short = "h"
         $0.standardText = ""
     }
-    let helpHidden = Setting("help_hidden", .flag, .options, "Show the options for experts too.") {
+    let helpAll = Setting("help_all", .flag, .options, "Show every option.") {
         $0.standardText = ""
     }
 }
@@ -148,8 +151,17 @@ extension AnySetting {
     /// The values that can be typed as they are; one in capitals stands for many.
     var words: [String] { traits.choices.filter { $0 != AskedSize.anySize } }
 
+    /// Whether the first page of help shows it: a word, what only this command has, and what is used most.
+    var isFirst: Bool { isWord || traits.isFirst || [.arguments, .batch, .options].contains(traits.group) }
+
     /// What it does, with its default.
     var help: String { SettingsTable.standard.help(self) }
+
+    /// Its values and what they mean, `crop: cut to the frame's shape`, a line each; none where the words say it.
+    var meanings: [String] { traits.meanings.map { "\($0.value): \($0.text)" } }
+
+    /// The values that are listed behind the help, as far as they have no lines of their own.
+    var listedChoices: [String] { traits.meanings.isEmpty ? traits.choices : [] }
 
     /// `-s, --seed <n>`, and `<image>` of a word.
     var label: String {

@@ -29,7 +29,7 @@ enum DecodeCommand {
             run.sidecar, run.thumbnail, run.sheet, rate, common.vaeTile, run.threads, run.memory, run.memoryMode,
             run.ignoreMemory, run.quiet, run.progress, run.dryRun,
         ]
-        return own + RunSettings.all.filter { $0.traits.scope == .encoding } + running
+        return own + PartSettings.all + RunSettings.all.filter { $0.traits.scope == .encoding } + running
     }()
 
     static let command = Command(

@@ -5,22 +5,35 @@ struct HelpPage {
     /// The text.
     let text: String
 
-    /// Help with or without the options for experts.
+    /// More options than this are no help any more.
+    private static let limit = 30
+
+    /// Help with all options, or with those that people use first.
     init(_ command: Command, isWhole: Bool) {
         let shown = command.path.isEmpty ? Command.render : command
         var lines = HelpPage.wrapped("OVERVIEW: " + shown.abstract)
         if !shown.discussion.isEmpty { lines += [""] + HelpPage.prose(shown.discussion) }
         lines += [""] + HelpPage.wrapped("USAGE: " + shown.usage)
+        let usual = shown.settings.filter { !$0.traits.isHidden }
+        let isShort = !isWhole && usual.count > HelpPage.limit
         for (title, settings) in shown.sections {
-            let settings = settings.filter { isWhole || !$0.traits.isHidden }
+            let settings = settings.filter { setting in
+                isWhole || !setting.traits.isHidden && (!isShort || setting.isFirst)
+            }
             if settings.isEmpty { continue }
             lines += ["", title.uppercased() + ":"] + settings.flatMap(HelpPage.entry)
         }
         let common: [any AnySetting] =
             (command.path.isEmpty ? [ProgramOptions.table.version] : [])
-            + [ProgramOptions.table.help, ProgramOptions.table.helpHidden]
+            + [ProgramOptions.table.help, ProgramOptions.table.helpAll]
         if !shown.sections.contains(where: { $0.title == SettingGroup.options.rawValue }) { lines += ["", "OPTIONS:"] }
         lines += common.flatMap(HelpPage.entry)
+        if isShort {
+            lines.append("")
+            lines += HelpPage.wrapped(
+                "These are the options that people use first. '\(shown.name) --help-all' shows all "
+                    + "\(shown.settings.count).")
+        }
         if !command.commands.isEmpty { lines += HelpPage.commands(command) }
         text = lines.joined(separator: "\n")
     }
@@ -56,9 +69,11 @@ struct HelpPage {
             label = names.dropLast().joined(separator: ", ") + "/" + (names.last ?? "")
         }
         label = "  " + [label, value].filter { !$0.isEmpty }.joined(separator: " ")
-        let values =
-            setting.traits.choices.isEmpty ? "" : " (values: \(setting.traits.choices.joined(separator: ", ")))"
+        let choices = setting.listedChoices
+        let values = choices.isEmpty ? "" : " (values: \(choices.joined(separator: ", ")))"
+        let indent = String(repeating: " ", count: column)
         return entry(label, setting.help + values, at: column)
+            + setting.meanings.flatMap { TextLines.wrapped($0, width - column).map { indent + $0 } }
     }
 
     /// A text beside its label, or below it where there is no room.

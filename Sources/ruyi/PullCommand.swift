@@ -32,11 +32,11 @@ extension ModelsCommand {
 
         static let command = Command(
             "models pull", .long { Pull(given: Given($0)) },
-            "Downloads a model, or goes on with it, and checks every file's digest.",
+            "Downloads a model, and checks every file's digest. Interrupted downloads resume.",
             usage: "ruyi models pull <name> [<options>]",
             discussion: """
                 <name> is one that 'ruyi models list --all' gives, or any ORGANISATION/NAME of the hub. The model's folder \
-                is printed at the end. What was stopped by whatever goes on where it was. HF_ENDPOINT names another hub, \
+                is printed at the end. Interrupted downloads resume. HF_ENDPOINT names another hub, \
                 HF_TOKEN (or the file token in HF_HOME) opens models that not everybody may have, HF_HUB_OFFLINE \
                 forbids downloads.
 

@@ -9,6 +9,7 @@ struct SourceOptions: SettingTable {
         "A JSON file with any of these options as keys, dashes written as underscores. Its paths are relative to the file; "
             + "options on the command line win.", value: "file"
     ) {
+        $0.isFirst = true
         $0.completion = .file(["json"])
         $0.standardText = ""
     }
@@ -17,6 +18,7 @@ struct SourceOptions: SettingTable {
         "Take the settings that this clip, picture or JSON file beside a clip was made with; the command line and --request "
             + "win.", value: "file"
     ) {
+        $0.isFirst = true
         $0.completion = .file([])
         $0.standardText = ""
     }
@@ -25,6 +27,7 @@ struct SourceOptions: SettingTable {
         "Settings under a name: smoke, draft, standard, archive, or one of a configuration file. Given again, the later one "
             + "wins.", value: "name"
     ) {
+        $0.isFirst = true
         $0.repeats = true
         $0.standardText = "none"
     }

@@ -40,7 +40,7 @@ struct CorpusTests {
 
     /// How many changed inputs each entry gets, by what one costs; `RUYI_ROUNDS` multiplies, `RUYI_SEED` gives others.
     static let rounds: [ParserEntry: Int] = [
-        .safetensors: 10_000, .png: 3000, .jpeg: 2000, .torch: 3000, .video: 100, .checkpoint: 200,
+        .safetensors: 10_000, .gguf: 10_000, .png: 3000, .jpeg: 2000, .torch: 3000, .video: 100, .checkpoint: 200,
         .avif: 300, .heif: 300, .jxl: 500,
         .tokenizer: 400,
     ]

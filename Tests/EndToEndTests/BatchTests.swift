@@ -224,7 +224,7 @@ struct BatchTests {
         BadList("jsonl", "{\"image\": \"in/a.png\"}\n{\"image\": \"in/b.png\"", "list.jsonl:2"),
         BadList("jsonl", "{\"image\": \"in/a.png\"}\n[]\n7\n\"x\"", "list.jsonl:2", "list.jsonl:3", "list.jsonl:4"),
         BadList(
-            "jsonl", "{\"image\": \"in/a.png\", \"fames\": 8}\n{\"seed\": -1}", ":1", "did you mean 'frames'", ":2"),
+            "jsonl", "{\"image\": \"in/a.png\", \"fames\": 8}\n{\"seed\": -2}", ":1", "did you mean 'frames'", ":2"),
         BadList("jsonl", "{\"image\": \"in/a.png\", \"image\": \"in/b.png\"}", "list.jsonl:1"),
         BadList("jsonl", "{\"image\": \"in/a.png\", \"steps\": 0}", "steps is 0", ":1"),
         BadList("jsonl", "{\"image\": \"in/a.png\", \"frames\": 8, \"seconds\": 1}", "exclude", ":1"),

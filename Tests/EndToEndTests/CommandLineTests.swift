@@ -34,7 +34,7 @@ struct CommandLineTests {
         Invocation("a.png --size 0x64", 64, "0x64"), Invocation("a.png --size 64", 64, "64"),
         Invocation("a.png --size 64x64x3", 64, "64x64x3"), Invocation("a.png --seed x", 64, "'x'"),
         Invocation("a.png --seed 1,,2", 64, "1,,2"), Invocation("a.png --seed 18446744073709551616", 64, "--seed"),
-        Invocation("a.png --seed -1", 64, "--seed"), Invocation("a.png --seed 1,1", 64, "seed"),
+        Invocation("a.png --seed -2", 64, "--seed"), Invocation("a.png --seed 1,1", 64, "seed"),
         Invocation("a.png --frames many", 64, "many"), Invocation("a.png --frames 0", 64, "frames"),
         Invocation("a.png --frames", 64, "--frames"), Invocation("a.png --frames 8 --seconds 1", 64, "exclude"),
         Invocation("a.png --seconds 0", 64, "seconds"), Invocation("a.png --seconds nan", 64, "seconds"),
@@ -141,7 +141,7 @@ struct CommandLineTests {
         }
         #expect(Set(texts).count == 1)
         #expect(texts[0].split(separator: "\n").allSatisfy { $0.count <= 80 })
-        let whole = try Executable.run(["--help-hidden"]).output
+        let whole = try Executable.run(["--help-all"]).output
         #expect(whole.contains("--teacache-threshold") && !texts[0].contains("--teacache-threshold"))
         let options = [
             "--image", "--end-image", "--model", "--prompt", "--negative-prompt", "--output", "--overwrite", "--size",

@@ -227,7 +227,7 @@ struct EngineTests {
                 $0.request.loras = [LoRA(path: "a.safetensors")]
             })
         #expect(kind == .usage)
-        for word in ["has no --teacache", "has no --lora", "no --precision", "it has --image, --end-image, --model"] {
+        for word in ["has no --teacache", "has no --lora", "no --precision", "it has --frames", ", --end-image,"] {
             #expect(text.contains(word), "\(text)")
         }
         #expect(fault(order { $0.request.family = "ruyi" }).kind == .badData)

@@ -129,7 +129,7 @@ struct OriginalLayout {
 }
 
 /// The names of the transformer's tensors in diffusers and in the original repository, by patterns.
-private enum OriginalNames {
+enum OriginalNames {
     /// In this order: a name in diffusers, and what stands for it.
     private static let patterns: [(String, String)] = [
         ("context_embedder.token_refiner.refiner_blocks.", "txt_in.individual_token_refiner.blocks."),

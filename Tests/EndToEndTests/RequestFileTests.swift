@@ -25,11 +25,11 @@ struct RequestFileTests {
         BadRequest("{\"frames\": \"8\"}", "frames"), BadRequest("{\"frames\": true}", "frames"),
         BadRequest("{\"frames\": 1e400}", "frames"), BadRequest("{\"frames\": 99999999999999999999}", "frames"),
         BadRequest("{\"width\": [48]}", "width"), BadRequest("{\"height\": {}}", "height"),
-        BadRequest("{\"fps\": 23.976}", "fps"), BadRequest("{\"fps\": \"24/0\"}", "fps"),
+        BadRequest("{\"fps\": 2e1}", "fps"), BadRequest("{\"fps\": \"24/0\"}", "fps"),
         BadRequest("{\"fps\": \"24/1/1\"}", "fps"), BadRequest("{\"steps\": []}", "steps"),
         BadRequest("{\"steps\": [5, \"x\"]}", "steps"), BadRequest("{\"steps\": \"many\"}", "steps"),
         BadRequest("{\"seconds\": \"2\"}", "seconds"), BadRequest("{\"guidance\": \"7\"}", "guidance"),
-        BadRequest("{\"guidance\": 1e999}", "guidance"), BadRequest("{\"seed\": -1}", "seed"),
+        BadRequest("{\"guidance\": 1e999}", "guidance"), BadRequest("{\"seed\": -2}", "seed"),
         BadRequest("{\"seed\": 18446744073709551616}", "seed"), BadRequest("{\"seed\": 1.0}", "seed"),
         BadRequest("{\"seed\": []}", "seed"), BadRequest("{\"seed\": [1, -2]}", "seed"),
         BadRequest("{\"camera\": \"sideways\"}", "left"), BadRequest("{\"motion\": 5}", "motion"),
@@ -69,7 +69,7 @@ struct RequestFileTests {
     @Test("all wrong keys of a request are reported together")
     func reportsTogether() {
         let faults = #expect(throws: Faults.self) {
-            try RequestReader.parse(Array("{\"fames\": 8, \"fps\": \"x\", \"seed\": -1}".utf8), file: "r.json")
+            try RequestReader.parse(Array("{\"fames\": 8, \"fps\": \"x\", \"seed\": -2}".utf8), file: "r.json")
         }
         #expect(faults?.list.count == 3)
     }

@@ -75,7 +75,7 @@ struct SettingsTests {
 
     @Test("every key is declared once, in the room where it belongs")
     func declaredOnce() {
-        let tables = CommonSettings.all + RunSettings.all + RuyiOptions.all + HunyuanOptions.all
+        let tables = CommonSettings.all + PartSettings.all + RunSettings.all + RuyiOptions.all + HunyuanOptions.all
         let keys = tables.flatMap { [$0.key] + $0.traits.spellings }
         #expect(Set(keys).count == keys.count)
         #expect(Set(SettingsTable.standard.keys) == Set(tables.map(\.key)))
@@ -145,7 +145,7 @@ struct SettingsTests {
     /// The options that choose sources and forms, and are no settings.
     static let noSettings: Set<String> = [
         "--request", "--from", "--preset", "--config", "--no-config", "--print-config", "--json", "--help",
-        "--help-hidden",
+        "--help-all",
         "--version",
     ]
 
@@ -299,7 +299,7 @@ struct SettingsTests {
         BadConfiguration("{\"presets\": {\"a\": {\"stepz\": 3}}}", "preset a", "'steps'"),
         BadConfiguration("{\"presets\": {\"a\": {\"steps\": -3}}}", "preset a", "steps is -3"),
         BadConfiguration("{\"presets\": {\"a\": {\"preset\": \"b\"}}}", "preset a", "unknown key"),
-        BadConfiguration("{\"steps\": 1, \"steps\": 2}", "twice"), BadConfiguration("\u{FEFF}{}", "byte order mark"),
+        BadConfiguration("{\"steps\": 1, \"steps\": 2}", "twice"),
         BadConfiguration("{\"stepz\": 1, \"fps\": \"x\"}", "stepz", "'fps'"),
         BadConfiguration(String(repeating: "[", count: 4000), "ruyi.json"),
     ]
@@ -316,7 +316,7 @@ struct SettingsTests {
         "a wrong environment variable is refused by its name",
         arguments: [
             ["RUYI_STEPS=many"], ["RUYI_CAMERA=back"], ["RUYI_SEED=1,,2"], ["RUYI_OVERWRITE=yes"], ["RUYI_STEPS=0"],
-            ["RUYI_FRAMES=8", "RUYI_SECONDS=1"], ["RUYI_PRESET=none"], ["RUYI_SEED=-1"], ["RUYI_FPS=null"],
+            ["RUYI_FRAMES=8", "RUYI_SECONDS=1"], ["RUYI_PRESET=none"], ["RUYI_SEED=-2"], ["RUYI_FPS=null"],
         ])
     func refusesEnvironment(_ variables: [String]) throws {
         let pairs = variables.map { $0.split(separator: "=").map(String.init) }

@@ -5,6 +5,7 @@ import RuyiEngine
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
+import RuyiLayers
 import RuyiMedia
 import RuyiPicture
 import RuyiTensor
@@ -31,6 +32,19 @@ enum Entries {
         }
         precondition(again.entries == header.entries && again.metadata == header.metadata, "read otherwise")
         try look(file)
+    }
+
+    static func gguf(_ bytes: [UInt8], _ stage: Stage) throws {
+        let path = stage.file("weights.gguf", bytes)
+        let file = try GGUFFile(path: path)
+        for entry in file.header.entries {
+            precondition(file.header.dataStart + entry.range.upperBound <= bytes.count, "data outside the file")
+        }
+        try look(file)
+        _ = try Inspection(path).text
+        let language = try LLaMAGGUF(file)
+        _ = try LLaMA.Configuration(language.settings)
+        try look(language.weights)
     }
 
     static func torch(_ bytes: [UInt8], _ stage: Stage) throws {
@@ -67,11 +81,28 @@ enum Entries {
         let weights = MemoryWeights(
             [
                 ("blocks.0.attn.to_q.weight", HostTensor([Float](repeating: 1, count: 12), [3, 4])),
+                ("blocks.0.attn.to_q.bias", HostTensor([0, 0, 0], [3])),
                 ("proj.weight", HostTensor([Float](repeating: 1, count: 4), [2, 2])),
+                ("patch.weight", HostTensor([Float](repeating: 1, count: 16), [2, 2, 2, 2])),
+                ("norm.weight", HostTensor([1, 1], [2])),
             ], path: "model")
-        let file = try LoRAFile(path: stage.file("lora.safetensors", bytes))
-        for (_, update) in try file.updates(of: weights, strength: 0.5) {
-            _ = (update.down.floats(), update.up.floats())
+        let path = stage.file("lora.safetensors", bytes)
+        _ = try Inspection(path).text
+        let file = try LoRAFile(path: path)
+        let halves = [LoRAPart(key: "proj.weight", rows: [1..<2, 0..<1]), LoRAPart(key: "proj.weight", rows: [2..<4])]
+        let (changes, _) = try file.changes(of: weights, strength: 0.5, renamed: ["fused": halves])
+        let (backend, unit) = (CPUBackend(threads: 1), ResidencyUnit())
+        let session = backend.session()
+        for (key, update) in changes.matrices {
+            let shape = weights.shape(of: key) ?? []
+            let weight = HostTensor.zeros([shape[0], shape.dropFirst().reduce(1, *)])
+            let result = update.map { backend.weight($0, in: unit) }.applied(to: session.upload(weight))
+            precondition(session.read(result).floats().count == weight.count)
+        }
+        let adapted = AdaptedWeights(weights, changes)
+        for key in adapted.keys {
+            let shape = try adapted.tensor(key).shape
+            precondition(shape == weights.shape(of: key))
         }
     }
 

@@ -10,6 +10,8 @@ import Synchronization
 public enum ParserEntry: String, CaseIterable, Sendable {
     /// A safetensors file; what is read is written again and read the same.
     case safetensors
+    /// A GGUF file, and what it says of a language model.
+    case gguf
     /// The index of a sharded checkpoint, and JSON in general.
     case index
     /// A torch archive with its pickle.
@@ -92,6 +94,7 @@ public enum ParserEntry: String, CaseIterable, Sendable {
     private func parse(_ bytes: [UInt8], _ stage: Stage) throws {
         switch self {
         case .safetensors: try Entries.safetensors(bytes, stage)
+        case .gguf: try Entries.gguf(bytes, stage)
         case .index: try Entries.index(bytes, stage)
         case .torch: try Entries.torch(bytes, stage)
         case .png: try Entries.picture(bytes, .png)

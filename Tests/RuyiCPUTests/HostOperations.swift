@@ -33,7 +33,7 @@ struct HostOperations: Sendable, CustomTestStringConvertible {
 
     /// `residual + gate · activation(scale · x Wᵀ + b)`.
     func linear(
-        _ x: HostTensor, weight matrix: HostTensor, scale: Float = 1, bias: HostTensor? = nil,
+        _ x: HostTensor, weight matrix: HostTensor, scale: WeightScale = .none, bias: HostTensor? = nil,
         activation: Activation = .none, gate: HostTensor? = nil, residual: HostTensor? = nil
     ) -> HostTensor {
         linear(

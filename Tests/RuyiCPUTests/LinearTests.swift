@@ -64,12 +64,12 @@ struct LinearTests {
         let scaled = HostTensor(w.floats().map { $0 * scale }, w.shape)
         for backend in backends {
             let found = backend.linear(
-                x, weight: w, scale: scale, bias: bias, activation: .silu, gate: gate, residual: residual)
+                x, weight: w, scale: .number(scale), bias: bias, activation: .silu, gate: gate, residual: residual)
             let expected = backend.linear(
                 x, weight: scaled, bias: bias, activation: .silu, gate: gate, residual: residual)
             #expect(relativeError(found, expected) < 1e-6, "\(backend.level)")
             let bare = backend.linear(
-                x, weight: w, scale: scale, bias: nil, activation: .none, gate: nil, residual: nil)
+                x, weight: w, scale: .number(scale), bias: nil, activation: .none, gate: nil, residual: nil)
             let plain = backend.linear(x, weight: scaled, bias: nil, activation: .none, residual: nil)
             #expect(relativeError(bare, plain) < 1e-6, "\(backend.level)")
         }

@@ -191,6 +191,7 @@ extension TestRandom {
     /// Random elements of a type that are finite and of moderate size.
     mutating func small(_ dtype: DType, _ shape: [Int]) -> HostTensor {
         let count = shape.reduce(1, *)
+        if dtype.isBlocked { return blocks(dtype, shape) }
         var bytes: [UInt8] = []
         for _ in 0..<count {
             let value = self.value()
@@ -209,6 +210,23 @@ extension TestRandom {
             case .i8: put(Int8(below(19) - 9))
             case .u8: put(UInt8(below(19)))
             case .bool: put(UInt8(below(2)))
+            case .q40, .q41, .q50, .q51, .q80, .q2k, .q3k, .q4k, .q5k, .q6k: break
+            }
+        }
+        return HostTensor(bytes, shape, as: dtype)
+    }
+
+    /// Blocks of random bits whose scales are small.
+    private mutating func blocks(_ dtype: DType, _ shape: [Int]) -> HostTensor {
+        let count = dtype.byteCount(of: shape.reduce(1, *))
+        var bytes = (0..<count).map { _ in UInt8(below(256)) }
+        let places: [DType: [Int]] = [.q41: [0, 2], .q51: [0, 2], .q2k: [80, 82], .q3k: [108], .q6k: [208]]
+        let scales = places[dtype] ?? ([.q4k, .q5k].contains(dtype) ? [0, 2] : [0])
+        for block in stride(from: 0, to: count, by: dtype.blockByteCount) {
+            for place in scales {
+                let bits = FloatBits.half(rounding: value() / 64)
+                bytes[block + place] = UInt8(truncatingIfNeeded: bits)
+                bytes[block + place + 1] = UInt8(bits >> 8)
             }
         }
         return HostTensor(bytes, shape, as: dtype)

@@ -313,8 +313,8 @@ struct HunyuanFeatureTests {
         let unused = [("Hunyuan_video_I2V_lora_single_blocks_0_modulation_linear.alpha", HostTensor([1], []))]
         #expect(try latents(theirs + unused) == latents(pair))
         #expect(
-            throws: Fault.self,
-            performing: { try latents(diffusers, metadata: "{\"transformer.alpha_pattern\": {\"norm\": 3}}") })
+            try latents(diffusers, metadata: "{\"lora_alpha\": 1, \"alpha_pattern\": {\"norm.linear\": 4}}")
+                == latents(pair, 2))
     }
 
     /// The authors' layers that are matrices, with their outputs and inputs in the checkpoint of the case.

@@ -68,9 +68,10 @@ struct RuyiWeightChangeTests {
         let golden = try GoldenCase("i2v-lora")
         let backend = CPUBackend(threads: 2)
         let weights = try ChangedModel.transformer(golden)
-        var updates: [String: [LowRankUpdate]] = [:]
+        var updates: [String: [WeightUpdate<HostTensor>]] = [:]
         for lora in try golden.request().loras {
-            for (key, update) in try LoRAFile(path: lora.path).updates(of: weights, strength: lora.weight) {
+            let file = try LoRAFile(path: lora.path)
+            for (key, update) in try file.changes(of: weights, strength: lora.weight).changes.matrices {
                 updates[key, default: []].append(update)
             }
         }
@@ -78,9 +79,7 @@ struct RuyiWeightChangeTests {
             guard let updates = updates[key] else { return tensor }
             let session = backend.session()
             func weight(_ x: HostTensor) -> Weight { backend.weight(x, in: ResidencyUnit()) }
-            let merged = updates.reduce(session.tensor(weight(tensor))) { sum, update in
-                WeightUpdate(down: weight(update.down), up: weight(update.up), factor: update.factor).added(to: sum)
-            }
+            let merged = updates.reduce(session.tensor(weight(tensor))) { $1.map(weight).applied(to: $0) }
             return session.read(merged)
         }
         let expected = try golden.render(precision: .int8, model: merged.path) { $0.loras = [] }
@@ -107,18 +106,19 @@ struct RuyiWeightChangeTests {
     func everyMatrix() throws {
         let golden = try GoldenCase("i2v-lora")
         let weights = try ChangedModel.transformer(golden)
-        let matrices = weights.keys.filter { $0.hasSuffix(".weight") && weights.shape(of: $0)?.count == 2 }
-        #expect(matrices.count > 60)
+        let matrices = weights.keys.filter { $0.hasSuffix(".weight") && (weights.shape(of: $0)?.count ?? 0) > 1 }
+        #expect(matrices.count > 60 && matrices.contains("pos_embed.proj.weight"))
         let plain = try golden.render { $0.loras = [] }.trace.tensors.first { $0.name == "latents.final" }
         let path = NSTemporaryDirectory() + "ruyi-test-" + UUID().uuidString + ".safetensors"
         defer { try? FileManager.default.removeItem(atPath: path) }
         for key in matrices {
             let shape = try #require(weights.shape(of: key))
+            let inputs = shape.dropFirst().reduce(1, *)
             let name = "lora_unet_" + key.dropLast(".weight".count).map { $0 == "." ? "_" : String($0) }.joined()
             func values(_ count: Int) -> [Float] { (0..<count).map { Float($0 * 7 % 11) / 11 - 0.4 } }
             try SafetensorsWriter.write(
                 [
-                    (name + ".lora_down.weight", HostTensor(values(shape[1]), [1, shape[1]])),
+                    (name + ".lora_down.weight", HostTensor(values(inputs), [1, inputs])),
                     (name + ".lora_up.weight", HostTensor(values(shape[0]), [shape[0], 1])),
                 ], to: path, overwrite: true)
             let found = try golden.render { $0.loras = [LoRA(path: path)] }.trace

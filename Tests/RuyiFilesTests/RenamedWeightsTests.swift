@@ -29,7 +29,7 @@ struct RenamedWeightsTests {
         #expect(try weights.tensor("v").storage.base == weights.tensor("whole").storage.base)
         #expect(try weights.tensor("out").floats() == [3, 4, 1, 2])
         #expect(try weights.tensor("sofa").floats() == [7])
-        #expect(weights.scale(of: "v") == 0.5 && weights.scale(of: "q") == 1)
+        #expect(weights.scale(of: "v") == 0.5 && weights.scale(of: "q") == .none)
         #expect(weights.storedName(of: "v") == "qkv" && weights.storedName(of: "gone") == "table")
         #expect(weights.shape(of: "gone") == nil && weights.shape(of: "qkv") == nil && weights.path == "w.pt")
         expect(.badData, "no tensor \"qkv\"", "w.pt") { try weights.tensor("qkv") }

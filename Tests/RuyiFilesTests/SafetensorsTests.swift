@@ -134,8 +134,9 @@ struct SafetensorsTests {
     func roundTrip(_ seed: Int) throws {
         var random = Seeded(state: UInt64(seed))
         let scratch = try Scratch()
+        let types = DType.allCases.filter { !$0.isBlocked }
         let tensors = (0..<Int.random(in: 0...12, using: &random)).map { index in
-            let dtype = DType.allCases[Int.random(in: 0..<DType.allCases.count, using: &random)]
+            let dtype = types[Int.random(in: types.indices, using: &random)]
             let shape = (0..<Int.random(in: 0...4, using: &random)).map { _ in Int.random(in: 0...4, using: &random) }
             let tensor = bytes(dtype, shape, &random)
             let axes = Array(shape.indices).shuffled(using: &random)

@@ -127,7 +127,7 @@ public struct Batch: Sendable {
             var tasks = tasks
             let states = try states(&tasks, journal.records)
             let wanted = tasks.map { isWanted($0, journal.records) }
-            if zip(tasks, states).contains(where: { $0.order.request.model == nil && $1 != .finished }) {
+            if zip(tasks, states).contains(where: { $0.order.request.usesBundledModel && $1 != .finished }) {
                 engine.observe(.note(ModelCatalog.bundledNote))
             }
             let progress = RunProgress(upcoming(tasks, states, wanted))
@@ -401,7 +401,7 @@ private struct Rendering {
 
     /// The loaded checkpoint of a run, which is that of the clip before as a rule.
     private mutating func checkpoint(_ run: Run) throws -> LoadedCheckpoint {
-        let root = run.checkpoint.folder.root
+        let root = run.checkpoint.folder.identity
         if let loaded, loaded.root == root { return loaded.checkpoint }
         loaded = nil
         let checkpoint = try run.load(cancellation)

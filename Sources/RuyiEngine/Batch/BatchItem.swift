@@ -35,7 +35,7 @@ package struct BatchItem {
             case RunSettings.table.output.key:
                 output = member.value.string
                 if output == nil { faults.append(Fault(.badData, "the value of 'output' must be a name", at: place)) }
-            case RunSettings.table.seed.key where member.value.string == Seeds.random:
+            case RunSettings.table.seed.key where SeedList(member.value)?.isDrawn == true:
                 faults.append(
                     Fault(
                         .badData, "a list's seeds are fixed, so that the batch can go on where it was stopped",

@@ -56,7 +56,7 @@ public struct BatchPlan: Sendable {
         var totals = [("clips", counts.joined(separator: ", "))]
         guard let largest else { return totals }
         let memory = largest.clip.memory
-        let models = Set(reports.map { $0.clip.request.model ?? ModelCatalog.bundled }).sorted()
+        let models = Set(reports.map { $0.clip.request.modelName }).sorted()
         let free = freeBytes.map { "; \(Bytes.text($0)) are free" } ?? ""
         totals += [
             ("model", Fault.printable(models.joined(separator: ", "))),

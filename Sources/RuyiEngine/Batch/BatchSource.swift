@@ -80,7 +80,7 @@ package struct BatchSource {
             switch suffix {
             case "csv", "tsv":
                 let bytes = try FileBytes.read(path, limit: BatchSource.byteLimit)
-                try readTable(bytes, separator: UInt8(ascii: suffix == "csv" ? "," : "\t"), into: &reading)
+                try readTable(bytes, usual: suffix == "csv" ? "," : "\t", into: &reading)
             case "jsonl", "txt":
                 var lines = try LineReader(
                     path: path, limit: BatchSource.byteLimit, lineLimit: BatchSource.lineLimit)
@@ -106,7 +106,8 @@ package struct BatchSource {
         let place = "standard input"
         let source = BatchSource(
             path: place, isRecursive: false, allowsOutside: allowsOutside, filter: filter, table: table)
-        let isObjects = bytes.first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) } == UInt8(ascii: "{")
+        let start = bytes.dropFirst(PlainText.markLength(bytes)).first { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }
+        let isObjects = start == UInt8(ascii: "{")
         var lines = LineReader(bytes, name: place, lineLimit: BatchSource.lineLimit)
         var reading = Reading(source: source, in: ".")
         try source.read(&lines, isObjects: isObjects, into: &reading)
@@ -197,8 +198,10 @@ package struct BatchSource {
     }
 
     /// Reads the rows of a table under the keys of its first one.
-    private func readTable(_ bytes: [UInt8], separator: UInt8, into reading: inout Reading) throws(Faults) {
-        var table = Table(bytes, separator: separator, file: path, columnLimit: RequestReader.keyLimit)
+    private func readTable(
+        _ bytes: [UInt8], usual: Unicode.Scalar, into reading: inout Reading
+    ) throws(Faults) {
+        var table = Table(bytes, usual: usual, file: path, columnLimit: RequestReader.keyLimit)
         do {
             guard let header = try table.next() else { return }
             try Faults.check(
@@ -307,7 +310,7 @@ package struct BatchSource {
         case .file: break
         }
         if let fault = confinement.fault(relative, key: "prompt", place: file) { throw fault }
-        let text = try FileBytes.text(file, limit: 64 << 10)
+        let text = try PlainText.read(file, limit: 64 << 10)
         let words = text.drop(while: \.isWhitespace)
         return String(words.reversed().drop(while: \.isWhitespace).reversed())
     }

@@ -43,7 +43,7 @@ struct BatchNames {
             for seed in seeds {
                 order.seeds = [seed]
                 let output = self.output(item, name: name, index: index, seed: seed, isOne: seeds.count == 1)
-                if let fault = fault(output, item.place) {
+                if let fault = fault(output, item) {
                     faults.append(fault)
                 } else if let owner = owners.updateValue(item.place, forKey: output) {
                     faults.append(
@@ -51,7 +51,7 @@ struct BatchNames {
                             .usage, "two clips have the name \(output), the other one is \(owner)", at: item.place,
                             hint: "tell them apart with --name '{name}-{index}-{seed}.mp4', or with an id in the list"))
                 } else {
-                    order.output = Path.resolve(output, in: folder)
+                    (order.output, order.hasWholeName) = (Path.resolve(output, in: folder), true)
                     tasks.append(
                         BatchTask(place: item.place, output: output, order: order, run: .failure(.stopped)))
                 }
@@ -65,15 +65,15 @@ struct BatchNames {
         let pattern = item.output ?? self.pattern
         // In the name of a sequence of frames a per cent sign means something.
         let isSequence = Path.suffix(pattern) == "png"
-        let name =
-            isSequence ? name.split(separator: "%", omittingEmptySubsequences: false).joined(separator: "%%") : name
+        let name = isSequence ? FramePattern.doubled(name) : name
         let numbered = OutputNames.replace(pattern, "{index}", String(index + 1))
         let seeded = isOne || numbered.contains("{seed}") ? numbered : OutputNames.suffixed(numbered)
         return OutputNames.replace(OutputNames.replace(seeded, "{seed}", String(seed)), "{name}", name)
     }
 
     /// What is wrong with a name.
-    private func fault(_ output: String, _ place: String) -> Fault? {
+    private func fault(_ output: String, _ item: BatchItem) -> Fault? {
+        let place = item.place
         do throws(Fault) {
             for part in try RelativePath.components(output, in: place) {
                 let what: String? =
@@ -85,6 +85,7 @@ struct BatchNames {
                 }
                 if let what { throw Fault(.usage, "the clip's name '\(part.prefix(80))' \(what)", at: place) }
             }
+            try Output.checkNumbers(item.output ?? pattern)
             _ = try Output(output)
             return nil
         } catch {

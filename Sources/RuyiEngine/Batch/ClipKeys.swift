@@ -50,9 +50,9 @@ struct ClipKeys {
 
     /// The digest of a checkpoint, made once.
     private mutating func model(_ folder: ModelFolder) throws(Fault) -> String {
-        if let known = models[folder.root] { return known }
+        if let known = models[folder.identity] { return known }
         let digest = try folder.digest()
-        models[folder.root] = digest
+        models[folder.identity] = digest
         return digest
     }
 }

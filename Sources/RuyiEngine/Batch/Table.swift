@@ -1,6 +1,9 @@
 import RuyiFault
+import RuyiFiles
 
 /// Rows of a text with separators, as spreadsheets write it: cells may be quoted, and then hold anything.
+///
+/// A line in a cell may end with CR LF, which counts as LF.
 struct Table {
     /// The cells of a row and the number of the line where it begins, from 1.
     struct Row {
@@ -16,9 +19,26 @@ struct Table {
     private var line = 1
 
     /// A table that has not been looked at.
-    init(_ bytes: [UInt8], separator: UInt8, file: String, columnLimit: Int) {
-        (self.bytes, self.separator, self.file, self.columnLimit) = (bytes, separator, file, columnLimit)
-        place = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+    ///
+    /// Its first line tells which separator it has: the usual one of its kind where that is in it, otherwise a semicolon,
+    /// a tab or a comma. A line `sep=;` in front, which spreadsheets write for one another, says so itself.
+    init(_ bytes: [UInt8], usual: Unicode.Scalar, file: String, columnLimit: Int) {
+        (self.bytes, self.file, self.columnLimit) = (bytes, file, columnLimit)
+        place = PlainText.markLength(bytes)
+        let first = bytes[place...].prefix { $0 != UInt8(ascii: "\n") }
+        let told = first.last == UInt8(ascii: "\r") ? first.dropLast() : first
+        if told.count == 5, told.starts(with: "sep=".utf8), let separator = told.last {
+            self.separator = separator
+            place = min(first.endIndex + 1, bytes.count)
+            line = 2
+        } else {
+            // Every second piece lies between quotation marks.
+            let pieces = first.split(separator: UInt8(ascii: "\""), omittingEmptySubsequences: false)
+            let open = Set(pieces.enumerated().flatMap { $0.offset.isMultiple(of: 2) ? Array($0.element) : [] })
+            let usual = UInt8(ascii: usual)
+            let others = [UInt8(ascii: ";"), UInt8(ascii: "\t"), UInt8(ascii: ",")]
+            separator = open.contains(usual) ? usual : others.first { open.contains($0) } ?? usual
+        }
     }
 
     /// The next row that has any text; nil after the last.
@@ -92,7 +112,10 @@ struct Table {
         while place < bytes.count {
             let byte = bytes[place]
             place += 1
-            if byte == UInt8(ascii: "\n") { line += 1 }
+            if byte == UInt8(ascii: "\n") {
+                line += 1
+                if cell.last == UInt8(ascii: "\r") { cell.removeLast() }
+            }
             if byte == mark {
                 guard place < bytes.count, bytes[place] == mark else { return }
                 place += 1

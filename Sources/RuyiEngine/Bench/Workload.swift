@@ -6,7 +6,8 @@ import RuyiTensor
 extension Workload {
     /// Everything that can be measured, in the order in which it runs.
     static let all =
-        linears + integerLinears + attentions + convolutions + rows + Registry.families.flatMap { $0.workloads }
+        linears + blockLinears + integerLinears + attentions + convolutions + rows
+        + Registry.families.flatMap { $0.workloads }
 
     // MARK: Matrix products
 
@@ -25,6 +26,8 @@ extension Workload {
             return { session.linear(x, Projection(weight, bias: bias)) }
         }
     }
+
+    private static let blockLinears = [DType.q80, .q4k, .q6k].map { linear($0, 3072, 12_288, rows: 2048) }
 
     private static let integerLinears = [(2816, 2816), (2816, 12_288), (3072, 12_288)].flatMap { input, output in
         [2048, 4096].map { integerLinear(input, output, rows: $0) }

@@ -67,6 +67,7 @@ public struct RunSettings: SettingTable {
             + "as out/%05d.png writes one picture a frame, counted from 0. {seed}, {name}, {index}, {model} and {date} "
             + "stand for the seed, the picture's name, the clip's number, the model and the day.", value: "file"
     ) {
+        $0.isFirst = true
         $0.short = "o"
         $0.completion = .file([])
         $0.scope = .aside
@@ -75,6 +76,7 @@ public struct RunSettings: SettingTable {
     }
     /// Whether an existing output may be replaced.
     public let overwrite = Setting("overwrite", .flag, .output, "Replace an existing output.", standard: false) {
+        $0.isFirst = true
         $0.hasNegative = true
         $0.scope = .run
         $0.standardText = "refuse"
@@ -225,21 +227,27 @@ public struct RunSettings: SettingTable {
     /// The seeds to render one after the other.
     public let seed = Setting(
         "seed", .seeds, .sampling,
-        "The seed, 0 to 18446744073709551615, or random. A list such as 1,2,3 renders each with the model loaded once.",
+        "The seed, 0 to 18446744073709551615; random or -1 draws one. A list such as 1,2,3 renders each with the model "
+            + "loaded once.",
         value: "n[,n...]", standard: SeedList([42])
     ) {
+        $0.isFirst = true
         $0.short = "s"
         $0.isKept = true
     }
     /// How many clips to render of a picture, with seeds that count up from the one that is given.
     public let variations = Setting(
         "variations", .integer(Order.variationRange), .sampling,
-        "Clips of each picture, 1 to 10000, with seeds counted up.", value: "n", standard: 1)
+        "Clips of each picture, 1 to 10000, with seeds counted up.", value: "n", standard: 1
+    ) {
+        $0.isFirst = true
+    }
     /// The PNG picture that shows the clip while it is denoised.
     public let preview = Setting(
         "preview", .path, .sampling,
         "Show the clip while it is denoised: a PNG picture of a few frames that each preview replaces.", value: "file"
     ) {
+        $0.isFirst = true
         $0.completion = .file(["png"])
         $0.scope = .run
         $0.standardText = "none"
@@ -276,14 +284,19 @@ public struct RunSettings: SettingTable {
         "The memory that a run may take, such as 8G, 512MiB or 75% of what is available; a clip that does not fit is "
             + "refused.", value: "size", standard: "90%"
     ) {
+        $0.isFirst = true
         $0.scope = .aside
     }
     /// How memory is saved, by the mode's name or `auto`.
     public let memoryMode = Setting(
         "memory_mode", .choice(["auto"] + MemoryMode.allCases.map(\.rawValue)), .running,
-        "All weights in memory; a block at a time, with the halves of the guidance one after the other; or the VAE in tiles "
-            + "too, which changes the video a little.", value: "mode", standard: "auto"
+        "How memory is saved.", value: "mode", standard: "auto"
     ) {
+        $0.meanings = [
+            ("auto", "the first of these that fits"), ("resident", "all weights stay in memory"),
+            ("stream", "one block's weights at a time; the same video"),
+            ("tiled", "also the VAE in tiles; the video differs a little"),
+        ]
         $0.standardText = "the first that fits"
     }
     /// Whether a clip is rendered although its plan needs more memory than there is.
@@ -295,6 +308,7 @@ public struct RunSettings: SettingTable {
     }
     /// Whether only errors are shown.
     public let quiet = Setting("quiet", .flag, .running, "Say nothing but errors.", standard: false) {
+        $0.isFirst = true
         $0.short = "q"
         $0.hasNegative = true
         $0.scope = .run
@@ -313,6 +327,7 @@ public struct RunSettings: SettingTable {
         "dry_run", .flag, .running, "Print what would be done and the memory it takes, as JSON, and stop.",
         standard: false
     ) {
+        $0.isFirst = true
         $0.scope = .run
         $0.standardText = ""
     }
@@ -346,7 +361,7 @@ extension SettingKind where Value == SeedList {
     /// One seed or several, or one that is drawn.
     static var seeds: SettingKind {
         SettingKind(
-            "an integer from 0 to \(UInt64.max), a list of them, or random", json: { SeedList($0) },
+            "an integer from 0 to \(UInt64.max), a list of them, or random (also -1)", json: { SeedList($0) },
             text: { SeedList($0) }, write: \.json
         ).checked { list, _ in Set(list.seeds).count < list.seeds.count ? "a seed is given twice" : nil }
     }

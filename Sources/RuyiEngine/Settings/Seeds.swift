@@ -5,6 +5,8 @@ import RuyiFiles
 public enum Seeds {
     /// The word that stands for one.
     public static let random = "random"
+    /// The number that stands for one in other programs.
+    static let anyNumber = "-1"
 
     /// Draws a seed that is short enough to be typed again.
     static func draw() -> UInt64 { UInt64(UInt32.random(in: 0...UInt32.max)) }
@@ -23,9 +25,9 @@ public struct SeedList: Sendable {
         self.isDrawn = isDrawn
     }
 
-    /// Reads `7`, `1,2,3` or `random`.
+    /// Reads `7`, `1,2,3`, `random` or `-1`, which is the same.
     init?(_ text: String) {
-        if text == Seeds.random {
+        if [Seeds.random, Seeds.anyNumber].contains(text) {
             self.init([Seeds.draw()], isDrawn: true)
             return
         }
@@ -37,10 +39,10 @@ public struct SeedList: Sendable {
         self.init(numbers)
     }
 
-    /// Reads a number, a list of them, or `random`.
+    /// Reads a number, a list of them, `random` or -1.
     init?(_ json: JSON) {
-        if json.string == Seeds.random {
-            self.init([Seeds.draw()], isDrawn: true)
+        if let text = json.string ?? json.int.map(String.init), let drawn = SeedList(text), drawn.isDrawn {
+            self = drawn
             return
         }
         let seeds = (json.array ?? [json]).compactMap { value -> UInt64? in

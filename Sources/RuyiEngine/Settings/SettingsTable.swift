@@ -35,10 +35,14 @@ public struct SettingsTable: Sendable {
 
     /// The settings that name a file whose content decides about the frames, but for the checkpoint and its updates.
     var inputs: [Setting<String>] {
-        all.filter { $0.traits.scope == .input && $0.key != CommonSettings.table.model.key }.compactMap {
+        let models = Set(parts.map(\.key) + [CommonSettings.table.model.key])
+        return all.filter { $0.traits.scope == .input && !models.contains($0.key) }.compactMap {
             $0 as? Setting<String>
         }
     }
+
+    /// The settings that name a part of the checkpoint.
+    var parts: [Setting<String>] { PartSettings.all.compactMap { $0 as? Setting<String> } }
 
     /// Whether a setting says how runs of any family are carried out.
     func isOfRuns(_ setting: any AnySetting) -> Bool { ofRuns.contains(setting.key) }

@@ -10,11 +10,12 @@ extension HunyuanPrompts {
 
     /// The tokenizers of a checkpoint, read once for many plans.
     static func shared(_ folder: ModelFolder, takesPicture: Bool) throws(Fault) -> HunyuanPrompts {
-        if let known = last.withLock({ $0 }), known.root == folder.root, known.prompts.takesPicture == takesPicture {
+        if let known = last.withLock({ $0 }), known.root == folder.identity, known.prompts.takesPicture == takesPicture
+        {
             return known.prompts
         }
         let prompts = try HunyuanPrompts(folder, takesPicture: takesPicture)
-        last.withLock { $0 = (folder.root, prompts) }
+        last.withLock { $0 = (folder.identity, prompts) }
         return prompts
     }
 

@@ -20,15 +20,31 @@ extension HunyuanCheckpoint {
         write("scheduler/scheduler_config.json", try settings(.scheduler).json)
         result.weights.append(("transformer/diffusion_pytorch_model", try weights(.transformer)))
         result.weights.append(("vae/diffusion_pytorch_model", try weights(.vae)))
+        let language = try language()
         for part in [Part.text, .clip] {
-            guard try names(part).contains(part.settings) else {
+            if part == .text, language != nil {
+                let file = try textFile(turned: true)
+                result.weights.append((part.rawValue + "/model", try file.weights(withPicture: takesPicture)))
+                write(part.rawValue + "/" + part.settings, try file.settings(withPicture: takesPicture))
+                continue
+            }
+            let hasSettings = try names(part).contains(part.settings)
+            guard try hasSettings || tellsSettings(part) else {
                 result.warnings.append(
                     "\(path(part)) has no \(part.settings): the result has no \(part.rawValue) and cannot render "
                         + "without it")
                 continue
             }
             result.weights.append((part.rawValue + "/model", try part == .clip ? clipText() : weights(part)))
-            result.copies.append((part.rawValue + "/" + part.settings, try file(part, part.settings)))
+            let name = part.rawValue + "/" + part.settings
+            if hasSettings {
+                result.copies.append((name, try file(part, part.settings)))
+            } else {
+                write(name, try settings(part).json)
+            }
+        }
+        if takesPicture, try !names(.processor).contains(Part.processor.settings), tellsSettings(.processor) {
+            write("image_processor/" + Part.processor.settings, try settings(.processor).json)
         }
         let texts: [(Part, [String])] = [
             (.tokenizer, ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"]),

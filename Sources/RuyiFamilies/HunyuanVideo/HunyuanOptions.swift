@@ -71,10 +71,14 @@ public struct HunyuanOptions: SettingTable {
     /// How the VAE's work is cut up.
     public let vaeTiling = Setting(
         "vae_tiling", .tiling, .running,
-        "How the VAE's work is cut up, which changes the video a little: as diffusers does, 16 frames at a time; as the "
-            + "authors' program, 64 frames of 256 pixels; or not at all, which takes most memory. A request file may give an "
-            + "object with the six sizes.", value: "name"
+        "How the VAE's work is cut up, which changes the video a little. A request file may give an object with the six "
+            + "sizes.", value: "name"
     ) {
+        $0.meanings = [
+            ("diffusers", "as diffusers does, 16 frames at a time"),
+            ("original", "as the authors' program, 64 frames of 256 pixels"),
+            ("none", "not at all, which takes most memory"),
+        ]
         $0.isKept = true
         $0.standardText = "diffusers"
     }

@@ -48,8 +48,21 @@ struct HunyuanOriginal: Sendable {
     }
 
     private static func isModel(_ folder: ModelFolder, _ prefix: String) throws(Fault) -> Bool {
-        let names = try folder.names(in: prefix + "transformers")
-        return names.contains(states + ".pt") || names.contains(states8 + ".pt")
+        let place = prefix + "transformers"
+        let stems = stems(try folder.names(in: place))
+        if stems.contains(states) || stems.contains(states8) { return true }
+        for stem in stems {
+            do {
+                if HunyuanTransformerFile(try folder.weights(place, stem: stem)) != nil { return true }
+            } catch { if error.isOfSystem { throw error } }
+        }
+        return false
+    }
+
+    /// The weights among the names in a folder of transformers, without their endings, sorted.
+    private static func stems(_ names: [String]) -> [String] {
+        let files = names.filter { WeightNames.isWeight($0) && !$0.contains("-of-") }
+        return Set(files.map(WeightNames.stem)).filter { !$0.hasSuffix("_map") }.sorted()
     }
 
     /// Whether the checkpoint animates a picture, which only the folder's name tells.
@@ -60,18 +73,21 @@ struct HunyuanOriginal: Sendable {
         switch part {
         case .transformer, .scheduler: name + "/transformers"
         case .vae: name + "/vae"
-        case .text, .tokenizer, .processor: takesPicture ? "text_encoder_i2v" : "text_encoder"
+        case .text, .tokenizer, .processor, .vision: takesPicture ? "text_encoder_i2v" : "text_encoder"
         case .clip, .clipTokenizer: "text_encoder_2"
         }
     }
 
     /// The settings of a part that this layout has no file for; nil where it has one.
     ///
-    /// Throws `.cannotOpen` for a text encoder that is not there, and as `transformerSettings` does.
+    /// Throws `.cannotOpen` for a text encoder that is not there, and as `HunyuanTransformerFile.settings` does.
     func settings(_ part: HunyuanCheckpoint.Part) throws(Fault) -> JSONObject? {
         switch part {
-        case .transformer: return try JSONObject(transformerSettings(), file: statesPath)
-        case .scheduler: return try JSONObject(HunyuanOriginal.schedulerSettings, file: statesPath)
+        case .transformer:
+            let transformer = try file().transformer
+            return try JSONObject(
+                transformer.settings(takesPicture: takesPicture), file: transformer.file.path)
+        case .scheduler: return try JSONObject(HunyuanSettingsTable.scheduler, file: base.path)
         case .text, .clip:
             if try base.names(in: place(part)).contains(part.settings) { return nil }
             throw Fault(
@@ -83,61 +99,54 @@ struct HunyuanOriginal: Sendable {
 
     // MARK: The transformer
 
-    /// The file of the transformer: with 8-bit weights where there is no other.
+    /// The name of the transformer's file: the authors', that with 8-bit weights where there is no other, or the only one.
+    ///
+    /// Throws `.usage` for several that are called otherwise.
     private var stem: String {
         get throws(Fault) {
-            let stem = HunyuanOriginal.states
-            return try base.names(in: place(.transformer)).contains(stem + ".pt") ? stem : HunyuanOriginal.states8
+            let folder = place(.transformer)
+            let stems = HunyuanOriginal.stems(try base.names(in: folder))
+            let usual = [HunyuanOriginal.states, HunyuanOriginal.states8].first(where: stems.contains)
+            if let usual { return usual }
+            guard stems.count < 2 else {
+                throw Fault(
+                    .usage, "the folder holds several transformers: " + stems.joined(separator: ", "),
+                    at: base.path + "/" + folder, hint: "name one of them with --transformer FILE")
+            }
+            return stems.first ?? HunyuanOriginal.states
         }
     }
 
-    /// The path of that file, for messages.
-    private var statesPath: String {
-        get throws(Fault) { try base.path + "/" + place(.transformer) + "/" + stem + ".pt" }
-    }
-
-    private func archive() throws(Fault) -> any WeightFile { try base.weights(place(.transformer), stem: stem) }
-
-    /// The place of the state dictionary in the file.
-    private static func prefix(_ file: any WeightFile) -> String {
-        ["module.", "ema."].first { prefix in file.keys.contains { $0.hasPrefix(prefix) } } ?? ""
+    private func file() throws(Fault) -> (transformer: HunyuanTransformerFile, isScaledApart: Bool) {
+        let stem = try stem
+        let weights = try base.weights(place(.transformer), stem: stem)
+        // Files that other programs wrote are in 8 bits without scales, as they stand.
+        let isScaledApart = stem == HunyuanOriginal.states8 && weights.path.hasSuffix(".pt")
+        return (HunyuanTransformerFile(original: weights), isScaledApart)
     }
 
     /// The transformer's weights under the names that diffusers gives them.
     func transformer() throws(Fault) -> any WeightFile {
-        let file = try archive()
-        let prefix = HunyuanOriginal.prefix(file)
-        let shapes = HunyuanOriginalShapes(file, prefix)
-        let scales = try scales(of: file, prefix)
-        let list = HunyuanTensorTable.places(
-            width: try shapes[0, of: "img_in.proj.weight", rank: 5],
-            inner: try shapes[0, of: "double_blocks.0.img_mlp.fc1.weight", rank: 2],
-            dual: try shapes.count("double_blocks"),
-            single: try shapes.count("single_blocks"), refiner: try shapes.count(HunyuanTensorTable.refiner),
-            hasGuidance: shapes.has("guidance_in.mlp.0.weight")
-        ).map { entry in
-            let stored = prefix + entry.stored
-            return (
-                key: entry.key,
-                place: RenamedWeights.Place(stored, entry.part, scale: scales[stored] ?? 1)
-            )
-        }
-        return try RenamedWeights(file, list) { !$0.hasPrefix(prefix) }
+        let (file, isScaledApart) = try file()
+        return try file.weights(scales: scales(of: file, isRequired: isScaledApart))
     }
 
-    /// What 8-bit weights are multiplied by, by their names in the file.
+    /// What 8-bit weights are multiplied by that have their scales in a file apart, by their names.
     ///
     /// Throws `.badData` that names a weight without a scale, or a scale that is none.
-    private func scales(of file: any WeightFile, _ prefix: String) throws(Fault) -> [String: Float] {
-        let keys = file.keys.filter { $0.hasPrefix(prefix) && [.f8e4m3, .f8e5m2].contains(file.dtype(of: $0)) }
-        if keys.isEmpty { return [:] }
-        let map = try base.weights(place(.transformer), stem: stem + "_map")
+    private func scales(of file: HunyuanTransformerFile, isRequired: Bool) throws(Fault) -> [String: Float] {
+        let narrow = file.narrow
+        if narrow.isEmpty { return [:] }
+        let stem = try stem + "_map"
+        let names = WeightNames(of: stem, among: try base.names(in: place(.transformer)))
+        if names.file == nil, !isRequired { return [:] }
+        let map = try base.weights(place(.transformer), stem: stem)
         var scales: [String: Float] = [:]
-        for key in keys {
-            let layer = String(key.dropFirst(prefix.count).dropLast(".weight".count))
-            guard key.hasSuffix(".weight"), let shape = map.shape(of: layer) else {
+        for (key, layer) in narrow {
+            guard let layer, let shape = map.shape(of: layer) else {
                 throw Fault(
-                    .badData, "tensor \"\(key)\" is stored in 8 bits and \"\(layer)\" has no scale", at: map.path)
+                    .badData, "tensor \"\(key)\" is stored in 8 bits and \"\(layer ?? key)\" has no scale", at: map.path
+                )
             }
             guard shape.allSatisfy({ $0 == 1 }), map.dtype(of: layer)?.isFloat == true,
                 let scale = try map.tensor(layer).floats().first, scale.isFinite, scale > 0
@@ -149,100 +158,10 @@ struct HunyuanOriginal: Sendable {
         return scales
     }
 
-    /// The transformer's settings as diffusers writes them, told from the tensors.
-    ///
-    /// Throws `.badData` that names a tensor which does not tell what it should.
-    private func transformerSettings() throws(Fault) -> JSON {
-        let file = try archive()
-        let shapes = HunyuanOriginalShapes(file, HunyuanOriginal.prefix(file))
-        let width = try shapes[0, of: "img_in.proj.weight", rank: 5]
-        let input = try shapes[1, of: "img_in.proj.weight", rank: 5]
-        let head = try shapes[0, of: "double_blocks.0.img_attn_q_norm.weight", rank: 1]
-        let inner = try shapes[0, of: "double_blocks.0.img_mlp.fc1.weight", rank: 2]
-        let output = try shapes[0, of: "final_layer.linear.weight", rank: 2] / (patch * patch)
-        let conditioning: HunyuanConditioning? =
-            input > output ? .latentConcat : takesPicture ? .tokenReplace : nil
-        // Rows and columns have 7/16 of a head each, in pairs, and frames the rest.
-        let axis = head * 7 / 32 * 2
-        return .object([
-            .init("_class_name", "HunyuanVideoTransformer3DModel"), .init("in_channels", .int(input)),
-            .init("out_channels", .int(output)), .init("num_attention_heads", .int(width / head)),
-            .init("attention_head_dim", .int(head)), .init("num_layers", .int(try shapes.count("double_blocks"))),
-            .init("num_single_layers", .int(try shapes.count("single_blocks"))),
-            .init("num_refiner_layers", .int(try shapes.count(HunyuanTensorTable.refiner))),
-            .init("mlp_ratio", .double(Double(inner) / Double(width))), .init("patch_size", .int(patch)),
-            .init("patch_size_t", .int(1)), .init("qk_norm", "rms_norm"),
-            .init("guidance_embeds", .bool(shapes.has("guidance_in.mlp.0.weight"))),
-            .init("text_embed_dim", .int(try shapes[1, of: "txt_in.input_embedder.weight", rank: 2])),
-            .init("pooled_projection_dim", .int(try shapes[1, of: "vector_in.in_layer.weight", rank: 2])),
-            .init("rope_theta", .double(256)),
-            .init("rope_axes_dim", .array([.int(head - 2 * axis), .int(axis), .int(axis)])),
-            .init("image_condition_type", conditioning.map { .string($0.rawValue) } ?? .null),
-        ])
-    }
-
-    private var patch: Int { HunyuanTransformerConfiguration.patch }
-
-    /// The scheduler's settings, which this layout has none of.
-    private static let schedulerSettings: JSON = .object([
-        .init("_class_name", "FlowMatchEulerDiscreteScheduler"), .init("num_train_timesteps", .int(1000)),
-        .init("shift", .double(7)), .init("use_dynamic_shifting", .bool(false)),
-    ])
-
     // MARK: The VAE
 
     /// The VAE's weights, whose names are those of diffusers within a dictionary, under a prefix, or neither.
     func vae() throws(Fault) -> any WeightFile {
-        let file = try base.weights(place(.vae), stem: "pytorch_model")
-        var prefix = ""
-        for part in ["state_dict.", "vae."] where file.keys.contains(where: { $0.hasPrefix(prefix + part) }) {
-            prefix += part
-        }
-        let list = file.keys.filter { $0.hasPrefix(prefix) }.map {
-            (key: String($0.dropFirst(prefix.count)), place: RenamedWeights.Place($0))
-        }
-        return try RenamedWeights(file, list) { _ in true }
-    }
-}
-
-/// The shapes that tell a transformer's sizes.
-private struct HunyuanOriginalShapes {
-    private let file: any WeightFile
-    private let prefix: String
-
-    init(_ file: any WeightFile, _ prefix: String) {
-        self.file = file
-        self.prefix = prefix
-    }
-
-    func has(_ name: String) -> Bool { file.shape(of: prefix + name) != nil }
-
-    /// The length of an axis of a tensor, which must have so many.
-    subscript(axis: Int, of name: String, rank rank: Int) -> Int {
-        get throws(Fault) {
-            guard let shape = file.shape(of: prefix + name) else {
-                throw Fault(
-                    .badData, "tensor \"\(prefix + name)\" is missing", at: file.path,
-                    hint: "the file is incomplete, or belongs to another model")
-            }
-            // What is empty may have any length along its other axes.
-            guard shape.count == rank, shape.allSatisfy({ $0 > 0 }) else {
-                throw Fault(
-                    .badData, "tensor \"\(prefix + name)\" is \(shape), expected \(rank) axes above 0", at: file.path)
-            }
-            return shape[axis]
-        }
-    }
-
-    /// The number of blocks in a numbered list: one more than the largest number.
-    func count(_ list: String) throws(Fault) -> Int {
-        let start = prefix + list + "."
-        let numbers = file.keys.compactMap { key in
-            key.hasPrefix(start) ? Int(key.dropFirst(start.count).prefix { $0 != "." }) : nil
-        }
-        guard let last = numbers.max(), (0..<4096).contains(last) else {
-            throw Fault(.badData, "there are no tensors \"\(start)0...\"", at: file.path)
-        }
-        return last + 1
+        try HunyuanVAEFile(base.weights(place(.vae), stems: ["pytorch_model", "diffusion_pytorch_model"])).weights()
     }
 }

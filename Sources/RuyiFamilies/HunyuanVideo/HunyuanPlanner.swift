@@ -113,13 +113,9 @@ struct HunyuanPlanner {
         plan.weightBytes =
             try transformer.byteCount + checkpoint.weights(.vae).byteCount + checkpoint.weights(.text).byteCount
             + checkpoint.weights(.clip).byteCount
-        for lora in plan.loras {
-            let file = try LoRAFile(path: lora.path)
-            _ = try file.updates(
-                of: transformer, strength: lora.weight, renamed: HunyuanOriginalNames.layers(of: transformer))
-            plan.warnings += file.warnings
-            plan.weightBytes += file.byteCount
-        }
+        try plan.checkLoRAs(
+            of: transformer, renamed: plan.loras.isEmpty ? [:] : HunyuanOriginalNames.layers(of: transformer),
+            isStrict: request.strictLoRA ?? false)
     }
 }
 
@@ -152,8 +148,7 @@ enum HunyuanSizes {
         if let image {
             let asked = request.baseResolution.map { "base resolution \($0)" } ?? "\(short)p"
             let size = bucket(for: image, short: short)
-            let picture = "picture \(image.width)x\(image.height)"
-            return (size, "size \(size.width)x\(size.height): \(picture), bucket of \(asked)")
+            return (size, SizeRule.nearest(size, to: image) + ", at \(asked)")
         }
         let size = wide(short: short)
         let note = "size \(short)p -> \(size.width)x\(size.height): 16:9, sides raised to multiples of 16"

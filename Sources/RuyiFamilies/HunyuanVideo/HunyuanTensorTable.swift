@@ -33,6 +33,24 @@ enum HunyuanTensorTable {
         table.add("proj_out", "final_layer.linear")
         return table.entries
     }
+
+    /// What ComfyUI calls the parts of the original's names, in the order in which they are looked for.
+    private static let comfyParts = [
+        ("_embedder.mlp.0.", "_embedder.in_layer."), ("_embedder.mlp.2.", "_embedder.out_layer."),
+        ("_embedder.linear_1.", "_embedder.in_layer."), ("_embedder.linear_2.", "_embedder.out_layer."),
+        ("_in.mlp.0.", "_in.in_layer."), ("_in.mlp.2.", "_in.out_layer."), ("_mod.linear.", "_mod.lin."),
+        (".modulation.linear.", ".modulation.lin."), ("_attn_qkv.", "_attn.qkv."), ("_attn_proj.", "_attn.proj."),
+        ("mlp.fc1.", "mlp.0."), ("mlp.fc2.", "mlp.2."), ("_attn_q_norm.", "_attn.norm.query_norm."),
+        ("_attn_k_norm.", "_attn.norm.key_norm."), (".q_norm.", ".norm.query_norm."),
+        (".k_norm.", ".norm.key_norm."),
+    ]
+
+    /// The names of a tensor of the original in ComfyUI's files: the norms' weights have had two.
+    static func comfyNames(of stored: String) -> [String] {
+        guard let (part, other) = comfyParts.first(where: { stored.contains($0.0) }) else { return [stored] }
+        let name = stored.replacing(part, with: other)
+        return other.hasSuffix("_norm.") ? [name.dropLast("weight".count) + "scale", name] : [name]
+    }
 }
 
 /// The entries of the table, added part by part; every part has its name in diffusers first.

@@ -20,10 +20,8 @@ package struct HunyuanTransformer: Sendable {
     package init(_ scope: WeightScope, _ configuration: HunyuanTransformerConfiguration) {
         let (width, patch) = (configuration.hiddenSize, HunyuanTransformerConfiguration.patch)
         self.configuration = configuration
-        let place = scope / "x_embedder" / "proj"
         patches = Linear(
-            weight: place.take("weight", [width, configuration.inChannels, 1, patch, patch]),
-            bias: place.take("bias", [width]))
+            scope / "x_embedder" / "proj", kernel: [configuration.inChannels, 1, patch, patch], width)
         let embedders = scope / "time_text_embed"
         time = ConditioningEmbedder(embedders / "timestep_embedder", width)
         guidance =

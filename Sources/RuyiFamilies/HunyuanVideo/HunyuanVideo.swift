@@ -17,7 +17,7 @@ public enum HunyuanVideo: Family {
         sides in multiples of 16, best from 544x960 to 720x1280 pixels; one frame more than a multiple of 4, best up to 129
         """
     public static let settings =
-        CommonSettings.all(except: [CommonSettings.table.endImage]) + HunyuanOptions.all
+        CommonSettings.all(except: [CommonSettings.table.endImage]) + parts.map(\.setting) + HunyuanOptions.all
     public static let defaults = {
         let (common, options) = (CommonSettings.table, HunyuanOptions.table)
         var values = SettingValues()
@@ -42,17 +42,21 @@ public enum HunyuanVideo: Family {
     /// TeaCache's fit for this model (specification section 10).
     static let teacacheCoefficients = [733.226126, -401.131952, 67.5869174, -3.149878, 0.0961237896]
 
-    private static let parts = [
+    private static let files = [
         "transformer/config.json", "vae/config.json", "text_encoder/config.json", "text_encoder_2/config.json",
         "tokenizer/tokenizer.json", "tokenizer_2/vocab.json", "scheduler/scheduler_config.json",
     ]
 
     public static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool {
+        if folder.isAssembled {
+            let checkpoint = try HunyuanCheckpoint(folder)
+            if try HunyuanTransformerFile(checkpoint.weights(.transformer)) != nil { return true }
+        }
         if let index = try folder.jsonIfReadable("model_index.json"), let name = try? index.string("_class_name") {
             return name.hasPrefix("HunyuanVideo") && name.hasSuffix("Pipeline") && !name.contains("Framepack")
         }
         if try HunyuanOriginal.isThere(folder) { return true }
-        for part in parts { if try !folder.has(part) { return false } }
+        for file in files { if try !folder.has(file) { return false } }
         guard let file = try folder.jsonIfReadable("transformer/config.json")
         else {
             return false
@@ -67,7 +71,9 @@ public enum HunyuanVideo: Family {
 
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? {
         let checkpoint = try HunyuanCheckpoint(folder)
-        return checkpoint.original == nil ? nil : try checkpoint.rearranged()
+        let hasBlocks = try checkpoint.hasBlocks
+        guard checkpoint.original != nil || folder.isAssembled || hasBlocks else { return nil }
+        return try checkpoint.rearranged()
     }
 
     public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {

@@ -17,7 +17,8 @@ public enum Ruyi: Family {
         model), best up to 120
         """
     public static let settings =
-        CommonSettings.all(except: [CommonSettings.table.prompt, CommonSettings.table.negativePrompt]) + RuyiOptions.all
+        CommonSettings.all(except: [CommonSettings.table.prompt, CommonSettings.table.negativePrompt])
+        + parts.map(\.setting) + RuyiOptions.all
     public static let defaults = {
         let (common, options) = (CommonSettings.table, RuyiOptions.table)
         var values = SettingValues()
@@ -41,8 +42,23 @@ public enum Ruyi: Family {
     public static let cameras = ["auto", "static", "left", "right", "up", "down"]
     /// The motion strengths, from still to very large.
     public static let motions = ["auto", "1", "2", "3", "4"]
+    public static let parts = [
+        ModelPart(
+            "transformer", stem: "diffusion_pytorch_model", title: "the transformer", PartSettings.table.transformer,
+            source: "IamCreateAI/Ruyi-Mini-7B"
+        ) { $0.shape(of: "time_extra_emb.pooler.q_proj.weight") != nil },
+        ModelPart(
+            "vae", stem: "diffusion_pytorch_model", title: "the VAE", PartSettings.table.vae,
+            source: "IamCreateAI/Ruyi-Mini-7B"
+        ) { $0.shape(of: "decoder.mid_block.convs.0.conv1.weight") != nil },
+        ModelPart(
+            "image_encoder", stem: "model", title: "the part that sees pictures", PartSettings.table.imageEncoder,
+            source: "IamCreateAI/Ruyi-Mini-7B"
+        ) { $0.shape(of: "vision_model.embeddings.patch_embedding.weight") != nil },
+    ]
+
     /// The folders and the file that a checkpoint consists of.
-    private static let parts = [
+    private static let files = [
         "transformer/config.json", "vae/config.json", "image_encoder/config.json", "scheduler/scheduler_config.json",
         "embeddings.safetensors",
     ]
@@ -53,7 +69,7 @@ public enum Ruyi: Family {
         if let index = try folder.jsonIfReadable("model_index.json"), let name = try? index.string("_class_name") {
             return name == "RuyiInpaintPipeline"
         }
-        for part in parts { if try !folder.has(part) { return false } }
+        for file in files { if try !folder.has(file) { return false } }
         return true
     }
 

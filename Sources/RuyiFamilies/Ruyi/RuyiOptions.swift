@@ -7,6 +7,7 @@ public struct RuyiOptions: SettingTable {
 
     /// The camera move.
     public let camera = Setting("camera", .choice(Ruyi.cameras), .motion, "Where the camera goes.", value: "move") {
+        $0.isFirst = true
         $0.isRecommendable = true
         $0.isKept = true
     }
@@ -14,6 +15,7 @@ public struct RuyiOptions: SettingTable {
     public let motion = Setting(
         "motion", .choice(Ruyi.motions), .motion, "How much moves, 1 is least.", value: "level"
     ) {
+        $0.isFirst = true
         $0.isRecommendable = true
         $0.isKept = true
     }

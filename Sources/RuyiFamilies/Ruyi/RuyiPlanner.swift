@@ -26,7 +26,7 @@ struct RuyiPlanner {
         try plan.setTiles(request.vaeTile, where: configuration.vae.canTile)
         plan.weightBytes = try RuyiRenderer.weightBytes(folder)
         let weights = try folder.weights("transformer", stem: "diffusion_pytorch_model")
-        try loras(&plan, weights)
+        try plan.checkLoRAs(of: weights, isStrict: request.strictLoRA ?? false)
         plan.tokens = configuration.tokens(plan)
         return plan
     }
@@ -76,16 +76,6 @@ struct RuyiPlanner {
         }
         if plan.fp8QuantMode == .extreme, plan.fp8DataType == .e5m2 {
             plan.warnings.append("the model's authors advise against fp8_e5m2 with the mode extreme")
-        }
-    }
-
-    /// Opens the LoRA files and looks whether they fit the transformer.
-    private func loras(_ plan: inout Plan, _ weights: any WeightFile) throws(Fault) {
-        for lora in plan.loras {
-            let file = try LoRAFile(path: lora.path)
-            _ = try file.updates(of: weights, strength: lora.weight)
-            plan.warnings += file.warnings
-            plan.weightBytes += file.byteCount
         }
     }
 }

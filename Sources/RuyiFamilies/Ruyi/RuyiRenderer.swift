@@ -50,9 +50,7 @@ final class RuyiRenderer: Renderer {
 
     /// The image encoder is published as `pytorch_model.bin` or as `model.safetensors`.
     private static func imageEncoder(_ folder: ModelFolder) throws(Fault) -> any WeightFile {
-        let names = try folder.names(in: "image_encoder")
-        let isTorch = !names.contains("model.safetensors") && names.contains("pytorch_model.bin")
-        return try folder.weights("image_encoder", stem: isTorch ? "pytorch_model" : "model")
+        try folder.weights("image_encoder", stems: ["model", "pytorch_model"])
     }
 
     /// The size on disk of everything that is mapped.

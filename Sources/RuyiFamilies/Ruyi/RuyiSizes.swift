@@ -25,9 +25,9 @@ package enum RuyiSizes {
             return (size, note + "multiples of 16")
         }
         let base = request.baseResolution ?? defaultBase
-        let (size, ratio) = bucket(for: image, base: base)
-        let picture = "picture \(image.width)x\(image.height)"
-        return (size, "size \(size.width)x\(size.height): \(picture), bucket \(ratio) at base \(base)")
+        let size = bucket(for: image, base: base).size
+        let note = SizeRule.nearest(size, to: image)
+        return (size, note + (base == defaultBase ? "" : ", at base resolution \(base)"))
     }
 
     /// The table's size for a picture, scaled to `base`; each side is cut down to a multiple of 16.

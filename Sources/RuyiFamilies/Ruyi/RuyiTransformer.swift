@@ -21,10 +21,7 @@ struct RuyiTransformer: Sendable {
         let patch = configuration.patchSize
         self.configuration = configuration
         embedder = RuyiEmbedder(scope, pictureWidth: pictureWidth, configuration)
-        let place = scope / "pos_embed" / "proj"
-        patches = Linear(
-            weight: place.take("weight", [width, configuration.inChannels, patch, patch]),
-            bias: place.take("bias", [width]))
+        patches = Linear(scope / "pos_embed" / "proj", kernel: [configuration.inChannels, patch, patch], width)
         blocks = scope.list("blocks", configuration.layers).enumerated().map { RuyiBlock($1, index: $0, configuration) }
         modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
         projection = Linear(scope / "proj_out", width, patch * patch * configuration.outChannels)

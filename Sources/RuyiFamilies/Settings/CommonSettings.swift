@@ -25,6 +25,7 @@ public struct CommonSettings: SettingTable {
     }
     /// The end picture's path.
     public let endImage = Setting("end_image", .path, .input, "The picture that the video ends with.", value: "file") {
+        $0.isFirst = true
         $0.completion = .file(pictureSuffixes)
         $0.scope = .input
         $0.isKept = true
@@ -35,6 +36,7 @@ public struct CommonSettings: SettingTable {
         "model", .path, .input,
         "The checkpoint's folder, in its published layout, or the name of an installed model.", value: "dir"
     ) {
+        $0.isFirst = true
         $0.short = "m"
         $0.completion = .model
         $0.scope = .input
@@ -45,6 +47,7 @@ public struct CommonSettings: SettingTable {
     public let prompt = Setting(
         "prompt", .text, .input, "What happens in the video; models that read no text say so.", value: "text"
     ) {
+        $0.isFirst = true
         $0.short = "p"
         $0.isKept = true
         $0.alternative = "prompt"
@@ -52,6 +55,7 @@ public struct CommonSettings: SettingTable {
     }
     /// What to keep out of it.
     public let negativePrompt = Setting("negative_prompt", .text, .input, "What to keep out.", value: "text") {
+        $0.isFirst = true
         $0.short = "n"
         $0.isKept = true
         $0.alternative = "negative prompt"
@@ -86,14 +90,19 @@ public struct CommonSettings: SettingTable {
     public let size = Setting(
         "size", .size, .form, "Width and height in pixels, or 360p, 480p, 540p, 720p.", value: "WxH|360p|..."
     ) {
+        $0.isFirst = true
         $0.standardText = "from the picture's shape, or the model's"
     }
     /// How a picture of another shape fills the frames.
     public let fit = Setting(
         "fit", SettingKind<PictureFit>.named, .form,
-        "How a picture of another shape fills the frames: cut down, whole with a colour around it, stretched, or as the "
-            + "model's own program does.", value: "way"
+        "How a picture of another shape fills the frames.", value: "way"
     ) {
+        $0.meanings = [
+            ("crop", "cut to the frames' shape"), ("pad", "whole, with --pad-color around it"),
+            ("stretch", "pulled to the frames' shape"), ("family", "as the model's own program does"),
+        ]
+        $0.isFirst = true
         $0.isKept = true
         $0.standardText = "crop; family with --noise"
     }
@@ -117,6 +126,7 @@ public struct CommonSettings: SettingTable {
     public let frames = Setting(
         "frames", .integer(1...100_000), .form, "The number of frames; the model's rule rounds it.", value: "n"
     ) {
+        $0.isFirst = true
         $0.alternative = "length"
         $0.isRecommendable = true
         $0.isKept = true
@@ -125,15 +135,18 @@ public struct CommonSettings: SettingTable {
     public let seconds = Setting(
         "seconds", .number(0...3600, above: true), .form, "The length, instead of --frames.", value: "s"
     ) {
+        $0.isFirst = true
         $0.standardText = ""
         $0.alternative = "length"
         $0.isRecommendable = true
     }
     /// Frames a second of the file.
     public let fps = Setting(
-        "fps", .frameRate, .form, "Frames a second in the file, 1 to 120, or a fraction such as 30000/1001.",
-        value: "n[/m]"
+        "fps", .frameRate, .form,
+        "Frames a second in the file, 1 to 120, or a fraction such as 30000/1001; 23.976, 29.97 and 59.94 stand for "
+            + "theirs.", value: "n[/m]"
     ) {
+        $0.isFirst = true
         $0.isRecommendable = true
         $0.isKept = true
     }
@@ -142,6 +155,7 @@ public struct CommonSettings: SettingTable {
 
     /// Denoising steps.
     public let steps = Setting("steps", .integer(1...1000), .sampling, "Denoising steps, 1 to 1000.", value: "n") {
+        $0.isFirst = true
         $0.isRecommendable = true
         $0.isKept = true
     }
@@ -155,6 +169,7 @@ public struct CommonSettings: SettingTable {
         "guidance", .number(0...100), .sampling,
         "How strongly the conditions steer, 0 to 100; 1 switches guidance off.", value: "x"
     ) {
+        $0.isFirst = true
         $0.isRecommendable = true
         $0.isKept = true
     }
@@ -178,20 +193,31 @@ public struct CommonSettings: SettingTable {
         "The arithmetic of the transformer's large layers; int8 is faster and takes a copy of their weights in memory, and "
             + "the video differs a little.", value: "kind"
     ) {
+        $0.isFirst = true
         $0.isKept = true
         $0.standardText = "float32"
     }
-    /// Low-rank updates of the transformer, in the order in which they are added.
+    /// Files of changes to the transformer, in the order in which they are made.
     public let loras = Setting(
         "loras", .loras, .model,
         "Add a LoRA to the transformer, at a strength of -100 to 100 (1 if not said); may be repeated.",
         value: "file[:strength]"
     ) {
+        $0.isFirst = true
         $0.option = "lora"
         $0.repeats = true
         $0.completion = .file(["safetensors"])
         $0.scope = .input
         $0.isKept = true
+    }
+    /// Whether a LoRA with layers that the model lacks is refused.
+    public let strictLoRA = Setting(
+        "strict_lora", .flag, .model, "Refuse a LoRA that has layers which the model lacks."
+    ) {
+        $0.isHidden = true
+        $0.hasNegative = true
+        $0.scope = .aside
+        $0.standardText = "off"
     }
     /// TeaCache, which reuses what the blocks added in an earlier step.
     public let teacache: Setting<Bool>

@@ -160,8 +160,11 @@ extension SettingKind where Value == FrameRate {
     /// Frames a second, as a number or a fraction.
     public static var frameRate: SettingKind {
         SettingKind(
-            "an integer, or a fraction such as \"30000/1001\"",
-            json: { $0.int.map { FrameRate($0) } ?? $0.string.flatMap { FrameRate($0) } }, text: { FrameRate($0) },
+            "a number such as 24 or 23.976, or a fraction such as \"30000/1001\"",
+            json: { json in
+                if case .number(let number) = json { return FrameRate(number.text) }
+                return json.string.flatMap { FrameRate($0) }
+            }, text: { FrameRate($0) },
             write: { $0.denominator == 1 ? .int($0.numerator) : .string($0.description) }
         ).checked { value, key in
             (1...120).contains(value.framesPerSecond) ? nil : "\(key) is \(value), and must be 1 to 120"

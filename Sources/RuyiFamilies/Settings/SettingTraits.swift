@@ -12,7 +12,9 @@ public struct SettingTraits: Sendable {
     public var option: String?
     /// The short option.
     public var short: Character?
-    /// Whether only the complete help shows it.
+    /// Whether the first page of help shows it, where a command has more options than a page holds.
+    public var isFirst = false
+    /// Whether it is for experts: only the complete help shows it.
     public var isHidden = false
     /// Whether `--no-` in front of the option switches it off.
     public var hasNegative = false
@@ -24,6 +26,8 @@ public struct SettingTraits: Sendable {
     public internal(set) var standard: SettingValue?
     /// The values that may be typed, where they are few.
     public var choices: [String] = []
+    /// What each of these values means, where that is not plain from the word; in the order in which they are shown.
+    public var meanings: [(value: String, text: String)] = []
     /// What the value completes to.
     public var completion = SettingCompletion.none
     /// Other spellings of the key that files may use.

@@ -27,6 +27,11 @@ public struct SizeRule: Sendable {
         self.own = own
     }
 
+    /// The note about a size that was chosen for a picture.
+    public static func nearest(_ size: PictureSize, to image: PictureSize) -> String {
+        "\(size.width)x\(size.height): the model's size nearest to your picture's shape (\(image.width)x\(image.height))"
+    }
+
     /// Puts the size that a request asks for into a plan, with notes about what differs.
     ///
     /// Throws `.usage` for a size out of bounds.

@@ -43,6 +43,6 @@ enum Shell: String, CaseIterable, Sendable { case bash, zsh, fish }
 extension Command {
     /// The words and options that may follow this command's name.
     var completed: [any AnySetting] {
-        path.isEmpty ? settings : settings + [ProgramOptions.table.help, ProgramOptions.table.helpHidden]
+        path.isEmpty ? settings : settings + [ProgramOptions.table.help, ProgramOptions.table.helpAll]
     }
 }

@@ -56,6 +56,7 @@ struct OptionsTable {
             .init("key", .string(setting.key)), .init("names", .array(setting.names.map(JSON.string))),
             .init("value", setting.isFlag ? .null : .string(setting.traits.valueName ?? "value")),
             .init("values", .array(setting.traits.choices.map(JSON.string))),
+            .init("meanings", .object(setting.traits.meanings.map { .init($0.value, .string($0.text)) })),
             .init("group", .string(setting.traits.group.rawValue)), .init("help", .string(setting.help)),
         ])
     }

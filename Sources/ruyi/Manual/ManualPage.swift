@@ -114,9 +114,13 @@ private struct Roff {
         for option in options {
             let names = option.names.map { "\\fB\(Roff.escaped($0))\\fR" }.joined(separator: ", ")
             let value = option.isFlag ? "" : "\\fI\(Roff.escaped(option.traits.valueName ?? "value"))\\fR"
-            let choices = option.traits.choices
+            let choices = option.listedChoices
             let values = choices.isEmpty ? "" : " (values: \(choices.joined(separator: ", ")))"
             entry(raw: [names, value].filter { !$0.isEmpty }.joined(separator: " "), option.help + values)
+            for meaning in option.meanings {
+                lines.append(".br")
+                text(meaning)
+            }
         }
     }
 

@@ -30,9 +30,12 @@ struct OptionsPage {
             for section in own {
                 lines += ["", "| \(section.title) | |", "| --- | --- |"]
                 lines += section.settings.map { option in
-                    let choices = option.traits.choices
+                    let choices = option.listedChoices
                     let values = choices.isEmpty ? "" : " Values: \(choices.joined(separator: ", "))."
-                    let help = option.help.isEmpty ? "" : OptionsPage.cell(option.help + values)
+                    let help =
+                        option.help.isEmpty
+                        ? ""
+                        : ([option.help + values] + option.meanings).map(OptionsPage.cell).joined(separator: "<br>")
                     return "| `\(OptionsPage.cell(option.label))` | \(help) |"
                 }
             }
