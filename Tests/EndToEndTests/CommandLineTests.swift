@@ -122,7 +122,8 @@ struct CommandLineTests {
         let parts = outcome.lines.dropFirst().map { $0.split(separator: " ").map(String.init) }
         #expect(
             parts.map { $0[0] } == [
-                "libpng", "libjpeg", "libavformat", "libavcodec", "libswscale", "libavutil", "kernels",
+                "libpng", "libjpeg", "libwebp", "libjxl", "liblcms2", "libavformat", "libavcodec", "libswscale",
+                "libavutil", "kernels",
             ])
         #expect(parts.dropLast().allSatisfy { $0.count == 2 && $0[1].first?.isNumber == true }, "\(outcome.output)")
         #expect(
