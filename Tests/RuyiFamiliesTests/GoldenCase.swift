@@ -67,7 +67,7 @@ struct GoldenCase {
         return feature
     }
 
-    func picture(_ name: String) throws -> Picture { try PictureReader.read(path + "/" + name) }
+    func picture(_ name: String) throws -> Picture { try PictureReader.read(path + "/" + name, .asStored) }
 
     /// The recorded draws.
     func noise() throws -> RecordedNoise {
