@@ -123,7 +123,7 @@ package struct InputPicture {
     }
 
     /// A picture of a job.
-    init(_ picture: Picture) { self.init(picture, width: picture.width, height: picture.height) }
+    package init(_ picture: Picture) { self.init(picture, width: picture.width, height: picture.height) }
 
     /// One that is only counted.
     static let counted = InputPicture(nil, width: 0, height: 0)

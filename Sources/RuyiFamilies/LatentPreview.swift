@@ -14,6 +14,9 @@ package struct LatentPreview {
     /// `[C + 1][3]`: what each channel adds to red, green and blue in −1...1, and the constant.
     private let weights: [[Double]]
 
+    /// A map that is known: what each channel adds to red, green and blue in −1...1, and the constants.
+    package init(signed weights: [[Double]]) { self.weights = weights }
+
     /// The least squares fit of colours to latents, with a little damping for channels that hardly vary.
     ///
     /// `samples` are latents of still clips, `[t, C, h, w]`, each with the picture of `w` x `h` pixels that it encodes.

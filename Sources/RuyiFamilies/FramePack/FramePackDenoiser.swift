@@ -49,7 +49,8 @@ struct FramePackDenoiser {
         }
         if let trace {
             let packed = rotaries[0].packed
-            trace.record("embed.rope", job.session.concatenate([packed.cosines, packed.sines], axis: 1).expanded(at: 0))
+            trace.record(
+                "embed.rope", job.session.concatenate([packed.cosines, packed.sines], axis: 1).expanded(at: 0))
         }
     }
 

@@ -109,12 +109,19 @@ public struct FramePackSettings: FamilySettings {
     }
     /// Latent frames of the clip.
     var latentCount: Int { 1 + sections * window }
-    /// Frames of so many sections.
-    func frameCount(_ sections: Int) -> Int { HunyuanVAEConfiguration.time * window * sections + 1 }
+    /// Frames of the whole clip.
+    var frameCount: Int { HunyuanVAEConfiguration.time * window * sections + 1 }
+    /// Frames that there are once so many sections are made: the one of the start picture is the first, or comes last.
+    func frameCount(after made: Int) -> Int {
+        let isWhole = variant == .forward || made == sections
+        return HunyuanVAEConfiguration.time * window * made + (isWhole ? 1 : -3)
+    }
 
     /// Those that a plan of this family holds.
     public init(_ plan: Plan) {
-        guard let settings = plan.settings as? FramePackSettings else { preconditionFailure("a plan of \(plan.family)") }
+        guard let settings = plan.settings as? FramePackSettings else {
+            preconditionFailure("a plan of \(plan.family)")
+        }
         self = settings
     }
 

@@ -68,7 +68,7 @@ struct FramePackPlanner {
                 .usage, "\(sections) sections cannot be rendered", at: "--seconds", hint: "give 4096 sections at most")
         }
         let settings = FramePackSettings(request, variant: variant, sections: sections, window: window)
-        plan.frames = settings.frameCount(sections)
+        plan.frames = settings.frameCount
         let frames = request.sections == nil ? request.frames : nil
         if let frames, frames != plan.frames {
             plan.notes.append("frames \(frames) -> \(plan.frames): \(sections) sections of \(unit), and one")
@@ -131,7 +131,7 @@ struct FramePackPlanner {
 }
 
 /// The sizes of clips (specification section 6.1).
-enum FramePackSizes {
+package enum FramePackSizes {
     /// The rule for all ways of asking for a size.
     static let rule = SizeRule(
         sides: 16...4096, advice: "FramePack was trained at about 640x640 pixels, 416x960 to 960x416"
@@ -163,6 +163,16 @@ enum FramePackSizes {
             if distance <= best.distance { best = (distance, height, width) }
         }
         return PictureSize(width: best.width, height: best.height)
+    }
+}
+
+/// How long the noise stays high.
+package enum FramePackSchedule {
+    /// The logarithm of the shift for a section of so many tokens: a line through those of two sizes, and at most that of
+    /// the shift 7 (specification section 10.1).
+    package static func mu(tokens: Int) -> Double {
+        let (slope, base) = ((1.15 - 0.5) / (4096 - 256), 0.5)
+        return min(slope * Double(tokens - 256) + base, 1.9459101490553132)
     }
 }
 

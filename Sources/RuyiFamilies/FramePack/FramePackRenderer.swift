@@ -55,16 +55,16 @@ final class FramePackRenderer: Renderer {
             try encode(cover($0, plan), job, draws, "end_image", latents: "cond.end_latents", noise: "vae_end")
         }
         let seen = try look(at: start, job)
-        let preview = try job.preview.map { _ in try fittedPreview(job) }
         let transformer = try transformer(job)
         let picture = transformer.picture(seen)
         job.trace?.record("image_projection.out", picture)
         let schedule = schedule(plan)
-        if let trace = job.trace { record(schedule, trace) }
+        if let trace = job.trace { record(schedule, plan, trace) }
 
         let loop = SamplingLoop(
             job: job, calls: plan.steps, blocks: transformer.blockCount, sides: texts.count,
-            weights: weights.transformer, unit: transformer.unit(ofBlock:), preview: preview, finite: finite)
+            weights: weights.transformer, unit: transformer.unit(ofBlock:),
+            preview: job.preview.map { _ in FramePackPreview.map }, finite: finite)
         let run = loop.begin(sections: settings.sections)
         var history = FramePackHistory(start: known, end: end, settings)
         var decisions: [[Float]] = []
@@ -84,6 +84,7 @@ final class FramePackRenderer: Renderer {
             } step: { call, velocity, latents in
                 let clean = sampler.clean(rounded(latents, settings), velocity: velocity, call: call.index)
                 call.record("denoised", clean)
+                if let trace = job.trace { trace.record("\(call.name).preview", FramePackPreview.colours(of: clean)) }
                 let corrected = sampler.corrected(latents, clean: clean, call: call.index)
                 call.record("latents", corrected)
                 return call.index + 1 < call.count ? sampler.predicted(before: call.index + 1) : clean
@@ -91,7 +92,8 @@ final class FramePackRenderer: Renderer {
             decisions += denoiser.decisions(section: section)
             history.add(latents, section)
             job.trace?.record("\(prefix)latents", latents)
-            job.trace?.record("\(prefix)frames", HostTensor(integers: [Int64(settings.frameCount(section + 1))], [1]))
+            job.trace?.record(
+                "\(prefix)frames", HostTensor(integers: [Int64(settings.frameCount(after: section + 1))], [1]))
             try job.session.check()
         }
         if let columns = decisions.first?.count {
@@ -149,27 +151,13 @@ final class FramePackRenderer: Renderer {
         return states
     }
 
-    /// The map from latents to colours, fitted to the start picture, or to a chart of colours.
-    private func fittedPreview(_ job: Job) throws -> LatentPreview {
-        let session = job.session
-        let run = HunyuanVAERun(trace: nil) { try job.session.check() }
-        let source = job.image ?? LatentPreview.chart
-        return try LatentPreview.fitted(to: source, factor: HunyuanVAEConfiguration.space, on: session) { pixels in
-            let mean = try vae.encode(pixels, HunyuanTiling(), run).mean
-            return session.scale(mean, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
-        }
-    }
-
     /// The noise levels: the more tokens a section has, the longer they stay high, up to a shift of 7.
-    private func schedule(_ plan: Plan) -> FlowUniPC {
-        let shape = configuration.sectionShape(plan)
-        return FlowUniPC(steps: plan.steps, mu: FramePackRenderer.mu(tokens: shape[2] * shape[3] * shape[4] / 4))
-    }
+    private func schedule(_ plan: Plan) -> FlowUniPC { FlowUniPC(steps: plan.steps, mu: mu(plan)) }
 
-    /// The logarithm of the shift for a section of so many tokens (specification section 10.1).
-    static func mu(tokens: Int) -> Double {
-        let (slope, base) = ((1.15 - 0.5) / (4096 - 256), 0.5)
-        return min(slope * Double(tokens - 256) + base, 1.9459101490553132)
+    /// The logarithm of the shift, by the tokens of a section alone.
+    private func mu(_ plan: Plan) -> Double {
+        let shape = configuration.sectionShape(plan)
+        return FramePackSchedule.mu(tokens: shape[2] * shape[3] * shape[4] / 4)
     }
 
     /// The latents as a model in bfloat16 is given them, where the plan asks for that.
@@ -194,7 +182,8 @@ final class FramePackRenderer: Renderer {
 
     // MARK: Recording
 
-    private func record(_ schedule: FlowUniPC, _ trace: Trace) {
+    private func record(_ schedule: FlowUniPC, _ plan: Plan, _ trace: Trace) {
+        trace.record("mu", HostTensor([Float(mu(plan))], [1]))
         trace.record("sigmas", HostTensor(schedule.sigmas, [schedule.sigmas.count]))
         trace.record("timesteps", HostTensor(schedule.timesteps, [schedule.timesteps.count]))
     }
@@ -235,7 +224,8 @@ final class FramePackRenderer: Renderer {
             var frames: [Tensor] = []
             try vae.decode(scaled.framesFirst, settings.tiling, run) { frames.append($0) }
             let decoded = session.concatenate(frames, axis: 0)
-            if index == 0 {
+            // What the reference decodes first.
+            if index == (settings.variant == .inverted ? windows.ranges.count - 1 : 0) {
                 job.trace?.record("vae.decode.in", scaled)
                 job.trace?.record("vae.decode.out", decoded.channelsFirst)
             }

@@ -64,7 +64,9 @@ package struct FramePackTransformer: Sendable {
 
     /// The tokens of the history, `[1, tokens, D]`, the most packed ones first; nil where there are none.
     package func history(_ context: FramePackContext) -> Tensor? {
-        let groups = [(context.clean4x, 4, patches4x), (context.clean2x, 2, patches2x), (context.clean, 1, cleanPatches)]
+        let groups = [
+            (context.clean4x, 4, patches4x), (context.clean2x, 2, patches2x), (context.clean, 1, cleanPatches),
+        ]
         let parts = groups.compactMap { frames, cube, embedder -> Tensor? in
             let kernel = FramePackTransformer.kernel(cube)
             return frames.map { embedder($0.latents.padded(toMultiplesOf: kernel).patches(kernel)) }

@@ -30,7 +30,7 @@ struct FramePackWindows {
 }
 
 /// Fades the frames of windows into one another.
-struct FramePackFade {
+package struct FramePackFade {
     private let overlap: Int
     /// The end of the window before, which fades into the next one.
     private var before: Tensor?
