@@ -75,7 +75,8 @@ struct SettingsTests {
 
     @Test("every key is declared once, in the room where it belongs")
     func declaredOnce() {
-        let tables = CommonSettings.all + PartSettings.all + RunSettings.all + RuyiOptions.all + StreamSettings.all
+        let tables =
+            CommonSettings.all + PartSettings.all + RunSettings.all + StreamSettings.all + RuyiOptions.all
             + HunyuanOptions.all + FramePackOptions.all
         let keys = tables.flatMap { [$0.key] + $0.traits.spellings }
         #expect(Set(keys).count == keys.count)

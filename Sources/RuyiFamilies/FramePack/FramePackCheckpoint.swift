@@ -136,7 +136,7 @@ package struct FramePackCheckpoint: Sendable {
         for home in homes {
             var hasAll = true
             for mark in part.marks where try !home.has(part.rawValue + "/" + mark) { hasAll = false }
-            if try hasAll && isOwn(part, in: home) { return (home, part.rawValue) }
+            if hasAll, try isOwn(part, in: home) { return (home, part.rawValue) }
         }
         return nil
     }

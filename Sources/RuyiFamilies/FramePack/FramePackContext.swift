@@ -39,9 +39,9 @@ package struct FramePackContext {
 /// products of means along each axis.
 package struct FramePackRotary {
     /// For the packed sequence, `[tokens, head]`.
-    let packed: RotaryTable
+    package let packed: RotaryTable
     /// For the packed sequence and so many tokens behind it.
-    let all: RotaryTable
+    package let all: RotaryTable
 
     /// `grid` are rows and columns of patches.
     package init(
