@@ -41,14 +41,16 @@ package struct HunyuanPrompts: Sendable {
     ///   - tokenizer: `tokenizer.json` of the language model.
     ///   - vocabulary: `vocab.json` of CLIP.
     ///   - merges: the bytes of its `merges.txt`, which lies at `mergesPath`.
+    ///   - cleans: whether CLIP's text is cleaned as transformers' slow tokenizer does it.
     package init(
-        tokenizer file: JSONObject, vocabulary: JSONObject, merges: [UInt8], mergesPath: String, takesPicture: Bool
+        tokenizer file: JSONObject, vocabulary: JSONObject, merges: [UInt8], mergesPath: String, takesPicture: Bool,
+        cleans: Bool = false
     ) throws(Fault) {
         self.takesPicture = takesPicture
         tokenizer = try ByteLevelTokenizer(file)
         padding = try tokenizer.id(of: "<pad>", file: file.file)
         headerEnd = try tokenizer.id(of: "<|end_header_id|>", file: file.file)
-        clipTokenizer = try CLIPTokenizer(vocabulary: vocabulary, merges: merges, file: mergesPath)
+        clipTokenizer = try CLIPTokenizer(vocabulary: vocabulary, merges: merges, file: mergesPath, cleans: cleans)
     }
 
     /// A prompt's tokens for the language model.

@@ -22,7 +22,9 @@ public struct FlowUniPC: Sendable {
     public init(steps: Int, mu: Double) {
         let shift = Float(exp(mu))
         sigmas = (0...steps).map { step in
-            let u = 1 - Float(step) / Float(steps)
+            // As torch spaces numbers evenly: from both ends, with one step.
+            let distance = -1 / Float(steps)
+            let u = 2 * step < steps ? 1 + distance * Float(step) : -distance * Float(steps - step)
             // As torch divides a number by a tensor.
             return 1 / (shift + (1 / u - 1)) * shift
         }

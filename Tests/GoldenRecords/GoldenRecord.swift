@@ -22,7 +22,7 @@ public struct GoldenRecord: Sendable, CustomStringConvertible {
     /// Its folder.
     public var folder: String { "\(set.path)/\(family)/\(name)" }
     /// Whether it is a whole run.
-    public var isRun: Bool { name.hasPrefix("i2v-") || name.hasPrefix("t2v-") }
+    public var isRun: Bool { ["i2v-", "t2v-", "f1-"].contains(where: name.hasPrefix) }
 
     /// The path of one of its files or folders, where it really is.
     public func callAsFunction(_ file: String) -> String {
@@ -77,10 +77,29 @@ public struct GoldenRecord: Sendable, CustomStringConvertible {
 
     /// The stage of a recorded name, which may be a part of one.
     public static func stage(_ key: String, of found: (String) throws -> HostTensor?) rethrows -> HostTensor? {
+        if key == "video.sample" { return try found("video").map(sampled) }
         guard key.hasSuffix("]"), let bracket = key.lastIndex(of: "["),
             let index = Int(key[key.index(after: bracket)...].dropLast())
         else { return try found(key) }
         return try found(String(key[..<bracket]))?.selected(0, index)
+    }
+}
+
+extension GoldenRecord {
+    /// Every eighth row and column of a video `[T, H, W, 3]`.
+    private static func sampled(_ video: HostTensor) -> HostTensor {
+        let (frames, rows, columns) = (video.shape[0], (video.shape[1] + 7) / 8, (video.shape[2] + 7) / 8)
+        let values = video.floats()
+        var kept: [Float] = []
+        for frame in 0..<frames {
+            for row in 0..<rows {
+                for column in 0..<columns {
+                    let place = 3 * ((frame * video.shape[1] + 8 * row) * video.shape[2] + 8 * column)
+                    kept += values[place..<place + 3]
+                }
+            }
+        }
+        return HostTensor(kept, [frames, rows, columns, 3])
     }
 }
 

@@ -11,9 +11,14 @@ public struct CLIPTokenizer: Sendable {
     private let start: Int
     /// The token that ends a text, and fills what remains.
     private let end: Int
+    /// Whether texts are cleaned as transformers' slow tokenizer cleans them without ftfy.
+    private let cleans: Bool
 
     /// Reads both files; throws `.badData` that names what is not as it should be.
-    public init(vocabulary: JSONObject, merges: [UInt8], file: String) throws(Fault) {
+    ///
+    /// With `cleans`, controls go and ideographs become words, as in transformers' slow tokenizer without ftfy.
+    public init(vocabulary: JSONObject, merges: [UInt8], file: String, cleans: Bool = false) throws(Fault) {
+        self.cleans = cleans
         start = try vocabulary.int("<|startoftext|>")
         end = try vocabulary.int("<|endoftext|>")
         var list: [(String, String)] = []
@@ -45,9 +50,43 @@ public struct CLIPTokenizer: Sendable {
         ids + Array(repeating: end, count: max(0, length - ids.count))
     }
 
+    /// The text without controls, with spaces for all that is white, and around ideographs.
+    private static func cleaned(_ text: String) -> String {
+        var result = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            if ["\t", "\n", "\r"].contains(scalar) || scalar.properties.generalCategory == .spaceSeparator {
+                result.append(" ")
+            } else if scalar == "\u{FFFD}" || isControl(scalar) {
+                continue
+            } else if isIdeograph(scalar) {
+                result.append(contentsOf: [" ", scalar, " "])
+            } else {
+                result.append(scalar)
+            }
+        }
+        return String(result)
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.properties.generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned: true
+        default: false
+        }
+    }
+
+    private static func isIdeograph(_ scalar: Unicode.Scalar) -> Bool {
+        let ranges: [ClosedRange<UInt32>] = [
+            0x4E00...0x9FFF, 0x3400...0x4DBF, 0x20000...0x2A6DF, 0x2A700...0x2B73F, 0x2B740...0x2B81F,
+            0x2B820...0x2CEAF, 0xF900...0xFAFF, 0x2F800...0x2FA1F,
+        ]
+        return ranges.contains { $0.contains(scalar.value) }
+    }
+
     private func words(_ text: String) -> [Int] {
         var lowered = String.UnicodeScalarView()
-        for scalar in text._nfc { lowered.append(contentsOf: scalar.properties.lowercaseMapping.unicodeScalars) }
+        for scalar in (cleans ? CLIPTokenizer.cleaned(text) : text)._nfc {
+            lowered.append(contentsOf: scalar.properties.lowercaseMapping.unicodeScalars)
+        }
         var reader = WordReader(String(lowered))
         var ids: [Int] = []
         while let scalar = reader.peek() {

@@ -18,7 +18,7 @@ extension FramePackCheckpoint {
             tokenizer: json(.tokenizer, "tokenizer.json", values: tokenLimit),
             vocabulary: json(.clipTokenizer, "vocab.json", values: tokenLimit),
             merges: FileBytes.read(file(.clipTokenizer, "merges.txt"), limit: 1 << 24),
-            mergesPath: self.path(.clipTokenizer) + "/merges.txt", takesPicture: false)
+            mergesPath: self.path(.clipTokenizer) + "/merges.txt", takesPicture: false, cleans: true)
         FramePackCheckpoint.last.withLock { $0 = (path, prompts) }
         return prompts
     }
