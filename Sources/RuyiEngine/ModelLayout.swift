@@ -19,7 +19,7 @@ struct ModelLayout {
         if let path { folder = try ModelFolder(path: path) }
         let known = try folder.flatMap { (folder) throws(Fault) in try families.recognising(folder) }
         if let folder, given.isEmpty {
-            let isComfy = try known == nil && comfyFolders.contains { name in folder.hasFolder(name) }
+            let isComfy = known == nil && comfyFolders.contains { name in folder.hasFolder(name) }
             if !isComfy { return folder }
         }
         var parts: [String: PartFile] = [:]

@@ -29,7 +29,7 @@ extension HunyuanCheckpoint {
                 continue
             }
             let hasSettings = try names(part).contains(part.settings)
-            guard try hasSettings || tellsSettings(part) else {
+            guard hasSettings || tellsSettings(part) else {
                 result.warnings.append(
                     "\(path(part)) has no \(part.settings): the result has no \(part.rawValue) and cannot render "
                         + "without it")
