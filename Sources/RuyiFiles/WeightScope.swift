@@ -95,24 +95,31 @@ public struct WeightScope: Sendable {
     /// The weight of this name, which must have this shape and an allowed type; otherwise the problem is noted and the
     /// result is zeros of the shape.
     ///
-    /// Numbers that are stored with a scale are such a problem: `takeScaled` gives both, for the layers that know how
-    /// to multiply by it.
+    /// Numbers that are stored with a scale are multiplied by it, which copies them: layers whose weights are large use
+    /// `takeScaled`.
     public func take(_ name: String, _ shape: [Int], type: WeightType = .float) -> Weight {
-        let (weight, scale) = takeScaled(name, shape, type: type)
-        if scale != .none { ledger.note(.mistyped, "\(prefix + name) is stored with a scale, expected plain numbers") }
-        return weight
+        source.change(prefix + name, source.backend.weight(takeTable(name, shape, type: type), in: unit))
     }
 
-    /// The weight of this name as `take` gives it, and what its numbers are to be multiplied by.
+    /// The weight of this name as it is stored, otherwise as `take` gives it, and what its numbers are to be multiplied by.
     public func takeScaled(
         _ name: String, _ shape: [Int], type: WeightType = .float
     ) -> (weight: Weight, scale: WeightScale) {
-        let weight = source.backend.weight(takeTable(name, shape, type: type), in: unit)
+        let weight = source.backend.weight(stored(name, shape, type), in: unit)
         return (source.change(prefix + name, weight), source.file.scale(of: prefix + name))
     }
 
     /// The numbers of this name as `take` takes them, for tables that the host computes with.
     public func takeTable(_ name: String, _ shape: [Int], type: WeightType = .float) -> HostTensor {
+        let table = stored(name, shape, type)
+        let scale = source.file.scale(of: prefix + name)
+        // A placeholder has no numbers of its own.
+        guard scale != .none, table.shape == source.file.shape(of: prefix + name) else { return table }
+        return HostTensor(table.bytes(0..<table.count, as: .f32, scaledBy: scale), table.shape, as: .f32)
+    }
+
+    /// The numbers of this name as they are stored.
+    private func stored(_ name: String, _ shape: [Int], _ type: WeightType) -> HostTensor {
         let key = prefix + name
         ledger.take(key, file: source.index)
         if let problem = check(source.file, key, shape, type) {

@@ -177,6 +177,36 @@ private enum Library {
     }
 }
 
+/// A decoder of which nothing but two functions of CPictures is its own.
+protocol LibraryDecoder: PictureDecoder {
+    typealias Functions = (
+        facts: (
+            UnsafePointer<UInt8>?, Int, UnsafeMutablePointer<ruyi_picture_facts>?, UnsafeMutablePointer<CChar>?, Int
+        ) -> Int32,
+        decode: (
+            UnsafePointer<UInt8>?, Int, UnsafePointer<ruyi_picture_facts>?, UnsafeMutablePointer<UInt8>?,
+            UnsafeMutablePointer<CChar>?, Int
+        ) -> Int32
+    )
+
+    static var format: PictureFormat { get }
+    /// Those that look at a picture and decode it.
+    static var functions: Functions { get }
+}
+
+extension LibraryDecoder {
+    static func header(_ bytes: [UInt8], _ options: PictureOptions) throws(PictureProblem) -> PictureHeader {
+        try Library.header(format) { functions.facts(bytes, bytes.count, $0, $1, $2) }
+    }
+
+    static func decode(
+        _ bytes: [UInt8], _ header: PictureHeader, _ options: PictureOptions, into samples: UnsafeMutablePointer<UInt8>
+    ) throws(PictureProblem) -> String? {
+        try Library.decode(header) { functions.decode(bytes, bytes.count, $0, samples, $1, $2) }
+        return nil
+    }
+}
+
 /// WebP through libwebp.
 enum WebPDecoder: PictureDecoder {
     static func header(_ bytes: [UInt8], _ options: PictureOptions) throws(PictureProblem) -> PictureHeader {
@@ -196,17 +226,9 @@ enum WebPDecoder: PictureDecoder {
 }
 
 /// AVIF through libavif.
-enum AVIFDecoder: PictureDecoder {
-    static func header(_ bytes: [UInt8], _ options: PictureOptions) throws(PictureProblem) -> PictureHeader {
-        try Library.header(.avif) { ruyi_avif_facts(bytes, bytes.count, $0, $1, $2) }
-    }
-
-    static func decode(
-        _ bytes: [UInt8], _ header: PictureHeader, _ options: PictureOptions, into samples: UnsafeMutablePointer<UInt8>
-    ) throws(PictureProblem) -> String? {
-        try Library.decode(header) { ruyi_avif_decode(bytes, bytes.count, $0, samples, $1, $2) }
-        return nil
-    }
+enum AVIFDecoder: LibraryDecoder {
+    static let format = PictureFormat.avif
+    static var functions: Functions { (ruyi_avif_facts, ruyi_avif_decode) }
 }
 
 /// HEIF through libheif, which turns pictures itself.
@@ -231,31 +253,15 @@ enum HEIFDecoder: PictureDecoder {
 }
 
 /// JPEG XL through libjxl.
-enum JXLDecoder: PictureDecoder {
-    static func header(_ bytes: [UInt8], _ options: PictureOptions) throws(PictureProblem) -> PictureHeader {
-        try Library.header(.jxl) { ruyi_jxl_facts(bytes, bytes.count, $0, $1, $2) }
-    }
-
-    static func decode(
-        _ bytes: [UInt8], _ header: PictureHeader, _ options: PictureOptions, into samples: UnsafeMutablePointer<UInt8>
-    ) throws(PictureProblem) -> String? {
-        try Library.decode(header) { ruyi_jxl_decode(bytes, bytes.count, $0, samples, $1, $2) }
-        return nil
-    }
+enum JXLDecoder: LibraryDecoder {
+    static let format = PictureFormat.jxl
+    static var functions: Functions { (ruyi_jxl_facts, ruyi_jxl_decode) }
 }
 
 /// TIFF through libtiff.
-enum TIFFDecoder: PictureDecoder {
-    static func header(_ bytes: [UInt8], _ options: PictureOptions) throws(PictureProblem) -> PictureHeader {
-        try Library.header(.tiff) { ruyi_tiff_facts(bytes, bytes.count, $0, $1, $2) }
-    }
-
-    static func decode(
-        _ bytes: [UInt8], _ header: PictureHeader, _ options: PictureOptions, into samples: UnsafeMutablePointer<UInt8>
-    ) throws(PictureProblem) -> String? {
-        try Library.decode(header) { ruyi_tiff_decode(bytes, bytes.count, $0, samples, $1, $2) }
-        return nil
-    }
+enum TIFFDecoder: LibraryDecoder {
+    static let format = PictureFormat.tiff
+    static var functions: Functions { (ruyi_tiff_facts, ruyi_tiff_decode) }
 }
 
 /// Decodes what libav gives with alpha.

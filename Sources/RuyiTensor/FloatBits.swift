@@ -14,12 +14,6 @@ public enum FloatBits {
         }
     }
 
-    /// The bfloat16 nearest to a value, ties to even.
-    public static func bf16(rounding value: Float) -> Float {
-        let bits = value.bitPattern
-        return value.isFinite ? Float(bitPattern: (bits &+ 0x7FFF &+ (bits >> 16 & 1)) & 0xFFFF_0000) : value
-    }
-
     /// OCP 8-bit float with 4 exponent bits, no infinities; 0x7F and 0xFF are NaN.
     public static func e4m3(_ bits: UInt8) -> Float {
         let sign: Float = bits & 0x80 == 0 ? 1 : -1

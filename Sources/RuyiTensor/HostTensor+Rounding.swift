@@ -106,6 +106,11 @@ extension HostTensor {
     }
 }
 
+extension HostTensor {
+    /// The numbers rounded to bfloat16, and stored so.
+    package var roundedToBFloat16: HostTensor { HostTensor(bytes(0..<count, as: .bf16), shape, as: .bf16) }
+}
+
 extension WeightScale {
     /// Multiplies elements that follow one another in a weight of so many columns, from one of them on.
     fileprivate func multiply(_ values: inout [Float], from first: Int, columns: Int) {

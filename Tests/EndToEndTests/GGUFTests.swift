@@ -96,6 +96,25 @@ struct GGUFTests {
         #expect(bounds[type.dtype]?.contains(error) == true, "\(error)")
     }
 
+    @Test("a LoRA changes blocks as the numbers that they mean")
+    func lora() throws {
+        try transformer(.q80, "blocks")
+        let layer = "transformer.single_transformer_blocks.0.attn.to_q.lora_"
+        let shape = try #require(
+            SafetensorsFile(path: golden("model/transformer/diffusion_pytorch_model.safetensors")).shape(
+                of: "single_transformer_blocks.0.attn.to_q.weight"))
+        func matrix(_ rows: Int, _ columns: Int) -> HostTensor {
+            HostTensor((0..<rows * columns).map { Float($0 % 7) / 10 - 0.3 }, [rows, columns])
+        }
+        try SafetensorsWriter.write(
+            [(layer + "A.weight", matrix(2, shape[1])), (layer + "B.weight", matrix(shape[0], 2))],
+            to: scratch("style.safetensors"))
+        let option = ["--lora", scratch("style.safetensors")]
+        let found = try render("blocks", "a", option[0], option[1])
+        #expect(try differences(found, render("blocks-meant", "b", option[0], option[1])) == [])
+        #expect(try distance("latents.final", found, render("blocks", "c")) > 1e-4)
+    }
+
     @Test("eight-bit integers are made of blocks as of the numbers that they mean")
     func integers() throws {
         try transformer(.q80, "blocks")

@@ -103,6 +103,35 @@ struct ScaledWeightsTests {
         #expect(try run("models", "verify", "narrow").code == 0)
     }
 
+    @Test(
+        "norms, kernels, biases and embeddings may have a scale too",
+        arguments: [
+            ("/transformer/diffusion_pytorch_model.safetensors", "attn.norm_q.weight"),
+            ("/transformer/diffusion_pytorch_model.safetensors", "x_embedder.proj.weight"),
+            ("/vae/diffusion_pytorch_model.safetensors", "conv_in.conv.weight"),
+            ("/text_encoder/model.safetensors", "embed_tokens.weight"),
+        ])
+    func others(_ part: String, _ ending: String) throws {
+        try FileManager.default.copyItem(atPath: golden("model"), toPath: scratch("halved"))
+        let file = try SafetensorsFile(path: golden("model" + part))
+        var tensors: [(String, HostTensor)] = []
+        for key in file.keys {
+            let tensor = try file.tensor(key)
+            guard key.hasSuffix(ending) else {
+                tensors.append((key, tensor))
+                continue
+            }
+            // A power of two changes no digit.
+            tensors.append((key, HostTensor(tensor.floats().map { $0 / 4 }, tensor.shape)))
+            tensors.append((key + "_scale", HostTensor([4], [])))
+        }
+        #expect(tensors.count > file.keys.count)
+        try FileManager.default.removeItem(atPath: scratch("halved" + part))
+        try SafetensorsWriter.write(tensors, to: scratch("halved" + part))
+        #expect(try render("halved") == render(golden("model")))
+        #expect(try run("models", "verify", "halved").code == 0)
+    }
+
     @Test("a text encoder may be stored so")
     func textEncoder() throws {
         try write(.tensor, ".scale_weight", in: encoder)

@@ -59,10 +59,10 @@ struct FramePackComponentTests {
             try check(golden, name + ".timesteps", HostTensor(sampler.timesteps, [steps]))
             try check(
                 golden, name + ".timesteps_bf16",
-                HostTensor(sampler.timesteps.map(FloatBits.bf16(rounding:)), [steps]))
+                HostTensor(sampler.timesteps, [steps]).roundedToBFloat16.single)
         }
         let told = try golden.expected.tensor("guidance.f32")
-        try check(golden, "guidance.bf16", HostTensor(told.floats().map(FloatBits.bf16(rounding:)), told.shape))
+        try check(golden, "guidance.bf16", told.roundedToBFloat16.single)
         let session = backend.session()
         let (start, bias) = (try golden.expected.tensor("in.x"), try golden.expected.tensor("in.k").floats())
         var runs = 0

@@ -95,8 +95,10 @@ package struct FramePackCheckpoint: Sendable {
     private static func homes(_ folder: ModelFolder) throws(Fault) -> [ModelFolder] {
         var base = folder
         if try isTransformer(folder, "") {
+            // A repository in a cache has its files two folders deep.
             let parts = folder.root.split(separator: "/")
-            base = try ModelFolder(path: "/" + parts.dropLast().joined(separator: "/"))
+            let isCached = parts.count > 3 && parts[parts.count - 2] == "snapshots"
+            base = try ModelFolder(path: "/" + parts.dropLast(isCached ? 3 : 1).joined(separator: "/"))
         } else if folder.hasFolder("hub") {
             base = try folder.folder("hub")
         }
@@ -115,6 +117,9 @@ package struct FramePackCheckpoint: Sendable {
         var found: [(place: Place, title: String, variant: FramePackVariant?)] = []
         for home in homes {
             for name in ["", Part.transformer.rawValue] where try isTransformer(home, name) {
+                // One folder in the layout of diffusers: its transformer was found from the folder itself.
+                let isFound = found.contains { join($0.place.folder.root, $0.place.name) == join(home.root, name) }
+                if isFound { continue }
                 found.append(((home, name), home.name, variant(of: home.name)))
             }
         }
@@ -162,7 +167,9 @@ package struct FramePackCheckpoint: Sendable {
         }
     }
 
-    private static func join(_ folder: String, _ name: String) -> String { folder.isEmpty ? name : folder + "/" + name }
+    private static func join(_ folder: String, _ name: String) -> String {
+        [folder, name].filter { !$0.isEmpty }.joined(separator: "/")
+    }
 
     private func place(_ part: Part) -> Place {
         guard let place = places[part] else { preconditionFailure("\(part) has no place") }

@@ -4,55 +4,26 @@ import RuyiFiles
 import RuyiModels
 
 /// The transformer's sizes, from its `config.json` (specification section 3.1).
+@dynamicMemberLookup
 package struct FramePackTransformerConfiguration: Sendable, Equatable {
+    /// What it shares with other transformers of such blocks.
+    let stream: StreamConfiguration
     /// The latents' channels.
     let channels: Int
-    let headCount: Int
-    let headSize: Int
-    /// Blocks in which the packed sequence, and picture and text, have weights of their own.
-    let dualLayers: LayerCount
-    /// Blocks in which they share them.
-    let singleLayers: LayerCount
-    let refinerLayers: LayerCount
-    let innerWidth: Int
-    let textWidth: Int
-    let pooledWidth: Int
     /// The width of what sees the start picture.
     let pictureWidth: Int
-    package let rotaryBase: Float
-    /// The parts of a head that are rotated by frame, row and column.
-    package let rotaryAxes: [Int]
 
-    var hiddenSize: Int { headCount * headSize }
-    /// The sizes of its blocks.
-    var sizes: StreamSizes { StreamSizes(heads: headCount, headSize: headSize, innerWidth: innerWidth) }
+    /// A size of the blocks.
+    package subscript<Value>(dynamicMember path: KeyPath<StreamConfiguration, Value>) -> Value {
+        stream[keyPath: path]
+    }
 
     package init(_ file: JSONObject) throws(Fault) {
+        stream = try StreamConfiguration(file)
         channels = try file.positive("in_channels", default: 16)
-        headCount = try file.positive("num_attention_heads", default: 24)
-        headSize = try file.positive("attention_head_dim", default: 128)
-        dualLayers = try LayerCount(file, "num_layers", default: 20)
-        singleLayers = try LayerCount(file, "num_single_layers", default: 40)
-        refinerLayers = try LayerCount(file, "num_refiner_layers", default: 2)
-        textWidth = try file.positive("text_embed_dim", default: 4096)
-        pooledWidth = try file.positive("pooled_projection_dim", default: 768)
         pictureWidth = try file.positive("image_proj_dim", default: 1152)
-        rotaryBase = Float(try file.double("rope_theta", default: 256))
-        rotaryAxes = try file.ints("rope_axes_dim", default: [16, 56, 56])
-        let ratio = try file.double("mlp_ratio", default: 4)
-        guard ratio > 0, ratio < 64, headCount <= 1 << 12, headSize <= 1 << 12 else {
-            throw file.fault("mlp_ratio", expected: "a number between 0 and 64")
-        }
-        innerWidth = Int(Double(headCount * headSize) * ratio)
-        let (axes, size) = (rotaryAxes, headSize)
-        guard axes.count == 3, axes.allSatisfy({ $0 > 0 && $0 % 2 == 0 && $0 <= size }), axes.reduce(0, +) == size
-        else { throw file.fault("rope_axes_dim", expected: "three even numbers with the sum \(headSize)") }
-        guard rotaryBase > 0, rotaryBase.isFinite else { throw file.fault("rope_theta", expected: "above 0") }
-        guard try file.string("qk_norm", default: "rms_norm") == "rms_norm" else {
-            throw file.fault("qk_norm", expected: "rms_norm")
-        }
-        for (key, value) in [("patch_size", 2), ("patch_size_t", 1), ("out_channels", channels)] {
-            guard try file.int(key, default: value) == value else { throw file.fault(key, expected: "\(value)") }
+        guard try file.int("out_channels", default: channels) == channels else {
+            throw file.fault("out_channels", expected: "\(channels)")
         }
         for key in ["has_image_proj", "has_clean_x_embedder"] {
             guard try file.bool(key, default: true) else { throw file.fault(key, expected: "true") }

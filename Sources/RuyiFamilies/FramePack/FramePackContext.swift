@@ -110,14 +110,4 @@ extension Tensor {
             return session.concatenate([x] + Array(repeating: last, count: missing), axis: axis)
         }
     }
-
-    /// Patches of x `[1, C, T, H, W]` in the order frame, row, column: `[1, tokens, C · t · h · w]`.
-    func patches(_ kernel: [Int]) -> Tensor {
-        let (channels, t, h, w) = (shape[1], kernel[0], kernel[1], kernel[2])
-        let (frames, rows, columns) = (shape[2] / t, shape[3] / h, shape[4] / w)
-        let cut = session.copy(self).reshaped([channels, frames, t, rows, h, columns, w])
-        return session.copy(cut.permuted([1, 3, 5, 0, 2, 4, 6])).reshaped([
-            1, frames * rows * columns, channels * t * h * w,
-        ])
-    }
 }

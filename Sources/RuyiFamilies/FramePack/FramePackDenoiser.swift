@@ -55,8 +55,8 @@ struct FramePackDenoiser {
     }
 
     /// A number as the model is told it: as it is, or rounded to bfloat16.
-    static func told(_ value: Float, _ settings: FramePackSettings) -> Float {
-        settings.isRounded ? FloatBits.bf16(rounding: value) : value
+    private static func told(_ value: Float, _ settings: FramePackSettings) -> Float {
+        settings.isRounded ? HostTensor([value], [1]).roundedToBFloat16.floats()[0] : value
     }
 
     /// The guided velocity for latents `[1, C, T, h, w]` at a noise level, of their shape.

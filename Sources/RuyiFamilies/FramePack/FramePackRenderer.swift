@@ -164,8 +164,7 @@ final class FramePackRenderer: Renderer {
     private func rounded(_ latents: Tensor, _ settings: FramePackSettings) -> Tensor {
         guard settings.isRounded else { return latents }
         let session = latents.session
-        let host = session.read(latents)
-        return session.upload(HostTensor(host.floats().map(FloatBits.bf16(rounding:)), host.shape))
+        return session.upload(session.read(latents).roundedToBFloat16)
     }
 
     /// The transformer with the weights that the plan asks for.

@@ -11,10 +11,8 @@ package struct FramePackTransformer: Sendable {
     private let pictureUp, pictureDown: Linear
     private let time, guidance, pooled: ConditioningEmbedder
     private let refiner: TokenRefiner
-    private var dualBlocks: [DualStreamBlock]
-    private var singleBlocks: [SingleStreamBlock]
-    private let modulation: Linear
-    private let projection: Linear
+    private var blocks: StreamBlocks
+    private let output: StreamOutput
 
     package init(_ scope: WeightScope, _ configuration: FramePackTransformerConfiguration) {
         let (width, channels) = (configuration.hiddenSize, configuration.channels)
@@ -37,27 +35,18 @@ package struct FramePackTransformer: Sendable {
         refiner = TokenRefiner(
             scope / "context_embedder", textWidth: configuration.textWidth, layers: configuration.refinerLayers,
             configuration.sizes)
-        dualBlocks = scope.list("transformer_blocks", configuration.dualLayers).map {
-            DualStreamBlock($0, configuration.sizes)
-        }
-        singleBlocks = scope.list("single_transformer_blocks", configuration.singleLayers).map {
-            SingleStreamBlock($0, configuration.sizes)
-        }
-        modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
-        projection = Linear(scope / "proj_out", width, 4 * channels)
+        blocks = StreamBlocks(scope, configuration.stream)
+        output = StreamOutput(scope, channels: channels, configuration.sizes)
     }
 
     /// Latents of a cube of patches: frames, rows and columns.
     private static func kernel(_ cube: Int) -> [Int] { [cube, 2 * cube, 2 * cube] }
 
     /// The number of blocks, for progress.
-    package var blockCount: Int { dualBlocks.count + singleBlocks.count }
+    package var blockCount: Int { blocks.count }
 
     /// The weights of a block; behind the last one comes the first of the next step.
-    func unit(ofBlock index: Int) -> ResidencyUnit {
-        let index = index % blockCount
-        return index < dualBlocks.count ? dualBlocks[index].unit : singleBlocks[index - dualBlocks.count].unit
-    }
+    func unit(ofBlock index: Int) -> ResidencyUnit { blocks.unit(of: index) }
 
     /// The start picture's tokens, `[1, tokens, D]`, from what the encoder sees `[1, tokens, width]`.
     package func picture(_ states: Tensor) -> Tensor { pictureDown(pictureUp(states, .silu)) }
@@ -96,74 +85,31 @@ package struct FramePackTransformer: Sendable {
         let activated = session.activate(embedding, .silu)
         let signal = ModulationSignal(activated)
         let own = patches(latents.patches(FramePackTransformer.kernel(1)))
-        var packed = history.map { session.concatenate([$0, own], axis: 1) } ?? own
+        let packed = history.map { session.concatenate([$0, own], axis: 1) } ?? own
         trace?.record("embed.out", packed)
-        let words = refiner(text, time: level, trace)
-        var encoder = session.concatenate([picture, words], axis: 1)
-        let tokens = packed
-        let mask = AttentionMask.lengths([packed.shape[1] + encoder.shape[1]])
-        if let reused = cache?.reusedResidual({ dualBlocks[0].modulated(tokens, signal) }) {
-            try blockDone(blockCount - 1)
-            packed = packed + reused
-        } else {
-            for (index, block) in dualBlocks.enumerated() {
-                (packed, encoder) = block(video: packed, text: encoder, signal, rotary: rotary.packed, mask: mask)
-                trace?.record("block.\(StageTrace.digits(index))", packed, encoder)
-                try blockDone(index)
-            }
-            let split = packed.shape[1]
-            var both = session.concatenate([packed, encoder], axis: 1)
-            for (index, block) in singleBlocks.enumerated() {
-                both = block(both, signal.joined(both.shape[1]), rotary: rotary.all, mask: mask)
-                if let trace {
-                    trace.record(
-                        "single_block.\(StageTrace.digits(index))", session.copy(both.sliced(1, 0..<split)),
-                        session.copy(both.sliced(1, split..<both.shape[1])))
-                }
-                try blockDone(dualBlocks.count + index)
-            }
-            packed = session.copy(both.sliced(1, 0..<split))
-            cache?.keep(packed, of: tokens)
-        }
-        let parts = TokenRows(modulation(activated))  // [1, 2 D]: scale, then shift
-        let width = configuration.hiddenSize
-        func normed(_ x: Tensor) -> Tensor {
-            session.layerNorm(
-                x, weight: nil, bias: nil, epsilon: configuration.sizes.epsilon, scale: parts.columns(0..<width),
-                shift: parts.columns(width..<2 * width))
-        }
-        trace?.record("final.out", normed(packed))
-        let last = session.copy(packed.sliced(1, packed.shape[1] - own.shape[1]..<packed.shape[1]))
-        return unpatchify(projection(normed(last)), like: latents)
+        let encoder = session.concatenate([picture, refiner(text, time: level, trace)], axis: 1)
+        let denoised = try blocks(
+            packed, text: encoder, signal, rotary: (rotary.packed, rotary.all),
+            mask: .lengths([packed.shape[1] + encoder.shape[1]]), cache: &cache,
+            witness: trace.map(FramePackTransformer.witness), blockDone: blockDone)
+        trace?.record("final.out", output.normed(denoised, activated))
+        let last = session.copy(denoised.sliced(1, denoised.shape[1] - own.shape[1]..<denoised.shape[1]))
+        return output.patches(output.normed(last, activated)).latents(channels: configuration.channels, like: latents)
     }
 
     /// A copy whose blocks' large linear layers compute in 8 bits.
     package func quantized(on session: any Session, blockDone: () throws -> Void) throws -> FramePackTransformer {
         var copy = self
-        for index in dualBlocks.indices {
-            copy.dualBlocks[index].quantize(on: session)
-            try blockDone()
-        }
-        for index in singleBlocks.indices {
-            copy.singleBlocks[index].quantize(on: session)
-            try blockDone()
-        }
+        copy.blocks = try blocks.quantized(on: session, blockDone: blockDone)
         return copy
     }
 
-    /// `out[c, f, 2r + p, 2s + q] = y[token, (c · 2 + p) · 2 + q]`.
-    private func unpatchify(_ y: Tensor, like x: Tensor) -> Tensor {
-        let (channels, frames, rows, columns) = (x.shape[1], x.shape[2], x.shape[3] / 2, x.shape[4] / 2)
-        return y.session.copy(
-            y.reshaped([frames * rows, columns, channels, 2, 2]).permuted([2, 0, 3, 1, 4])
-        ).reshaped([1, channels, frames, 2 * rows, 2 * columns])
-    }
-}
-
-extension StageTrace {
-    /// Records what a block made of both streams.
-    fileprivate func record(_ block: String, _ packed: Tensor, _ encoder: Tensor) {
-        record(block + ".out", packed)
-        record(block + ".encoder_out", encoder)
+    /// Records what blocks make of both streams.
+    private static func witness(_ trace: StageTrace) -> StreamBlocks.Witness {
+        { isDual, index, packed, encoder in
+            let name = (isDual ? "block." : "single_block.") + StageTrace.digits(index)
+            trace.record(name + ".out", packed)
+            trace.record(name + ".encoder_out", encoder)
+        }
     }
 }

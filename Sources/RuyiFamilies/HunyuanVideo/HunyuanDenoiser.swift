@@ -21,7 +21,7 @@ struct HunyuanDenoiser {
         self.texts = texts
         self.start = start
         self.job = job
-        let (configuration, patch) = (transformer.configuration, HunyuanTransformerConfiguration.patch)
+        let (configuration, patch) = (transformer.configuration, StreamConfiguration.patch)
         guidance = Float(job.plan.guidance) * 1000
         rotaries = texts.map { text in
             VideoRotary(

@@ -132,7 +132,7 @@ extension HunyuanConfiguration {
 
     /// The transformer's tokens of a clip, without the text's.
     func tokens(_ plan: Plan) -> Int {
-        let (shape, patch) = (latentShape(plan), HunyuanTransformerConfiguration.patch)
+        let (shape, patch) = (latentShape(plan), StreamConfiguration.patch)
         return shape[2] * (shape[3] / patch) * (shape[4] / patch)
     }
 }

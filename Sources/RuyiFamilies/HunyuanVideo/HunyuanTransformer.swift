@@ -12,16 +12,14 @@ package struct HunyuanTransformer: Sendable {
     private let guidance: ConditioningEmbedder?
     private let pooled: ConditioningEmbedder
     private let refiner: TokenRefiner
-    private var dualBlocks: [DualStreamBlock]
-    private var singleBlocks: [SingleStreamBlock]
-    private let modulation: Linear
-    private let projection: Linear
+    private var blocks: StreamBlocks
+    private let output: StreamOutput
 
     package init(_ scope: WeightScope, _ configuration: HunyuanTransformerConfiguration) {
-        let (width, patch) = (configuration.hiddenSize, HunyuanTransformerConfiguration.patch)
+        let width = configuration.hiddenSize
         self.configuration = configuration
         patches = Linear(
-            scope / "x_embedder" / "proj", kernel: [configuration.inChannels, 1, patch, patch], width)
+            scope / "x_embedder" / "proj", kernel: [configuration.inChannels] + HunyuanTransformer.kernel, width)
         let embedders = scope / "time_text_embed"
         time = ConditioningEmbedder(embedders / "timestep_embedder", width)
         guidance =
@@ -31,24 +29,15 @@ package struct HunyuanTransformer: Sendable {
         refiner = TokenRefiner(
             scope / "context_embedder", textWidth: configuration.textWidth, layers: configuration.refinerLayers,
             configuration.sizes)
-        dualBlocks = scope.list("transformer_blocks", configuration.dualLayers).map {
-            DualStreamBlock($0, configuration.sizes)
-        }
-        singleBlocks = scope.list("single_transformer_blocks", configuration.singleLayers).map {
-            SingleStreamBlock($0, configuration.sizes)
-        }
-        modulation = Linear(scope / "norm_out" / "linear", width, 2 * width)
-        projection = Linear(scope / "proj_out", width, patch * patch * configuration.outChannels)
+        blocks = StreamBlocks(scope, configuration.stream)
+        output = StreamOutput(scope, channels: configuration.outChannels, configuration.sizes)
     }
 
     /// The number of blocks, for progress.
-    package var blockCount: Int { dualBlocks.count + singleBlocks.count }
+    package var blockCount: Int { blocks.count }
 
     /// The weights of a block; behind the last one comes the first of the next step.
-    func unit(ofBlock index: Int) -> ResidencyUnit {
-        let index = index % blockCount
-        return index < dualBlocks.count ? dualBlocks[index].unit : singleBlocks[index - dualBlocks.count].unit
-    }
+    func unit(ofBlock index: Int) -> ResidencyUnit { blocks.unit(of: index) }
 
     /// The velocity for latents, `[1, outChannels, f, h, w]`.
     ///
@@ -67,7 +56,7 @@ package struct HunyuanTransformer: Sendable {
         let clean = configuration.conditioning == .tokenReplace ? embedClean(text) : nil
         if let clean { trace?.record("temb.token_replace", clean) }
         let activated = session.activate(embedding, .silu)
-        var video = patchify(input)
+        let video = patches(input.patches(HunyuanTransformer.kernel))
         let signal =
             clean.map {
                 // The first frame's tokens are told that they are clean.
@@ -76,56 +65,36 @@ package struct HunyuanTransformer: Sendable {
                     of: video.shape[1])
             } ?? ModulationSignal(activated)
         trace?.record("embed.out", video)
-        var words = refiner(text, time: level, trace)
-        let tokens = video
-        let visible = AttentionMask.lengths([video.shape[1] + text.valid])
-        if let reused = cache?.reusedResidual({ dualBlocks[0].modulated(tokens, signal) }) {
-            try blockDone(blockCount - 1)
-            video = video + reused
-        } else {
-            for (index, block) in dualBlocks.enumerated() {
-                (video, words) = block(video: video, text: words, signal, rotary: rotary.video, mask: visible)
-                trace?.record("block", index, video: video, text: words)
-                try blockDone(index)
-            }
-            let split = video.shape[1]
-            var both = session.concatenate([video, words], axis: 1)
-            let joined = signal.joined(both.shape[1])
-            for (index, block) in singleBlocks.enumerated() {
-                both = block(both, joined, rotary: rotary.all, mask: visible)
-                if let trace {
-                    trace.record(
-                        "single", index, video: session.copy(both.sliced(1, 0..<split)),
-                        text: session.copy(both.sliced(1, split..<both.shape[1])))
-                }
-                try blockDone(dualBlocks.count + index)
-            }
-            video = session.copy(both.sliced(1, 0..<split))
-            cache?.keep(video, of: tokens)
-        }
-        let parts = TokenRows(modulation(activated))  // [1, 2 D]: scale, then shift
-        let width = configuration.hiddenSize
-        let normed = session.layerNorm(
-            video, weight: nil, bias: nil, epsilon: configuration.sizes.epsilon, scale: parts.columns(0..<width),
-            shift: parts.columns(width..<2 * width))
+        let words = refiner(text, time: level, trace)
+        let denoised = try blocks(
+            video, text: words, signal, rotary: (rotary.video, rotary.all),
+            mask: .lengths([video.shape[1] + text.valid]), cache: &cache,
+            witness: trace.map(HunyuanTransformer.witness),
+            blockDone: blockDone)
+        let normed = output.normed(denoised, activated)
         trace?.record("norm_out.out", normed)
-        let output = projection(normed)
-        trace?.record("final.out", output)
-        return unpatchify(output, like: input)
+        let patches = output.patches(normed)
+        trace?.record("final.out", patches)
+        return patches.latents(channels: configuration.outChannels, like: input)
     }
 
     /// A copy whose blocks' large linear layers compute in 8 bits.
     package func quantized(on session: any Session, blockDone: () throws -> Void) throws -> HunyuanTransformer {
         var copy = self
-        for index in dualBlocks.indices {
-            copy.dualBlocks[index].quantize(on: session)
-            try blockDone()
-        }
-        for index in singleBlocks.indices {
-            copy.singleBlocks[index].quantize(on: session)
-            try blockDone()
-        }
+        copy.blocks = try blocks.quantized(on: session, blockDone: blockDone)
         return copy
+    }
+
+    /// Frames, rows and columns of a patch.
+    private static let kernel = [1, StreamConfiguration.patch, StreamConfiguration.patch]
+
+    /// Records what blocks make of both streams.
+    private static func witness(_ trace: StageTrace) -> StreamBlocks.Witness {
+        { isDual, index, video, text in
+            let name = (isDual ? "block." : "single.") + StageTrace.digits(index)
+            trace.record(name + ".out", video)
+            trace.record(name + ".text.out", text)
+        }
     }
 
     /// `E_time(t) + E_guidance(g) + E_text(pooled)`.
@@ -141,31 +110,5 @@ package struct HunyuanTransformer: Sendable {
     /// `E_time(0) + E_text(pooled)`.
     private func embedClean(_ text: HunyuanText) -> Tensor {
         time(0, on: text.pooled.session) + pooled(text.pooled)
-    }
-
-    /// Tokens in the order frame, row, column: `[1, f · h/2 · w/2, D]`.
-    private func patchify(_ x: Tensor) -> Tensor {
-        let (channels, frames, patch) = (x.shape[1], x.shape[2], HunyuanTransformerConfiguration.patch)
-        let (rows, columns) = (x.shape[3] / patch, x.shape[4] / patch)
-        let values = x.session.copy(
-            x.reshaped([channels, frames * rows, patch, columns, patch]).permuted([1, 3, 0, 2, 4]))
-        return patches(values.reshaped([1, frames * rows * columns, channels * patch * patch]))
-    }
-
-    /// The inverse: `out[c, f, 2r + p, 2s + q] = y[token, (c · 2 + p) · 2 + q]`.
-    private func unpatchify(_ y: Tensor, like x: Tensor) -> Tensor {
-        let (frames, patch, channels) = (x.shape[2], HunyuanTransformerConfiguration.patch, configuration.outChannels)
-        let (rows, columns) = (x.shape[3] / patch, x.shape[4] / patch)
-        return y.session.copy(
-            y.reshaped([frames * rows, columns, channels, patch, patch]).permuted([2, 0, 3, 1, 4])
-        ).reshaped([1, channels, frames, rows * patch, columns * patch])
-    }
-}
-
-extension StageTrace {
-    /// Records what a block made of both streams.
-    fileprivate func record(_ kind: String, _ index: Int, video: Tensor, text: Tensor) {
-        record("\(kind).\(StageTrace.digits(index)).out", video)
-        record("\(kind).\(StageTrace.digits(index)).text.out", text)
     }
 }

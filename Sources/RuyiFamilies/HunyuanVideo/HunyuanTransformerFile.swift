@@ -131,7 +131,7 @@ struct HunyuanTransformerFile: Sendable {
     ///
     /// Throws `.badData` that names a tensor which does not tell what it should.
     func settings(takesPicture: Bool) throws(Fault) -> JSON {
-        let patch = HunyuanTransformerConfiguration.patch
+        let patch = StreamConfiguration.patch
         let width = try size(0, of: "img_in.proj.weight", rank: 5)
         let input = try size(1, of: "img_in.proj.weight", rank: 5)
         let head = try size(0, of: "double_blocks.0.img_attn_q_norm.weight", rank: 1)

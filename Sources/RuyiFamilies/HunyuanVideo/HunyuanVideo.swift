@@ -54,16 +54,16 @@ public enum HunyuanVideo: Family {
             let checkpoint = try HunyuanCheckpoint(folder)
             if try HunyuanTransformerFile(checkpoint.weights(.transformer)) != nil { return true }
         }
+        let transformer = try folder.jsonIfReadable("transformer/config.json")
+        let transformerClass = transformer.flatMap { try? $0.string("_class_name") }
+        // A transformer of another family may have been put into HunyuanVideo's folder, whose index still names its own.
+        if let transformerClass, transformerClass != "HunyuanVideoTransformer3DModel" { return false }
         if let index = try folder.jsonIfReadable("model_index.json"), let name = try? index.string("_class_name") {
             return name.hasPrefix("HunyuanVideo") && name.hasSuffix("Pipeline") && !name.contains("Framepack")
         }
         if try HunyuanOriginal.isThere(folder) { return true }
         for file in files { if try !folder.has(file) { return false } }
-        guard let file = try folder.jsonIfReadable("transformer/config.json")
-        else {
-            return false
-        }
-        return (try? file.string("_class_name")) == "HunyuanVideoTransformer3DModel"
+        return transformerClass != nil
     }
 
     public static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan {
