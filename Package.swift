@@ -37,6 +37,11 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-collections", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     ],
     targets: [
         // System libraries: C in, plain values out; setjmp stays inside C.
@@ -123,15 +128,27 @@ let package = Package(
                     "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiPicture",
                     "RuyiSampling", .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
-            // Models from the hub; nothing else opens a connection.
+            // Models from the hub, clips from a server; nothing else opens a connection outwards.
             .target(name: "RuyiHub", dependencies: ["RuyiFault", "RuyiFiles", "CCurl"], swiftSettings: strict),
+            // The program as a server: a queue that survives, an interface over HTTP, a page. Nothing else listens.
+            .target(
+                name: "RuyiServe",
+                dependencies: [
+                    "RuyiFault", "RuyiEngine", "RuyiFamilies", "RuyiFiles", "RuyiMedia", "RuyiPicture",
+                    .product(name: "Hummingbird", package: "hummingbird"),
+                    .product(name: "HTTPTypes", package: "swift-http-types"),
+                    .product(name: "NIOCore", package: "swift-nio"),
+                    .product(name: "NIOPosix", package: "swift-nio"),
+                    .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                    .product(name: "GRDB", package: "GRDB.swift"), .product(name: "Logging", package: "swift-log"),
+                ], resources: [.embedInCode("Page")], swiftSettings: strict),
             // The files of the model that comes with the program.
             .target(name: "BundledModel", resources: [.copy("ruyi-nano")]),
             // What the user meant: options, streams, exit codes.
             .executableTarget(
                 name: "ruyi",
                 dependencies: [
-                    "RuyiEngine", "RuyiFault", "RuyiHub", "BundledModel",
+                    "RuyiEngine", "RuyiFault", "RuyiHub", "RuyiServe", "BundledModel",
                     .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
             // Every way for bytes from outside into the program, for the fuzzer and the tests.

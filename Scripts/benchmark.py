@@ -113,6 +113,14 @@ def hunyuan_block(kind):
     return Row("hunyuanvideo-%s-4096" % kind, "A whole block", peers.hunyuan_block(kind, 4, 32, 32), {"float32": 1.2})
 
 
+def framepack_call():
+    return Row("framepack-packed-17970", "A whole block", peers.framepack_call(), {"float32": 2.0})
+
+
+def plain_block(name, make):
+    return Row(name, "A whole block", make, {"float32": 2.0})
+
+
 def quick_rows(names):
     return [
         block(2, 32, 32), linear("bf16", 2816, 2816, 1024, True), *int8(names)[:1], attention(16, 176, 4096, 333),
@@ -134,7 +142,11 @@ def standard_rows(names):
         pointwise("head-norm-rope-4096x16x176", peers.head_norm_rope(4096, 16, 176)),
         *(pointwise(name + "-4096x12288", peers.activation(name)) for name in ("gelu", "gelu-tanh", "silu")),
         Row("ruyi-vae-last-368x640", "Convolutions", peers.last_up_block(368, 640), {"": 1.3}),
-        attention(24, 128, 8192), convolution(256, 1, 368, 640),
+        Row("pyramid-flow-vae-decode-128x128x9", "Convolutions", peers.pyramid_decoder(2, 16), {"": 1.3}),
+        Row("step-video-vae-decode-128x128x17", "Convolutions", peers.step_decoder(8), {"": 1.5}),
+        attention(24, 128, 8192), convolution(256, 1, 368, 640), framepack_call(),
+        *(plain_block("pyramid-flow-%s-11888" % kind, peers.pyramid_block(kind)) for kind in ("dual", "single")),
+        *(plain_block("step-video-block-%d" % count, peers.step_block(count)) for count in (4080, 16320)),
     ]
 
 

@@ -214,6 +214,137 @@ def hunyuan_block(kind, frames, rows, columns, texts=256):
     return make
 
 
+def modulated(x, scale, shift, weight=None, bias=None, epsilon=1e-6):
+    return F.layer_norm(x, x.shape[-1:], weight, bias, epsilon) * (1 + scale) + shift
+
+
+def split_heads(x, heads):
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def step_block(tokens, texts=237, width=6144, heads=48):
+    """A block of Step-Video, by the same operations; the halves of a head's parts are rotated as one."""
+
+    def make():
+        size = width // heads
+        layers = {name: uniform(rows, columns) for name, rows, columns in (
+            ("wqkv", 3 * width, width), ("wo", width, width), ("wq", width, width), ("wo2", width, width),
+            ("inner", 4 * width, width), ("outer", width, 4 * width))}
+        x, key, value = uniform(1, tokens, width), uniform(1, heads, texts, size), uniform(1, heads, texts, size)
+        rows = [uniform(1, 1, width) for _ in range(6)]
+        norms = [(uniform(width, centre=1, spread=0.1), uniform(width)) for _ in range(2)]
+        gain, cosines, sines = uniform(size, centre=1, spread=0.1), uniform(tokens, size), uniform(tokens, size)
+
+        def turn(x):
+            x = F.rms_norm(x, (size,), gain, 1e-6)
+            first, second = x.chunk(2, -1)
+            return x * cosines + torch.cat((-second, first), -1) * sines
+
+        def joined(x):
+            return x.transpose(1, 2).flatten(2)
+
+        def run():
+            parts = F.linear(modulated(x, rows[0], rows[1], *norms[0], 1e-5), layers["wqkv"])
+            query, keys, values = split_heads(parts, heads).chunk(3, -1)
+            attended = F.scaled_dot_product_attention(turn(query), turn(keys), values)
+            y = x + rows[2] * F.linear(joined(attended), layers["wo"])
+            query = F.rms_norm(split_heads(F.linear(y, layers["wq"]), heads), (size,), gain, 1e-6)
+            y = y + F.linear(joined(F.scaled_dot_product_attention(query, key, value)), layers["wo2"])
+            inner = F.gelu(F.linear(modulated(y, rows[3], rows[4], *norms[1], 1e-5), layers["inner"]), approximate="tanh")
+            return y + rows[5] * F.linear(inner, layers["outer"])
+
+        return {"float32 plain": run}
+
+    return make
+
+
+def pyramid_block(kind, frames=(13, 1, 1, 1), areas=(240, 960, 3840, 3840), texts=128, width=1920, heads=30):
+    """A block of Pyramid Flow's miniFLUX form, by the same operations: frames see the text and the frames before them."""
+
+    def make():
+        size, count = width // heads, sum(a * b for a, b in zip(frames, areas))
+        ends, end = [], texts
+        for number, area in zip(frames, areas):
+            for _ in range(number):
+                end += area
+                ends += [end] * (area + (texts if not ends else 0))
+        mask = torch.arange(texts + count)[None] < torch.tensor(ends)[:, None]
+        video, text = uniform(1, count, width), uniform(1, texts, width)
+        gain, cosines, sines = uniform(size, centre=1, spread=0.1), uniform(count, size), uniform(count, size)
+
+        def layer(outputs, inputs=width):
+            return uniform(outputs, inputs), uniform(outputs)
+
+        def stream():
+            return {"qkv": layer(3 * width), "out": layer(width), "inner": layer(4 * width),
+                    "outer": layer(width, 4 * width), "rows": [uniform(1, 1, width) for _ in range(6)]}
+
+        def heads_of(x, layers, turns):
+            parts = split_heads(F.linear(x, *layers["qkv"]), 3).unflatten(-1, (heads, size))
+            query, key, value = (part.transpose(1, 2) for part in parts.unbind(1))
+            query, key = (F.rms_norm(part, (size,), gain, 1e-6) for part in (query, key))
+            return (rotate(query, *turns), rotate(key, *turns), value) if turns else (query, key, value)
+
+        def finish(x, attended, layers):
+            rows = layers["rows"]
+            y = x + rows[2] * F.linear(attended, *layers["out"])
+            inner = F.gelu(F.linear(modulated(y, rows[3], rows[4]), *layers["inner"]), approximate="tanh")
+            return y + rows[5] * F.linear(inner, *layers["outer"])
+
+        turns = (cosines, sines)
+        first, second = stream(), stream()
+
+        def dual():
+            a = heads_of(modulated(text, *second["rows"][:2]), second, None)
+            b = heads_of(modulated(video, *first["rows"][:2]), first, turns)
+            joined = (torch.cat(parts, 2) for parts in zip(a, b))
+            attended = F.scaled_dot_product_attention(*joined, attn_mask=mask).transpose(1, 2).flatten(2)
+            finish(text, attended[:, :texts], second)
+            return finish(video, attended[:, texts:], first)
+
+        both = torch.cat((text, video), 1)
+        all_turns = (torch.cat((torch.ones(texts, size), cosines)), torch.cat((torch.zeros(texts, size), sines)))
+        last = layer(width, 5 * width)
+
+        def single():
+            normed = modulated(both, *first["rows"][:2])
+            query, key, value = heads_of(normed, first, all_turns)
+            attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
+            inner = F.gelu(F.linear(normed, *first["inner"]), approximate="tanh")
+            return both + first["rows"][2] * F.linear(torch.cat((attended, inner), -1), *last)
+
+        return {"float32 plain": {"dual": dual, "single": single}[kind]}
+
+    return make
+
+
+def framepack_call(rows=60, columns=104, frames=9, texts=256):
+    """A call of FramePack's transformer as diffusers has it, with one block of each kind and its whole history."""
+
+    def make():
+        from diffusers import HunyuanVideoFramepackTransformer3DModel as Transformer
+
+        model = Transformer(
+            num_layers=1, num_single_layers=1, has_image_proj=True, has_clean_x_embedder=True).eval().requires_grad_(False)
+
+        def latents(count):
+            return uniform(1, 16, count, rows, columns)
+
+        def places(*range_):
+            return torch.arange(*range_)
+
+        inputs = dict(
+            hidden_states=latents(frames), timestep=torch.tensor([900.0]), encoder_hidden_states=uniform(1, texts, 4096),
+            encoder_attention_mask=torch.ones(1, texts), pooled_projections=uniform(1, 768),
+            image_embeds=uniform(1, 729, 1152), indices_latents=places(10, 19), guidance=torch.tensor([10000.0]),
+            latents_clean=latents(2), indices_latents_clean=torch.tensor([0, 19]), latents_history_2x=latents(2),
+            indices_latents_history_2x=places(20, 22), latents_history_4x=latents(16),
+            indices_latents_history_4x=places(22, 38), return_dict=False)
+        return {"float32 diffusers": lambda: model(**inputs)[0]}
+
+    return make
+
+
 class LastUpBlock:
     """The last level of Ruyi's VAE decoder for one frame, whose past is itself."""
 
@@ -253,6 +384,183 @@ def last_up_block(height, width):
         return {
             "channels_last_3d": LastUpBlock(height, width, torch.channels_last_3d),
             "plain layout": LastUpBlock(height, width, torch.contiguous_format),
+        }
+
+    return make
+
+
+class PyramidDecoder:
+    """Pyramid Flow's VAE decoder at its published size, a latent a chunk, two in the first."""
+
+    def __init__(self, latents, side, layout):
+        def layer(outputs, inputs, kernel=3):
+            spread = (3 / (inputs * kernel ** 3)) ** 0.5
+            weight = uniform(outputs, inputs, kernel, kernel, kernel, spread=spread).contiguous(memory_format=layout)
+            return weight, uniform(outputs, spread=0.1)
+
+        def norm(size):
+            return uniform(size, centre=1, spread=0.1), uniform(size, spread=0.1)
+
+        def block(inputs, outputs):
+            shortcut = None if inputs == outputs else layer(outputs, inputs, 1)
+            return norm(inputs), layer(outputs, inputs), norm(outputs), layer(outputs, outputs), shortcut
+
+        widths = [512, 512, 256, 128]
+        self.post, self.first = layer(16, 16, 1), layer(512, 16)
+        self.middle = [block(512, 512), block(512, 512)]
+        self.attention = [norm(512)] + [(uniform(512, 512, spread=0.04), uniform(512)) for _ in range(4)]
+        self.levels = []
+        for level, width in enumerate(widths):
+            blocks = [block(widths[max(level - 1, 0)] if index == 0 else width, width) for index in range(3)]
+            self.levels.append((blocks, (layer(4 * width, width), layer(2 * width, width)) if level < 3 else None))
+        self.last = norm(128), layer(3, 128)
+        self.latents, self.layout = uniform(1, 16, latents, side, side), layout
+
+    def convolve(self, x, layer):
+        past = self.memory.get(id(layer))
+        x = F.pad(x, (0, 0, 0, 0, 2, 0)) if past is None else torch.cat((past, x), 2)
+        self.memory[id(layer)] = x[:, :, -2:].clone()
+        return F.conv3d(x, *layer, padding=(0, 1, 1))
+
+    @staticmethod
+    def norm(x, weights):
+        # Each frame by itself.
+        frames = x.transpose(1, 2).flatten(0, 1)
+        return F.group_norm(frames, 32, *weights, 1e-6).unflatten(0, (1, -1)).transpose(1, 2)
+
+    def block(self, x, weights):
+        norm1, conv1, norm2, conv2, shortcut = weights
+        hidden = self.convolve(F.silu(self.norm(x, norm1), inplace=True), conv1)
+        hidden = self.convolve(F.silu(self.norm(hidden, norm2), inplace=True), conv2)
+        return hidden + (x if shortcut is None else F.conv3d(x, *shortcut))
+
+    def attend(self, x):
+        norm, query, key, value, output = self.attention
+        tokens = self.norm(x, norm)[0].permute(1, 2, 3, 0).flatten(1, 2)
+        q, k, v = (F.linear(tokens, *weights)[:, None] for weights in (query, key, value))
+        result = F.linear(F.scaled_dot_product_attention(q, k, v)[:, 0], *output)
+        return x + result.transpose(1, 2).unflatten(2, x.shape[3:]).transpose(0, 1)[None]
+
+    def decode(self, x, is_first):
+        x = self.convolve(F.conv3d(x, *self.post), self.first)
+        x = self.block(self.attend(self.block(x, self.middle[0])), self.middle[1])
+        for blocks, samplers in self.levels:
+            for weights in blocks:
+                x = self.block(x, weights)
+            if samplers:
+                x = self.convolve(x, samplers[0])
+                x = x.unflatten(1, (-1, 2, 2)).permute(0, 1, 4, 5, 2, 6, 3).flatten(3, 4).flatten(4, 5)
+                x = self.convolve(x.contiguous(memory_format=self.layout), samplers[1])
+                x = x.unflatten(1, (-1, 2)).permute(0, 1, 3, 2, 4, 5).flatten(2, 3)
+                x = x[:, :, 1 if is_first else 0:].contiguous(memory_format=self.layout)
+        return self.convolve(F.silu(self.norm(x, self.last[0]), inplace=True), self.last[1])
+
+    def __call__(self):
+        self.memory = {}
+        result = self.decode(self.latents[:, :, :2], True)
+        for place in range(2, self.latents.shape[2]):
+            result = self.decode(self.latents[:, :, place:place + 1], False)
+        return result
+
+
+def pyramid_decoder(latents, side):
+    def make():
+        return {
+            "channels_last_3d": PyramidDecoder(latents, side, torch.channels_last_3d),
+            "plain layout": PyramidDecoder(latents, side, torch.contiguous_format),
+        }
+
+    return make
+
+
+class StepDecoder:
+    """Step-Video's VAE decoder at its published size, a chunk of three latents."""
+
+    def __init__(self, side, layout):
+        def layer(outputs, inputs, *kernel):
+            spread = (3 / (inputs * torch.Size(kernel).numel())) ** 0.5
+            weight = uniform(outputs, inputs, *kernel, spread=spread)
+            planar = {torch.channels_last_3d: torch.channels_last}.get(layout, layout)
+            return weight.contiguous(memory_format=layout if len(kernel) == 3 else planar), uniform(outputs, spread=0.1)
+
+        def norm(size):
+            return uniform(size, centre=1, spread=0.1), uniform(size, spread=0.1)
+
+        def block(inputs, outputs):
+            shortcut = None if inputs == outputs else layer(outputs, inputs, 1, 1, 1)
+            return norm(inputs), layer(outputs, inputs, 3, 3, 3), norm(outputs), layer(outputs, outputs, 3, 3, 3), shortcut
+
+        self.first, self.unpatchify = layer(2048, 64, 3, 3, 3), layer(4096, 2048, 3, 3, 3)
+        self.middle = [block(512, 512), block(512, 512)]
+        self.attention = [norm(512)] + [(uniform(512, 512, spread=0.04), uniform(512)) for _ in range(4)]
+        self.levels = []
+        for inputs, width, kind in ((512, 512, "3d"), (512, 512, "3d"), (512, 256, "2d"), (256, 128, None)):
+            blocks = [block(inputs if index == 0 else width, width) for index in range(3)]
+            sampler = None
+            if kind == "2d":
+                sampler = layer(width, width, 3, 3)
+            elif kind:
+                sampler = layer(width, width, 3, 3, 3), norm(width), layer(width, width, 3, 3, 3), norm(width)
+            self.levels.append((blocks, kind, sampler))
+        self.last = norm(128), layer(3, 128, 3, 3, 3)
+        self.latents, self.layout = uniform(1, 64, 3, side, side), layout
+
+    @staticmethod
+    def convolve(x, layer):
+        return F.conv3d(F.pad(x, (0, 0, 0, 0, 2, 0)), *layer, padding=(0, 1, 1))
+
+    @staticmethod
+    def norm(x, weights):
+        # Each frame by itself.
+        frames = x.transpose(1, 2).flatten(0, 1)
+        return F.group_norm(frames, 32, *weights, 1e-5).unflatten(0, (1, -1)).transpose(1, 2)
+
+    def block(self, x, weights):
+        norm1, conv1, norm2, conv2, shortcut = weights
+        hidden = self.convolve(F.silu(self.norm(x, norm1), inplace=True), conv1)
+        hidden = self.convolve(F.silu(self.norm(hidden, norm2), inplace=True), conv2)
+        return hidden + (x if shortcut is None else F.conv3d(x, *shortcut))
+
+    def attend(self, x):
+        norm, query, key, value, output = self.attention
+        tokens = self.norm(x, norm)[0].permute(1, 2, 3, 0).flatten(0, 2)[None]
+        q, k, v = (F.linear(tokens, *weights)[:, None] for weights in (query, key, value))
+        result = F.linear(F.scaled_dot_product_attention(q, k, v, is_causal=True)[:, 0], *output)
+        return x + result.transpose(1, 2).unflatten(2, x.shape[2:])
+
+    def shuffle(self, x):
+        x = x.unflatten(1, (-1, 2, 2, 2)).permute(0, 1, 5, 2, 6, 3, 7, 4)
+        x = x.flatten(6, 7).flatten(4, 5).flatten(2, 3)[:, :, 1:]
+        return x.contiguous(memory_format=self.layout)
+
+    def double(self, x, kind, sampler):
+        if kind == "2d":
+            frames = F.interpolate(x.transpose(1, 2).flatten(0, 1), scale_factor=2, mode="nearest")
+            x = F.conv2d(frames, *sampler, padding=1).unflatten(0, (1, -1)).transpose(1, 2)
+            return x.contiguous(memory_format=self.layout)
+        conv1, norm1, conv2, norm2 = sampler
+        x = F.interpolate(x, scale_factor=2, mode="nearest")
+        hidden = F.silu(self.norm(self.convolve(x, conv1), norm1), inplace=True)
+        return F.silu(self.norm(self.convolve(hidden, conv2), norm2) + x, inplace=True) + x
+
+    def __call__(self):
+        x = self.convolve(self.latents, self.first) + self.latents.repeat_interleave(32, 1)
+        x = self.shuffle(self.convolve(x, self.unpatchify)) + self.shuffle(x.repeat_interleave(2, 1))
+        x = self.block(self.attend(self.block(x, self.middle[0])), self.middle[1])
+        for blocks, kind, sampler in self.levels:
+            for weights in blocks:
+                x = self.block(x, weights)
+            if kind:
+                x = self.double(x, kind, sampler)
+        x = self.convolve(F.silu(self.norm(x, self.last[0]), inplace=True), self.last[1])
+        return x[:, :, 3:]
+
+
+def step_decoder(side):
+    def make():
+        return {
+            "channels_last_3d": StepDecoder(side, torch.channels_last_3d),
+            "plain layout": StepDecoder(side, torch.contiguous_format),
         }
 
     return make

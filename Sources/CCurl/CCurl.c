@@ -108,6 +108,11 @@ static CURLcode prepare(RuyiCurl *curl, const RuyiCurlRequest *request, struct c
 #define SET(option, value) \
     if ((code = library.setopt(handle, option, value)) != CURLE_OK) return code
     SET(CURLOPT_URL, request->url);
+    if (request->sent) {
+        SET(CURLOPT_POSTFIELDS, (const char *)request->sent);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->sent_count);
+    }
+    if (request->method) SET(CURLOPT_CUSTOMREQUEST, request->method);
     SET(CURLOPT_HTTPHEADER, headers);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075500
@@ -154,7 +159,7 @@ static int status(CURLcode code, int is_stopped) {
     }
 }
 
-void ruyi_curl_get(RuyiCurl *curl, const RuyiCurlRequest *request, RuyiCurlAnswer *answer) {
+void ruyi_curl_perform(RuyiCurl *curl, const RuyiCurlRequest *request, RuyiCurlAnswer *answer) {
     memset(answer, 0, sizeof *answer);
     library.reset(curl->handle);
     curl->request = request;

@@ -7,17 +7,28 @@ final class CPUMemory: SessionMemory {
     final class Block: @unchecked Sendable {
         let base: UnsafeMutableRawPointer
         let byteCount: Int
-        /// Nil where no memory stands behind the block.
+        /// Nil where no memory of the session's stands behind the block.
         private let memory: CPUMemory?
+        /// What stands behind it instead.
+        private let shelf: HostStorage?
 
         fileprivate init(_ base: UnsafeMutableRawPointer, _ byteCount: Int, _ memory: CPUMemory?) {
             self.base = base
             self.byteCount = byteCount
             self.memory = memory
+            shelf = nil
         }
 
-        /// Whether the memory was refused, and must not be touched.
-        var isHollow: Bool { memory == nil }
+        /// Memory on a shelf, which is on no account of this kind.
+        init(_ shelf: HostStorage, byteCount: Int) {
+            base = shelf.base
+            self.byteCount = byteCount
+            self.shelf = shelf
+            memory = nil
+        }
+
+        /// Whether there is no memory, so that it must not be touched.
+        var isHollow: Bool { memory == nil && shelf == nil }
 
         deinit { memory?.free(base, byteCount) }
     }

@@ -30,11 +30,15 @@ extension CPUSession {
             "\(timeline.count) frames \(first.shape) are smaller than the kernel \(weight.shape)")
         let count = (timeline.count - work.kernelTime) / stride.time + 1
         let result = empty([count, work.outputs, work.outputHeight, work.outputWidth])
+        let seen = (0..<count).reduce(0) { sum, index in
+            sum + frames[index * stride.time..<index * stride.time + work.kernelTime].count { $0 != nil }
+        }
         note(
             .convolution(
                 inputs: work.channels, outputs: work.outputs, frames: work.kernelTime, side: work.kernelWidth,
                 stride: stride.width),
-            2 * Double(result.count) * Double(work.depth))
+            // Frames of zeros are passed over.
+            2 * Double(seen) * Double(work.outputs * work.area) * Double(work.frameDepth))
         if let residual {
             precondition(residual.shape == result.shape, "residual \(residual.shape) is not \(result.shape)")
         }
@@ -86,7 +90,7 @@ private struct ConvolutionWork: @unchecked Sendable {
     /// Taps of one frame of the kernel.
     private var taps: Int { kernelHeight * kernelWidth }
     /// Values that are summed for one frame of the kernel.
-    private var frameDepth: Int { taps * channels }
+    var frameDepth: Int { taps * channels }
     var depth: Int { kernelTime * frameDepth }
     var outputSlivers: Int { (outputs + kernels.mr - 1) / kernels.mr }
     var packedCount: Int { outputSlivers * kernels.mr * depth }

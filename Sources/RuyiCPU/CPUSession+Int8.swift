@@ -9,8 +9,8 @@ private let cachedBytes = 512 << 10
 private let zeroPoint: Int32 = 128
 
 extension CPUSession {
-    func quantized(_ matrix: Projection.Matrix, in unit: ResidencyUnit) -> Weight? {
-        let shape = matrix.shape
+    func quantized(_ projection: Projection, in unit: ResidencyUnit) -> Weight? {
+        let shape = projection.matrix.shape
         let outputs = shape.first ?? 0
         let count = shape.reduce(1, *)
         guard shape.count >= 2, count > 0, count / outputs <= QuantizedWeight.mostInputs else { return nil }
@@ -21,7 +21,8 @@ extension CPUSession {
         let result = QuantizedWeight(
             outputs: outputs, inputs: inputs, layout: layout, block: account.block(layout.byteCount))
         note(.passing, Double(4 * count))
-        let source = readable(matrix)
+        let source = readable(projection.matrix)
+        let given = source.dtype == .i8 ? projection.scale.perRow(outputs) : nil
         parallel(layout.panels, scratch: inputs) { panel, row in
             let target = result.panels + panel * layout.panelWords
             let first = panel * nr
@@ -33,8 +34,14 @@ extension CPUSession {
             }
             for column in 0..<count {
                 let start = (first + column) * inputs
-                kernels.convert(source, start..<start + inputs, into: row)
-                let (scale, sum) = integerKernels.quantizeRow(row, inputs, 0, target + column, nr)
+                let (scale, sum): (Float, Int32)
+                if let given {
+                    let integers = source.pointer(to: start).assumingMemoryBound(to: Int8.self)
+                    (scale, sum) = (given[first + column], packIntegers(integers, inputs, target + column, nr))
+                } else {
+                    kernels.convert(source, start..<start + inputs, into: row)
+                    (scale, sum) = integerKernels.quantizeRow(row, inputs, 0, target + column, nr)
+                }
                 result.scales[first + column] = scale
                 result.starts[first + column] = 0 &- zeroPoint &* sum
             }
@@ -61,6 +68,23 @@ extension CPUSession {
             }
         }
     }
+}
+
+/// Packs a row of integers as the kernels pack what they quantise, and gives its sum.
+private func packIntegers(
+    _ source: UnsafePointer<Int8>, _ count: Int, _ target: UnsafeMutablePointer<UInt32>, _ step: Int
+) -> Int32 {
+    var sum: Int32 = 0
+    for word in 0..<(count + 3) / 4 {
+        var quad: UInt32 = 0
+        for lane in 0..<min(4, count - 4 * word) {
+            let value = source[4 * word + lane]
+            sum += Int32(value)
+            quad |= UInt32(UInt8(bitPattern: value)) << UInt32(8 * lane)
+        }
+        target[word * step] = quad
+    }
+    return sum
 }
 
 /// A product of quantised rows and a quantised weight.

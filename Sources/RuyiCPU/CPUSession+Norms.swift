@@ -193,6 +193,12 @@ extension KernelTable {
         switch table.pairing {
         case .neighbours: rotateRow(x, size, cosines, sines, y, streams)
         case .halves: rotateHalves(x, size, cosines, sines, y)
+        case .halvesOfParts(let parts):
+            var start = 0
+            for part in parts {
+                rotateHalves(x + start, part, cosines + start, sines + start, y + start)
+                start += part
+            }
         }
     }
 }

@@ -59,10 +59,14 @@ extension CPUSession {
         let rowLength = x.shape.last ?? 1
         let rows = x.count / rowLength
         let blockRows = rows / blocks
+        // Where rows begin.
+        let origins = Layout(shape: x.shape.dropLast(), strides: x.strides.dropLast(), offset: x.offset)
         forEachRange(rows, grain: max(1, (1 << 16) / rowLength)) { [kernels] range in
-            for row in range {
+            var row = range.lowerBound
+            origins.forEachOffset(range) { origin in
                 let place = start + row / blockRows * blockStride + row % blockRows * rowLength
-                CPUSession.writeRow(x, at: x.layout.offset(ofRow: row), to: result.floatPointer + place, kernels)
+                CPUSession.writeRow(x, at: origin, to: result.floatPointer + place, kernels)
+                row += 1
             }
         }
     }

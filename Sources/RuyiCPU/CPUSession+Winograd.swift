@@ -3,6 +3,8 @@ import RuyiTensor
 
 /// Channels of one frame that are transformed at a time.
 private let panelDepth = 128
+/// Transformed weights that are there at a time, in floats; the outputs of wider layers are computed in groups.
+private let weightLimit = 1 << 26
 
 extension CPUSession {
     /// A convolution with 3 x 3 spatial kernels by Winograd's minimal filtering: 2.25 times fewer multiplications.
@@ -12,22 +14,35 @@ extension CPUSession {
         _ frames: [Tensor?], weight: Weight, bias: [Float]?, border: SpatialPadding.Border, residual: Tensor?,
         into result: Tensor
     ) {
-        let work = WinogradWork(
-            kernels: kernels, channels: weight.shape[1], height: result.shape[2], width: result.shape[3],
-            outputs: weight.shape[0], kernelTime: weight.shape[2], border: border)
-        let usable = readable(weight)
+        let (usable, outputs) = (readable(weight), weight.shape[0])
+        let groups = max(1, 16 * weight.shape[2] * weight.shape[1] * outputs / weightLimit)
+        for group in 0..<groups {
+            let part = group * outputs / groups..<(group + 1) * outputs / groups
+            let work = WinogradWork(
+                kernels: kernels, channels: weight.shape[1], height: result.shape[2], width: result.shape[3],
+                outputs: part, kernelTime: weight.shape[2], border: border)
+            winograd(frames, work, usable, bias: bias.map { Array($0[part]) }, residual: residual, into: result)
+        }
+    }
+
+    /// The same for the outputs of a part of the work.
+    private func winograd(
+        _ frames: [Tensor?], _ work: WinogradWork, _ weight: HostTensor, bias: [Float]?, residual: Tensor?,
+        into result: Tensor
+    ) {
+        let (plane, outputs) = (work.height * work.width, result.shape[1])
         let blocks = work.blocks(frames: result.shape[0], threads: threadCount)
         withScratch(work.packedCount) { packed in
             let shared = Shared(packed)
             parallel(work.outputSlivers, scratch: work.weightScratchCount) { sliver, scratch in
-                work.pack(usable, sliver, scratch: scratch, into: shared.pointer)
+                work.pack(weight, sliver, scratch: scratch, into: shared.pointer)
             }
             let widest = blocks.reduce(0) { max($0, $1.count) }
             let scratchCount = WinogradBlock.scratchCount(work, slivers: widest)
             parallel(result.shape[0] * blocks.count, scratch: scratchCount) { task, scratch in
                 let (frame, slivers) = (task / blocks.count, blocks[task % blocks.count])
                 let sources = (0..<work.kernelTime).map { frames[frame + $0]?.floatPointer }
-                let origin = frame * work.outputs * work.height * work.width
+                let origin = (frame * outputs + work.outputs.lowerBound) * plane
                 let block = WinogradBlock(work, slivers)
                 block.sum(sources, weights: shared.pointer, scratch: scratch)
                 block.finish(
@@ -44,7 +59,7 @@ struct WinogradWork: @unchecked Sendable {
     let channels: Int
     let height: Int
     let width: Int
-    let outputs: Int
+    let outputs: Range<Int>
     let kernelTime: Int
     let border: SpatialPadding.Border
 
@@ -60,7 +75,7 @@ struct WinogradWork: @unchecked Sendable {
     var tilesAcross: Int { (width + 1) / 2 }
     var tiles: Int { tilesAcross * ((height + 1) / 2) }
     var depth: Int { kernelTime * channels }
-    var outputSlivers: Int { (outputs + kernels.mr - 1) / kernels.mr }
+    var outputSlivers: Int { (outputs.count + kernels.mr - 1) / kernels.mr }
     /// Distance of a value's transformed weights from those of the next; sixteen rows that lay a multiple of a page
     /// apart would displace one another from the first cache.
     var weightStride: Int { outputSlivers * kernels.mr * depth + 16 }
@@ -70,7 +85,7 @@ struct WinogradWork: @unchecked Sendable {
     /// Slivers of tiles of one task, for which the transformed weights are streamed once.
     ///
     /// Weights that stay in the last cache may be streamed often, and the sums of few slivers stay in the one before.
-    private var sliversPerTask: Int { channels * outputs < 1 << 16 ? 2 : 8 }
+    private var sliversPerTask: Int { channels * outputs.count < 1 << 16 ? 2 : 8 }
 
     /// The slivers of a frame's tiles in blocks of similar size, so that the threads end together.
     func blocks(frames: Int, threads: Int) -> [Range<Int>] {
@@ -87,10 +102,11 @@ struct WinogradWork: @unchecked Sendable {
         into packed: UnsafeMutablePointer<Float>
     ) {
         let mr = kernels.mr
-        let rows = min(mr, outputs - sliver * mr)
+        let rows = min(mr, outputs.count - sliver * mr)
+        let first = outputs.lowerBound + sliver * mr
         let taps = scratch + 9 * depth * mr  // [channels][time][9][mr]
         let target = packed + sliver * mr * depth
-        kernels.convert(weight, sliver * mr * 9 * depth..<(sliver * mr + rows) * 9 * depth, into: scratch)
+        kernels.convert(weight, first * 9 * depth..<(first + rows) * 9 * depth, into: scratch)
         kernels.packLeft(scratch, 9 * depth, rows, 9 * depth, taps)
         for time in 0..<kernelTime {
             for channel in 0..<channels {
@@ -247,7 +263,7 @@ private struct WinogradBlock {
         let sums = scratch + valuesCount
         let (top, bottom) = (scratch, scratch + 2 * nr)
         let valueStride = work.outputSlivers * slivers * tileCount
-        for output in 0..<work.outputs {
+        for output in 0..<work.outputs.count {
             let (outputSliver, row) = output.quotientAndRemainder(dividingBy: kernels.mr)
             let offset = bias?[output] ?? 0
             var transformed = -1

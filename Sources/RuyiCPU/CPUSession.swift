@@ -54,6 +54,18 @@ class CPUSession: Session, @unchecked Sendable {
         return halt.isHollow ? .zeros(x.shape) : elements
     }
 
+    func shelved(_ x: Tensor, on shelf: (any TensorShelf)?) -> Tensor {
+        guard let shelf else { return x }
+        let byteCount = max(x.count * 4, 4)
+        guard isMeasuring || !halt.isHollow, let room = shelf.room(byteCount) else { return x }
+        let copy = Tensor(
+            dtype: .f32, layout: Layout(x.shape),
+            storage: CPUStorage(self, CPUMemory.Block(room, byteCount: byteCount)))
+        note(.passing, Double(byteCount))
+        if !isMeasuring { write(elements(of: x), to: copy, at: 0, blockStride: x.count, blocks: 1) }
+        return copy
+    }
+
     func tensor(_ weight: Weight) -> Tensor { upload(weight.elements) }
 
     func willNeed(_ unit: ResidencyUnit) {

@@ -10,7 +10,8 @@ extension DType {
         case .bf16: .bf16
         case .f8e4m3: .f8e4m3
         case .f8e5m2: .f8e5m2
-        case .f64, .i64, .i32, .i16, .i8, .u8, .bool: nil
+        case .i8: .i8
+        case .f64, .i64, .i32, .i16, .u8, .bool: nil
         case .q40, .q41, .q50, .q51, .q80, .q2k, .q3k, .q4k, .q5k, .q6k: nil
         }
     }

@@ -3,7 +3,7 @@ import RuyiFiles
 import RuyiLayers
 import RuyiTensor
 
-/// The text tower of CLIP (transformers `CLIPTextModel`).
+/// The text tower of CLIP (transformers `CLIPTextModel`, and `CLIPTextModelWithProjection`).
 public struct CLIPText: Sendable {
     /// The sizes in `config.json`, either of a text model or of a whole CLIP (its `text_config`).
     public struct Configuration: CLIPSizes, Sendable, Equatable {
@@ -18,6 +18,8 @@ public struct CLIPText: Sendable {
         public let epsilon: Float
         /// The token whose first place gives the pooled state; nil where it is the largest id.
         public let endToken: Int?
+        /// The width of projected states.
+        public let projectionSize: Int
 
         /// Reads the file's object; throws `.badData` that names the wrong key.
         public init(_ file: JSONObject) throws(Fault) {
@@ -30,6 +32,7 @@ public struct CLIPText: Sendable {
             positionCount = try object.positive("max_position_embeddings", default: 77)
             epsilon = Float(try object.double("layer_norm_eps", default: 1e-5))
             activation = try object.clipActivation()
+            projectionSize = try object.positive("projection_dim", default: 512)
             guard hiddenSize % headCount == 0 else {
                 throw object.fault("num_attention_heads", expected: "a divisor of hidden_size \(hiddenSize)")
             }
@@ -44,9 +47,11 @@ public struct CLIPText: Sendable {
     private let tokenEmbedding, positionEmbedding: Weight
     private let layers: [CLIPLayer]
     private let finalNorm: LayerNorm
+    private let projection: Linear?
 
-    /// Takes the weights of a text model, under `text_model` where the file has that.
-    public init(_ root: WeightScope, _ configuration: Configuration) {
+    /// Takes the weights of a text model, under `text_model` where the file has that, and those of its projection where the
+    /// projected state is asked for.
+    public init(_ root: WeightScope, _ configuration: Configuration, projected: Bool = false) {
         let nested = root / "text_model"
         let scope = nested.keys.isEmpty ? root : nested
         let width = configuration.hiddenSize
@@ -57,6 +62,9 @@ public struct CLIPText: Sendable {
         positionEmbedding = (embeddings / "position_embedding").take("weight", [configuration.positionCount, width])
         layers = (scope / "encoder").list("layers", configuration.layers).map { CLIPLayer($0, configuration) }
         finalNorm = LayerNorm(scope / "final_layer_norm", width, epsilon: configuration.epsilon)
+        projection =
+            projected
+            ? Linear(root / "text_projection", width, configuration.projectionSize, bias: false) : nil
     }
 
     /// The hidden states after the final norm, `[1, tokens, hidden]`.
@@ -78,10 +86,12 @@ public struct CLIPText: Sendable {
         return finalNorm(hidden)
     }
 
-    /// The state that stands for the whole text, `[1, hidden]`; states come from these ids.
+    /// The state that stands for the whole text, `[1, hidden]`, or its projection `[1, projection]` where that was asked
+    /// for; states come from these ids.
     public func pooled(_ states: Tensor, _ ids: [Int]) -> Tensor {
         let place = ids.firstIndex(of: configuration.endToken ?? ids.max() ?? 0) ?? 0
-        return states.session.copy(states.selected(1, place))
+        let state = states.session.copy(states.selected(1, place))
+        return projection.map { $0(state) } ?? state
     }
 }
 

@@ -11,6 +11,10 @@ public struct Clip: Sendable {
     public let output: Output
     /// Where the recorded stages go.
     public let trace: String?
+    /// The folder of its finished sections; nil for a clip that is not made section by section.
+    let sections: String?
+    /// Whether frames are made of it, not conditions alone.
+    public let hasFrames: Bool
     /// The files beside it.
     let companions: CompanionNames
     /// What the clip takes in memory.
@@ -26,8 +30,24 @@ public struct Clip: Sendable {
     /// The number of clips in the run.
     public internal(set) var count: Int
 
+    /// Removes what a run that was killed has left of the clip and of the files beside it, however long ago that was.
+    ///
+    /// For callers who know that nobody else is making this clip.
+    func removeLeftovers() {
+        for path in output.files(1) + [output.latents] + companions.paths {
+            Temporaries.removeLeftovers(of: path)
+        }
+    }
+
     /// The length of the clip in seconds.
     public var seconds: Double { Double(plan.frames) / plan.fps.framesPerSecond }
+
+    /// Bytes beside the clip's files on the disk that are gone when it is finished: what a decoder remembers, and the frames
+    /// of a clip that grows, which wait uncompressed.
+    var passingBytes: Int {
+        let size = plan.delivered
+        return memory.shelf + (plan.grows ? 3 * size.width * size.height * plan.frames : 0)
+    }
 
     /// The plan in one line.
     public var summary: String {
@@ -81,11 +101,15 @@ public struct Clip: Sendable {
             "warnings": .array(plan.warnings.map(JSON.string)),
             "loras": .array(plan.loras.map { ["path": .string($0.path), "weight": .double($0.weight)] }),
             "memory_mode": .string(plan.memoryMode.rawValue), "memory_mode_reason": .text(memoryReason),
-            "resident_weight_bytes": .int(memory.weights),
+            "resident_weight_bytes": .int(memory.weights), "disk_passing_bytes": .int(passingBytes),
             "estimated_seconds": estimate.map { .double(EstimatedTime.rounded($0)) } ?? .null,
             "fit": .string(plan.fit.rawValue),
         ]
-        for member in plan.described where fields[member.key] == nil { fields[member.key] = member.value }
+        // A family's own form of a setting says more than the common one.
+        let steps = CommonSettings.table.steps.key
+        for member in plan.described where fields[member.key] == nil || member.key == steps {
+            fields[member.key] = member.value
+        }
         return .sorted(fields)
     }
 }

@@ -1,7 +1,7 @@
 import Glibc
 
 /// The control groups that the process is in, as the kernel shows them.
-enum ControlGroup {
+package enum ControlGroup {
     /// The folders of the process's group and all its parents: in the unified hierarchy, or of one controller of the
     /// older kind.
     static func folders(controller: String?) -> [String] {
@@ -33,7 +33,7 @@ enum ControlGroup {
     }
 
     /// A line's number in a file of `name value` lines.
-    static func value(_ name: String, in path: String) -> Int? {
+    package static func value(_ name: String, in path: String) -> Int? {
         for line in Path.smallText(path)?.split(separator: "\n") ?? [] {
             let words = line.split(whereSeparator: \.isWhitespace)
             if words.count >= 2, words[0] == name { return Int(words[1]) }

@@ -8,13 +8,15 @@ import RuyiTensor
 ///
 /// One tensor after the other is read from its mapped file and written, so that memory stays small. Numbers are rounded
 /// as torch rounds them. Integers and booleans stay what they are. The 8-bit types take matrices alone (two axes): norms,
-/// biases and convolutions, which lose more than they save, stay as well.
+/// biases and convolutions, which lose more than they save, stay as well. 8-bit integers have a scale for each row
+/// (`RowQuantization`), and where nobody says otherwise they are for the layers with which `--precision int8` computes so.
 public struct Conversion: Sendable {
     /// The types of number that weights can be rewritten in.
     public enum Kind: String, Sendable, CaseIterable {
         case fp32, bf16, fp16
         case e4m3 = "fp8_e4m3"
         case e5m2 = "fp8_e5m2"
+        case int8
 
         var dtype: DType {
             switch self {
@@ -23,6 +25,7 @@ public struct Conversion: Sendable {
             case .fp16: .f16
             case .e4m3: .f8e4m3
             case .e5m2: .f8e5m2
+            case .int8: .i8
             }
         }
     }
@@ -50,7 +53,9 @@ public struct Conversion: Sendable {
         let weights: any WeightFile
         let metadata: [String: String]
         /// Whether any tensor has a scale, so that every matrix in 8 bits needs one.
-        let isScaled: Bool
+        private(set) var isScaled: Bool
+        /// Patterns of the names of the tensors that become 8-bit integers where nobody says otherwise.
+        var integerWeights = ["*"]
 
         init(_ name: String, _ weights: any WeightFile) {
             self.name = name
@@ -61,13 +66,20 @@ public struct Conversion: Sendable {
             metadata = Dictionary(members.map { ($0.key, $0.value.string ?? "") }) { first, _ in first }
         }
 
+        /// The same, of whose tensors some will have scales.
+        var scaled: Group {
+            var copy = self
+            copy.isScaled = true
+            return copy
+        }
+
         /// What precedes the tensors' names in patterns: the folder.
         var prefix: String { name.lastIndex(of: "/").map { String(name[...$0]) } ?? "" }
     }
 
     /// Rewrites a file of weights, or all weights of a checkpoint folder, whose other files are copied.
     ///
-    /// A checkpoint in another layout than its family's main one gets that.
+    /// A checkpoint in another layout than its family's main one, or with parts that are named apart, gets that.
     ///
     /// Throws `Fault`: `.cannotOpen` and `.badData` for the input, `.cannotCreate` and `.io` for the output, which appears
     /// complete or not at all. Throws `Cancelled`.
@@ -75,9 +87,20 @@ public struct Conversion: Sendable {
     /// - Returns: the paths of the output: a folder, a file, or the files that it was cut into with their index.
     @discardableResult
     public func run(
-        _ input: String, to output: String, cancellation: Cancellation, observer: @escaping Observer = { _ in }
+        _ input: ModelReference, to output: String, cancellation: Cancellation,
+        observer: @escaping Observer = { _ in }
     ) throws -> [String] {
-        if Path.kind(input) == .folder { return try folder(input, output, cancellation, observer) }
+        if let path = input.name, input.parts.isEmpty, Path.kind(path) != .folder {
+            return try file(path, output, cancellation, observer)
+        }
+        let (path, parts) = try input.places(.installed(), Registry.families)
+        let model = try ModelLayout(families: Registry.families).open(path, parts: parts)
+        return try folder(model, output, cancellation, observer)
+    }
+
+    private func file(
+        _ input: String, _ output: String, _ cancellation: Cancellation, _ observer: @escaping Observer
+    ) throws -> [String] {
         try Engine.requireFile(input, "weight file")
         guard output.hasSuffix(".safetensors") else {
             throw Fault(.usage, "the output of a file is called .safetensors", at: output)
@@ -100,12 +123,11 @@ public struct Conversion: Sendable {
     // MARK: Folders
 
     private func folder(
-        _ input: String, _ output: String, _ cancellation: Cancellation, _ observer: @escaping Observer
+        _ model: ModelFolder, _ output: String, _ cancellation: Cancellation, _ observer: @escaping Observer
     ) throws -> [String] {
-        let model = try ModelLayout(families: Registry.families).open(input)
         let (groups, others, texts) = try layout(of: model, observer)
         guard !groups.isEmpty else {
-            throw Fault(.badData, "the folder holds no weights", at: input)
+            throw Fault(.badData, "the folder holds no weights", at: model.path)
         }
         let tree = try AtomicTree(output)
         let meter = Meter(total: groups.reduce(0) { $0 + $1.weights.byteCount }, observer: observer)
@@ -139,15 +161,25 @@ public struct Conversion: Sendable {
     private func layout(
         of model: ModelFolder, _ observer: Observer
     ) throws(Fault) -> ([Group], Copies, [(name: String, text: String)]) {
-        for family in Registry.families {
+        var integerWeights: [String]?
+        func marked(_ groups: [Group]) -> [Group] {
+            groups.map { group in
+                var group = group
+                group.integerWeights = integerWeights ?? group.integerWeights
+                return group
+            }
+        }
+        for family in Registry.families where try family.recognises(model) {
+            integerWeights = integerWeights ?? family.integerWeights
             guard let rearranged = try family.rearranged(model) else { continue }
             rearranged.warnings.forEach { observer(.warning($0)) }
-            return (rearranged.weights.map { Group($0.name, $0.file) }, rearranged.copies, rearranged.texts)
+            let groups = rearranged.weights.map { Group($0.name, $0.file) }
+            return (marked(groups), rearranged.copies, rearranged.texts)
         }
         let (groups, others) = try contents(of: model)
         var copies: Copies = []
         for name in others { copies.append((name, try model.file(name))) }
-        return (groups, copies, [])
+        return (marked(groups), copies, [])
     }
 
     /// The weights and the other files of a checkpoint, by their relative names.
@@ -218,40 +250,81 @@ public struct Conversion: Sendable {
         guard key != "__metadata__" else {
             throw Fault(.badData, "a tensor called \"__metadata__\" cannot be stored", at: group.weights.path(of: key))
         }
+        let isScaled = group.weights.scale(of: key) != .none
+        // A scale belongs to a name.
+        let canBeScaled = shape.count == 2 && key.hasSuffix(".weight")
+        let isBare = dtype.isByte && shape.count == 2 && group.isScaled && !canBeScaled
         // What is not asked for in 8 bits is multiplied by its scale, and a file has no place for blocks.
-        let stored = group.weights.scale(of: key) == .none && !dtype.isBlocked ? dtype : .bf16
-        guard let kind, dtype.isFloat else { return stored }
-        if kind.dtype.byteCount == 1, shape.count != 2 { return stored }
-        let name = group.prefix + key
-        let matches = { (pattern: String) in fnmatch(pattern, name, 0) == 0 }
-        if keep.contains(where: matches) || (!only.isEmpty && !only.contains(where: matches)) { return stored }
-        return kind.dtype
+        let stored = isScaled || dtype.isBlocked || isBare ? .bf16 : dtype
+        guard let kind, dtype.isFloat || isScaled, isChosen(key, in: group) else { return stored }
+        switch kind {
+        case .fp32, .bf16, .fp16: return kind.dtype
+        case .e4m3, .e5m2: return shape.count == 2 && (canBeScaled || !group.isScaled) ? kind.dtype : stored
+        case .int8: return canBeScaled && !shape.contains(0) ? kind.dtype : stored
+        }
     }
 
-    /// A tensor of the output: one of the input's, or the scales of one, which stand behind it.
+    /// Whether a tensor is one of those that are changed.
+    private func isChosen(_ key: String, in group: Group) -> Bool {
+        func isMatched(_ name: String, by patterns: [String]) -> Bool {
+            patterns.contains { fnmatch($0, name, 0) == 0 }
+        }
+        let name = group.prefix + key
+        if isMatched(name, by: keep) { return false }
+        if !only.isEmpty { return isMatched(name, by: only) }
+        return kind != .int8 || isMatched(key, by: group.integerWeights)
+    }
+
+    /// A tensor of the output.
     private struct Item {
+        /// What its numbers are.
+        enum Content {
+            /// Those of a tensor of the input.
+            case tensor
+            /// Those of a tensor, rounded to integers row by row.
+            case integers
+            /// The scales of these, `[rows, 1]`.
+            case integerScales
+            /// The scales that a tensor has.
+            case scales(HostTensor)
+        }
+
         let name: String
+        /// The tensor that it is made of.
         let key: String
         let dtype: DType
         let shape: [Int]
-        /// What the numbers are; nil where they are those of the tensor.
-        var scales: HostTensor?
+        let content: Content
 
         var byteCount: Int { shape.reduce(dtype.byteCount, *) }
     }
 
-    /// What a tensor becomes: weights in 8 bits that have scales keep them.
+    /// What a tensor becomes: weights in 8 bits have scales behind them, and keep those that they have.
     private func items(of key: String, in group: Group) throws(Fault) -> [Item] {
         let dtype = try type(of: key, in: group)
         let shape = group.weights.shape(of: key) ?? []
-        let item = Item(name: key, key: key, dtype: dtype, shape: shape)
-        guard group.isScaled, dtype.isFloat, dtype.byteCount == 1, key.hasSuffix(".weight") else { return [item] }
-        let scales = group.weights.scale(of: key).table(rows: shape.first ?? 1)
-        return [item, Item(name: key + "_scale", key: key, dtype: .f32, shape: scales.shape, scales: scales)]
+        let (scale, scaleName) = (group.weights.scale(of: key), key + "_scale")
+        if dtype == .i8, group.weights.dtype(of: key) != .i8 {
+            let scales = [shape[0], 1]
+            return [
+                Item(name: key, key: key, dtype: dtype, shape: shape, content: .integers),
+                Item(name: scaleName, key: key, dtype: .f32, shape: scales, content: .integerScales),
+            ]
+        }
+        let item = Item(name: key, key: key, dtype: dtype, shape: shape, content: .tensor)
+        guard group.isScaled, dtype.isByte, key.hasSuffix(".weight"), dtype != .i8 || scale != .none else {
+            return [item]
+        }
+        let scales = scale.table(rows: shape.first ?? 1)
+        return [item, Item(name: scaleName, key: key, dtype: .f32, shape: scales.shape, content: .scales(scales))]
     }
 
     /// The tensors of each output file.
     private func shards(of group: Group) throws(Fault) -> [[Item]] {
+        var group = group
+        for key in group.weights.keys where !group.isScaled && group.weights.dtype(of: key) != .i8 {
+            if try type(of: key, in: group) == .i8 { group = group.scaled }
+        }
         var parts: [[Item]] = [[]]
         var filled = 0
         for key in group.weights.keys {
@@ -304,19 +377,31 @@ public struct Conversion: Sendable {
         let entries = items.map { (name: $0.name, dtype: $0.dtype, shape: $0.shape) }
         try SafetensorsWriter.write(entries, metadata: group.metadata, to: path, overwrite: overwrite) { index, put in
             let item = items[index]
-            if let scales = item.scales { return try put(scales.bytes(0..<scales.count, as: .f32)) }
+            if case .scales(let scales) = item.content { return try put(scales.bytes(0..<scales.count, as: .f32)) }
             let tensor = try group.weights.tensor(item.key)
-            let isScaled = item.dtype.byteCount > 1
-            let scale = isScaled ? group.weights.scale(of: item.key) : .none
-            let piece = 1 << 20
-            for start in stride(from: 0, to: tensor.count, by: piece) {
+            let scale = group.weights.scale(of: item.key)
+            let rows = QuantizedRows(tensor, scale, name: item.key, path: group.weights.path(of: item.key))
+            // In 8 bits the scale stands behind the numbers.
+            let factor = item.dtype.isByte ? .none : scale
+            let isRounded = if case .tensor = item.content { false } else { true }
+            for range in Conversion.pieces(of: tensor, rows: isRounded) {
                 try cancellation.check()
-                let range = start..<min(start + piece, tensor.count)
-                try put(tensor.bytes(range, as: item.dtype, scaledBy: scale))
+                switch item.content {
+                case .integers: try put(rows.integers(range))
+                case .integerScales: try put(rows.scales(range))
+                case .tensor, .scales: try put(tensor.bytes(range, as: item.dtype, scaledBy: factor))
+                }
             }
-            meter.add(tensor.byteCount)
+            if item.name == item.key { meter.add(tensor.byteCount) }
             tensor.releasePages()
         }
+    }
+
+    /// Ranges of a tensor's elements of about a million each, which may have to be whole rows.
+    private static func pieces(of tensor: HostTensor, rows: Bool) -> [Range<Int>] {
+        let (million, unit) = (1 << 20, rows ? tensor.count / max(tensor.shape.first ?? 1, 1) : 1)
+        let step = max(1, million / max(unit, 1)) * max(unit, 1)
+        return stride(from: 0, to: tensor.count, by: step).map { $0..<min($0 + step, tensor.count) }
     }
 
     /// Tells how far a conversion is.
@@ -342,4 +427,9 @@ public struct Conversion: Sendable {
                         elapsed: elapsed, remaining: fraction > 0 ? elapsed / fraction - elapsed : nil)))
         }
     }
+}
+
+extension DType {
+    /// Whether weights of this type may have scales.
+    fileprivate var isByte: Bool { [.f8e4m3, .f8e5m2, .i8].contains(self) }
 }

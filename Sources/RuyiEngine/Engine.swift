@@ -55,7 +55,15 @@ public struct Engine: Sendable {
     public func prepare(_ given: Order) throws(Faults) -> Run {
         var opening: [Fault] = []
         var order = Faults.collect(&opening) { () throws(Fault) in try given.readingTexts() } ?? given
-        let checkpoint = Faults.collect(&opening) { () throws(Fault) in try openCheckpoint(order.request) }
+        var tensors = GivenTensors()
+        Faults.collect(&opening) { () throws(Fault) in
+            tensors.conditions = try order.conditions.map(costs.conditions)
+            tensors.latents = try order.latents.map(LatentsFile.read)
+        }
+        if let conditions = tensors.conditions { order.recallPictures(conditions) }
+        let checkpoint = Faults.collect(&opening) { () throws(Fault) in
+            try openCheckpoint(order.request, needsEncoders: order.needsEncoders)
+        }
         if let checkpoint {
             do {
                 let defaults = try ModelDefaults(checkpoint.folder, table: table)
@@ -64,14 +72,21 @@ public struct Engine: Sendable {
             } catch {
                 opening += error.list
             }
-            Faults.collect(&opening) { () throws(Fault) in try compare(checkpoint, with: order.origin) }
+            Faults.collect(&opening) { () throws(Fault) in
+                if let conditions = tensors.conditions {
+                    try conditions.check(checkpoint)
+                } else {
+                    try compare(checkpoint, with: order.origin)
+                }
+            }
         }
         var faults = order.faults(table: table) + opening
         var sizes: [PictureSize?] = []
         var notes: [String] = []
-        for (path, name) in [(order.request.image, "the picture"), (order.request.endImage, "the end picture")] {
-            guard let path, !path.isEmpty else {
-                sizes.append(nil)
+        let common = CommonSettings.table
+        for (setting, name) in [(common.image, "the picture"), (common.endImage, "the end picture")] {
+            guard let path = order.request[setting], !path.isEmpty, order.absentPictures[setting.key] == nil else {
+                sizes.append(order.absentPictures[setting.key])
                 continue
             }
             let facts = Faults.collect(&faults) { () throws(Fault) in
@@ -88,7 +103,8 @@ public struct Engine: Sendable {
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
             sizes[0] = sizes[0] ?? order.latentsSize
-            return try settle(order, checkpoint: checkpoint, kernels: kernels ?? .best, pictures: sizes, notes: notes)
+            return try settle(
+                order, checkpoint: checkpoint, tensors, kernels: kernels ?? .best, pictures: sizes, notes: notes)
         } catch {
             throw Faults(of: error)
         }
@@ -102,9 +118,11 @@ public struct Engine: Sendable {
 
     /// Plans every clip of an order whose inputs are in place; `notes` say what is done to the pictures.
     private func settle(
-        _ order: Order, checkpoint: Checkpoint, kernels: KernelChoice, pictures: [PictureSize?], notes: [String]
+        _ order: Order, checkpoint: Checkpoint, _ given: GivenTensors, kernels: KernelChoice,
+        pictures: [PictureSize?], notes: [String]
     ) throws -> Run {
-        let seeds = order.clipSeeds
+        // Conditions are the same for every seed.
+        let seeds = order.encodes ? Array(order.clipSeeds.prefix(1)) : order.clipSeeds
         let names = OutputNames(
             image: order.request.image, family: checkpoint.family.name, model: checkpoint.folder.name, seeds: seeds,
             container: order.container)
@@ -113,6 +131,7 @@ public struct Engine: Sendable {
         let (thumbnails, sheets) = (order.thumbnail.map { names.names($0) }, order.sheet.map { names.names($0) })
         let limits = MemoryLimits.read(order.memory.flatMap(MemoryBudget.init))
         let threads = order.threads ?? ThreadCount.standard()
+        let hasSections = checkpoint.family.has(SectionSettings.table.resume) && order.latents == nil
         var clips: [Clip] = []
         for (index, seed) in seeds.enumerated() {
             var request = order.request
@@ -120,8 +139,7 @@ public struct Engine: Sendable {
             let output = try Output(outputs[index], container: order.container)
             let fitting = Fitting(
                 checkpoint: checkpoint, order: order, kernels: kernels, output: output, pictures: pictures,
-                limits: limits,
-                costs: costs)
+                limits: limits, costs: costs, given: given)
             var choice = try fitting.choice(request)
             choice.plan.warnings += unread(order, checkpoint)
             choice.plan.notes = notes.map(Fault.printable) + choice.plan.notes
@@ -137,34 +155,32 @@ public struct Engine: Sendable {
             clips.append(
                 Clip(
                     plan: choice.plan, request: request, output: output, trace: traces?[index],
-                    companions: companions, memory: choice.memory, memoryReason: choice.reason,
+                    sections: hasSections ? output.sections : nil, hasFrames: !order.encodes, companions: companions,
+                    memory: choice.memory, memoryReason: choice.reason,
                     estimate: seconds.map { $0.reduce(0, +) },
                     picture: pictures[0],
                     index: index, count: seeds.count))
         }
         return Run(
-            clips: clips, checkpoint: checkpoint, order: order, kernels: kernels, pictures: pictures, limits: limits,
-            engine: self)
+            clips: clips, checkpoint: checkpoint, order: order, given: given, kernels: kernels, pictures: pictures,
+            limits: limits, engine: self)
     }
 
     /// Says when a clip that is made again was made with another checkpoint.
     private func compare(_ checkpoint: Checkpoint, with origin: Provenance?) throws(Fault) {
+        // Where encoders are left out, the rest has another digest.
+        let (folder, encoders) = (checkpoint.folder, checkpoint.family.encoders)
+        if !folder.needsEncoders, !encoders.isEmpty, try folder.digests(of: encoders).count == 1 { return }
         guard let expected = origin?.modelDigest, try checkpoint.folder.digest() != expected else { return }
         let name = origin?.json["model"]?["name"]?.string ?? "another"
         observe(.warning("the checkpoint is not the '\(name)' that the clip was made with: the frames will differ"))
     }
 
-    /// Opens the folder, or the parts, that a request names, and finds their family.
-    func openCheckpoint(_ request: Request) throws(Fault) -> Checkpoint {
-        var parts = request.parts
-        var model: String?
-        if request.model != nil || parts.isEmpty { model = try catalog.path(request.model, of: families) }
-        // A file stands for the part that tells a family.
-        let transformer = PartSettings.table.transformer.key
-        if let path = model, parts[transformer] == nil, Path.kind(path) == .file {
-            (parts[transformer], model) = (path, nil)
-        }
-        let checkpoint = try openCheckpoint(model, parts: parts)
+    /// Opens the folder, or the parts, that a request names, and finds their family; encoders may be missing where nobody
+    /// needs them.
+    func openCheckpoint(_ request: Request, needsEncoders: Bool) throws(Fault) -> Checkpoint {
+        let (model, parts) = try ModelReference(request.model, parts: request.parts).places(catalog, families)
+        let checkpoint = try openCheckpoint(model, parts: parts, needsEncoders: needsEncoders)
         if let name = request.family, name != checkpoint.family.name {
             throw Fault(
                 .badData,
@@ -175,7 +191,9 @@ public struct Engine: Sendable {
     }
 
     /// Opens a checkpoint's folder, or parts of one by the keys of their settings, and finds its family.
-    func openCheckpoint(_ model: String?, parts: [String: String] = [:]) throws(Fault) -> Checkpoint {
+    func openCheckpoint(
+        _ model: String?, parts: [String: String] = [:], needsEncoders: Bool = true
+    ) throws(Fault) -> Checkpoint {
         if let model {
             guard case .folder = Path.kind(model) else {
                 throw Fault(
@@ -184,7 +202,7 @@ public struct Engine: Sendable {
                     at: model, hint: "name the folder that holds the checkpoint's files")
             }
         }
-        let folder = try ModelLayout(families: families).open(model, parts: parts)
+        let folder = try ModelLayout(families: families, needsEncoders: needsEncoders).open(model, parts: parts)
         var family: (any Family.Type)?
         for known in families where family == nil {
             if try known.recognises(folder) { family = known }
@@ -212,10 +230,19 @@ public struct Engine: Sendable {
         }
         let texts = [common.prompt.key, common.negativePrompt.key]
         let options = table.all.filter { has.contains($0.key) && $0.traits.option != nil && !$0.traits.isHidden }
-        return foreign.filter { !texts.contains($0.key) }.map { setting in
-            let nearest = Nearest.sorted(options.map(\.option), by: setting.option)
-            return Fault(.usage, "\(model) has no \(setting.option)", hint: "it has " + nearest.joined(separator: ", "))
+        let misshapen = table.all.compactMap { setting -> Fault? in
+            let (forms, values) = (family.forms(of: setting), order.request.values)
+            guard let given = values[setting.key], let first = forms.first, !forms.contains(where: { $0.holds(values) })
+            else { return nil }
+            return Fault(
+                .usage, "\(model) takes no \(given.text()) for \(setting.option)", hint: "it takes \(first.expected)")
         }
+        return misshapen
+            + foreign.filter { !texts.contains($0.key) }.map { setting in
+                let nearest = Nearest.sorted(options.map(\.option), by: setting.option)
+                return Fault(
+                    .usage, "\(model) has no \(setting.option)", hint: "it has " + nearest.joined(separator: ", "))
+            }
     }
 
     /// Warnings of texts that the family does not read.
@@ -240,6 +267,17 @@ public struct Engine: Sendable {
 }
 
 extension Order {
+    /// Takes pictures that are not given from conditions that were made of them.
+    fileprivate mutating func recallPictures(_ conditions: ConditionFile) {
+        let common = CommonSettings.table
+        for setting in [common.image, common.endImage] where request[setting] == nil {
+            guard let name = conditions.provenance.json["request"]?[setting.key]?.string,
+                let size = conditions.size(setting)
+            else { continue }
+            (request[setting], absentPictures[setting.key]) = (Provenance.shared(name), size)
+        }
+    }
+
     /// The size that latents were made for: they come without the picture that the size was taken from.
     fileprivate var latentsSize: PictureSize? {
         guard latents != nil, let width = request.width, let height = request.height else { return nil }

@@ -15,6 +15,11 @@ public struct EnvironmentVariable: Sendable {
             name: KernelChoice.variable,
             meaning: "The kernels to compute with instead of the best: baseline, avx2, avx512 or avx512vnni."),
         EnvironmentVariable(
+            name: "RUYI_SERVER", meaning: "The address of the server for 'ruyi submit' where --server names none."),
+        EnvironmentVariable(
+            name: "RUYI_TOKEN",
+            meaning: "What 'ruyi serve' asks of every request from elsewhere, and what 'ruyi submit' shows it."),
+        EnvironmentVariable(
             name: "XDG_CONFIG_HOME", meaning: "The folder of ruyi/config.json instead of ~/.config."),
         EnvironmentVariable(name: "NO_COLOR", meaning: "Switches colour off when it holds anything."),
         EnvironmentVariable(

@@ -22,6 +22,15 @@ extension Event {
                     "run_elapsed": rounded(progress.runElapsed),
                     "run_remaining": progress.runRemaining.map(rounded) ?? .null,
                 ])
+        case .section(let section, let clip):
+            line(
+                "section",
+                [
+                    "done": .int(section.made), "total": .int(section.total), "frames": .int(section.frames),
+                    "seconds": rounded(Double(section.frames) / clip.plan.fps.framesPerSecond),
+                    "total_seconds": rounded(clip.seconds), "part": .string(section.isEnd ? "end" : "start"),
+                    "file": .text(clip.plan.grows ? clip.output.text : nil),
+                ])
         case .preview(let preview):
             line(
                 "preview",

@@ -1,3 +1,5 @@
+import RuyiFamilies
+
 /// What a run tells whoever watches it.
 public enum Event: Sendable {
     /// A clip is about to be rendered.
@@ -10,6 +12,8 @@ public enum Event: Sendable {
     case stage(name: String, index: Int, count: Int)
     /// Some of the work is done: a step of the stage, or a part of one.
     case step(Progress)
+    /// A section of a clip is finished.
+    case section(SectionProgress, Clip)
     /// A look at the clip under way.
     case preview(PreviewPicture)
     /// A download goes on.

@@ -20,7 +20,12 @@ public struct Faults: Error, Sendable, CustomStringConvertible {
     }
 
     /// A run that was asked to stop.
-    static let stopped = Faults(Fault(.interrupted, "stopped before the end", hint: "no partial output was left"))
+    static let stopped = stopped(leaving: "no partial output was left")
+
+    /// A run that was asked to stop, and what there is of its output.
+    static func stopped(leaving hint: String) -> Faults {
+        Faults(Fault(.interrupted, "stopped before the end", hint: hint))
+    }
 
     /// The same faults, the first with one more hint.
     func adding(hint: String) -> Faults {

@@ -23,8 +23,12 @@ struct Fitting: Sendable {
     let pictures: [PictureSize?]
     let limits: MemoryLimits
     let costs: PlanCosts
+    var given = GivenTensors()
 
     private var threads: Int { order.threads ?? ThreadCount.standard() }
+
+    /// The grain of what stays in memory of streamed weights, so that plans hardly ever differ in it.
+    private static let grain = 1 << 30
 
     /// Sides of tiles, in pixels, of which the largest that fits is taken.
     private static let tiles = [768, 512, 384, 256, 192, 128]
@@ -41,7 +45,7 @@ struct Fitting: Sendable {
         var least: Choice?
         func tried(_ way: Way) throws(Fault) -> Choice? {
             let choice = try self.choice(request, way, reason)
-            guard let broken = choice.memory.broken(limits) else { return choice }
+            guard let broken = choice.memory.broken(limits) else { return try keeping(choice, request, way) }
             reason =
                 reason
                 ?? "in mode \(way.mode.rawValue) it takes \(Bytes.text(broken.needed)), and "
@@ -62,6 +66,15 @@ struct Fitting: Sendable {
         }
         guard let least else { throw Fault(.software, "there is no way of saving memory") }
         return least
+    }
+
+    /// The choice with as many blocks of streamed weights in memory as there is room for, where nobody asked for the way.
+    private func keeping(_ choice: Choice, _ request: Request, _ way: Way) throws(Fault) -> Choice {
+        guard way.mode != .resident, order.memoryMode.flatMap(MemoryMode.init) == nil, let bound = limits.anonymous
+        else { return choice }
+        let room = (bound.bytes - choice.memory.resident) / Fitting.grain * Fitting.grain
+        guard room > 0 else { return choice }
+        return try self.choice(request, way, choice.reason, keeping: room)
     }
 
     /// Whether a request fits in one of the ways; no when the family refuses it.
@@ -85,17 +98,16 @@ struct Fitting: Sendable {
         }
     }
 
-    private func choice(_ request: Request, _ way: Way, _ reason: String?) throws(Fault) -> Choice {
+    private func choice(
+        _ request: Request, _ way: Way, _ reason: String?, keeping room: Int = 0
+    ) throws(Fault) -> Choice {
         var request = request
         request.vaeTile = way.tile ?? request.vaeTile
         var plan = try checkpoint.family.plan(request, folder: checkpoint.folder, image: pictures[0])
-        plan.memoryMode = way.mode
-        var phases = try costs.phases(of: plan, checkpoint, threads: threads, kernels: kernels)
+        (plan.memoryMode, plan.keptWeightBytes) = (way.mode, room)
+        let phases = try costs.phases(
+            of: plan, order.extent(given.latents), checkpoint, given.conditions, threads: threads, kernels: kernels)
         plan.stages = phases.map(\.stage)
-        if order.latents != nil {
-            plan.leaveOutDenoising()
-            phases = phases.filter(\.givesFrames)
-        }
         let account = MemoryAccount(
             phases, plan, output, order.encoding, pictures: pictures.compactMap { $0 }, threads: threads,
             trials: costs.trialBytes(phases, threads: threads, kernels: kernels))
@@ -109,17 +121,20 @@ final class PlanCosts: Sendable {
     private let known = Mutex<[String: [Phase]]>([:])
     /// The last checkpoint that was counted with.
     private let opened = Mutex<(key: String, run: DryRun)?>(nil)
+    /// The file of conditions that was opened last, which many clips may have.
+    private let conditions = Mutex<ConditionFile?>(nil)
     private let speeds = Mutex<[Work: Double]>([:])
     private let trialBytes = Mutex<[Work: Int]>([:])
 
     func phases(
-        of plan: Plan, _ checkpoint: Checkpoint, threads: Int, kernels: KernelChoice
+        of plan: Plan, _ extent: RunExtent, _ checkpoint: Checkpoint, _ conditions: ConditionFile?, threads: Int,
+        kernels: KernelChoice
     ) throws(Fault) -> [Phase] {
         var general = plan
         (general.seed, general.fps, general.warnings, general.notes) = (0, 24, [], [])
         general.settings = plan.settings.forCosts
         let place = "\(checkpoint.folder.identity)|\(threads)|\(kernels.name)"
-        let key = "\(place)|\(general)"
+        let key = "\(place)|\(general)|\(extent.name)|\(conditions?.path ?? "")"
         if let phases = known.withLock({ $0[key] }) { return phases }
         let last = opened.withLock { $0 }
         let run =
@@ -127,9 +142,17 @@ final class PlanCosts: Sendable {
                 try DryRun(checkpoint.family, checkpoint.folder, on: kernels.backend(threads: threads))
             }
         opened.withLock { $0 = (place, run) }
-        let phases = try run.phases(of: plan)
+        let phases = try run.phases(of: plan, extent, conditions: conditions)
         known.withLock { $0[key] = phases }
         return phases
+    }
+
+    /// Opens a file of conditions; once for clips that share it.
+    func conditions(_ path: String) throws(Fault) -> ConditionFile {
+        if let last = conditions.withLock({ $0 }), last.path == path, last.isUnchanged { return last }
+        let file = try ConditionFile(path)
+        conditions.withLock { $0 = file }
+        return file
     }
 
     /// Closes the checkpoint, whose maps would take address space beside those of a run.
@@ -219,9 +242,22 @@ extension Plan {
             for index in stages.indices where stages[index].name == phase.name { stages[index].cost = seconds }
         }
     }
+}
 
-    /// Leaves the decoding, which is the last stage, as the only one that takes time.
-    fileprivate mutating func leaveOutDenoising() {
-        for index in stages.indices.dropLast() { stages[index].cost = 0 }
+extension RunExtent {
+    /// What tells it from others.
+    fileprivate var name: String {
+        switch self {
+        case .clip: "clip"
+        case .conditions: "conditions"
+        case .frames: "frames"
+        }
     }
+}
+
+/// What a run is given instead of making it.
+struct GivenTensors: Sendable {
+    var conditions: ConditionFile?
+    /// The final latents.
+    var latents: HostTensor?
 }

@@ -36,6 +36,22 @@ public struct Inspection: Sendable {
         }
     }
 
+    /// Looks at a checkpoint of which parts are named apart.
+    ///
+    /// Throws what keeps them from being put together.
+    public init(
+        _ reference: ModelReference, catalog: ModelCatalog = .installed(),
+        families: [any Family.Type] = Registry.families
+    ) throws(Faults) {
+        do {
+            let (path, parts) = try reference.places(catalog, families)
+            let folder = try ModelLayout(families: families).open(path, parts: parts)
+            (report, faults) = try Inspection.checkpoint(folder, families)
+        } catch {
+            throw Faults(of: error)
+        }
+    }
+
     static func lines(_ value: JSON, _ indent: String) -> [String] {
         func plain(_ value: JSON) -> String { Fault.printable(value.string ?? value.text()) }
         guard let members = value.members else { return [indent + plain(value)] }
@@ -80,10 +96,14 @@ public struct Inspection: Sendable {
         case .safetensors:
             let file = try SafetensorsFile(path: path)
             let isLatents = file.header.metadata.contains { $0.key == "state" } && settings != nil
+            let isConditions = file.header.metadata.contains { $0.key == ConditionFile.key } && settings != nil
             let adapters = LoRAFile.kinds(in: file).map { JSON.Member($0.kind, .int($0.layers)) }
             return .object(
                 [
-                    .init("kind", isLatents ? "latents" : adapters.isEmpty ? "weights" : "lora"),
+                    .init(
+                        "kind",
+                        isLatents
+                            ? "latents" : isConditions ? "conditions" : adapters.isEmpty ? "weights" : "lora"),
                     .init("layers", adapters.isEmpty ? .null : .object(adapters)),
                 ] + WeightTally([file]).members + [made])
         case .gguf:
@@ -112,10 +132,18 @@ public struct Inspection: Sendable {
 
     private static func folder(_ path: String, _ families: [any Family.Type]) throws(Fault) -> (JSON, Faults?) {
         let folder = try ModelLayout(families: families).open(path)
+        if try families.recognising(folder) == nil, try WeightTally.parts(of: folder).isEmpty {
+            return (try frames(path, families), nil)
+        }
+        return try checkpoint(folder, families)
+    }
+
+    private static func checkpoint(
+        _ folder: ModelFolder, _ families: [any Family.Type]
+    ) throws(Fault) -> (JSON, Faults?) {
         let family = try families.recognising(folder)
         let parts = try WeightTally.parts(of: folder)
-        if family == nil, parts.isEmpty { return (try frames(path, families), nil) }
-        let faults = family.flatMap { missing(folder, $0) } ?? (family == nil ? unknown(path, families) : nil)
+        let faults = family.flatMap { missing(folder, $0) } ?? (family == nil ? unknown(folder.path, families) : nil)
         let total = parts.reduce(into: (parameters: 0, bytes: 0)) { sum, part in
             sum.parameters += part.tally.parameters
             sum.bytes += part.tally.bytes

@@ -22,6 +22,8 @@ public struct MemoryAccount: Sendable, Equatable {
     public let parts: [Part]
     /// The largest set of tensors alive at once.
     public let activations: Int
+    /// The most bytes of tensors on the disk beside the output at one time, which are in no other figure.
+    public let shelf: Int
 
     init(
         _ phases: [Phase], _ plan: Plan, _ output: Output, _ encoding: Encoding, pictures: [PictureSize], threads: Int,
@@ -31,7 +33,8 @@ public struct MemoryAccount: Sendable, Equatable {
         // The pictures as they are in their files stay until the clip is finished.
         let given = 3 * pictures.reduce(0) { $0 + $1.width * $1.height }
         let encoder = EncoderMemory(plan, output, encoding)
-        let program = MemoryAccount.program + threads * MemoryAccount.thread
+        let program =
+            MemoryAccount.program + threads * MemoryAccount.thread + (plan.grows ? MemoryAccount.closedEncoder : 0)
         let estimating = Part(name: "estimating the time", anonymous: trials + program, weights: 0)
         parts =
             [estimating]
@@ -42,12 +45,15 @@ public struct MemoryAccount: Sendable, Equatable {
                     name: phase.name, anonymous: phase.bytes + program + given + frames, weights: phase.weightBytes)
             }
         activations = phases.map(\.bytes).max() ?? 0
+        shelf = phases.map(\.shelfBytes).max() ?? 0
     }
 
     /// The program, its libraries and the language's tables, as far as they are written to.
     private static let program = 7_400 << 10
     /// The stack and the allocator's share of a thread.
     private static let thread = 256 << 10
+    /// What an encoder's threads leave with the allocator when it is closed; the next one's get the same.
+    private static let closedEncoder = 9 << 20
 
     /// The part that takes most of the process's own memory.
     public var largest: Part? { parts.max { $0.anonymous < $1.anonymous } }
@@ -113,7 +119,7 @@ private struct EncoderMemory {
             // The states of four slices' contexts and the packets of incompressible frames.
             case .ffv1: (megabytes(1), pixels() * stored / 4 * (167 + 2 * frames(upTo: 8)))
             // The palette is found in the whole clip: every frame waits with four bytes a pixel; two tables of colours.
-            case .gif: (megabytes(37), pixels() * (13 + 4.05 * Double(count)))
+            case .gif: (megabytes(45), pixels() * (13 + 4.05 * Double(count)))
             // The compressed frames wait for the file to be written.
             case .webp: (megabytes(0.5), pixels() * (20 + 0.5 * Double(count)))
             }

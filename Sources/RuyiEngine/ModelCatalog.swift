@@ -196,7 +196,5 @@ extension Request {
     var usesBundledModel: Bool { self.model == nil && parts.isEmpty }
 
     /// What names the checkpoint, for people.
-    var modelName: String {
-        self.model ?? PartSettings.all.lazy.compactMap { parts[$0.key] }.first ?? ModelCatalog.bundled
-    }
+    var modelName: String { ModelReference(self.model, parts: parts).shown }
 }

@@ -8,6 +8,8 @@ import RuyiFiles
 /// Every family's declaration says what its parts are; what is found is read under the names of its main layout.
 struct ModelLayout {
     let families: [any Family.Type]
+    /// Whether encoders are looked for.
+    var needsEncoders = true
 
     /// The checkpoint in a folder, with parts by the keys of their settings; without a folder they are all there is.
     ///
@@ -17,6 +19,7 @@ struct ModelLayout {
     func open(_ path: String?, parts given: [String: String] = [:]) throws(Fault) -> ModelFolder {
         var folder: ModelFolder?
         if let path { folder = try ModelFolder(path: path) }
+        if !needsEncoders { folder = folder?.withoutEncoders }
         let known = try folder.flatMap { (folder) throws(Fault) in try families.recognising(folder) }
         if let folder, given.isEmpty {
             let isComfy = known == nil && comfyFolders.contains { name in folder.hasFolder(name) }
@@ -25,8 +28,10 @@ struct ModelLayout {
         var parts: [String: PartFile] = [:]
         for (key, path) in given { parts[key] = try PartFile(path) }
         let family = if let known { known } else { try self.family(of: parts, in: folder) }
-        var search = PartSearch(family: family, folder: folder, isWhole: known != nil, given: parts)
-        return try search.assemble()
+        var search = PartSearch(
+            family: family, folder: folder, isWhole: known != nil, needsEncoders: needsEncoders, given: parts)
+        let assembled = try search.assemble()
+        return needsEncoders ? assembled : assembled.withoutEncoders
     }
 
     /// The folders of the parts that tell a family.
@@ -36,15 +41,24 @@ struct ModelLayout {
     private func family(of parts: [String: PartFile], in folder: ModelFolder?) throws(Fault) -> any Family.Type {
         let firsts = families.map { $0.parts.first }
         var unread: Fault?
+        var found: [(family: any Family.Type, first: PartFile)] = []
         for (candidate, first) in zip(families, firsts) {
             guard let first else { continue }
             if let file = parts[first.setting.key] {
                 if first.isHeld(file.weights) { return candidate }
             } else if let folder {
-                let found = try PartSearch.candidates(for: first, in: folder)
-                if !found.files.isEmpty { return candidate }
-                unread = unread ?? found.unread
+                let held = try PartSearch.candidates(for: first, in: folder)
+                if let file = held.files.first { found.append((candidate, file)) }
+                unread = unread ?? held.unread
             }
+        }
+        if let (family, file) = found.first, let folder {
+            guard found.count > 1 else { return family }
+            throw Fault(
+                .usage,
+                "the folder holds transformers of several models: "
+                    + found.map { "\(Path.name($0.first.path)) (\($0.family.title))" }.joined(separator: ", "),
+                at: folder.path, hint: "name one of them, as in --transformer \(file.path)")
         }
         let file = firsts.lazy.compactMap { $0.flatMap { parts[$0.setting.key] } }.first
         let titles = families.filter { !$0.parts.isEmpty }.map { $0.title }.joined(separator: ", ")
@@ -71,21 +85,28 @@ private struct PartSearch {
     let folder: ModelFolder?
     /// Whether the folder is a checkpoint of the family without the parts that are given.
     let isWhole: Bool
+    let needsEncoders: Bool
     let given: [String: PartFile]
     private var placed = PlacedFiles()
     /// What is not there, and where it is to be had.
     private var missing: [(title: String, how: String, source: String)] = []
     private var found: [(part: ModelPart, file: PartFile)] = []
 
-    init(family: any Family.Type, folder: ModelFolder?, isWhole: Bool, given: [String: PartFile]) {
+    init(
+        family: any Family.Type, folder: ModelFolder?, isWhole: Bool, needsEncoders: Bool, given: [String: PartFile]
+    ) {
         (self.family, self.folder, self.isWhole, self.given) = (family, folder, isWhole, given)
+        self.needsEncoders = needsEncoders
     }
+
+    /// Whether what belongs into a folder may be missing.
+    private func isLeftOut(_ folder: String) -> Bool { !needsEncoders && family.isEncoder(folder) }
 
     mutating func assemble() throws(Fault) -> ModelFolder {
         try checkGiven()
         for part in family.parts {
             guard let file = try file(of: part) else {
-                if !isWhole, !part.isOptional {
+                if !isWhole, !part.isOptional, !isLeftOut(part.folder) {
                     missing.append((part.title, part.setting.option, part.source))
                 }
                 continue
@@ -111,18 +132,13 @@ private struct PartSearch {
         return try ModelFolder(path: root, placed: placed)
     }
 
-    /// Looks whether the family has every part that is given, and can do with them.
+    /// Looks whether the family has every part that is given.
     private func checkGiven() throws(Fault) {
         let keys = Set(family.parts.map(\.setting.key))
         for setting in PartSettings.all where given[setting.key] != nil && !keys.contains(setting.key) {
             throw Fault(
                 .usage, "\(family.title) has no \(setting.option)",
                 hint: "it has " + family.parts.map(\.setting.option).joined(separator: ", "))
-        }
-        if !isWhole, family.companions.isEmpty {
-            throw Fault(
-                .usage, "the parts of \(family.title) need a checkpoint's folder beside them",
-                hint: "name it with --model")
         }
     }
 
@@ -140,7 +156,7 @@ private struct PartSearch {
         if isWhole { return nil }
         guard let folder else { return nil }
         let (candidates, unread) = try PartSearch.candidates(for: part, in: folder)
-        if let unread, candidates.isEmpty, !part.isOptional { throw unread }
+        if let unread, candidates.isEmpty, !part.isOptional, !isLeftOut(part.folder) { throw unread }
         guard candidates.count < 2 else {
             throw Fault(
                 .usage,
@@ -202,22 +218,27 @@ private struct PartSearch {
         [".", ".."].contains(Path.name(folder)) ? Path.resolve("..", in: folder) : Path.folder(folder)
     }
 
+    /// A folder in another, or that one itself.
+    private static func place(_ folder: String, in home: String) -> String {
+        folder.isEmpty ? home : Path.resolve(folder, in: home)
+    }
+
     private mutating func placeCompanions() {
         let homes = found.map(\.file.folder)
         let around = [root] + homes + homes.map(PartSearch.around)
         for companion in family.companions {
             let inner = [companion.folder] + companion.otherFolders
-            let places = around.flatMap { home in inner.map { Path.resolve($0, in: home) } } + homes
+            let places = around.flatMap { home in inner.map { PartSearch.place($0, in: home) } } + homes
             let place = places.first { place in
                 companion.names.allSatisfy { Path.kind(Path.resolve($0, in: place)) == .file }
             }
             if let place {
                 for name in companion.names {
-                    placed.put(file: Path.resolve(name, in: place), as: companion.folder + "/" + name)
+                    placed.put(file: Path.resolve(name, in: place), as: companion.name(name))
                 }
-            } else if let source = companion.source {
+            } else if let source = companion.source, !isLeftOut(companion.folder) {
                 let names = companion.names.joined(separator: " and ")
-                missing.append((companion.title, "\(names) in \(root)/\(companion.folder)", source))
+                missing.append((companion.title, "\(names) in \(PartSearch.place(companion.folder, in: root))", source))
             }
         }
     }

@@ -76,15 +76,41 @@ public struct ModelStore: Sendable {
             let folder = try? ModelLayout(families: families).open(found.path)
             let family = folder.flatMap { (try? families.recognising($0)) ?? nil }
             let isPulled = Path.kind(found.path + "/" + ModelManifest.file) == .file
+            if family == nil, isPulled, isOnlyPart(found) { return nil }
             guard family != nil || isPulled || KnownModel.find(found.name, families) != nil else { return nil }
-            return ModelStore.entry(found, folder, family)
+            return entry(found, folder, family)
         }
     }
 
-    private static func entry(
+    /// Where folders of another repository lie that a model needs: beside its own folder.
+    public static func folder(of other: PublishedFolders, beside folder: String) -> String {
+        Path.resolve(other.name, in: Path.folder(Path.real(folder) ?? folder))
+    }
+
+    /// The folders of other repositories that a model needs, as far as they are beside it.
+    private func others(of path: String) -> [(folder: ModelFolder, names: [String])] {
+        guard let published = KnownModel.find(Path.name(path), families) else { return [] }
+        return published.others.compactMap { other in
+            let folder = try? ModelFolder(path: ModelStore.folder(of: other, beside: path))
+            return folder.map { (folder: $0, names: other.folders) }
+        }
+    }
+
+    /// Whether a folder was pulled for other models alone.
+    private func isOnlyPart(_ found: ModelCatalog.Found) -> Bool {
+        let repository = ((try? ModelManifest.read(found.path)) ?? nil)?.repository
+        return KnownModel.all(families).contains { known in
+            known.published.others.contains { $0.repository == repository }
+        }
+    }
+
+    private func entry(
         _ found: ModelCatalog.Found, _ folder: ModelFolder?, _ family: (any Family.Type)?
     ) -> ModelEntry {
-        let parts = folder.flatMap { try? WeightTally.parts(of: $0) } ?? []
+        var parts = folder.flatMap { try? WeightTally.parts(of: $0) } ?? []
+        for (other, names) in others(of: found.path) {
+            parts += ((try? WeightTally.parts(of: other)) ?? []).filter { names.contains($0.name) }
+        }
         var types: [String: Int] = [:]
         for part in parts { types.merge(part.tally.types, uniquingKeysWith: +) }
         return ModelEntry(
@@ -114,23 +140,33 @@ public struct ModelStore: Sendable {
         return ModelCatalog.Found(name: name, path: path)
     }
 
+    /// The checkpoint that is named by a folder or a name, by parts, or by both.
+    ///
+    /// Throws as `find` does, and what keeps parts from being put together.
+    func checkpoint(_ reference: ModelReference) throws(Fault) -> (found: ModelCatalog.Found, folder: ModelFolder) {
+        let (path, parts) = try reference.places(catalog, families)
+        if let name = reference.name, let path, Path.kind(path) != .folder { _ = try find(name) }
+        let folder = try ModelLayout(families: families).open(path, parts: parts)
+        return (ModelCatalog.Found(name: reference.shown, path: folder.path), folder)
+    }
+
     // MARK: Showing
 
     /// What a model is and what it takes, as an object; and what keeps it from being loaded.
     ///
-    /// Throws as `find` and `Inspection` do.
-    public func describe(_ name: String) throws -> (text: String, json: String, faults: Faults?) {
-        let found = try find(name)
-        let folder = try ModelLayout(families: families).open(found.path)
+    /// Throws as `find` and `Inspection` do, and what keeps parts from being put together.
+    public func describe(_ reference: ModelReference) throws -> (text: String, json: String, faults: Faults?) {
+        let (found, folder) = try checkpoint(reference)
         let family = try families.recognising(folder)
         let manifest = try ModelManifest.read(found.path)
         let parts = try WeightTally.parts(of: folder)
         let faults = family.map { Inspection.missing(folder, $0) } ?? Inspection.unknown(found.path, families)
         var memory: [JSON.Member] = []
         if let family, faults == nil { memory = ModelStore.memory(folder, family) }
-        let entry = ModelStore.entry(found, folder, family)
+        let entry = entry(found, folder, family)
         let json: JSON = .object([
-            .init("name", .string(name)), .init("title", .text(family?.title)), .init("family", .text(family?.name)),
+            .init("name", .string(found.name)), .init("title", .text(family?.title)),
+            .init("family", .text(family?.name)),
             .init("folder", .string(folder.root)), .init("repository", .text(manifest?.repository)),
             .init("commit", .text(manifest?.commit)), .init("complete", .bool(entry.isComplete)),
             .init("size", .string(Bytes.text(entry.byteCount))), .init("bytes", .int(entry.byteCount)),
@@ -182,17 +218,22 @@ public struct ModelStore: Sendable {
     ///
     /// - Returns: what was checked, in a line, and a fault for each file that is bad.
     public func verify(
-        _ found: ModelCatalog.Found, quick: Bool, cancellation: Cancellation
+        _ reference: ModelReference, quick: Bool, cancellation: Cancellation
     ) throws -> (line: String, faults: [Fault]) {
-        let folder = try ModelLayout(families: families).open(found.path)
+        let (found, folder) = try checkpoint(reference)
         var faults: [Fault] = []
         var (checked, bytes) = (0, 0)
-        for (name, size, digest) in try ModelStore.expected(folder, found.path) {
+        var expected = try ModelStore.expected(folder, found.path).map { (folder, $0) }
+        for (other, names) in others(of: found.path) {
+            let files = try ModelStore.expected(other, other.path)
+            expected += files.filter { file in names.contains { file.name.hasPrefix($0 + "/") } }.map { (other, $0) }
+        }
+        for (home, (name, size, digest)) in expected {
             try cancellation.check()
-            let shown = folder.path + "/" + name
+            let shown = home.path + "/" + name
             do {
-                let path = try folder.file(name)
-                let count = try folder.fileSize(name)
+                let path = try home.file(name)
+                let count = try home.fileSize(name)
                 if let size, count != size {
                     throw Fault(.badData, "the file has \(count) bytes and should have \(size)", at: shown)
                 }

@@ -1,5 +1,6 @@
 import RuyiFamilies
 import RuyiFiles
+import RuyiTensor
 
 /// How the progress of a run is shown.
 public enum ProgressStyle: String, Sendable, CaseIterable {
@@ -19,6 +20,12 @@ public struct Order: Sendable, Equatable {
     public var hasWholeName = false
     /// The file of final latents that is decoded instead of denoising.
     public var latents: String?
+    /// Whether only what the encoders make is wanted.
+    public var encodes = false
+    /// The file that it goes to; nil for the clip's name.
+    public var conditionsOutput: String?
+    /// The sizes of pictures that are not here, because conditions made of them are given, by the keys of their settings.
+    var absentPictures: [String: PictureSize] = [:]
     /// How the clip that is made again was made.
     public var origin: Provenance?
 
@@ -40,6 +47,15 @@ public struct Order: Sendable, Equatable {
         set { self.seed = newValue.isEmpty ? nil : SeedList(newValue) }
     }
 
+    /// How much of its clips is made, with latents that are given.
+    func extent(_ latents: HostTensor?) -> RunExtent {
+        if encodes { return .conditions }
+        return latents.map(RunExtent.frames) ?? .clip
+    }
+
+    /// Whether the order needs a checkpoint's encoders.
+    var needsEncoders: Bool { self.conditions == nil && latents == nil }
+
     /// Whether the seed was drawn, not chosen.
     public var drawsSeed: Bool { self.seed?.isDrawn ?? false }
 
@@ -58,6 +74,8 @@ public struct Order: Sendable, Equatable {
         if request.steps == nil { merged.takesFewerSteps = base.takesFewerSteps }
         merged.latents = latents ?? base.latents
         merged.origin = origin ?? base.origin
+        merged.encodes = encodes || base.encodes
+        merged.conditionsOutput = conditionsOutput ?? base.conditionsOutput
         return merged
     }
 

@@ -6,7 +6,7 @@ extension Order {
     /// Everything that is wrong with the order and can be told without looking at any file.
     ///
     /// Of a part, which other sources of settings add to, the output may be theirs.
-    func faults(ofPart isPart: Bool = false, table: SettingsTable = .standard) -> [Fault] {
+    package func faults(ofPart isPart: Bool = false, table: SettingsTable = .standard) -> [Fault] {
         var found = table.all.compactMap { $0.fault(request.values) }.map { Fault(.usage, $0) }
         func usage(_ what: String, hint: String? = nil) { found.append(Fault(.usage, what, hint: hint)) }
         found += exclusions(table)
@@ -45,6 +45,15 @@ extension Order {
         if self.output == StandardOutput.name, self.sidecar == true {
             usage("a clip on standard output has no file beside it", hint: "leave out --sidecar")
         }
+        if request.grow == true, let output = self.output, output == StandardOutput.name || Path.suffix(output) == "png"
+        {
+            usage("only a video file can grow", hint: "leave out --grow, or name an output such as clip.mp4")
+        }
+        for (isAsked, option) in [(request.grow, "--grow"), (request.resume, "--resume")]
+        where isAsked == true && self.trace != nil {
+            usage("\(option) and --trace exclude each other: stages are recorded in one undisturbed run")
+        }
+        if encodes, self.conditions != nil { usage("conditions are given, so there is nothing to encode") }
         if let variations = self.variations, variations > 1, seeds.count > 1 {
             usage("variations counts up from one seed, and \(seeds.count) are given", hint: "give either of them")
         }

@@ -60,7 +60,15 @@ public enum Output: Sendable, Equatable {
     }
 
     /// Where the final latents are kept until the clip is written: `clip.latents.safetensors` beside `clip.mp4`.
-    var latents: String {
+    var latents: String { beside(LatentsFile.suffix) }
+
+    /// Where conditions are kept that are made apart: `clip.conditions.safetensors` beside `clip.mp4`.
+    var conditions: String { beside(ConditionFile.suffix) }
+
+    /// Where finished sections are kept until the clip is written: the folder `clip.sections` beside `clip.mp4`.
+    var sections: String { beside(SectionFolder.suffix) }
+
+    private func beside(_ suffix: String) -> String {
         let path: String
         switch self {
         case .video(StandardOutput.name): path = "stdout"
@@ -68,7 +76,7 @@ public enum Output: Sendable, Equatable {
         case .picture(let picture): path = picture
         case .frames(let pattern): path = pattern.prefix + "frames" + pattern.suffix
         }
-        return Path.resolve(Path.stem(path) + LatentsFile.suffix, in: Path.folder(path))
+        return Path.resolve(Path.stem(path) + suffix, in: Path.folder(path))
     }
 
     /// Whether the clip goes to standard output.

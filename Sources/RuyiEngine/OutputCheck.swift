@@ -5,6 +5,7 @@ import RuyiFault
 struct OutputCheck {
     let clips: [Clip]
     let overwrite: Bool
+    let resumes: Bool
     let encoding: Encoding
     let keepsLatents: Bool
     let preview: String?
@@ -17,12 +18,15 @@ struct OutputCheck {
         for clip in clips {
             found += form(clip)
             let beside = beside(clip)
+            found += sections(clip)
             for path in clip.output.files(clip.plan.frames) + beside {
                 if !seen.insert(path).inserted {
                     found.append(Fault(.usage, "two results would be written to one file", at: path))
                     continue
                 }
-                if let fault = target(path, isFrame: clip.output.isSequence && !beside.contains(path)) {
+                let fault = target(
+                    path, isFrame: clip.output.isSequence && !beside.contains(path), mayExist: mayExist(path, clip))
+                if let fault {
                     found.append(fault)
                     break
                 }
@@ -34,12 +38,15 @@ struct OutputCheck {
                 found.append(Fault(.usage, "two results would be written to one file", at: preview))
             } else if Path.suffix(preview) != "png" {
                 found.append(Fault(.usage, "the preview is a PNG file", at: preview, hint: "name it preview.png"))
-            } else if !PreviewFile.isPreview(preview), let fault = target(preview, isFrame: false) {
+            } else if !PreviewFile.isPreview(preview), let fault = target(preview, isFrame: false, mayExist: false) {
                 found.append(fault)
             }
         }
         return found
     }
+
+    /// What stands in the way of a file that is the only result.
+    func fault(of path: String) -> Fault? { target(path, isFrame: false, mayExist: false) }
 
     /// The files that come with those of the frames.
     func beside(_ clip: Clip) -> [String] {
@@ -70,8 +77,29 @@ struct OutputCheck {
         }
     }
 
+    /// What stands in the way of a clip's sections.
+    private func sections(_ clip: Clip) -> [Fault] {
+        guard let path = clip.sections else { return [] }
+        if Path.kind(path) != .nothing, !Path.isPlainFolder(path) {
+            return [Fault(.cannotCreate, "there is no room for the clip's sections: this is no folder", at: path)]
+        }
+        guard !overwrite, !resumes, SectionFolder.isThere(path) else { return [] }
+        return [
+            Fault(
+                .cannotCreate, "there are finished sections of a clip that was stopped", at: path,
+                hint: "--resume goes on with them, --overwrite begins anew")
+        ]
+    }
+
+    /// Whether a file that exists is this clip's, of a run that was stopped: what is there of it, or all, as is looked at when
+    /// the checkpoint is known.
+    private func mayExist(_ path: String, _ clip: Clip) -> Bool {
+        guard resumes, let sections = clip.sections else { return false }
+        return SectionFolder.isThere(sections) || (try? Provenance.find(clip.output.path(0))) != nil
+    }
+
     /// What stands in the way of one file.
-    private func target(_ path: String, isFrame: Bool) -> Fault? {
+    private func target(_ path: String, isFrame: Bool, mayExist: Bool) -> Fault? {
         if path == StandardOutput.name {
             guard StandardOutput.isTerminal else { return nil }
             return Fault(
@@ -84,7 +112,7 @@ struct OutputCheck {
         switch Path.kind(path) {
         case .folder: return Fault(.cannotCreate, "the output is an existing folder", at: path)
         case .unreachable(let reason): return Fault(.cannotCreate, "cannot create the output: \(reason)", at: path)
-        case .file where !overwrite && !LatentsFile.isLeftover(path):
+        case .file where !overwrite && !mayExist && !LatentsFile.isLeftover(path):
             return Fault(
                 .cannotCreate, "the output exists already", at: path,
                 hint: "give --overwrite to replace it, or another name")

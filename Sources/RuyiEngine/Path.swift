@@ -2,46 +2,46 @@ import Glibc
 import RuyiFault
 
 /// Paths as text, in the way of POSIX.
-enum Path {
+package enum Path {
     /// Compared by bytes: a slash and an accent behind it are one character.
     private static let slash = UInt8(ascii: "/")
 
     /// The part after the last slash.
-    static func name(_ path: String) -> String {
+    package static func name(_ path: String) -> String {
         path.utf8.lastIndex(of: slash).map { String(path[path.utf8.index(after: $0)...]) } ?? path
     }
 
     /// The part before the last slash, `.` when there is none.
-    static func folder(_ path: String) -> String {
+    package static func folder(_ path: String) -> String {
         guard let last = path.utf8.lastIndex(of: slash) else { return "." }
         return last == path.startIndex ? "/" : String(path[..<last])
     }
 
     /// The name without its last extension.
-    static func stem(_ path: String) -> String {
+    package static func stem(_ path: String) -> String {
         let name = name(path)
         guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return name }
         return String(name[..<dot])
     }
 
     /// The last extension in lower case without its dot, empty when there is none.
-    static func suffix(_ path: String) -> String {
+    package static func suffix(_ path: String) -> String {
         let name = name(path)
         guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return "" }
         return name[name.index(after: dot)...].lowercased()
     }
 
     /// `path` seen from `folder`, unless it is absolute.
-    static func resolve(_ path: String, in folder: String) -> String {
+    package static func resolve(_ path: String, in folder: String) -> String {
         if path.utf8.first == slash || folder == "." || folder.isEmpty { return path }
         return folder.utf8.last == slash ? folder + path : folder + "/" + path
     }
 
     /// What is at a path.
-    enum Kind: Sendable, Equatable { case nothing, file, folder, unreachable(String) }
+    package enum Kind: Sendable, Equatable { case nothing, file, folder, unreachable(String) }
 
     /// Looks at a path, following links.
-    static func kind(_ path: String) -> Kind {
+    package static func kind(_ path: String) -> Kind {
         var info = stat()
         guard System.stat(path, &info) == 0 else {
             return errno == ENOENT ? .nothing : .unreachable(Path.reason(errno))
@@ -50,13 +50,13 @@ enum Path {
     }
 
     /// The size of a file in bytes; nil where there is none.
-    static func fileSize(_ path: String) -> Int? {
+    package static func fileSize(_ path: String) -> Int? {
         var info = stat()
         return System.stat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFREG ? Int(info.st_size) : nil
     }
 
     /// The absolute path without links; nil where there is nothing.
-    static func real(_ path: String) -> String? { path.isEmpty ? nil : System.realpath(path) }
+    package static func real(_ path: String) -> String? { path.isEmpty ? nil : System.realpath(path) }
 
     /// The names in a folder in no order; none where there is no folder.
     ///

@@ -10,7 +10,9 @@ public struct PlanReport: Sendable {
     public let clip: Clip
     /// Why the clip cannot be rendered, with the changes that would help.
     public let refusal: Fault?
-    /// About how many bytes the clip's files will have.
+    /// The setting that would change that and keep most of the clip.
+    public let suggestion: JSON.Member?
+    /// About how many bytes the clip takes on the disk at one time: its files, and what lies beside them meanwhile.
     public let diskBytes: Int
     private let fits: Bool
     private let order: Order
@@ -22,9 +24,11 @@ public struct PlanReport: Sendable {
         self.clip = clip
         order = run.order
         fits = clip.memory.broken(limits) == nil
-        refusal = run.order.ignoreMemory == true ? nil : run.refusal(clip, limits)
+        let shortfall = run.order.ignoreMemory == true ? nil : run.shortfall(clip, limits)
+        refusal = shortfall?.fault
+        suggestion = shortfall?.changes.first.map { JSON.Member($0.setting.key, $0.value) }
         bound = limits.anonymous
-        diskBytes = PlanReport.diskBytes(clip, run.order.encoding)
+        diskBytes = PlanReport.fileBytes(clip, run.order.encoding) + clip.passingBytes
         freeBytes = PlanReport.freeBytes(Path.folder(clip.output.path(0)))
     }
 
@@ -68,6 +72,8 @@ public struct PlanReport: Sendable {
         let largest = clip.memory.largest.map { " while \($0.name)" } ?? ""
         let reason = clip.memoryReason.map { ": " + $0 } ?? ""
         let free = freeBytes.map { "; \(Bytes.text($0)) are free" } ?? ""
+        let passing = clip.passingBytes
+        let meanwhile = passing == 0 ? "" : ", \(Bytes.text(passing)) of it only until the clip is finished"
         rows += [
             ("tokens", "\(plan.tokens)"),
             ("memory", "\(Bytes.text(clip.memory.anonymous))\(largest)\(available)"),
@@ -76,14 +82,14 @@ public struct PlanReport: Sendable {
                 "weights",
                 "\(Bytes.text(plan.weightBytes)), mapped from the files, \(Bytes.text(clip.memory.weights)) at a time"
             ),
-            ("disk", "about \(Bytes.text(diskBytes))\(free)"),
+            ("disk", "about \(Bytes.text(diskBytes))\(meanwhile)\(free)"),
         ]
         if let estimate = clip.estimate { rows.append(("time", "about \(EstimatedTime.text(estimate))")) }
         return rows + plan.notes.map { ("note", $0) } + plan.warnings.map { ("warning", $0) }
     }
 
     /// The size of the clip's files: a rule of thumb for video of natural scenes, an upper bound for pictures.
-    static func diskBytes(_ clip: Clip, _ encoding: Encoding) -> Int {
+    static func fileBytes(_ clip: Clip, _ encoding: Encoding) -> Int {
         let pixels = clip.plan.width * clip.plan.height * clip.plan.frames
         guard case .video(let path) = clip.output, let options = try? VideoForm(path, encoding).options else {
             return pixels * 3 + clip.plan.frames * 1024

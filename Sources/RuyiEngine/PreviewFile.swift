@@ -11,7 +11,9 @@ public struct PreviewPicture: Sendable {
     public let step: Int
     /// Model calls of the run.
     public let steps: Int
-    /// The picture, a strip of frames, as a PNG file's bytes.
+    /// A few frames of the clip, small.
+    public let frames: [Picture]
+    /// The picture, a strip of these frames, as a PNG file's bytes.
     public let png: [UInt8]
     /// The file that holds it, if one was asked for.
     public let file: String?
@@ -53,7 +55,10 @@ final class PreviewFile: Sendable {
                 try file.write(png)
                 try file.commit(overwrite: true)
             }
-            observe(.preview(PreviewPicture(step: preview.step, steps: preview.steps, png: png, file: path)))
+            observe(
+                .preview(
+                    PreviewPicture(
+                        step: preview.step, steps: preview.steps, frames: preview.frames, png: png, file: path)))
         } catch {
             let isNew = hasFailed.withLock { failed in
                 defer { failed = true }

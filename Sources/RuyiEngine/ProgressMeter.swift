@@ -11,8 +11,9 @@ package struct ProgressMeter {
     private var stageStarted: Double
     private var lastStep: Double
     private var largestFraction = 0.0
-    /// Cost and seconds of the stages that are behind.
+    /// Cost and seconds of the stages that are behind, and the cost of those that were left out.
     private var finishedCost = 0.0
+    private var skippedCost = 0.0
     private var finishedSeconds = 0.0
 
     /// A clip begun at `now`, in seconds of any clock.
@@ -36,9 +37,10 @@ package struct ProgressMeter {
     package mutating func begin(_ index: Int, now: Double) {
         guard stages.indices.contains(index), index > stage else { return }
         if stage >= 0 {
-            finishedCost += stages[stage...index - 1].map(\.cost).reduce(0, +)
+            finishedCost += stages[stage].cost
             finishedSeconds += now - stageStarted
         }
+        skippedCost += stages[stage + 1..<index].map(\.cost).reduce(0, +)
         stage = index
         done = 0
         stageStarted = now
@@ -58,7 +60,7 @@ package struct ProgressMeter {
         guard stages.indices.contains(stage) else { return nil }
         let under = stages[stage]
         let share = Double(done) / Double(units(under))
-        let allCost = max(stages.map(\.cost).reduce(0, +), .leastNonzeroMagnitude)
+        let allCost = max(stages.map(\.cost).reduce(0, +) - skippedCost, .leastNonzeroMagnitude)
         let costBehind = finishedCost + under.cost * share
         largestFraction = max(largestFraction, min(1, costBehind / allCost))
         return Progress(

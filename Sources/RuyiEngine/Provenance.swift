@@ -32,25 +32,26 @@ public struct Provenance: Sendable, Equatable {
     /// How a clip is made that is about to be rendered.
     ///
     /// `digest` is the model's. Throws what reading the input files throws.
-    init(
-        _ clip: Clip, encoding: Encoding, checkpoint: Checkpoint, digest: String, table: SettingsTable
-    ) throws(Fault) {
+    init(_ clip: Clip, of run: Run, digest: String) throws(Fault) {
+        let (checkpoint, table) = (run.checkpoint, run.engine.table)
+        // The model as it is where its encoders are.
+        let origin = run.given.conditions?.provenance
         var files: [String: JSON] = [:]
         for setting in table.inputs {
             guard let path = clip.request[setting] else { continue }
-            let isStream = path == StandardInput.name
-            files[setting.key] = .string(isStream ? SHA256.hex(try StandardInput.read()) : try SHA256.file(path))
+            files[setting.key] = .string(try run.digest(of: setting, path))
         }
         let loras = try clip.plan.loras.map { (lora) throws(Fault) in JSON.string(try SHA256.file(lora.path)) }
         if !loras.isEmpty { files[CommonSettings.table.loras.key] = .array(loras) }
         let model: [String: JSON] = [
-            "name": .string(checkpoint.folder.name), "family": .string(clip.plan.family),
+            "name": origin?.json["model"]?["name"] ?? .string(checkpoint.folder.name),
+            "family": .string(clip.plan.family),
             "digest": .string(digest),
         ]
         json = .sorted([
             "schema": .int(Provenance.schema), "program": .string("ruyi \(Engine.version)"), "model": .sorted(model),
             "files": .sorted(files),
-            "request": .object(Provenance.request(clip, encoding, checkpoint.family, table)),
+            "request": .object(Provenance.request(clip, run.order.encoding, checkpoint.family, table, origin)),
         ])
     }
 
@@ -76,7 +77,7 @@ public struct Provenance: Sendable, Equatable {
 
     /// The request with everything resolved, under the keys of a request file.
     private static func request(
-        _ clip: Clip, _ encoding: Encoding, _ family: any Family.Type, _ table: SettingsTable
+        _ clip: Clip, _ encoding: Encoding, _ family: any Family.Type, _ table: SettingsTable, _ origin: Provenance?
     ) -> [JSON.Member] {
         let (plan, common) = (clip.plan, CommonSettings.table)
         var order = Order()
@@ -85,6 +86,9 @@ public struct Provenance: Sendable, Equatable {
         let model = clip.request.usesBundledModel ? ModelCatalog.bundled : clip.request.model
         order.request.model = model.map(shared)
         for setting in table.inputs + table.parts { order.request[setting] = order.request[setting].map(shared) }
+        if let made = origin?.json["request"] {
+            for setting in table.parts + [common.model] { order.request[setting] = made[setting.key]?.string }
+        }
         order.request.loras = plan.loras.map { LoRA(path: shared($0.path), weight: $0.weight) }
         for key in [common.resolution.key, common.baseResolution.key, common.seconds.key] {
             order.request.values.remove(key)
@@ -122,8 +126,41 @@ public struct Provenance: Sendable, Equatable {
         return order.members
     }
 
+    /// What the latents come from: everything but the places of files and the compression of the frames.
+    var origin: JSON {
+        let places = SettingsTable.standard.all.filter { $0.traits.scope == .input }.map(\.key)
+        let left = Set(places + Provenance.form.map(\.key) + [CommonSettings.table.loras.key])
+        let members = (json["request"]?.members ?? []).filter { !left.contains($0.key) }
+        let weights = (json["request"]?[CommonSettings.table.loras.key]?.array ?? []).compactMap { $0["weight"] }
+        return .object([
+            JSON.Member("program", json["program"] ?? .null), JSON.Member("model", json["model"]?["digest"] ?? .null),
+            JSON.Member("files", json["files"] ?? .null), JSON.Member("loras", .array(weights)),
+            JSON.Member("request", .object(members)),
+        ])
+    }
+
+    /// What tells one origin from another, in a word or two; nil where they are the same.
+    static func difference(_ origin: JSON, _ other: JSON) -> String? {
+        if origin == other { return nil }
+        func inner(_ key: String) -> String? {
+            let (mine, theirs) = (origin[key]?.members ?? [], other[key]?.members ?? [])
+            let keys = (mine + theirs).map(\.key)
+            return keys.first { origin[key]?[$0] != other[key]?[$0] }
+        }
+        if origin["model"] != other["model"] { return "model" }
+        if let file = inner("files") ?? inner("request") { return file.split(separator: "_").joined(separator: " ") }
+        return origin["program"] != other["program"] ? "version of ruyi" : "strength of a LoRA"
+    }
+
+    /// The same for a clip of which not all frames are there yet.
+    func unfinished(frames: Int) -> Provenance {
+        Provenance(json: .object((json.members ?? []) + [JSON.Member("unfinished", ["frames": .int(frames)])]))
+    }
+
+    private init(json: JSON) { self.json = json }
+
     /// A path without what belongs to a machine: a relative one that stays below its folder, or the last name.
-    private static func shared(_ path: String) -> String {
+    static func shared(_ path: String) -> String {
         let parts = path.split(separator: "/", omittingEmptySubsequences: true)
         if !path.hasPrefix("/"), !parts.contains("..") { return path }
         return parts.last { $0 != ".." && $0 != "." }.map(String.init) ?? path
@@ -202,7 +239,7 @@ extension Provenance {
             guard let name = base.request[setting] else { continue }
             base.request[setting] = nil
             // Latents have everything of the inputs in them.
-            guard given.request[setting] == nil, given.latents == nil, !leavingOut.contains(setting.key) else {
+            guard given.request[setting] == nil, given.needsEncoders, !leavingOut.contains(setting.key) else {
                 continue
             }
             base.request[setting] = Faults.collect(&faults) { () throws(Fault) in

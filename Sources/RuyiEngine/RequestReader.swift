@@ -68,7 +68,7 @@ public enum RequestReader {
     ///
     /// A text stands for itself where the setting takes one, otherwise for a number, for true or false, or for a list
     /// with commas. Throws what is wrong with the text as the setting's value.
-    static func member(
+    package static func member(
         _ key: String, text: String, file: String, table: SettingsTable
     ) throws(Faults) -> JSON.Member {
         guard let setting = table[key] else { throw Faults(table.unknown(key, file: file)) }

@@ -20,13 +20,20 @@ public struct DryRun: Sendable {
         opened = try family.load(folder, backend: backend.meter().backend)
     }
 
-    /// The parts of a run and what each of them takes.
-    public func phases(of plan: Plan) throws(Fault) -> [Phase] {
+    /// The parts of a run and what each of them takes; no encoder's where all `conditions` are given.
+    public func phases(
+        of plan: Plan, _ extent: RunExtent = .clip, conditions: (any ConditionStore)? = nil
+    ) throws(Fault) -> [Phase] {
         let session = backend.meter()
         let renderer = try family.load(folder, backend: session.backend)
         let meter = StageMeter(session)
         do {
-            try renderer.render(Job(counting: plan.counted, noise: NoDraws(), meter: meter))
+            let job = Job(counting: plan.counted, noise: NoDraws(), conditions: conditions, meter: meter)
+            switch extent {
+            case .clip: try renderer.render(job)
+            case .conditions: try renderer.encode(job)
+            case .frames(let latents): try renderer.decode(latents, job)
+            }
         } catch let fault as Fault {
             throw fault
         } catch {
@@ -36,12 +43,24 @@ public struct DryRun: Sendable {
     }
 }
 
+/// How much of a clip a run makes.
+public enum RunExtent: Sendable {
+    /// All of it.
+    case clip
+    /// Its conditions alone.
+    case conditions
+    /// Its frames, of these latents.
+    case frames(HostTensor)
+}
+
 /// What a part of a run takes.
 public struct Phase: Sendable, Equatable {
     /// The part, with its cost.
     public let stage: Stage
     /// The most bytes of tensors at one time, with everything that earlier parts left for it.
     public let bytes: Int
+    /// The most bytes of tensors that lie on the disk at one time.
+    public let shelfBytes: Int
     /// Bytes of the weight files that it has in memory.
     public let weightBytes: Int
     /// The amount of each kind of work.
@@ -75,4 +94,7 @@ extension StepFeature {
 private final class NoDraws: NoiseSource {
     func next(_ shape: [Int]) throws(Fault) -> HostTensor { .zeros(shape) }
     func apart(_ name: String, _ shape: [Int]) throws(Fault) -> HostTensor { .zeros(shape) }
+    func made(
+        _ name: String, _ shape: [Int], _ make: () throws(Fault) -> HostTensor
+    ) throws(Fault) -> HostTensor { .zeros(shape) }
 }

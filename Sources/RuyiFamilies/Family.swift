@@ -24,8 +24,16 @@ public protocol Family: Sendable {
     static var models: [PublishedModel] { get }
     /// The parts of a checkpoint that may be named apart, the one that tells the family first.
     static var parts: [ModelPart] { get }
-    /// What a checkpoint needs beside its parts. A family without any needs a folder for its parts.
+    /// What a checkpoint needs beside its parts.
     static var companions: [ModelCompanion] { get }
+    /// The folders of a checkpoint that only make conditions, wherever they lie: those of the encoders of texts and pictures,
+    /// and of what prepares their inputs.
+    static var encoders: Set<String> { get }
+    /// Patterns, in the way of a shell, of the names of the weights with which `--precision int8` computes in 8 bits; as such
+    /// they are stored by a conversion to 8-bit integers.
+    static var integerWeights: [String] { get }
+    /// How to say what happens in a clip; nil for a family that leaves that to its page.
+    static var promptAdvice: PromptAdvice? { get }
     /// Parts of the model at full size, for measuring.
     static var workloads: [Workload] { get }
     /// Whether a checkpoint folder is this family's, judged by its files; throws where one of them cannot be read.
@@ -34,7 +42,8 @@ public protocol Family: Sendable {
     static func plan(_ request: Request, folder: ModelFolder, image: PictureSize?) throws(Fault) -> Plan
     /// A checkpoint of another layout than the family's main one, as it is in that one; nil if it is in that.
     static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint?
-    /// Loads the checkpoint for plans of this folder. Weights are mapped, not copied.
+    /// Loads the checkpoint for plans of this folder, without its encoders if the folder says so. Weights are mapped, not
+    /// copied.
     static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer
 }
 
@@ -54,7 +63,27 @@ extension Family {
     /// None.
     public static var companions: [ModelCompanion] { [] }
     /// None.
+    public static var encoders: Set<String> { [] }
+    /// All of a family that does not say.
+    public static var integerWeights: [String] { ["*"] }
+    /// None.
+    public static var promptAdvice: PromptAdvice? { nil }
+    /// None.
     public static var workloads: [Workload] { [] }
+
+    /// Whether a file, or a folder, of a checkpoint only makes conditions.
+    public static func isEncoder(_ name: String) -> Bool {
+        name.split(separator: "/").contains { encoders.contains(String($0)) }
+    }
+
+    /// Whether the part that tells a family was named apart, or found elsewhere, and is this family's; nil where it lies
+    /// in the folder itself.
+    ///
+    /// Throws as opening weights does.
+    static func recognisesPlaced(_ folder: ModelFolder) throws(Fault) -> Bool? {
+        guard let first = parts.first, folder.isPlaced(first.folder) else { return nil }
+        return first.isHeld(try folder.weights(first.folder, stem: first.stem))
+    }
 
     /// None: there is one layout.
     public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? { nil }
@@ -63,23 +92,43 @@ extension Family {
 /// A published checkpoint that is known by name: where it is, and what it is.
 ///
 /// Commits and digests are not kept here: the hub's listing states them when the model is downloaded.
-public struct PublishedModel: Sendable, Equatable {
+public struct PublishedModel: Sendable {
     /// The repository on the hub, as `ORGANISATION/NAME`.
     public let repository: String
     /// What it is, in a few words.
     public let summary: String
-    /// About how many bytes it has.
+    /// About how many bytes it has, with what it needs of other repositories.
     public let byteCount: Int
+    /// What it needs of other repositories, which lie beside it.
+    public let others: [PublishedFolders]
+    /// Its folders of which one is enough, by the names of their variants.
+    public let variants: [(name: String, folder: String)]
 
     /// The part of the repository's name after the organisation.
     public var name: String { String(repository.split(separator: "/").last ?? "") }
 
-    /// A checkpoint of so many gigabytes.
-    public init(_ repository: String, _ summary: String, gigabytes: Double) {
-        self.repository = repository
-        self.summary = summary
+    /// A checkpoint of so many gigabytes, with what it needs of other repositories.
+    public init(
+        _ repository: String, _ summary: String, gigabytes: Double, with others: [PublishedFolders] = [],
+        variants: [(name: String, folder: String)] = []
+    ) {
+        (self.repository, self.summary, self.others, self.variants) = (repository, summary, others, variants)
         byteCount = Int(gigabytes * 1e9)
     }
+}
+
+/// Folders of a repository that another repository's checkpoint needs.
+public struct PublishedFolders: Sendable, Equatable {
+    /// The repository on the hub, as `ORGANISATION/NAME`.
+    public let repository: String
+    /// The folders; everything else is left where it is.
+    public let folders: [String]
+
+    /// The part of the repository's name after the organisation.
+    public var name: String { String(repository.split(separator: "/").last ?? "") }
+
+    /// Some folders of a repository.
+    public init(_ repository: String, _ folders: [String]) { (self.repository, self.folders) = (repository, folders) }
 }
 
 /// A checkpoint's files under the names that another layout gives them, all relative to its folder.
@@ -109,6 +158,10 @@ public enum MemoryMode: String, Sendable, CaseIterable {
 public protocol Renderer: Sendable {
     /// What a person should know about the checkpoint, one line each.
     var warnings: [String] { get }
+    /// Makes everything that encoders make of a clip's request, through `Job.encoded`, and nothing else.
+    ///
+    /// Throws `Fault` or `Cancelled`.
+    func encode(_ job: Job) throws
     /// Denoises one clip and returns its final latents, of type `f32`. Throws `Fault` or `Cancelled`.
     func latents(_ job: Job) throws -> HostTensor
     /// Turns a clip's final latents into frames and hands them to `job.frames` in order.
@@ -118,6 +171,11 @@ public protocol Renderer: Sendable {
 }
 
 extension Renderer {
+    /// Refuses: the model has no encoders.
+    public func encode(_ job: Job) throws {
+        throw Fault(.usage, "\(job.plan.model) has no encoders, so there is nothing to encode")
+    }
+
     /// Renders one clip: its latents, and their frames.
     ///
     /// Throws `Fault` or `Cancelled`.
@@ -188,10 +246,14 @@ public struct Plan: Sendable {
     public var tokens = 0
     /// How the run saves memory.
     public var memoryMode = MemoryMode.resident
+    /// Bytes of streamed weights that there is room for, so that they stay in memory from call to call.
+    public var keptWeightBytes = 0
     /// Estimated peak of anonymous memory in bytes, without the mapped weights.
     public var activationBytes = 0
     /// Whether the clip ends with a picture that is given.
     public var hasEndImage = false
+    /// Whether frames are made after each section, for a clip that grows.
+    public var grows = false
     /// Bytes of mapped weight files.
     public var weightBytes = 0
     /// What was asked, what will be used and why, where the two differ; one line each.

@@ -5,7 +5,7 @@ import RuyiTensor
 /// Takes the frames that a VAE decodes, in order, and hands them on as pictures.
 package final class FrameDelivery {
     private let job: Job
-    private let stage: StageRun
+    private let stage: StageRun?
     private let rounding: FloatingPointRoundingRule
     private let finite: FiniteCheck
     private let weights: StageWeights
@@ -13,9 +13,11 @@ package final class FrameDelivery {
     private var done = 0
     private var video: RecordedVideo
 
-    /// The first `dropped` frames are no part of the clip; `weights` are the VAE's.
+    /// Delivers frames that the VAE with these `weights` decodes.
+    ///
+    /// The first `dropped` ones are no part of the clip. Without a stage nobody is told how many are done.
     package init(
-        _ job: Job, _ stage: StageRun, rounding: FloatingPointRoundingRule, dropping dropped: Int = 0,
+        _ job: Job, _ stage: StageRun?, rounding: FloatingPointRoundingRule, dropping dropped: Int = 0,
         of weights: StageWeights, _ finite: FiniteCheck
     ) {
         self.job = job
@@ -34,17 +36,33 @@ package final class FrameDelivery {
         dropped -= skipped
         guard skipped < frames.shape[0] else { return }
         let kept = frames.sliced(0, skipped..<frames.shape[0])
-        try finite(kept, of: weights, job, "in the decoded frames")
-        let unit = kept.session.scale(kept, by: 0.5, plus: 0.5, clampedTo: 0...1)
+        let unit = try unit(kept)
         video.keep(unit)
         for index in 0..<unit.shape[0] {
             try job.session.check()
-            if job.meter == nil {
-                try job.frames(Picture(unit: job.session.read(unit.selected(0, index)), rounding: rounding))
-            }
+            if job.meter == nil { try job.frames(picture(unit, index)) }
             done += 1
-            stage.report(done)
+            stage?.report(done)
         }
+    }
+
+    /// Adds frames `[T, 3, H, W]` in −1...1 to a clip that grows.
+    package func add(_ frames: Tensor, to clip: any GrowingClip) throws {
+        let unit = try unit(frames)
+        for index in 0..<unit.shape[0] {
+            try job.session.check()
+            try clip.add(picture(unit, index))
+        }
+    }
+
+    /// Frames in 0...1, which are finite.
+    private func unit(_ frames: Tensor) throws -> Tensor {
+        try finite(frames, of: weights, job, "in the decoded frames")
+        return frames.session.scale(frames, by: 0.5, plus: 0.5, clampedTo: 0...1)
+    }
+
+    private func picture(_ unit: Tensor, _ index: Int) -> Picture {
+        Picture(unit: job.session.read(unit.selected(0, index)), rounding: rounding)
     }
 
     /// Records all frames, `[T, H, W, 3]` in 0...1.

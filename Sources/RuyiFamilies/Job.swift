@@ -25,13 +25,26 @@ public struct Job: Sendable {
     public let preview: PreviewRequest?
     /// Takes the finished frames in order.
     public let frames: @Sendable (Picture) throws -> Void
+    /// Where finished sections are kept, and those that are there already.
+    public let sections: any SectionStore
+    /// The clip to watch meanwhile, where somebody wants to.
+    public let growth: (any GrowingClip)?
+    /// Told of each section that is finished.
+    public let sectionDone: @Sendable (SectionProgress) -> Void
+    /// Where conditions are kept, and those that are there already; nil where they are made and forgotten.
+    public let conditions: (any ConditionStore)?
+    /// Where tensors lie that are not needed for a while, where memory is to be saved.
+    package let shelf: (any TensorShelf)?
     /// Counts what the parts of the run take, where nothing is computed.
     let meter: StageMeter?
+    let digests = PictureDigests()
 
     /// A job.
     public init(
         plan: Plan, image: Picture?, endImage: Picture?, noise: any NoiseSource, trace: Trace?,
-        session: any Session, preview: PreviewRequest? = nil,
+        session: any Session, preview: PreviewRequest? = nil, conditions: (any ConditionStore)? = nil,
+        sections: (any SectionStore)? = nil, growth: (any GrowingClip)? = nil, shelf: (any TensorShelf)? = nil,
+        sectionDone: @escaping @Sendable (SectionProgress) -> Void = { _ in },
         progress: @escaping @Sendable (_ stage: Int, _ done: Int) -> Void,
         frames: @escaping @Sendable (Picture) throws -> Void
     ) {
@@ -44,17 +57,24 @@ public struct Job: Sendable {
         self.preview = preview
         self.progress = progress
         self.frames = frames
+        self.conditions = conditions
+        self.sections = sections ?? SectionsInMemory()
+        (self.growth, self.sectionDone) = (growth, sectionDone)
+        self.shelf = plan.memoryMode == .resident ? nil : shelf
         meter = nil
     }
 
     /// A job of which only is counted what it takes.
-    init(counting plan: Plan, noise: any NoiseSource, meter: StageMeter) {
+    init(counting plan: Plan, noise: any NoiseSource, conditions: (any ConditionStore)?, meter: StageMeter) {
         self.plan = plan
+        self.conditions = conditions
         (image, endImage, trace, preview) = (nil, nil, nil, nil)
         self.noise = noise
         session = meter.session
         progress = { _, _ in }
         frames = { _ in }
+        (sections, growth, sectionDone) = (SectionsInMemory(), nil, { _ in })
+        shelf = plan.memoryMode == .resident ? nil : meter.shelf
         self.meter = meter
     }
 }
@@ -63,10 +83,12 @@ public struct Job: Sendable {
 
 extension Job {
     /// Begins a part of the run, which works with these weights beside those that are still in memory.
+    ///
+    /// One that `comesBack` to them keeps as many blocks of streamed ones as there is room for.
     package func begin(
-        _ name: Stage.Name, steps: Int, parts: Int = 1, weights: StageWeights? = nil
+        _ name: Stage.Name, steps: Int, parts: Int = 1, weights: StageWeights? = nil, comesBack: Bool = false
     ) -> StageRun {
-        if let weights { meter?.hold(weights.key, bytes(of: weights)) }
+        if let weights { meter?.hold(weights.key, bytes(of: weights, keeping: comesBack ? plan.keptWeightBytes : 0)) }
         return begin(name, steps: steps, parts: parts)
     }
 
@@ -82,8 +104,16 @@ extension Job {
     /// Whether weights are given back after each block.
     package var isStreamed: Bool { plan.memoryMode != .resident }
 
-    private func bytes(of weights: StageWeights) -> Int {
-        isStreamed ? weights.streamedByteCount : weights.byteCount
+    /// Counts the decoding of a clip that grows, which takes place beside the model's weights.
+    package func countGrowth(_ decode: () throws -> Void) rethrows {
+        if meter != nil, plan.grows { try decode() }
+    }
+
+    /// Whether the decoding has been counted so.
+    package var isGrowthCounted: Bool { plan.grows && meter?.has(.decoding) == true }
+
+    private func bytes(of weights: StageWeights, keeping kept: Int) -> Int {
+        isStreamed ? weights.streamedByteCount(keeping: kept) : weights.byteCount
     }
 
     /// Gives weights back that the clip does not need any more, and memory that was kept for reuse with them.
@@ -100,20 +130,27 @@ extension Job {
         meter?.drop(weights.key)
     }
 
-    /// The same, and has those that are needed next brought in meanwhile.
-    package func stream(_ weights: StageWeights, next: ResidencyUnit) {
-        releaseStreamed(weights)
-        if isStreamed { session.willNeed(next) }
+    /// Where weights are streamed, gives those of a model's block back that has just been computed, unless there is room for
+    /// them until the next call, and has those of the block after next brought in meanwhile.
+    package func stream(_ weights: StageWeights, behind block: Int, of count: Int, unit: (Int) -> ResidencyUnit) {
+        guard isStreamed else { return }
+        let kept = weights.blocks(within: plan.keptWeightBytes)
+        if kept == 0 {
+            releaseStreamed(weights)
+        } else if block >= kept {
+            session.release(unit(block))
+        }
+        session.willNeed(unit((block + 2) % count))
     }
 }
 
 // MARK: Inputs
 
-/// A picture on its way into a model; where work is only counted, one without pixels.
+/// A picture on its way into a model; where work is only counted, or was done elsewhere, one without pixels.
 package struct InputPicture {
     package let width: Int
     package let height: Int
-    /// The pixels; nil where work is only counted.
+    /// The pixels; nil where nobody sees them.
     package let picture: Picture?
 
     private init(_ picture: Picture?, width: Int, height: Int) {
@@ -125,16 +162,20 @@ package struct InputPicture {
     /// A picture of a job.
     package init(_ picture: Picture) { self.init(picture, width: picture.width, height: picture.height) }
 
-    /// One that is only counted.
+    /// One that nobody sees.
     static let counted = InputPicture(nil, width: 0, height: 0)
 
-    package func resized(width: Int, height: Int, filter: Resampling) -> InputPicture {
+    package func resized(
+        width: Int, height: Int, filter: Resampling, order: Resampling.PassOrder = .automatic
+    ) -> InputPicture {
         InputPicture(
-            picture?.resized(width: width, height: height, filter: filter), width: width, height: height)
+            picture?.resized(width: width, height: height, filter: filter, order: order), width: width, height: height)
     }
 
     /// The picture scaled to cover frames of this size, and its middle cut out; ties of rounding go to even numbers.
-    package func covering(width: Int, height: Int) -> InputPicture {
+    package func covering(
+        width: Int, height: Int, order: Resampling.PassOrder = .automatic
+    ) -> InputPicture {
         guard let picture, picture.width != width || picture.height != height else {
             return InputPicture(picture, width: width, height: height)
         }
@@ -146,7 +187,8 @@ package struct InputPicture {
         let left = Int((Double(wide - width) / 2).rounded(.toNearestOrEven))
         let top = Int((Double(high - height) / 2).rounded(.toNearestOrEven))
         let cut = picture.resized(
-            width: wide, height: high, columns: left..<left + width, rows: top..<top + height, filter: .lanczos)
+            width: wide, height: high, columns: left..<left + width, rows: top..<top + height, filter: .lanczos,
+            order: order)
         return InputPicture(cut, width: width, height: height)
     }
 
@@ -160,18 +202,18 @@ package struct InputPicture {
 }
 
 extension Job {
-    /// The start picture.
+    /// The start picture; one without pixels where nobody is to see any.
     ///
     /// Throws `.usage` where there is none.
     package func startPicture() throws(Fault) -> InputPicture {
-        if meter != nil { return .counted }
+        if meter != nil || image == nil && hasConditions { return .counted }
         guard let image else { throw Fault(.usage, "no start picture was given", at: "IMAGE") }
         return InputPicture(image)
     }
 
     /// The end picture, where the clip ends with one.
     package var endPicture: InputPicture? {
-        if meter != nil { return plan.hasEndImage ? .counted : nil }
+        if meter != nil || endImage == nil && hasConditions { return plan.hasEndImage ? .counted : nil }
         return endImage.map(InputPicture.init)
     }
 
@@ -201,14 +243,23 @@ package final class Draws: Sendable {
         self.name = name
     }
 
-    /// The next draw of unit noise.
-    package func callAsFunction(_ shape: [Int]) throws(Fault) -> Tensor {
-        let noise = try source.next(shape)
+    /// The next draw of unit noise; `order[i]` is the axis that is drawn as axis i, where that is not the shape's order.
+    package func callAsFunction(_ shape: [Int], order: [Int]? = nil) throws(Fault) -> Tensor {
+        let noise = try source.next(shape, order: order ?? Array(shape.indices))
         let index = count.withLock { count in
             defer { count += 1 }
             return count
         }
         trace?.record(name(index), noise)
+        return session.upload(noise)
+    }
+
+    /// What `make` makes of the draws that come next, recorded as `noise.NAME`.
+    package func callAsFunction(
+        made name: String, _ shape: [Int], _ make: (any NoiseSource) throws(Fault) -> HostTensor
+    ) throws(Fault) -> Tensor {
+        let noise = try source.made(name, shape) { () throws(Fault) in try make(source) }
+        trace?.record("noise." + name, noise)
         return session.upload(noise)
     }
 

@@ -29,9 +29,9 @@ public struct ModelPart: Sendable {
     }
 }
 
-/// Small files beside the weights of a checkpoint, such as a tokenizer's.
+/// Files beside the weights of a checkpoint that no option names, such as a tokenizer's.
 public struct ModelCompanion: Sendable {
-    /// Their folder in the family's main layout.
+    /// Their folder in the family's main layout, empty for the checkpoint's own.
     public let folder: String
     /// Their names.
     public let names: [String]
@@ -41,6 +41,9 @@ public struct ModelCompanion: Sendable {
     public let title: String
     /// Where people get them, for messages; nil of those that a checkpoint can do without.
     public let source: String?
+
+    /// The name of one of them in the family's main layout.
+    public func name(_ file: String) -> String { folder.isEmpty ? file : folder + "/" + file }
 
     /// Small files.
     public init(

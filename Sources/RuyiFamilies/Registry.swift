@@ -2,6 +2,6 @@
 public enum Registry {
     /// One line a family.
     public static let families: [any Family.Type] = [
-        Ruyi.self, HunyuanVideo.self, FramePack.self,
+        Ruyi.self, HunyuanVideo.self, FramePack.self, PyramidFlow.self, StepVideo.self,
     ]
 }

@@ -56,9 +56,10 @@ public struct StepFeatureRequest: Sendable, Equatable {
     /// A feature about which nothing is said.
     public init() {}
 
-    /// The feature with what was not said taken from `standard`; nil when it is off.
-    public func resolved(_ standard: StepFeature) -> StepFeature? {
-        guard isOn ?? (self != StepFeatureRequest()) else { return nil }
+    /// The feature with what was not said taken from `standard`; nil when it is off, as it is unless somebody says otherwise or
+    /// it `isUsual`.
+    public func resolved(_ standard: StepFeature, isUsual: Bool = false) -> StepFeature? {
+        guard isOn ?? (isUsual || self != StepFeatureRequest()) else { return nil }
         return StepFeature(
             amount: amount ?? standard.amount, skipStartSteps: skipStartSteps ?? standard.skipStartSteps,
             skipEndSteps: skipEndSteps ?? standard.skipEndSteps)

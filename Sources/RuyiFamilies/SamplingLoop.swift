@@ -16,19 +16,17 @@ package struct ModelCall {
     private let loop: SamplingLoop
     private let stage: StageRun
 
-    fileprivate init(
-        _ index: Int, section: Int, of sections: Int, prefix: String, _ loop: SamplingLoop, _ stage: StageRun
-    ) {
+    fileprivate init(_ index: Int, section: Int, prefix: String, _ run: SamplingRun) {
         self.index = index
-        count = loop.calls
-        (place, total) = (section * loop.calls + index, sections * loop.calls)
+        count = run.calls[section]
+        (place, total) = (run.calls[..<section].reduce(0, +) + index, run.total)
         self.prefix = prefix
-        self.loop = loop
-        self.stage = stage
+        (loop, stage) = (run.loop, run.stage)
     }
 
-    /// What the call's tensors are recorded under, without the point behind it.
-    package var name: String { prefix + "step." + StageTrace.digits(index) }
+    /// What the call's tensors are recorded under, without the point behind it: its number among those of its section
+    /// where that has a prefix, and among all without.
+    package var name: String { prefix + "step." + StageTrace.digits(prefix.isEmpty ? place : index) }
 
     /// Records a number of the call.
     package func record(_ name: String, number: Float) {
@@ -46,7 +44,7 @@ package struct ModelCall {
     package func blockDone(_ sides: Range<Int>) -> (Int) throws -> Void {
         { block in
             try loop.job.session.check()
-            loop.job.stream(loop.weights, next: loop.unit(block + 2))
+            loop.job.stream(loop.weights, behind: block, of: loop.blocks, unit: loop.unit)
             let before = (place * loop.sides + sides.lowerBound) * loop.blocks
             stage.report(before + (block + 1) * sides.count)
         }
@@ -106,10 +104,14 @@ package struct SamplingLoop {
     }
 
     /// Begins the denoising of a clip that is made in so many sections, each by all the loop's calls.
-    package func begin(sections: Int = 1) -> SamplingRun {
+    package func begin(sections: Int = 1) -> SamplingRun { begin(Array(repeating: calls, count: sections)) }
+
+    /// Begins the denoising of a clip that is made in sections of so many calls each.
+    package func begin(_ calls: [Int]) -> SamplingRun {
         SamplingRun(
-            loop: self, sections: sections,
-            stage: job.begin(.denoising, steps: calls * sections, parts: blocks * sides, weights: weights))
+            loop: self, calls: calls,
+            stage: job.begin(
+                .denoising, steps: calls.reduce(0, +), parts: blocks * sides, weights: weights, comesBack: true))
     }
 
     /// Calls in which the model computes nothing, and calls in which it does.
@@ -134,11 +136,35 @@ package struct SamplingLoop {
 /// The denoising of a clip under way.
 package struct SamplingRun {
     fileprivate let loop: SamplingLoop
-    fileprivate let sections: Int
+    /// The calls of each section.
+    fileprivate let calls: [Int]
     fileprivate let stage: StageRun
 
-    /// The sections to make: all of them, or the first where work is only counted, because every one takes as much.
-    package var places: Range<Int> { loop.job.meter == nil ? 0..<sections : 0..<1 }
+    /// The calls of all sections.
+    fileprivate var total: Int { calls.reduce(0, +) }
+
+    /// The sections of the clip: all of them, or the first where work is only counted, because every one takes as much.
+    package var places: Range<Int> { loop.job.meter == nil ? calls.indices : 0..<1 }
+
+    /// The latents of a section that an earlier run has finished; nil for one that is still to be made.
+    ///
+    /// Throws `.badData` where they are not of the shape.
+    package func finished(_ section: Int, shape: [Int]) throws -> Tensor? {
+        let job = loop.job
+        guard section < job.sections.count else { return nil }
+        let latents = try job.sections.latents(section)
+        guard latents.dtype == .f32, latents.shape == shape else {
+            throw Fault(.badData, "section \(section + 1) is \(latents.dtype) \(latents.shape), expected f32 \(shape)")
+        }
+        stage.report(calls[...section].reduce(0, +) * loop.blocks * loop.sides)
+        return job.session.upload(latents)
+    }
+
+    /// Keeps a section that has just been finished.
+    package func keep(_ latents: Tensor) throws {
+        try loop.job.session.check()
+        try loop.job.sections.add(loop.job.session.read(latents).single)
+    }
 
     /// The latents of a section, from `initial` ones.
     ///
@@ -153,17 +179,45 @@ package struct SamplingRun {
         clean: (ModelCall, Tensor, Tensor) -> Tensor, step: (ModelCall, Tensor, Tensor) throws -> Tensor
     ) throws -> Tensor {
         let (idle, taken) = loop.counted
-        loop.job.meter?.repeatStage(Double(loop.calls * sections) / Double(taken))
+        loop.job.meter?.repeatStage(Double(total) / Double(taken))
         var latents = initial
         for index in 0..<idle + taken {
-            let call = ModelCall(index, section: section, of: sections, prefix: prefix, loop, stage)
+            let call = ModelCall(index, section: section, prefix: prefix, self)
             let output = index < idle ? loop.job.session.empty(latents.shape) : try predict(call, latents)
-            try loop.job.session.check()
-            loop.show(call) { clean(call, output, latents) }
-            latents = try step(call, output, latents)
-            try loop.finite(latents, of: loop.weights, loop.job, "in step \(call.place + 1) of \(call.total)")
+            latents = try finished(call, output, latents, clean, step)
         }
         return latents
+    }
+
+    /// The latents of a part of a section, made by some of its calls, from `initial` ones.
+    ///
+    /// Where work is only counted, the first call stands for the others of the part, which take as much; parts and sections
+    /// may differ. Calls are numbered over all sections.
+    package func callAsFunction(
+        _ initial: Tensor, section: Int, calls: Range<Int>, predict: (ModelCall, Tensor) throws -> Tensor,
+        clean: (ModelCall, Tensor, Tensor) -> Tensor, step: (ModelCall, Tensor, Tensor) throws -> Tensor
+    ) throws -> Tensor {
+        var latents = initial
+        let taken = loop.job.meter == nil ? calls : calls.prefix(1)
+        for index in taken {
+            let call = ModelCall(index, section: section, prefix: "", self)
+            latents = try loop.job.session.counting(Double(calls.count) / Double(taken.count)) {
+                try finished(call, try predict(call, latents), latents, clean, step)
+            }
+        }
+        return latents
+    }
+
+    /// The latents behind a call: everything that follows its output.
+    private func finished(
+        _ call: ModelCall, _ output: Tensor, _ latents: Tensor, _ clean: (ModelCall, Tensor, Tensor) -> Tensor,
+        _ step: (ModelCall, Tensor, Tensor) throws -> Tensor
+    ) throws -> Tensor {
+        try loop.job.session.check()
+        loop.show(call) { clean(call, output, latents) }
+        let next = try step(call, output, latents)
+        try loop.finite(next, of: loop.weights, loop.job, "in step \(call.place + 1) of \(call.total)")
+        return next
     }
 
     /// Ends the denoising: the latents of the whole clip on the host; the model's weights are given back.

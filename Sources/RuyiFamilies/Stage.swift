@@ -73,13 +73,27 @@ package struct StageWeights: Sendable {
     let byteCount: Int
     /// The most of them that are in memory at one time where they are given back after each block.
     let streamedByteCount: Int
+    /// Those of the largest block.
+    private let blockByteCount: Int
 
     /// Files with sizes that their owner knows.
-    package init(_ files: [any WeightFile], _ units: [ResidencyUnit], byteCount: Int, streamedByteCount: Int) {
+    package init(
+        _ files: [any WeightFile], _ units: [ResidencyUnit], byteCount: Int, streamedByteCount: Int,
+        blockByteCount: Int = 0
+    ) {
         self.files = files
         self.units = units
         self.byteCount = byteCount
         self.streamedByteCount = streamedByteCount
+        self.blockByteCount = blockByteCount
+    }
+
+    /// The first blocks that so many bytes have room for.
+    func blocks(within bytes: Int) -> Int { blockByteCount == 0 ? 0 : bytes / blockByteCount }
+
+    /// The most bytes in memory at one time where these blocks stay and the others are given back.
+    func streamedByteCount(keeping bytes: Int) -> Int {
+        min(byteCount, streamedByteCount + blocks(within: bytes) * blockByteCount)
     }
 
     /// What is used of a file, whose tensors outside the blocks of `lists` stay in memory.
@@ -89,10 +103,10 @@ package struct StageWeights: Sendable {
     ) {
         let blocks = lists.isEmpty ? [:] : file.blockByteCounts(lists)
         let whole = file.byteCount(isUsed)
+        let largest = blocks.filter { $0.key != "" }.values.max() ?? 0
         self.init(
-            [file], [unit], byteCount: whole,
-            streamedByteCount: lists.isEmpty
-                ? whole : (blocks[""] ?? 0) + (blocks.filter { $0.key != "" }.values.max() ?? 0))
+            [file], [unit], byteCount: whole, streamedByteCount: lists.isEmpty ? whole : (blocks[""] ?? 0) + largest,
+            blockByteCount: largest)
     }
 
     /// What tells these weights from others.

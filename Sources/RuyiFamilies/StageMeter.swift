@@ -1,7 +1,7 @@
 import RuyiTensor
 import Synchronization
 
-/// Counts the most memory and the work of each part of a run whose backend computes nothing.
+/// Counts the most memory, the most room on a disk, and the work of each part of a run whose backend computes nothing.
 final class StageMeter: Sendable {
     private struct Count {
         let name: Stage.Name
@@ -9,6 +9,8 @@ final class StageMeter: Sendable {
         let parts: Int
         /// The most bytes of tensors at one time.
         var bytes = 0
+        /// The most bytes on the shelf at one time.
+        var shelfBytes = 0
         let weightBytes: Int
         var work: [Work: Double] = [:]
         /// How often the work is done that was counted once.
@@ -24,6 +26,8 @@ final class StageMeter: Sendable {
     }
 
     let session: any Meter
+    /// Where tensors lie that would be on the disk.
+    let shelf = CountedShelf()
     private let state = Mutex(State())
 
     /// A meter of a run that begins.
@@ -39,6 +43,9 @@ final class StageMeter: Sendable {
                     weightBytes: state.held.values.reduce(0, +)))
         }
     }
+
+    /// Whether a part of this name has begun.
+    func has(_ name: Stage.Name) -> Bool { state.withLock { $0.counts.contains { $0.name == name } } }
 
     /// Says that the work of the part under way is done so many times.
     func repeatStage(_ times: Double) {
@@ -62,13 +69,13 @@ final class StageMeter: Sendable {
                 let cost = work.reduce(0) { $0 + $1.value * $1.key.relativeCost }
                 return Phase(
                     stage: Stage(name: count.name.text, steps: count.steps, parts: count.parts, cost: cost),
-                    bytes: count.bytes, weightBytes: count.weightBytes, work: work)
+                    bytes: count.bytes, shelfBytes: count.shelfBytes, weightBytes: count.weightBytes, work: work)
             }
         }
     }
 
     private func close() {
-        let (peak, work) = (session.takePeak(), session.takeWork())
+        let (peak, shelved, work) = (session.takePeak(), shelf.takePeak(), session.takeWork())
         state.withLock { state in
             guard !state.counts.isEmpty else {
                 state.first = peak
@@ -76,6 +83,7 @@ final class StageMeter: Sendable {
             }
             let last = state.counts.count - 1
             state.counts[last].bytes = max(state.counts[last].bytes, peak)
+            state.counts[last].shelfBytes = max(state.counts[last].shelfBytes, shelved)
             state.counts[last].work.merge(work, uniquingKeysWith: +)
         }
     }

@@ -8,9 +8,27 @@ extension ModelFolder {
     /// so that checkpoints that differ in training differ in digest, while a single changed number may go unseen.
     ///
     /// Throws what opening and reading the files throws.
-    public func digest() throws(Fault) -> String {
+    public func digest() throws(Fault) -> String { try digest(of: digestedFiles("", depth: 4)) }
+
+    /// The digests of what lies in folders of these names, wherever they are, by name, and under an empty name that of
+    /// everything else.
+    ///
+    /// Folders without weights are left out. Throws as `digest` does.
+    public func digests(of folders: Set<String>) throws(Fault) -> [String: String] {
+        let parts = Dictionary(grouping: try digestedFiles("", depth: 4)) { name in
+            name.split(separator: "/").dropLast().map(String.init).first(where: folders.contains) ?? ""
+        }
+        var digests: [String: String] = [:]
+        for (folder, files) in parts {
+            let hasWeights = files.contains { name in ModelFolder.weightEndings.contains { name.hasSuffix($0) } }
+            if hasWeights || folder.isEmpty { digests[folder] = try digest(of: files) }
+        }
+        return digests
+    }
+
+    private func digest(of names: [String]) throws(Fault) -> String {
         var digest = SHA256()
-        for name in try digestedFiles("", depth: 4).sorted() {
+        for name in names.sorted() {
             let file = try OpenFile(path: try file(name), shown: shown(name))
             digest.update(Array("\(name)\n\(file.byteCount)\n".utf8))
             let isWeight = ModelFolder.weightEndings.contains { name.hasSuffix($0) }
@@ -23,7 +41,8 @@ extension ModelFolder {
         return digest.finish()
     }
 
-    private static let weightEndings = [".safetensors", ".bin", ".pt", ".pth", ".gguf"]
+    /// How the names of weights end.
+    static let weightEndings = [".safetensors", ".bin", ".pt", ".pth", ".gguf"]
     private static let textEndings = [".json", ".txt", ".model"]
 
     /// The names of the files that count; links that lead out of the folder do not.

@@ -6,7 +6,7 @@ import RuyiFault
 /// Accepts a plain folder, a repository folder of a Hugging Face hub cache (`models--ORG--NAME`, of which the snapshot
 /// that `refs/main` names is used, or the only one) and a snapshot folder of such a cache. Files are named by plain
 /// relative paths, and what they resolve to, through links or not, must lie inside the folder; in a cache, inside the
-/// repository's folder.
+/// repository's folder. Weights of a plain folder may be links to files elsewhere.
 public struct ModelFolder: Sendable {
     /// The path as given, for messages.
     public let path: String
@@ -14,9 +14,13 @@ public struct ModelFolder: Sendable {
     public let root: String
     /// The folder that no link may lead out of, resolved.
     private let confinement: String
+    /// Whether weights may be links to files elsewhere, as where somebody shares them between models; never in a cache.
+    private let sharesWeights: Bool
     /// What is read in the place of its own files, or beside them.
     private let placed: PlacedFiles
     private let opened = OpenedWeights()
+    /// Whether a run makes conditions with the model; if not, the folders of encoders may be missing, and are not looked at.
+    public private(set) var needsEncoders = true
 
     /// Opens a checkpoint folder.
     ///
@@ -40,6 +44,7 @@ public struct ModelFolder: Sendable {
         if ModelFolder.isFolder(resolved + "/snapshots"), ModelFolder.name(of: resolved).hasPrefix("models--") {
             root = try ModelFolder.snapshot(of: resolved, path)
             confinement = resolved
+            sharesWeights = false
         } else {
             root = resolved
             let parts = resolved.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map {
@@ -49,6 +54,7 @@ public struct ModelFolder: Sendable {
                 parts.count > 3 && parts[parts.count - 2] == "snapshots"
                 && parts[parts.count - 3].hasPrefix("models--")
             confinement = isSnapshot ? parts.dropLast(2).joined(separator: "/") : resolved
+            sharesWeights = !isSnapshot
         }
     }
 
@@ -94,12 +100,22 @@ public struct ModelFolder: Sendable {
         let components = try RelativePath.components(name, in: path)
         let inner = try ModelFolder(path: root + "/" + components.joined(separator: "/"))
         let isInside = inner.root == inner.confinement && (inner.root + "/").utf8.starts(with: (confinement + "/").utf8)
-        return ModelFolder(
-            path: path + "/" + name, root: inner.root, confinement: isInside ? confinement : inner.confinement)
+        let folder = ModelFolder(
+            path: path + "/" + name, root: inner.root, confinement: isInside ? confinement : inner.confinement,
+            sharesWeights: isInside ? sharesWeights : inner.sharesWeights)
+        return needsEncoders ? folder : folder.withoutEncoders
     }
 
-    private init(path: String, root: String, confinement: String) {
+    /// The folder for runs that take conditions from elsewhere, or need none.
+    public var withoutEncoders: ModelFolder {
+        var copy = self
+        copy.needsEncoders = false
+        return copy
+    }
+
+    private init(path: String, root: String, confinement: String, sharesWeights: Bool) {
         placed = PlacedFiles()
+        self.sharesWeights = sharesWeights
         self.path = path
         self.root = root
         self.confinement = confinement
@@ -167,11 +183,12 @@ public struct ModelFolder: Sendable {
     public var title: String? { placed.title }
 
     /// What tells this folder, and the files that are read with it, from others.
-    public var identity: String { root + placed.identity }
+    public var identity: String { root + placed.identity + (needsEncoders ? "" : "|without encoders") }
 
     /// The folder with files that lie elsewhere.
     public func placing(_ files: PlacedFiles) throws(Fault) -> ModelFolder {
-        try ModelFolder(path: path, placed: files)
+        let folder = try ModelFolder(path: path, placed: files)
+        return needsEncoders ? folder : folder.withoutEncoders
     }
 
     /// The weights of a component under the first of some names that there is any of.
@@ -206,7 +223,8 @@ public struct ModelFolder: Sendable {
                 hint: "download the model again")
         }
         let resolved = try ModelFolder.resolve(wanted)
-        guard resolved.utf8.starts(with: (confinement == "/" ? "/" : confinement + "/").utf8) else {
+        let isInside = resolved.utf8.starts(with: (confinement == "/" ? "/" : confinement + "/").utf8)
+        guard isInside || sharesWeights && ModelFolder.weightEndings.contains(where: name.hasSuffix) else {
             throw Fault(
                 .badData, "a link leads out of the model folder", at: path + "/" + name,
                 hint: "put the file itself in the folder")

@@ -5,7 +5,7 @@ import RuyiFault
 ///
 /// It names host, process and when that began, and comes to be in one step with its content, since advisory locks do
 /// nothing on some network file systems. What a process of this host that is gone has left is taken over.
-package final class ProcessLock {
+package final class ProcessLock: Sendable {
     private let path: String
 
     /// Takes the lock.
@@ -63,7 +63,9 @@ package final class ProcessLock {
             let text = String(decoding: bytes[..<max(count, 0)], as: UTF8.self)
             // The second field is a name in parentheses that may hold anything.
             let fields = text[(text.lastIndex(of: ")") ?? text.startIndex)...].split(separator: " ")
-            if fields.count > 20 { began = fields[20] }
+            // What has ended and waits to be fetched by its parent holds nothing any more.
+            let hasEnded = fields.count > 1 && (fields[1] == "Z" || fields[1] == "X")
+            if fields.count > 20, !hasEnded { began = fields[20] }
         }
         return "\(host) \(process) \(began)"
     }

@@ -22,6 +22,9 @@ public final class ScaledWeights: WeightFile {
             throw ScaledWeights.refusal(key, "belongs to \(kind), which are not computed with", file)
         }
         let marks = file.keys.filter { Marks.isMark($0, in: file) }
+        if marks.isEmpty, let key = file.keys.first(where: { $0.hasSuffix(".weight") && file.dtype(of: $0) == .i8 }) {
+            throw ScaledWeights.refusal(key, "is stored in 8-bit integers without a scale", file)
+        }
         return marks.isEmpty ? file : try ScaledWeights(file, marks)
     }
 
@@ -37,7 +40,7 @@ public final class ScaledWeights: WeightFile {
         let marked = Set(marks)
         keys = file.keys.filter { !marked.contains($0) }
         for key in keys where file.shape(of: key)?.count == 2 && scales[key] == nil {
-            guard let dtype = file.dtype(of: key), [.f8e4m3, .f8e5m2].contains(dtype) else { continue }
+            guard let dtype = file.dtype(of: key), [.f8e4m3, .f8e5m2, .i8].contains(dtype) else { continue }
             throw ScaledWeights.refusal(key, "is stored in 8 bits without a scale, while others here have one", file)
         }
         stored = file
@@ -62,7 +65,10 @@ public final class ScaledWeights: WeightFile {
         guard file.dtype(of: key)?.isFloat == true else {
             throw refusal(key, "holds scales of a type that is not computed with", file)
         }
-        if grid.allSatisfy({ $0 == 1 }) {
+        // Integers have a scale even where it is 1, as every row of them may have.
+        let isInteger = file.dtype(of: weight) == .i8
+        if grid.isEmpty, isInteger { grid = [1, 1] }
+        if !isInteger, grid.allSatisfy({ $0 == 1 }) {
             let factor = try file.tensor(key).floats().first ?? .nan
             guard factor.isFinite, factor > 0 else { throw refusal(key, "is not one number above 0", file) }
             return .number(factor)

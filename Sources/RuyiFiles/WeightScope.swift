@@ -155,6 +155,8 @@ public struct WeightScope: Sendable {
         guard let found = file.shape(of: key) else { return (.missing, "\(name) \(shape)") }
         if found != shape { return (.misshapen, "\(name) is \(found), expected \(shape)") }
         guard let dtype = file.dtype(of: key) else { return nil }  // reading it says which type it is
+        // Integers that have a scale are numbers of any kind.
+        if dtype == .i8, type == .float, file.scale(of: key) != .none { return nil }
         return type.allows(dtype) ? nil : (.mistyped, "\(name) is \(dtype.rawValue), expected \(type.name)")
     }
 }

@@ -40,13 +40,25 @@ struct HTTPHead: Sendable {
     }
 }
 
-/// A connection over which files are asked for, one after the other.
+/// How a session speaks to the host that it is for.
+protocol HTTPSettings: Sendable {
+    /// Seconds within which a connection must come about.
+    var connectSeconds: Int { get }
+    /// Seconds after which a transfer in which nothing comes is given up.
+    var stallSeconds: Int { get }
+    /// Where its address was given, for messages.
+    var addressName: String { get }
+    /// What is shown to the host of an address; nil for hosts that it is not for.
+    func token(for address: String) -> String?
+}
+
+/// A connection over which requests are made, one after the other.
 ///
 /// One thread at a time uses it. Redirects are followed here: to http and https alone, never from https to http, and
 /// the token goes to the host that it is for and to no other.
 final class HTTPSession {
     private let curl: OpaquePointer
-    private let settings: HubSettings
+    private let settings: any HTTPSettings
     /// Bytes a second at most; 0 is no limit.
     private let rate: Int
     private let isCancelled: @Sendable () -> Bool
@@ -54,12 +66,12 @@ final class HTTPSession {
     /// Opens libcurl.
     ///
     /// Throws `.unavailable` when it is not installed.
-    init(_ settings: HubSettings, rate: Int = 0, isCancelled: @escaping @Sendable () -> Bool) throws(Fault) {
+    init(_ settings: any HTTPSettings, rate: Int = 0, isCancelled: @escaping @Sendable () -> Bool) throws(Fault) {
         var message = [CChar](repeating: 0, count: 256)
         guard let curl = ruyi_curl_open(&message, message.count) else {
             throw Fault(
                 .unavailable, String(decoding: message.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self),
-                hint: "install it (Debian: apt-get install libcurl4), or download the model with another program")
+                hint: "install it (Debian: apt-get install libcurl4)")
         }
         self.curl = curl
         self.settings = settings
@@ -69,7 +81,7 @@ final class HTTPSession {
 
     deinit { ruyi_curl_close(curl) }
 
-    /// Asks for an address and hands the body of an answer with a status of 200 or 206 to `body`, piece by piece, until it throws.
+    /// Asks for an address and hands the body of an answer with a status of success to `body`, piece by piece, until it throws.
     ///
     /// Throws a `Setback` for what fails on the way and what `body` throws; every other status is the caller's to
     /// judge.
@@ -78,10 +90,10 @@ final class HTTPSession {
     ) throws -> HTTPHead {
         var address = address
         for _ in 0...10 {
-            try settings.check(address)
-            var all = ["Accept-Encoding: identity", "User-Agent: ruyi"] + headers
-            if let token = settings.token(for: address) { all.append("Authorization: Bearer \(token)") }
-            let (head, next) = try exchange(address, all, body)
+            if HTTPAddress.origin(of: address) == nil {
+                throw Setback(Fault(.unavailable, "the server leads to an address that is not used", at: address))
+            }
+            let (head, next, _) = try exchange(nil, address, headers, nil, body)
             guard (300...399).contains(head.status), head.status != 304 else { return head }
             guard let next else {
                 throw Setback(Fault(.unavailable, "the server leads on to nowhere", at: address), isPassing: true)
@@ -94,19 +106,40 @@ final class HTTPSession {
         throw Setback(Fault(.unavailable, "the server leads on more than ten times", at: address))
     }
 
+    /// Makes a request of any kind and hands the body of an answer with a status of 200 to 299 to `body`, piece by piece,
+    /// until it throws; that of another status, which is short, is returned.
+    ///
+    /// Throws as `get` does.
+    func send(
+        _ method: String, _ address: String, headers: [String] = [], content: [UInt8]? = nil,
+        body: (HTTPHead, UnsafeRawBufferPointer) throws -> Void
+    ) throws -> (head: HTTPHead, page: [UInt8]) {
+        // Without "Expect:" some would let a larger content wait for a second.
+        let (head, _, page) = try exchange(method, address, headers + ["Expect:"], content, body)
+        return (head, page)
+    }
+
     /// One request without redirects.
     private func exchange(
-        _ address: String, _ headers: [String], _ body: (HTTPHead, UnsafeRawBufferPointer) throws -> Void
-    ) throws -> (HTTPHead, redirect: String?) {
-        try withoutActuallyEscaping(body) { body in
+        _ method: String?, _ address: String, _ headers: [String], _ content: [UInt8]?,
+        _ body: (HTTPHead, UnsafeRawBufferPointer) throws -> Void
+    ) throws -> (HTTPHead, redirect: String?, page: [UInt8]) {
+        var headers = ["Accept-Encoding: identity", "User-Agent: ruyi"] + headers
+        if let token = settings.token(for: address) { headers.append("Authorization: Bearer \(token)") }
+        return try withoutActuallyEscaping(body) { body in
             let exchange = Exchange(body: body, isCancelled: isCancelled)
             var answer = RuyiCurlAnswer()
-            let lines = headers.map { strdup($0) }
-            defer { lines.forEach { free($0) } }
-            lines.map { UnsafePointer($0) }.withUnsafeBufferPointer { lines in
-                address.withCString { url in
+            // In this order: the address, the headers, the method if there is one.
+            let texts = ([address] + headers + [method].compactMap { $0 }).map { strdup($0) }
+            defer { texts.forEach { free($0) } }
+            let lines = texts[1...headers.count].map { UnsafePointer($0) }
+            lines.withUnsafeBufferPointer { lines in
+                (content ?? []).withUnsafeBufferPointer { sent in
                     var request = RuyiCurlRequest()
-                    request.url = url
+                    request.url = UnsafePointer(texts[0])
+                    request.method = method == nil ? nil : UnsafePointer(texts[texts.count - 1])
+                    request.sent = content == nil ? nil : sent.baseAddress
+                    request.sent_count = sent.count
                     request.headers = lines.baseAddress
                     request.header_count = lines.count
                     request.connect_seconds = settings.connectSeconds
@@ -116,22 +149,23 @@ final class HTTPSession {
                     request.header = { Exchange.of($0).header($1, $2) }
                     request.body = { Exchange.of($0).body($1, $2) }
                     request.poll = { Exchange.of($0).poll() }
-                    ruyi_curl_get(curl, &request, &answer)
+                    ruyi_curl_perform(curl, &request, &answer)
                 }
             }
             if isCancelled() { throw Setback(Fault(.interrupted, "stopped before the end")) }
             if let error = exchange.error { throw error }
             let status = answer.status
             if Int(status) != RUYI_CURL_OK {
-                throw HTTPSession.setback(Int(status), answer.message.map { String(cString: $0) } ?? "", address)
+                let message = answer.message.map { String(cString: $0) } ?? ""
+                throw setback(Int(status), message, address)
             }
-            return (exchange.head, answer.redirect.map { String(cString: $0) })
+            return (exchange.head, answer.redirect.map { String(cString: $0) }, exchange.page)
         }
     }
 
     /// What a failure on the way means.
-    private static func setback(_ status: Int, _ message: String, _ address: String) -> Setback {
-        let place = HubSettings.origin(of: address) ?? address
+    private func setback(_ status: Int, _ message: String, _ address: String) -> Setback {
+        let place = HTTPAddress.origin(of: address) ?? address
         switch status {
         case RUYI_CURL_HOST:
             return Setback(
@@ -140,7 +174,7 @@ final class HTTPSession {
             return Setback(
                 Fault(
                     .unavailable, "the host's certificate is not to be trusted: \(message)", at: place,
-                    hint: "install the ca-certificates package, or check the clock and HF_ENDPOINT"))
+                    hint: "install the ca-certificates package, or check the clock and \(settings.addressName)"))
         case RUYI_CURL_STALLED:
             return Setback(Fault(.unavailable, "nothing came for too long: \(message)", at: place), isPassing: true)
         case RUYI_CURL_UNUSABLE: return Setback(Fault(.unavailable, message, at: place))
@@ -157,9 +191,10 @@ private final class Exchange {
     private(set) var head = HTTPHead()
     /// What ended the request from this side.
     private(set) var error: (any Error)?
+    /// The body of an answer whose status is not one of success.
+    private(set) var page: [UInt8] = []
     private let take: (HTTPHead, UnsafeRawBufferPointer) throws -> Void
     private let isCancelled: @Sendable () -> Bool
-    private var pageCount = 0
 
     init(
         body: @escaping (HTTPHead, UnsafeRawBufferPointer) throws -> Void, isCancelled: @escaping @Sendable () -> Bool
@@ -181,7 +216,7 @@ private final class Exchange {
 
     func body(_ bytes: UnsafePointer<UInt8>?, _ length: Int) -> Int32 {
         do {
-            if head.status == 200 || head.status == 206 {
+            if (200...299).contains(head.status) {
                 if let encoding = head["content-encoding"]?.lowercased(), encoding != "identity" {
                     throw Setback(
                         Fault(
@@ -190,10 +225,10 @@ private final class Exchange {
                 }
                 try take(head, UnsafeRawBufferPointer(start: bytes, count: length))
             } else {
-                pageCount += length
-                if pageCount > Exchange.pageLimit {
+                if page.count + length > Exchange.pageLimit {
                     throw Setback(Fault(.unavailable, "the server's answer has no end"), isPassing: true)
                 }
+                page += UnsafeRawBufferPointer(start: bytes, count: length)
             }
             return poll()
         } catch {

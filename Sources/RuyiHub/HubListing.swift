@@ -49,6 +49,13 @@ package struct HubListing: Sendable {
         guard !files.isEmpty else { throw Fault(.badData, "the repository has no files", at: place) }
     }
 
+    /// The same of some files.
+    func limited(to isWanted: (String) -> Bool) -> HubListing {
+        HubListing(commit: commit, files: files.filter { isWanted($0.name) })
+    }
+
+    private init(commit: String, files: [ModelManifest.Entry]) { (self.commit, self.files) = (commit, files) }
+
     private static func file(_ name: String, _ entry: JSONObject) throws(Fault) -> ModelManifest.Entry {
         let large = try entry.objectIfPresent("lfs")
         let size = try (large ?? entry).int("size")

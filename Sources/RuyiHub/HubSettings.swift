@@ -3,7 +3,7 @@ import RuyiFault
 import RuyiFiles
 
 /// Where the hub is and how it is spoken to.
-package struct HubSettings: Sendable {
+package struct HubSettings: HTTPSettings {
     /// The address of the hub, without a slash at its end.
     package var endpoint = "https://huggingface.co"
     /// What is shown to the hub for files that not everybody may have; nil for none.
@@ -37,7 +37,7 @@ package struct HubSettings: Sendable {
         if let given = variable("HF_ENDPOINT"), !given.isEmpty {
             endpoint = given
             while endpoint.hasSuffix("/") { endpoint.removeLast() }
-            guard HubSettings.origin(of: endpoint) != nil, !endpoint.contains("?"), !endpoint.contains("#") else {
+            guard HTTPAddress.origin(of: endpoint) != nil, !endpoint.contains("?"), !endpoint.contains("#") else {
                 throw Fault(
                     .configuration, "not the address of a hub: \(given.prefix(80))", at: "HF_ENDPOINT",
                     hint: "it begins with https://")
@@ -60,41 +60,15 @@ package struct HubSettings: Sendable {
         self.token = token.isEmpty ? nil : token
     }
 
+    let addressName = "HF_ENDPOINT"
+
     /// The token, if an address is of the hub's own host and what goes there cannot be overheard.
     func token(for address: String) -> String? {
-        guard let origin = HubSettings.origin(of: address), origin == HubSettings.origin(of: endpoint) else {
+        guard let origin = HTTPAddress.origin(of: address), origin == HTTPAddress.origin(of: endpoint) else {
             return nil
         }
         let loopback = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
         let isSafe = origin.hasPrefix("https:") || loopback.contains { origin == $0 || origin.hasPrefix($0 + ":") }
         return isSafe ? token : nil
-    }
-
-    /// Throws for an address that is not one of http or https with a host and without a name to log in with.
-    func check(_ address: String) throws(Setback) {
-        if HubSettings.origin(of: address) == nil {
-            throw Setback(Fault(.unavailable, "the server leads to an address that is not used", at: address))
-        }
-    }
-
-    /// Scheme, host and port of an address in lower case; nil for what is no plain address of http or https.
-    static func origin(of address: String) -> String? {
-        guard let colon = address.firstRange(of: "://") else { return nil }
-        let scheme = address[..<colon.lowerBound].lowercased()
-        let host = address[colon.upperBound...].prefix { !"/?#".contains($0) }.lowercased()
-        let isPlain = !host.isEmpty && host.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F } && !host.contains("@")
-        return (scheme == "http" || scheme == "https") && isPlain ? scheme + "://" + host : nil
-    }
-
-    /// A path or name as part of an address: what is neither letter, digit nor one of `-._~` (and the slash, if it is kept) is escaped.
-    static func escaped(_ text: String, keepingSlash: Bool = true) -> String {
-        text.utf8.map { byte -> String in
-            let scalar = Unicode.Scalar(byte)
-            let isPlain =
-                ("a"..."z").contains(scalar) || ("A"..."Z").contains(scalar) || ("0"..."9").contains(scalar)
-                || "-._~".unicodeScalars.contains(scalar) || (keepingSlash && scalar == "/")
-            let digits = String(byte, radix: 16, uppercase: true)
-            return isPlain ? String(Character(scalar)) : "%" + (digits.count < 2 ? "0" : "") + digits
-        }.joined()
     }
 }

@@ -40,6 +40,10 @@ package struct Pull: Sendable {
     /// The repository, as `ORGANISATION/NAME`.
     private let repository: String
     private let revision: String
+    /// The folders of the repository that are wanted; nil for everything.
+    private let wanted: Set<String>?
+    /// Those that are not.
+    private let unwanted: Set<String>
     /// The folder that becomes the model's.
     private let folder: String
     private let settings: HubSettings
@@ -51,10 +55,12 @@ package struct Pull: Sendable {
 
     /// A download into a folder, which need not exist.
     ///
-    /// `jobs` is the number of files that come at once. Throws `.usage` for a repository or revision that cannot be
-    /// one.
+    /// `wanted` are the folders of the repository that are to come, where not all are, and those `without` are left where they
+    /// are; `jobs` is the number of files that come at once. Throws `.usage` for a repository or revision that cannot be one.
     package init(
-        _ repository: String, revision: String? = nil, into folder: String, settings: HubSettings, jobs: Int = 4,
+        _ repository: String, _ wanted: [String]? = nil, without unwanted: [String] = [], revision: String? = nil,
+        into folder: String,
+        settings: HubSettings, jobs: Int = 4,
         rate: Int = 0, isCancelled: @escaping @Sendable () -> Bool = { false },
         observer: @escaping @Sendable (Event) -> Void = { _ in }
     ) throws(Fault) {
@@ -75,6 +81,8 @@ package struct Pull: Sendable {
             }
         }
         self.repository = repository
+        self.wanted = wanted.map { Set($0) }
+        self.unwanted = Set(unwanted)
         self.revision = revision ?? "main"
         self.folder = folder
         self.settings = settings
@@ -102,7 +110,7 @@ package struct Pull: Sendable {
     func listing() throws(Fault) -> HubListing {
         let address =
             "\(settings.endpoint)/api/models/\(repository)/revision/"
-            + HubSettings.escaped(revision, keepingSlash: false) + "?blobs=true"
+            + HTTPAddress.escaped(revision, keepingSlash: false) + "?blobs=true"
         // Whoever has no network should not wait long to hear it.
         var settings = settings
         settings.retries = min(settings.retries, 2)
@@ -137,9 +145,20 @@ package struct Pull: Sendable {
     ///
     /// Throws as `listing` does, and `.badData` for a damaged manifest.
     package func plan() throws(Fault) -> (commit: String, files: [(name: String, byteCount: Int, need: Need)]) {
-        let listing = try listing()
-        let needs = needs(listing, try ModelManifest.read(folder))
+        let old = try ModelManifest.read(folder)
+        let listing = chosen(try listing(), old)
+        let needs = needs(listing, old)
         return (listing.commit, zip(listing.files, needs).map { ($0.name, $0.byteCount, $1) })
+    }
+
+    /// The files that are to be there: all but those in folders that are not wanted, and what else came earlier.
+    private func chosen(_ listing: HubListing, _ old: ModelManifest?) -> HubListing {
+        guard wanted != nil || !unwanted.isEmpty else { return listing }
+        let came = (old?.entries ?? []).filter { $0.checked != nil }.map(\.name)
+        return listing.limited { name in
+            let isWanted = wanted?.contains { name.hasPrefix($0 + "/") } ?? true
+            return isWanted && !unwanted.contains { name.hasPrefix($0 + "/") } || came.contains(name)
+        }
     }
 
     private func needs(_ listing: HubListing, _ manifest: ModelManifest?) -> [Need] {
@@ -165,21 +184,28 @@ package struct Pull: Sendable {
         try makeFolders(folder)
         let lock = try ProcessLock(folder + "/.ruyi-pull.lock")
         defer { withExtendedLifetime(lock) {} }
-        let listing = try listing()
+        let whole = try listing()
         let old = try ModelManifest.read(folder)
         if let old, old.repository != repository {
             throw Fault(
                 .cannotCreate, "the folder holds \(old.repository)", at: folder, hint: "name another folder with --to")
         }
+        let listing = chosen(whole, old)
+        guard !listing.files.isEmpty else {
+            throw Fault(
+                .unavailable,
+                "\(repository) has none of the folders that are needed of it: "
+                    + (wanted ?? []).sorted().joined(separator: ", "))
+        }
         let needs = needs(listing, old)
-        if old == nil { try checkStrangers(listing) }
+        try checkStrangers(listing, old)
         try checkSpace(listing, needs)
         for file in listing.files {
             let inner = Pull.place(file.name).folder
             if !inner.isEmpty { try makeFolders(inner, in: folder) }
         }
         removeLeftovers((old?.entries ?? []) + listing.files)
-        removeOutdated(old, listing)
+        removeOutdated(old, whole)
         let known = Dictionary((old?.entries ?? []).map { ($0.name, $0) }) { first, _ in first }
         var manifest = ModelManifest(repository: repository, commit: listing.commit, entries: listing.files)
         for index in needs.indices where needs[index] == .none {
@@ -190,8 +216,9 @@ package struct Pull: Sendable {
     }
 
     /// Files of the same name that no pull has put there must be the hub's own; what is different is not replaced.
-    private func checkStrangers(_ listing: HubListing) throws(Fault) {
-        for file in listing.files {
+    private func checkStrangers(_ listing: HubListing, _ old: ModelManifest?) throws(Fault) {
+        let known = Set((old?.entries ?? []).map(\.name))
+        for file in listing.files where !known.contains(file.name) {
             let place = folder + "/" + file.name
             guard System.access(place, F_OK) == 0 else { continue }
             do {
@@ -381,7 +408,7 @@ package struct Pull: Sendable {
             let part = try PartialFile(place, file, proceed: proceed)
             let address =
                 "\(pull.settings.endpoint)/\(pull.repository)/resolve/\(state.withLock { $0.manifest.commit })/"
-                + HubSettings.escaped(file.name)
+                + HTTPAddress.escaped(file.name)
             var isFirst = true
             let download = Download(
                 address: address, file: file, session: session, settings: pull.settings,

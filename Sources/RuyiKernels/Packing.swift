@@ -145,6 +145,13 @@ private func convertBlock(
         } one: {
             e4m3Bits(Bits(repeating: UInt32($0.load(as: UInt8.self))))[0]
         }
+    case .i8:
+        let from = source + start
+        widen(count, target, from, 1) {
+            integerBits(Bits(truncatingIfNeeded: $0.loadUnaligned(as: Bytes.self)))
+        } one: {
+            integerBits(Bits(repeating: UInt32($0.load(as: UInt8.self))))[0]
+        }
     }
 }
 
@@ -162,6 +169,14 @@ private func widen(
         target[index] = Float(bitPattern: one(source + index * width))
         index += 1
     }
+}
+
+/// Signed integers of eight bits to binary32 bits: with the sign's bit turned they are 128 more, and 2²³ more than that is a
+/// number whose low bits they are.
+@inline(__always)
+private func integerBits(_ bytes: Bits) -> Bits {
+    let raised = unsafeBitCast((bytes ^ Bits(repeating: 0x80)) | Bits(repeating: 0x4B00_0000), to: Vector.self)
+    return unsafeBitCast(raised - Vector(repeating: 0x1p23 + 128), to: Bits.self)
 }
 
 /// IEEE binary16 to binary32 bits: shifts exponent and mantissa into place and lets a multiplication by 2¹¹²

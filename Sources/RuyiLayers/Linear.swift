@@ -56,6 +56,17 @@ public struct Linear: Sendable {
         return Projection(.computed(updatedWeight(on: session)), bias: bias)
     }
 
+    /// What products with some of the outputs each multiply by and add; nil where the weight is in 8 bits, as a whole.
+    public func projections(_ ranges: [Range<Int>], on session: any Session) -> [Projection]? {
+        if isQuantized { return nil }
+        let matrix = updates.isEmpty ? nil : updatedWeight(on: session)
+        return ranges.map { rows in
+            let bias = bias?.sliced(0, rows)
+            if let matrix { return Projection(.computed(matrix.sliced(0, rows)), bias: bias) }
+            return Projection(.stored(weight.sliced(0, rows)), scale: scale.rows(rows), bias: bias)
+        }
+    }
+
     /// `activation(x Wᵀ + b)`; x `[B, ..., in]`, result `[B, ..., out]`.
     public func callAsFunction(_ x: Tensor, _ activation: Activation = .none) -> Tensor {
         x.session.linear(x, projection(on: x.session), activation)
@@ -63,9 +74,12 @@ public struct Linear: Sendable {
 
     /// Switches to 8-bit arithmetic; a weight that has no 8-bit form stays as it is.
     public mutating func quantize(on session: any Session) {
-        let isStored = updates.isEmpty && scale == .none
-        quantizedWeight = session.quantized(
-            isStored ? .stored(weight) : .computed(updatedWeight(on: session)), in: weight.unit)
+        // Integers with a scale for each row are taken as they are.
+        let isWhole = weight.dtype == .i8 ? scale.perRow(weight.shape[0]) != nil : scale == .none
+        let matrix =
+            updates.isEmpty && isWhole
+            ? Projection(.stored(weight), scale: scale) : Projection(.computed(updatedWeight(on: session)))
+        quantizedWeight = session.quantized(matrix, in: weight.unit)
     }
 }
 

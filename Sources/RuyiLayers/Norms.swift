@@ -14,9 +14,9 @@ public struct LayerNorm: Sendable {
         self.epsilon = epsilon
     }
 
-    /// x `[B, ..., width]`; shift is added to the tokens of each run.
-    public func callAsFunction(_ x: Tensor, shift: TokenRows? = nil) -> Tensor {
-        x.session.layerNorm(x, weight: weight, bias: bias, epsilon: epsilon, scale: nil, shift: shift)
+    /// x `[B, ..., width]`; the tokens of each run are multiplied by `1 + scale`, and shift is added.
+    public func callAsFunction(_ x: Tensor, scale: TokenRows? = nil, shift: TokenRows? = nil) -> Tensor {
+        x.session.layerNorm(x, weight: weight, bias: bias, epsilon: epsilon, scale: scale, shift: shift)
     }
 
     /// The norm over each head of x `[B, N, heads · width]`, then the rotation.

@@ -50,7 +50,8 @@ package struct HunyuanPrompts: Sendable {
         tokenizer = try ByteLevelTokenizer(file)
         padding = try tokenizer.id(of: "<pad>", file: file.file)
         headerEnd = try tokenizer.id(of: "<|end_header_id|>", file: file.file)
-        clipTokenizer = try CLIPTokenizer(vocabulary: vocabulary, merges: merges, file: mergesPath, cleans: cleans)
+        clipTokenizer = try CLIPTokenizer(
+            vocabulary: vocabulary, merges: merges, file: mergesPath, cleaning: cleans ? .plain : .none)
     }
 
     /// A prompt's tokens for the language model.

@@ -178,11 +178,3 @@ package struct HunyuanText: Sendable {
         self.pooled = pooled
     }
 }
-
-extension HunyuanText {
-    /// The text on another session.
-    package func moved(to session: any Session) -> HunyuanText {
-        func move(_ x: Tensor) -> Tensor { session.upload(x.session.read(x)) }
-        return HunyuanText(states: move(states), valid: valid, pooled: move(pooled))
-    }
-}

@@ -8,18 +8,34 @@ package struct HunyuanTextFile: Sendable {
     private let tower: any WeightFile
     /// The settings of the language model, where it brings them.
     private let own: JSON?
-    /// What stands before the names of the language model, the picture's tower and the layers between them.
-    private let language, vision, projector: String?
+    /// What sees the picture.
+    private let vision: CLIPVisionFile?
+    /// What stands before the names of the language model, and of the layers behind what sees the picture.
+    private let language, projector: String?
 
     /// Takes the file of the language model, and that of the picture's tower where it is another.
     ///
     /// `settings` are those that the language model brings.
-    package init(_ file: any WeightFile, settings: JSON? = nil, tower other: (any WeightFile)? = nil) {
+    private init(_ file: any WeightFile, settings: JSON? = nil, tower other: (any WeightFile)? = nil) {
         (self.file, own) = (file, settings)
         tower = other ?? file
         language = HunyuanTextFile.start(of: "layers.0.mlp.gate_proj.weight", in: file)
-        vision = HunyuanTextFile.start(of: "embeddings.patch_embedding.weight", in: tower)
+        vision = CLIPVisionFile(tower)
         projector = HunyuanTextFile.start(of: "linear_1.weight", in: tower, within: "multi_modal_projector.")
+    }
+
+    /// Takes the file of the language model, whoever wrote it, and that of the picture's tower where it is another.
+    ///
+    /// A file of llama.cpp brings its settings. `turned` is for its heads in the order that transformers has them in.
+    /// Throws `.badData` for another kind of model in such a file.
+    package init(reading file: any WeightFile, tower other: (any WeightFile)?, turned: Bool = false) throws(Fault) {
+        guard let gguf = file as? GGUFFile else {
+            self.init(file, tower: other)
+            return
+        }
+        let language = try LLaMAGGUF(gguf)
+        let (settings, weights) = try turned ? language.rearranged : (language.settings.json, language.weights)
+        self.init(weights, settings: settings, tower: other ?? gguf)
     }
 
     private static func start(of mark: String, in file: any WeightFile, within place: String = "") -> String? {
@@ -45,14 +61,14 @@ package struct HunyuanTextFile: Sendable {
         let words = try renamed(file, [(language, withPicture ? "language_model.model." : "")])
         if !withPicture { return words }
         let parts = [
-            (try require(vision, "no part that sees pictures"), "vision_tower.vision_model."),
+            (try require(vision, "no part that sees pictures").start, "vision_tower.vision_model."),
             (try require(projector, "no multi_modal_projector"), "multi_modal_projector."),
         ]
         return JoinedWeights(words, try renamed(tower, parts))
     }
 
-    private func require(_ start: String?, _ what: String) throws(Fault) -> String {
-        if let start { return start }
+    private func require<Part>(_ part: Part?, _ what: String) throws(Fault) -> Part {
+        if let part { return part }
         throw Fault(
             .badData, "the file holds \(what)", at: file.path,
             hint: "for pictures it takes LLaVA, or its tower apart with --image-encoder")
@@ -81,7 +97,9 @@ package struct HunyuanTextFile: Sendable {
         let text: JSON = if let own { own } else { try languageSettings() }
         guard withPicture else { return text }
         return .object([
-            .init("model_type", "llava"), .init("text_config", text), .init("vision_config", try visionSettings()),
+            .init("model_type", "llava"), .init("text_config", text),
+            .init(
+                "vision_config", try require(vision, "no part that sees pictures").settings(folder: "text_encoder")),
             .init("image_token_index", .int(128_257)), .init("projector_hidden_act", "gelu"),
         ])
     }
@@ -93,7 +111,7 @@ package struct HunyuanTextFile: Sendable {
         let queries = try file.size(0, of: start + "layers.0.self_attn.q_proj.weight", rank: 2)
         let keys = try file.size(0, of: start + "layers.0.self_attn.k_proj.weight", rank: 2)
         guard queries.isMultiple(of: head), keys.isMultiple(of: head) else {
-            throw HunyuanTextFile.unknownHeads(file, "text_encoder")
+            throw file.unknownHeads(folder: "text_encoder")
         }
         return .object([
             .init("model_type", "llama"), .init("hidden_size", .int(width)),
@@ -106,48 +124,9 @@ package struct HunyuanTextFile: Sendable {
         ])
     }
 
-    private func visionSettings() throws(Fault) -> JSON {
-        let start = try require(vision, "no part that sees pictures")
-        let head = 64
-        let width = try tower.size(0, of: start + "embeddings.patch_embedding.weight", rank: 4)
-        guard width.isMultiple(of: head) else { throw HunyuanTextFile.unknownHeads(tower, "text_encoder") }
-        let inner = try tower.size(0, of: start + "encoder.layers.0.mlp.fc1.weight", rank: 2)
-        return .object([
-            .init("model_type", "clip_vision_model"), .init("hidden_size", .int(width)),
-            .init("intermediate_size", .int(inner)),
-            .init("num_hidden_layers", .int(try tower.count(of: start + "encoder.layers"))),
-            .init("num_attention_heads", .int(width / head)), .init("image_size", .int(try imageSize())),
-            .init("patch_size", .int(try tower.size(2, of: start + "embeddings.patch_embedding.weight", rank: 4))),
-            .init("hidden_act", "quick_gelu"),
-        ])
-    }
-
-    /// The side of the square that the tower sees.
-    private func imageSize() throws(Fault) -> Int {
-        let start = try require(vision, "no part that sees pictures")
-        let patch = try tower.size(2, of: start + "embeddings.patch_embedding.weight", rank: 4)
-        let places = try tower.size(0, of: start + "embeddings.position_embedding.weight", rank: 2)
-        return Int(Double(places - 1).squareRoot()) * patch
-    }
-
     /// The picture's preprocessing, which is CLIP's.
     package func processorSettings() throws(Fault) -> JSON {
-        let size = try imageSize()
-        return .object([
-            .init("image_processor_type", "CLIPImageProcessor"), .init("resample", 3),
-            .init("size", ["shortest_edge": .int(size)]),
-            .init("crop_size", ["height": .int(size), "width": .int(size)]),
-            .init("image_mean", .array([.double(0.48145466), .double(0.4578275), .double(0.40821073)])),
-            .init("image_std", .array([.double(0.26862954), .double(0.26130258), .double(0.27577711)])),
-            .init("rescale_factor", .double(1.0 / 255)), .init("do_center_crop", true), .init("do_normalize", true),
-            .init("do_resize", true), .init("do_rescale", true), .init("do_convert_rgb", true),
-        ])
-    }
-
-    static func unknownHeads(_ file: any WeightFile, _ folder: String) -> Fault {
-        Fault(
-            .badData, "the weights do not tell how many heads this encoder has", at: file.path,
-            hint: "put its config.json beside it, or into the folder '\(folder)' of the model")
+        try require(vision, "no part that sees pictures").processorSettings()
     }
 }
 
@@ -172,6 +151,11 @@ package struct HunyuanCLIPFile: Sendable {
         return try RenamedWeights(file, list) { _ in true }
     }
 
+    /// The weights of a file that may hold a whole CLIP, without what is no text tower.
+    package static func textTower(_ file: any WeightFile) throws(Fault) -> any WeightFile {
+        try HunyuanCLIPFile(file)?.weights() ?? file
+    }
+
     /// The settings as transformers writes them, told from the tensors, and the numbers of the published model.
     ///
     /// Throws `.badData` where the heads are not those of the published model: the weights do not tell them.
@@ -179,7 +163,7 @@ package struct HunyuanCLIPFile: Sendable {
         let start = prefix + "text_model."
         let head = 64
         let width = try file.size(1, of: start + "embeddings.token_embedding.weight", rank: 2)
-        guard width.isMultiple(of: head) else { throw HunyuanTextFile.unknownHeads(file, "text_encoder_2") }
+        guard width.isMultiple(of: head) else { throw file.unknownHeads(folder: "text_encoder_2") }
         return .object([
             .init("model_type", "clip_text_model"), .init("hidden_size", .int(width)),
             .init("intermediate_size", .int(try file.size(0, of: start + "encoder.layers.0.mlp.fc1.weight", rank: 2))),

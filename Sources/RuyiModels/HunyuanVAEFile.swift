@@ -95,4 +95,21 @@ package struct HunyuanVAEFile: Sendable {
                 .bool(file.shape(of: "encoder.mid_block.attentions.0.to_q.weight") != nil)),
         ])
     }
+
+    /// The VAE's settings as diffusers names them.
+    package static func publishedSettings(_ file: JSONObject) throws(Fault) -> JSON {
+        let kept = [
+            "in_channels", "out_channels", "latent_channels", "block_out_channels", "layers_per_block", "act_fn",
+            "norm_num_groups", "scaling_factor", "mid_block_add_attention",
+        ]
+        let levels = try file.ints("block_out_channels", default: [128, 256, 512, 512]).count
+        func blocks(_ name: JSON) -> JSON { .array(Array(repeating: name, count: levels)) }
+        return .object(
+            [.init("_class_name", "AutoencoderKLHunyuanVideo")] + file.members.filter { kept.contains($0.key) } + [
+                .init("down_block_types", blocks("HunyuanVideoDownBlock3D")),
+                .init("up_block_types", blocks("HunyuanVideoUpBlock3D")),
+                .init("spatial_compression_ratio", .int(HunyuanVAEConfiguration.space)),
+                .init("temporal_compression_ratio", .int(HunyuanVAEConfiguration.time)),
+            ])
+    }
 }

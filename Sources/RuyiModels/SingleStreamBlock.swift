@@ -36,6 +36,27 @@ package struct SingleStreamBlock: Sendable {
         return x + modulation.gate * feedForward(normed, beside: attended)
     }
 
+    /// The next tokens of both streams of sequences in one, or the last `focus` of each one's video.
+    ///
+    /// `rotary` turns the queries and keys of all tokens; the signal is that of both streams in one.
+    package func callAsFunction(
+        _ x: Tensor, _ signal: ModulationSignal, rotary: RotaryTable, _ sequences: StreamSequences, focus: Int? = nil
+    ) -> Tensor {
+        let modulation = StreamModulation(modulation, signal.video, sizes)
+        let normed = modulation.norm(x)
+        guard let focus else {
+            let (query, key, value) = projections(normed, rotary)
+            let attended = sequences.attend(query, key, value, sizes)
+            return x + modulation.gate * feedForward(normed, beside: attended)
+        }
+        let asking = sequences.last(focus, ofBoth: normed)
+        let (key, value) = projections.seen(normed, rotary)
+        let query = projections.queries(asking, rotary.last(focus))
+        let attended = sequences.attend(query, key, value, last: focus, sizes)
+        let gate = sequences.last(focus, modulation.gate)
+        return sequences.last(focus, ofBoth: x) + gate * feedForward(asking, beside: attended)
+    }
+
     private func attend(_ x: Tensor, _ rotary: RotaryTable, _ mask: AttentionMask) -> Tensor {
         let (query, key, value) = projections(x, rotary)
         return x.session.attention(

@@ -21,6 +21,11 @@ package struct StageTrace {
     /// Records numbers of the host's as they are.
     package func record(_ name: String, _ x: HostTensor) { trace.record(place(name), x) }
 
+    /// What records stages below a name.
+    package func below(_ name: String) -> StageTrace {
+        StageTrace(trace, prefix: prefix + name, suffix: suffix, names: names)
+    }
+
     private func place(_ name: String) -> String { prefix + (names[name] ?? name) + suffix }
 
     /// Records frames `[T, C, H, W]` in the references' layout `[1, C, T, H, W]`.

@@ -14,12 +14,24 @@ package struct StreamBlocks: Sendable {
 
     /// Takes `transformer_blocks` and `single_transformer_blocks`.
     package init(_ scope: WeightScope, _ configuration: StreamConfiguration) {
-        dual = scope.list("transformer_blocks", configuration.dualLayers).map {
-            DualStreamBlock($0, configuration.sizes)
+        self.init(
+            scope, dual: configuration.dualLayers, single: configuration.singleLayers, configuration.sizes)
+    }
+
+    /// Takes so many blocks; without single ones the last dual one ends the text.
+    ///
+    /// `text` names the text's layers of the dual blocks' attention.
+    package init(
+        _ scope: WeightScope, dual dualLayers: LayerCount, single singleLayers: LayerCount?, _ sizes: StreamSizes,
+        text names: StreamNames = .text
+    ) {
+        let places = scope.list("transformer_blocks", dualLayers)
+        dual = places.enumerated().map { index, place in
+            DualStreamBlock(
+                place, sizes, text: names, endsText: singleLayers == nil && index == places.count - 1)
         }
-        single = scope.list("single_transformer_blocks", configuration.singleLayers).map {
-            SingleStreamBlock($0, configuration.sizes)
-        }
+        single =
+            singleLayers.map { scope.list("single_transformer_blocks", $0).map { SingleStreamBlock($0, sizes) } } ?? []
     }
 
     /// The number of blocks, for progress.
@@ -67,6 +79,48 @@ package struct StreamBlocks: Sendable {
         cache?.keep(video, of: tokens)
         return video
     }
+
+    /// The videos' tokens `[1, N, D]` of sequences behind all blocks, or as many at the end of each as these ask for.
+    ///
+    /// - Parameters:
+    ///   - video: the tokens of the videos, `[1, N, D]`.
+    ///   - text: those of the texts, `[1, L, D]`.
+    ///   - rows: the activated embeddings of the call, `[rows, D]`.
+    ///   - rotary: the rotation of one video's tokens.
+    ///   - witness: is given the streams behind each block; behind a single block what is both, twice.
+    package func callAsFunction(
+        video: Tensor, text: Tensor, _ rows: Tensor, rotary: RotaryTable, _ sequences: StreamSequences,
+        witness: Witness?, blockDone: (Int) throws -> Void
+    ) throws -> Tensor {
+        let signal = sequences.signal(rows)
+        var (video, text) = (video, text)
+        for (index, block) in dual.enumerated() {
+            if index == count - 1, let focus = sequences.focus {
+                video = block(video: video, text: text, signal, rotary: rotary, sequences, focus: focus)
+            } else {
+                (video, text) = block(video: video, text: text, signal, rotary: rotary, sequences)
+                witness?(true, index, video, text)
+            }
+            try blockDone(index)
+        }
+        if single.isEmpty { return video }
+        var both = sequences.join(text: text, video: video)
+        let (joined, all) = (sequences.joined(signal), sequences.rotary(rotary))
+        for (index, block) in single.enumerated() {
+            let focus = index == single.count - 1 ? sequences.focus : nil
+            both = block(both, joined, rotary: all, sequences, focus: focus)
+            if focus == nil { witness?(false, index, both, both) }
+            try blockDone(dual.count + index)
+        }
+        return sequences.focus == nil ? sequences.video(of: both) : both
+    }
+
+    /// Patterns of the names of the weights that compute in 8 bits in a quantised copy.
+    package static let integerWeights = [
+        "transformer_blocks.*.attn.*.weight", "transformer_blocks.*.ff.net.*.weight",
+        "transformer_blocks.*.ff_context.net.*.weight", "single_transformer_blocks.*.attn.*.weight",
+        "single_transformer_blocks.*.proj_mlp.weight", "single_transformer_blocks.*.proj_out.weight",
+    ]
 
     /// A copy whose large linear layers compute in 8 bits.
     package func quantized(on session: any Session, blockDone: () throws -> Void) throws -> StreamBlocks {

@@ -10,15 +10,20 @@ package struct StreamSizes: Sendable, Equatable {
     package let headSize: Int
     /// The width inside the feed-forward layers.
     package let innerWidth: Int
-    /// What all norms add to the variance.
+    /// What the norms of tokens add to the variance.
     package let epsilon: Float
+    /// What those of queries and keys add.
+    let headEpsilon: Float
 
-    /// Sizes of blocks of width `heads · headSize`.
-    package init(heads: Int, headSize: Int, innerWidth: Int, epsilon: Float = 1e-6) {
+    /// Sizes of blocks of width `heads · headSize`; queries and keys have the tokens' epsilon where none of theirs is given.
+    package init(
+        heads: Int, headSize: Int, innerWidth: Int, epsilon: Float = 1e-6, headEpsilon: Float? = nil
+    ) {
         self.heads = heads
         self.headSize = headSize
         self.innerWidth = innerWidth
         self.epsilon = epsilon
+        self.headEpsilon = headEpsilon ?? epsilon
     }
 
     /// The width of the tokens.
@@ -52,7 +57,7 @@ package struct ModulationSignal {
             video: TokenRows(video.values, lengths: [lengths[0], count - lengths[0]]), text: text)
     }
 
-    private init(video: TokenRows, text: TokenRows) {
+    init(video: TokenRows, text: TokenRows) {
         self.video = video
         self.text = text
     }
@@ -60,7 +65,7 @@ package struct ModulationSignal {
 
 /// Shift, scale and gate of one half of a block, for each run of tokens.
 struct StreamModulation {
-    let shift, scale, gate: TokenRows
+    private(set) var shift, scale, gate: TokenRows
     private let epsilon: Float
 
     /// Of a block with one half: what `linear` makes of the signal.
@@ -88,6 +93,35 @@ struct StreamModulation {
     /// `LN(x) · (1 + scale) + shift`, x `[1, tokens, D]`.
     func norm(_ x: Tensor) -> Tensor {
         x.session.layerNorm(x, weight: nil, bias: nil, epsilon: epsilon, scale: scale, shift: shift)
+    }
+
+    /// The same for other runs of tokens.
+    func map(_ change: (TokenRows) -> TokenRows) -> StreamModulation {
+        var copy = self
+        (copy.shift, copy.scale, copy.gate) = (change(shift), change(scale), change(gate))
+        return copy
+    }
+}
+
+/// A norm with a scale and a shift that the time gives, and no gate (diffusers: AdaLayerNormContinuous).
+struct ContinuousNorm: Sendable {
+    private let modulation: Linear
+    private let sizes: StreamSizes
+
+    /// Takes `linear`.
+    init(_ scope: WeightScope, _ sizes: StreamSizes) {
+        modulation = Linear(scope / "linear", sizes.width, 2 * sizes.width)
+        self.sizes = sizes
+    }
+
+    /// x `[1, tokens, D]` normed, with what is activated of the embedding for each run of tokens.
+    func callAsFunction(_ x: Tensor, _ signal: TokenRows) -> Tensor {
+        // [runs, 2 D]: scale, then shift
+        let parts = TokenRows(modulation(signal.values), lengths: signal.lengths)
+        let width = sizes.width
+        return x.session.layerNorm(
+            x, weight: nil, bias: nil, epsilon: sizes.epsilon, scale: parts.columns(0..<width),
+            shift: parts.columns(width..<2 * width))
     }
 }
 
@@ -123,16 +157,25 @@ struct StreamProjections: Sendable {
         query = Linear(scope / names.query, sizes.width, sizes.width)
         key = Linear(scope / names.key, sizes.width, sizes.width)
         value = Linear(scope / names.value, sizes.width, sizes.width)
-        queryNorm = RMSNorm(scope / names.queryNorm, sizes.headSize, epsilon: sizes.epsilon)
-        keyNorm = RMSNorm(scope / names.keyNorm, sizes.headSize, epsilon: sizes.epsilon)
+        queryNorm = RMSNorm(scope / names.queryNorm, sizes.headSize, epsilon: sizes.headEpsilon)
+        keyNorm = RMSNorm(scope / names.keyNorm, sizes.headSize, epsilon: sizes.headEpsilon)
         heads = sizes.heads
     }
 
     func callAsFunction(_ x: Tensor, _ rotary: RotaryTable?) -> (query: Tensor, key: Tensor, value: Tensor) {
-        (
-            queryNorm.perHead(query(x), heads: heads, rotary: rotary),
-            keyNorm.perHead(key(x), heads: heads, rotary: rotary), value(x)
-        )
+        (queries(x, rotary), keys(x, rotary), value(x))
+    }
+
+    /// The queries alone.
+    func queries(_ x: Tensor, _ rotary: RotaryTable?) -> Tensor {
+        queryNorm.perHead(query(x), heads: heads, rotary: rotary)
+    }
+
+    /// Keys and values of tokens that ask nothing themselves.
+    func seen(_ x: Tensor, _ rotary: RotaryTable?) -> (key: Tensor, value: Tensor) { (keys(x, rotary), value(x)) }
+
+    private func keys(_ x: Tensor, _ rotary: RotaryTable?) -> Tensor {
+        keyNorm.perHead(key(x), heads: heads, rotary: rotary)
     }
 
     mutating func quantize(on session: any Session) {

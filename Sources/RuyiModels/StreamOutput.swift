@@ -4,26 +4,19 @@ import RuyiTensor
 
 /// The end of a transformer: a norm that the time modulates, and the projection of tokens back to patches.
 package struct StreamOutput: Sendable {
-    private let modulation: Linear
+    private let norm: ContinuousNorm
     private let projection: Linear
-    private let sizes: StreamSizes
 
     /// Takes `norm_out.linear` and `proj_out`, which makes patches of so many channels.
     package init(_ scope: WeightScope, channels: Int, _ sizes: StreamSizes) {
         let patch = StreamConfiguration.patch
-        modulation = Linear(scope / "norm_out" / "linear", sizes.width, 2 * sizes.width)
+        norm = ContinuousNorm(scope / "norm_out", sizes)
         projection = Linear(scope / "proj_out", sizes.width, patch * patch * channels)
-        self.sizes = sizes
     }
 
-    /// The tokens `[1, N, D]` normed, with the activated embedding of the call `[1, D]`.
-    package func normed(_ x: Tensor, _ activated: Tensor) -> Tensor {
-        let parts = TokenRows(modulation(activated))  // [1, 2 D]: scale, then shift
-        let width = sizes.width
-        return x.session.layerNorm(
-            x, weight: nil, bias: nil, epsilon: sizes.epsilon, scale: parts.columns(0..<width),
-            shift: parts.columns(width..<2 * width))
-    }
+    /// The tokens `[1, N, D]` normed, with the activated embedding of the call `[1, D]`, or one for each of as many
+    /// sequences of equal length.
+    package func normed(_ x: Tensor, _ activated: Tensor) -> Tensor { norm(x, TokenRows(activated)) }
 
     /// The patches of normed tokens, `[1, N, C · 4]`.
     package func patches(_ normed: Tensor) -> Tensor { projection(normed) }

@@ -55,7 +55,57 @@ private func sinc(_ x: Double) -> Double {
     return sin(angle) / angle
 }
 
-/// For each of some output positions along one axis: where its taps begin, how many there are, and their fixed-point weights.
+/// For each of some output positions along one axis: where its taps begin, and their weights, whose sum is one.
+struct FilterTaps {
+    /// The first input position of each output position.
+    private(set) var first: [Int] = []
+    /// Where the weights of each output position begin, and behind the last one their number.
+    private var starts = [0]
+    private var weights: [Double] = []
+
+    /// Half the width of the filter in input positions.
+    let support: Double
+
+    /// The number of output positions.
+    var count: Int { first.count }
+
+    /// The first input position of an output position, and the weights from there on.
+    subscript(position: Int) -> (first: Int, weights: ArraySlice<Double>) {
+        (first[position], weights[starts[position]..<starts[position + 1]])
+    }
+
+    /// The input positions that any tap lies on.
+    var range: Range<Int> {
+        let low = first.min() ?? 0
+        return low..<((0..<count).map { first[$0] + self[$0].weights.count }.max() ?? low)
+    }
+
+    init(from input: Int, to output: Int, _ positions: Range<Int>, filter: Resampling) {
+        let scale = Double(input) / Double(output)
+        let filterScale = max(scale, 1)
+        support = filter.support * filterScale
+        let inverse = 1 / filterScale
+        first.reserveCapacity(positions.count)
+        starts.reserveCapacity(positions.count + 1)
+        for index in positions {
+            let center = (Double(index) + 0.5) * scale
+            let low = max(0, Int(center - support + 0.5))
+            let high = min(input, Int(center + support + 0.5))
+            var sum = 0.0
+            let start = weights.count
+            for tap in low..<high {
+                let weight = filter((Double(tap) - center + 0.5) * inverse)
+                weights.append(weight)
+                sum += weight
+            }
+            if sum != 0 { for place in start..<weights.count { weights[place] /= sum } }
+            first.append(low)
+            starts.append(weights.count)
+        }
+    }
+}
+
+/// The taps of some output positions along one axis with fixed-point weights.
 struct Taps {
     /// Fractional bits of a weight; 8 bits of pixel, 22 of weight and 2 of headroom fill 32.
     static let precision: Int32 = 22
@@ -63,45 +113,26 @@ struct Taps {
     /// Weights reserved for each output position.
     let stride: Int
     /// The first input position of each output position.
-    var first: [Int]
+    let first: [Int]
     /// The number of input positions of each output position.
-    var count: [Int]
+    let count: [Int]
     /// `[outputs, stride]`, of which the first `count` are used.
-    var weights: [Int32]
-
+    let weights: [Int32]
     /// The input positions that any tap lies on.
-    var range: Range<Int> {
-        let low = first.min() ?? 0
-        return low..<(zip(first, count).map { $0 + $1 }.max() ?? low)
-    }
+    let range: Range<Int>
 
     init(from input: Int, to output: Int, _ positions: Range<Int>, filter: Resampling) {
-        let scale = Double(input) / Double(output)
-        let filterScale = max(scale, 1)
-        let support = filter.support * filterScale
-        let inverse = 1 / filterScale
-        stride = Int(support.rounded(.up)) * 2 + 1
-        first = []
-        count = []
-        weights = [Int32](repeating: 0, count: positions.count * stride)
-        first.reserveCapacity(positions.count)
-        count.reserveCapacity(positions.count)
-        var exact = [Double](repeating: 0, count: stride)
-        for (place, index) in positions.enumerated() {
-            let center = (Double(index) + 0.5) * scale
-            let low = max(0, Int(center - support + 0.5))
-            let high = min(input, Int(center + support + 0.5))
-            var sum = 0.0
-            for tap in 0..<(high - low) {
-                exact[tap] = filter((Double(tap + low) - center + 0.5) * inverse)
-                sum += exact[tap]
+        let exact = FilterTaps(from: input, to: output, positions, filter: filter)
+        let stride = Int(exact.support.rounded(.up)) * 2 + 1
+        var weights = [Int32](repeating: 0, count: positions.count * stride)
+        for place in 0..<positions.count {
+            for (tap, weight) in exact[place].weights.enumerated() {
+                let scaled = weight * Double(1 << Taps.precision)
+                weights[place * stride + tap] = Int32(scaled < 0 ? scaled - 0.5 : scaled + 0.5)
             }
-            for tap in 0..<(high - low) {
-                let weight = (sum == 0 ? exact[tap] : exact[tap] / sum) * Double(1 << Taps.precision)
-                weights[place * stride + tap] = Int32(weight < 0 ? weight - 0.5 : weight + 0.5)
-            }
-            first.append(low)
-            count.append(high - low)
         }
+        (self.stride, self.weights) = (stride, weights)
+        (first, range) = (exact.first, exact.range)
+        count = (0..<positions.count).map { exact[$0].weights.count }
     }
 }

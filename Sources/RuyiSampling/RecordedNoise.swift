@@ -28,6 +28,14 @@ public final class RecordedNoise: NoiseSource {
         return try draw(name, or: number == 0 ? "noise" : nil, shape)
     }
 
+    /// The next draw, which is recorded in its shape.
+    public func next(_ shape: [Int], order: [Int]) throws(Fault) -> HostTensor { try next(shape) }
+
+    /// What is recorded as `noise.NAME`; faults as those of `next`.
+    public func made(
+        _ name: String, _ shape: [Int], _ make: () throws(Fault) -> HostTensor
+    ) throws(Fault) -> HostTensor { try draw("noise." + name, or: nil, shape) }
+
     /// The draw that is recorded as `noise.NAME`; faults as those of `next`.
     public func apart(_ name: String, _ shape: [Int]) throws(Fault) -> HostTensor {
         try draw("noise." + name, or: nil, shape)

@@ -48,6 +48,14 @@ public final class TorchGenerator: NoiseSource {
         }
     }
 
+    /// Draws of fewer than 16 values, whatever their number.
+    public func rows(_ count: Int, of width: Int) throws(Fault) -> HostTensor {
+        precondition(width < 16, "\(width) values are drawn at once")
+        return state.withLock { state in
+            HostTensor((0..<count * width).map { _ in Float(TorchGenerator.single(&state)) }, [count, width])
+        }
+    }
+
     /// A draw from a generator of its own, whose seed comes of this one's and of the name.
     public func apart(_ name: String, _ shape: [Int]) throws(Fault) -> HostTensor {
         // FNV-1a, whose low 32 bits are all that counts.

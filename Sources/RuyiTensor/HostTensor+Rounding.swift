@@ -2,6 +2,8 @@ extension HostTensor {
     /// A range of the elements in row-major order as the bytes of another floating-point type, rounded as torch rounds:
     /// to the nearest, ties to even.
     ///
+    /// The elements are floating-point numbers, or 8-bit integers.
+    ///
     /// Too large values become infinite, or NaN in `f8e4m3`, which has no infinities. The bytes of the own type are
     /// copied as they are, unless they are to be scaled.
     package func bytes(_ range: Range<Int>, as type: DType, scaledBy scale: WeightScale = .none) -> [UInt8] {
@@ -67,7 +69,7 @@ extension HostTensor {
     private static func convert(
         _ source: UnsafeRawPointer, _ from: DType, _ count: Int, to type: DType, scale: (inout [Float]) -> Void
     ) -> [UInt8] {
-        precondition(from.isFloat && type.isFloat, "\(from) to \(type) is no rounding")
+        precondition((from.isFloat || from == .i8) && type.isFloat, "\(from) to \(type) is no rounding")
         var values = [Float](unsafeUninitializedCapacity: count) { values, filled in
             func fill<Bits: BitwiseCopyable>(_ bits: Bits.Type, _ value: (Bits) -> Float) {
                 let step = MemoryLayout<Bits>.size
@@ -81,6 +83,7 @@ extension HostTensor {
             case .bf16: fill(UInt16.self) { Float(bitPattern: UInt32($0) << 16) }
             case .f8e4m3: fill(UInt8.self, FloatBits.e4m3)
             case .f8e5m2: fill(UInt8.self) { FloatBits.half(UInt16($0) << 8) }
+            case .i8: fill(Int8.self) { Float($0) }
             default: fill(Float.self) { $0 }
             }
             filled = count

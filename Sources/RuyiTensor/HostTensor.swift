@@ -64,10 +64,21 @@ public final class HostStorage: @unchecked Sendable {
 
     /// New memory, all zero, which takes no room until it is written.
     package static func zeros(byteCount: Int) -> HostStorage {
+        if byteCount >= reservedSize, let storage = reserved(byteCount) { return storage }
         guard let base = calloc(max(byteCount, 1), 1) else {
             preconditionFailure("\(byteCount) bytes of the host's memory were refused")
         }
         return HostStorage(base: base, byteCount: byteCount) { base, _ in free(base) }
+    }
+
+    /// From this size on, memory is only promised: plans make tensors that no machine has room for, and write none.
+    private static let reservedSize = 1 << 30
+
+    /// Addresses that take memory when they are written; nil where the system has not so many.
+    private static func reserved(_ byteCount: Int) -> HostStorage? {
+        let (access, kind) = (PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+        guard let base = mmap(nil, byteCount, access, kind, -1, 0), base != MAP_FAILED else { return nil }
+        return HostStorage(base: base, byteCount: byteCount) { base, byteCount in munmap(base, byteCount) }
     }
 
     deinit { release(base, byteCount) }

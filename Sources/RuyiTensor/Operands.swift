@@ -15,11 +15,13 @@ public enum Activation: Sendable, CaseIterable {
 /// Cosines and sines of rotary position embedding, `[positions, d]`; positions repeat for later tokens (frames).
 public struct RotaryTable: Sendable {
     /// Which two values of a head are rotated together.
-    public enum Pairing: Sendable {
+    public enum Pairing: Sendable, Equatable {
         /// Neighbours, 2i and 2i + 1.
         case neighbours
         /// One of each half, i and i + d/2.
         case halves
+        /// One of each half of every part of a head, the parts being so wide.
+        case halvesOfParts([Int])
     }
 
     public let cosines: Tensor
@@ -29,6 +31,11 @@ public struct RotaryTable: Sendable {
     /// Both tables `[positions, d]`, of the session that will rotate with them.
     public init(cosines: Tensor, sines: Tensor, pairing: Pairing = .neighbours) {
         precondition(cosines.shape == sines.shape && cosines.rank == 2, "rotary tables must be [positions, d]")
+        if case .halvesOfParts(let parts) = pairing {
+            precondition(
+                parts.reduce(0, +) == cosines.shape[1] && parts.allSatisfy { $0 > 0 && $0 % 2 == 0 },
+                "parts \(parts) do not make heads of \(cosines.shape[1])")
+        }
         self.cosines = cosines
         self.sines = sines
         self.pairing = pairing

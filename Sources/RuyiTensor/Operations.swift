@@ -26,10 +26,11 @@ public protocol Operations: AnyObject, Sendable {
 
     // MARK: Weights of another type
 
-    /// A copy of a matrix `[N, K]` in 8 bits: each row by its largest magnitude to −127...127, NaN staying NaN; nil for
-    /// one that cannot be quantised. A product with it has both operands in 8 bits: each row of x is quantised by its
-    /// own largest magnitude, sums are exact. It belongs to `unit`.
-    func quantized(_ matrix: Projection.Matrix, in unit: ResidencyUnit) -> Weight?
+    /// A copy of a projection's matrix `[N, K]` in 8 bits: each row by its largest magnitude to −127...127, NaN staying NaN
+    /// (`RowQuantization`); nil for one that cannot be quantised. One of 8-bit integers with a scale for each row keeps
+    /// them, any other has no scale. A product with it has both operands in 8 bits: each row of x is quantised by its own
+    /// largest magnitude, sums are exact. It belongs to `unit`.
+    func quantized(_ projection: Projection, in unit: ResidencyUnit) -> Weight?
     /// A contiguous copy of a weight rounded to an 8-bit floating-point type, `f8e4m3` or `f8e5m2`.
     func narrowed(_ weight: Weight, to dtype: DType) -> Weight
 

@@ -85,6 +85,18 @@ public enum Reference {
         return HostTensor(result, q.shape)
     }
 
+    /// The other one of a pair of values, one of each half of a part of a head, with its sign.
+    private static func half(_ index: Int, _ place: Int, _ parts: [Int], _ values: [Double]) -> Double {
+        var place = place
+        for part in parts {
+            if place < part {
+                return place < part / 2 ? -values[index + part / 2] : values[index - part / 2]
+            }
+            place -= part
+        }
+        preconditionFailure("parts \(parts) are shorter than a head")
+    }
+
     /// Pairs of every head of x `[B, N, H·d]`, turned by the row of a table `[positions, d]` that the token falls on.
     public static func rotate(
         _ x: HostTensor, heads: Int, cosines: HostTensor, sines: HostTensor, _ pairing: RotaryTable.Pairing
@@ -98,6 +110,7 @@ public enum Reference {
                 switch pairing {
                 case .neighbours: index % 2 == 0 ? -values[index + 1] : values[index - 1]
                 case .halves: index % size < size / 2 ? -values[index + size / 2] : values[index - size / 2]
+                case .halvesOfParts(let parts): half(index, index % size, parts, values)
                 }
             return Float(values[index] * cosines[place] + partner * sines[place])
         }

@@ -50,6 +50,8 @@ public protocol Session: Operations {
     ///
     /// Where nothing is computed the numbers mean nothing.
     func read(_ x: Tensor) -> HostTensor
+    /// The tensor, not needed for a while: a copy on a shelf where there is one with room, else itself.
+    func shelved(_ x: Tensor, on shelf: (any TensorShelf)?) -> Tensor
     /// A weight as an operand, a contiguous tensor of the activations' type.
     func tensor(_ weight: Weight) -> Tensor
     /// Says that the weights of a unit are soon used: they are brought in while others compute.
@@ -83,6 +85,9 @@ public protocol Meter: Session {
 extension Session {
     /// Whether nothing is computed, and work and memory only counted.
     public var isMeasuring: Bool { backend.isMeasuring }
+
+    /// The tensor itself.
+    public func shelved(_ x: Tensor, on shelf: (any TensorShelf)?) -> Tensor { x }
 
     /// Everything is counted as often as it is run.
     public func counting<Result>(_ times: Double, _ body: () throws -> Result) rethrows -> Result { try body() }

@@ -24,6 +24,14 @@ public enum WeightScale: Sendable, Equatable {
         }
     }
 
+    /// A factor for each of so many rows; nil where a row has several.
+    public func perRow(_ count: Int) -> [Float]? {
+        switch self {
+        case .number(let factor): [Float](repeating: factor, count: count)
+        case .blocks(let blocks): blocks.perRow(count)
+        }
+    }
+
     /// The scale of some rows.
     public func rows(_ range: Range<Int>) -> WeightScale {
         switch self {
@@ -65,6 +73,9 @@ public struct ScaleBlocks: Sendable, Equatable {
         copy.start += row
         return copy
     }
+
+    /// A scale for each of so many rows; nil where a row has several.
+    public func perRow(_ count: Int) -> [Float]? { across == 1 ? (0..<count).map { self[$0, 0] } : nil }
 
     /// A scale for each of so many rows and each block's columns, `[rows, across]`.
     public func table(rows: Int) -> HostTensor {

@@ -58,7 +58,7 @@ extension Session {
             return ({ self.linear(x, projection) }, 2 * Double(x.count) * Double(outputs))
         case .integerProduct(let inputs, let outputs):
             let x = values([rows(amount, inputs, outputs), inputs])
-            let matrix = Projection.Matrix.computed(values([outputs, inputs]))
+            let matrix = Projection(.computed(values([outputs, inputs])))
             guard let weight = quantized(matrix, in: ResidencyUnit()) else { return ({ x }, 1e9) }
             return ({ self.linear(x, Projection(weight)) }, 2 * Double(x.count) * Double(outputs))
         case .attention(let size):

@@ -7,10 +7,15 @@ struct ArgumentReader {
     enum Meaning {
         case run(Command, SettingValues)
         case help(Command, isWhole: Bool)
+        /// How to write prompts.
+        case prompts
         case version
         /// Nothing is asked for.
         case nothing
     }
+
+    /// What `ruyi help` takes beside the commands.
+    static let promptsTopic = "prompts"
 
     private let command: Command
     private let options: [String: any AnySetting]
@@ -35,6 +40,7 @@ struct ArgumentReader {
         var rest = arguments[...]
         let asksForHelp = rest.first == "help"
         if asksForHelp { rest = rest.dropFirst() }
+        if asksForHelp, rest.first == ArgumentReader.promptsTopic { return .prompts }
         let command = command(&rest)
         let options = rest.prefix { $0 != "--" }
         let isWhole = options.contains("--help-all")

@@ -36,7 +36,7 @@ struct BatchOptions: SettingTable {
     }
     let resume = Setting(
         "resume", .flag, .batch,
-        "Leave what an earlier run has finished; without, render it again and replace it."
+        "Leave what an earlier run has finished, and go on with what it has begun; without, render it again and replace it."
     ) {
         $0.hasNegative = true
         $0.standardText = "--resume"
@@ -88,9 +88,12 @@ extension SettingKind where Value == Shard {
 
 /// Many clips of many pictures, with the model loaded once.
 enum BatchCommand {
+    /// What clips of a batch have; a batch resumes by itself.
+    private static let clips = Command.runs.filter { $0.key != SectionSettings.table.resume.key }
+
     static let command = Command(
         "batch", .batch,
-        "Turns many pictures into videos with the model loaded once. An interrupted batch resumes.",
+        "Turns many pictures into videos; an interrupted batch resumes.",
         usage: "ruyi batch <source> --output <folder> [<options>]",
         discussion: """
             <source> is a folder of pictures, each with its prompt in a .txt file beside it; or a list: .jsonl with an \
@@ -101,13 +104,15 @@ enum BatchCommand {
               ruyi batch shots.jsonl -o clips -m Ruyi-Mini-7B --seed 1,2,3
               ruyi batch shots.csv -o clips -m Ruyi-Mini-7B --shard 2/8
               find . -name '*.png' | ruyi batch - -o clips -m Ruyi-Mini-7B
+              ruyi batch stills -o clips -m Ruyi-Mini-7B --server http://studio:8188
 
             The whole list is checked before the first clip. A clip that fails is told of and the others are rendered. \
             .ruyi-batch.jsonl in the folder notes what is done, so the same command goes on after any stop, and tries \
-            again what has failed. Clips whose picture, settings or checkpoint changed are not taken for finished.
+            again what has failed. Clips whose picture, settings or checkpoint changed are not taken for finished. With \
+            --server a 'ruyi serve' on another machine makes the clips, as for 'ruyi submit'.
 
             Exit codes are those of 'ruyi render', and 1 when clips have failed, 75 when another run is at work in the \
             folder.
             """,
-        settings: BatchOptions.all + Command.runs + SourceOptions.all + [ResultOptions.table.json])
+        settings: BatchOptions.all + ServerOptions.all + clips + SourceOptions.all + [ResultOptions.table.json])
 }

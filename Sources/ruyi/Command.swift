@@ -6,7 +6,7 @@ struct Command: Sendable {
     enum Action: Sendable {
         /// Leads to the commands below it, the first of which needs no name.
         case group
-        case render, batch, plan, decode, bench
+        case render, batch, submit, plan, encode, decode, bench
         /// Finds something out and prints it.
         case printing(@Sendable (SettingValues) -> any PrintingCommand)
         /// Takes its time.
@@ -75,9 +75,12 @@ struct Command: Sendable {
             """,
         settings: render.settings + ProgramOptions.all,
         commands: [
-            render, BatchCommand.command, PlanCommand.command, DecodeCommand.command, InspectCommand.command,
-            SheetCommand.command, CompareCommand.command, ModelsCommand.command, ConvertCommand.command,
-            BenchCommand.command, DoctorCommand.command, CompletionsCommand.command, ManualCommand.command,
+            render, BatchCommand.command, SubmitCommand.command, PlanCommand.command, EncodeCommand.command,
+            DecodeCommand.command,
+            InspectCommand.command, SheetCommand.command, CompareCommand.command, ModelsCommand.command,
+            ConvertCommand.command, BenchCommand.command, DoctorCommand.command, ServeCommand.command,
+            CompletionsCommand.command,
+            ManualCommand.command,
         ])
 
     /// One clip of one picture, or one for each seed.

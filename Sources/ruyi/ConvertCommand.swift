@@ -8,7 +8,7 @@ struct ConvertCommand: LongCommand {
         let input = Setting(
             "input", .path, .arguments, "A file of weights or a checkpoint folder.", value: "input"
         ) {
-            $0.place = .word
+            $0.place = .optionalWord
             $0.completion = .file([])
             $0.standardText = ""
         }
@@ -47,16 +47,20 @@ struct ConvertCommand: LongCommand {
     static let command = Command(
         "convert", .long { ConvertCommand(given: Given($0)) },
         "Rewrites weights, or a whole checkpoint, as safetensors, in the same or another type of number.",
-        usage: "ruyi convert <input> --output <output> [<options>]",
+        usage: "ruyi convert [<input>] --output <output> [<options>]",
         discussion: """
             <input> is a file (safetensors, or torch's .bin, .pt and .pth) or a checkpoint folder; a folder keeps its \
-            layout, and what is no weights is copied; HunyuanVideo as its authors publish it gets that of diffusers. \
+            layout, and what is no weights is copied; HunyuanVideo as its authors publish it gets that of diffusers. With parts that \
+            are named apart the whole checkpoint is written, as a folder. \
             Numbers are rounded to the nearest, ties to even, as torch does. \
-            The 8-bit types take matrices alone: norms, biases and convolutions stay as they are.
+            The 8-bit types take matrices alone: norms, biases and convolutions stay as they are. \
+            int8 has a scale for each row, and takes the layers with which --precision int8 computes in 8 bits, so that clips \
+            with it are the same; --only names others.
 
               ruyi convert pytorch_model.bin -o model.safetensors
               ruyi convert Ruyi-Mini-7B -o Ruyi-Mini-7B-fp8 --type fp8_e4m3 --only 'transformer/*'
-            """, settings: Options.all + ReportingOptions.all)
+              ruyi convert Ruyi-Mini-7B -o Ruyi-Mini-7B-int8 --type int8
+            """, settings: Options.all + PartSettings.all + ReportingOptions.all)
 
     let given: Given<Options>
 
@@ -73,8 +77,9 @@ struct ConvertCommand: LongCommand {
         }
         conversion.shardSize = given.shardSize
         conversion.overwrite = given.overwrite ?? false
+        let input = try ModelReference.given(given.input, given.values, ConvertCommand.command)
         let paths = try conversion.run(
-            given.input ?? "", to: output, cancellation: errand.cancellation, observer: errand.reporter.receive)
+            input, to: output, cancellation: errand.cancellation, observer: errand.reporter.receive)
         for path in paths { try errand.print(path) }
         return nil
     }

@@ -33,7 +33,7 @@ enum DecodeCommand {
     }()
 
     static let command = Command(
-        "decode", .decode, "Finishes a clip from saved latents, or makes it again in another format.",
+        "decode", .decode, "Makes a clip from saved latents, also in another format.",
         usage: "ruyi decode <latents> [<options>]",
         discussion: """
             A run that fails or is interrupted after the denoising leaves its latents beside the output, and \

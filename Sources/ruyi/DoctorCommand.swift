@@ -16,7 +16,7 @@ struct DoctorCommand: PrintingCommand {
 
     static let command = Command(
         "doctor", .printing { DoctorCommand(given: Given($0)) },
-        "Says whether this machine has what a run needs, and what is in the way.",
+        "Says whether this machine has what a run needs, or what is missing.",
         usage: "ruyi doctor [--model <name>] [--json]",
         discussion: """
             Looks at processor, memory, libraries, encoders, the current folder, settings, environment, models, terminal, \

@@ -90,6 +90,9 @@ struct HelpPage {
             "", "  '\(command.name) <command> --help' says more of a command",
         ]
             + (command.path.isEmpty
-                ? ["  and 'man ruyi' or 'ruyi man' holds everything."] : [])
+                ? [
+                    "  'ruyi help \(ArgumentReader.promptsTopic)' says how to write prompts for each model",
+                    "  and 'man ruyi' or 'ruyi man' holds everything.",
+                ] : [])
     }
 }

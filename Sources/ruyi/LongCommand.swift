@@ -13,7 +13,7 @@ struct Errand {
     /// Set by the first signal.
     let cancellation: Cancellation
     /// Writes a line of results to standard output.
-    let print: (String) throws -> Void
+    let print: @Sendable (String) throws -> Void
 }
 
 /// How a command says what it does.

@@ -9,6 +9,19 @@ enum ModelsCommand {
             (~/.local/share/ruyi), beside the program, and in the Hugging Face caches (HF_HUB_CACHE, HF_HOME).
             """, commands: [List.command, Show.command, Pull.command, Verify.command, Place.command])
 
+    /// The word that names a model for a command that takes its parts too.
+    struct PartsWord: SettingTable {
+        static let table = PartsWord()
+
+        let name = Setting(
+            "name", .text, .arguments, "The model's name, its folder, or a file that is its transformer.", value: "name"
+        ) {
+            $0.place = .optionalWord
+            $0.completion = .model
+            $0.standardText = ""
+        }
+    }
+
     /// The word that names a model.
     struct NameWord: SettingTable {
         static let table = NameWord()
@@ -68,13 +81,14 @@ enum ModelsCommand {
         static let command = Command(
             "models show", .printing { Show(values: $0) },
             "Says what a model consists of, the sizes and lengths it renders, and the memory that takes.",
-            usage: "ruyi models show <name> [--json]",
-            settings: NameWord.all + [InspectCommand.Options.table.json])
+            usage: "ruyi models show [<name>] [<options>]",
+            settings: PartsWord.all + [InspectCommand.Options.table.json] + PartSettings.all)
 
         let values: SettingValues
 
         func answer(print: (String) throws -> Void) throws -> Faults? {
-            let description = try ModelStore().describe(values[NameWord.table.name] ?? "")
+            let reference = try ModelReference.given(values[PartsWord.table.name], values, Self.command)
+            let description = try ModelStore().describe(reference)
             try print(values[InspectCommand.Options.table.json] == true ? description.json : description.text)
             return description.faults
         }
@@ -99,7 +113,10 @@ enum ModelsCommand {
         struct Options: SettingTable {
             static let table = Options()
 
-            let names = Setting("names", .texts, .arguments, "Names or folders of models.", value: "name") {
+            let names = Setting(
+                "names", .texts, .arguments, "Names or folders of models, or files that are their transformers.",
+                value: "name"
+            ) {
                 $0.place = .optionalWords
                 $0.completion = .model
                 $0.standardText = ""
@@ -112,20 +129,19 @@ enum ModelsCommand {
         static let command = Command(
             "models verify", .long { Verify(given: Given($0)) },
             "Checks models: every file against its digest, every weight against what the family loads.",
-            usage: "ruyi models verify [<name> ...] [--quick]",
+            usage: "ruyi models verify [<name> ...] [<options>]",
             discussion: """
                 A pulled model's digests are in its folder; a Hugging Face cache names its files by them. Every bad file \
-                is named, and the exit code is then 65. Without names all models are checked.
-                """, settings: Options.all + ReportingOptions.all)
+                is named, and the exit code is then 65. Without names all models are checked. With parts that are named \
+                apart one model is checked, which they belong to.
+                """, settings: Options.all + PartSettings.all + ReportingOptions.all)
 
         let given: Given<Options>
 
         func carryOut(_ errand: Errand) throws -> Faults? {
             let store = ModelStore()
-            let models =
-                try given.names?.map { try store.find($0) } ?? store.entries().map(\.found)
             var faults: [Fault] = []
-            for model in models {
+            for model in try models(store) {
                 let result = try store.verify(
                     model, quick: given.quick ?? false, cancellation: errand.cancellation)
                 faults += result.faults
@@ -133,5 +149,34 @@ enum ModelsCommand {
             }
             return faults.first.map { Faults($0, Array(faults.dropFirst())) }
         }
+
+        /// The models to check.
+        ///
+        /// Throws `.usage` for parts of several.
+        private func models(_ store: ModelStore) throws -> [ModelReference] {
+            let parts = given.values.parts
+            guard let names = given.names else {
+                return parts.isEmpty
+                    ? store.entries().map { ModelReference($0.found) } : [ModelReference(nil, parts: parts)]
+            }
+            guard parts.isEmpty || names.count == 1 else {
+                throw Fault(
+                    .usage, "parts are named apart, and \(names.count) models are given",
+                    hint: "give the one that the parts belong to")
+            }
+            return names.map { ModelReference($0, parts: parts) }
+        }
+    }
+}
+
+extension ModelReference {
+    /// What a command line names.
+    ///
+    /// Throws `.usage` when it names nothing.
+    static func given(_ name: String?, _ values: SettingValues, _ command: Command) throws(Fault) -> ModelReference {
+        guard name != nil || !values.parts.isEmpty else {
+            throw Fault(.usage, "neither a model nor a part of one is given", hint: "it is: " + command.usage)
+        }
+        return ModelReference(name, parts: values.parts)
     }
 }

@@ -19,6 +19,7 @@ struct Program {
         do throws(Faults) {
             switch try ArgumentReader.read(arguments) {
             case .help(let command, let isWhole): return print(HelpPage(command, isWhole: isWhole).text)
+            case .prompts: return print(PromptsPage().text)
             case .version: return print(Program.versions)
             case .nothing: return renderFromSettings()
             case .run(let command, let values): return run(command, values, arguments)
@@ -33,7 +34,9 @@ struct Program {
         case .group: print(HelpPage(command, isWhole: false).text)
         case .render: render(RunArguments(values: values, isBatch: false))
         case .batch: batch(RunArguments(values: values, isBatch: true), arguments)
+        case .submit: submit(values)
         case .plan: plan(values)
+        case .encode: encode(RunArguments(values: values, isBatch: false))
         case .decode: decode(values)
         case .bench: bench(BenchCommand(given: Given(values)))
         case .printing(let make): answer(make(values))
@@ -65,6 +68,12 @@ struct Program {
 
     private func render(_ line: RunArguments) -> Int32 {
         settled(line) { layers, reporter in try render(layers.order, reporter, json: line.isJSON) }
+    }
+
+    private func encode(_ line: RunArguments) -> Int32 {
+        settled(line) { layers, reporter in
+            try render(EncodeCommand.order(layers.order), reporter, json: line.isJSON)
+        }
     }
 
     private func decode(_ values: SettingValues) -> Int32 {
@@ -144,6 +153,9 @@ struct Program {
 
     private func batch(_ line: RunArguments, _ arguments: [String]) -> Int32 {
         settled(line) { layers, reporter in
+            if let server = try line.server() {
+                return try batch(line, arguments, RemoteRun(server, reporter, signals.cancellation), layers, reporter)
+            }
             let last = LastClip()
             let engine = Engine { event in
                 reporter.receive(event)
@@ -154,19 +166,71 @@ struct Program {
             let batch = try Batch(try line.batchOrder(layers), engine: engine)
             if layers.order.dryRun == true { return try show(batch.plan(), reporter) }
             let summary = try batch.render(cancellation: signals.cancellation) { event in
-                switch event {
-                case .finished(let files): try Program.write(line.isJSON ? [last.line] : files)
-                case .failed(let faults):
-                    reporter.report(faults)
-                    if line.isJSON { try Program.write([ResultLine.failure(faults)]) }
-                case .skipped: break
-                }
+                try report(event, line, reporter, last)
             }
-            let seed = layers.order.drawsSeed ? layers.order.seeds.first : nil
-            let again = summary.failed.isEmpty ? nil : Rerun.command(arguments, seed: seed)
-            reporter.report(summary, again: again)
-            if line.isJSON { try Program.write([summary.json(again: again)]) }
-            return summary.failed.isEmpty ? 0 : Fault.Kind.partial.rawValue
+            return try report(summary, line, arguments, layers, reporter)
+        }
+    }
+
+    /// Has a server make a batch's clips.
+    private func batch(
+        _ line: RunArguments, _ arguments: [String], _ run: RemoteRun, _ layers: Settings, _ reporter: Reporter
+    ) throws -> Int32 {
+        if layers.order.dryRun == true {
+            throw Fault(
+                .usage, "--dry-run and --server exclude each other", hint: "'ruyi submit --dry-run' plans one clip")
+        }
+        let last = LastClip()
+        let batch = try RemoteBatch(try line.batchOrder(layers))
+        let summary = try batch.render(
+            cancellation: signals.cancellation, identity: { (name) throws(Fault) in try run.identity(name) },
+            make: { clip in
+                let made = try run.make(clip)
+                last.line = ResultLine.clip(
+                    frames: made.clip.frames, seed: made.clip.seed, files: [clip.file], seconds: made.seconds)
+                return made.clip.frames
+            }, report: { try report($0, line, reporter, last) })
+        return try report(summary, line, arguments, layers, reporter)
+    }
+
+    /// Says what became of a clip of a batch.
+    private func report(
+        _ event: BatchEvent, _ line: RunArguments, _ reporter: Reporter, _ last: LastClip
+    ) throws {
+        switch event {
+        case .finished(let files): try Program.write(line.isJSON ? [last.line] : files)
+        case .failed(let faults):
+            reporter.report(faults)
+            if line.isJSON { try Program.write([ResultLine.failure(faults)]) }
+        case .skipped: break
+        }
+    }
+
+    /// Says what a batch has done, and returns the exit code.
+    private func report(
+        _ summary: BatchSummary, _ line: RunArguments, _ arguments: [String], _ layers: Settings, _ reporter: Reporter
+    ) throws -> Int32 {
+        let seed = layers.order.drawsSeed ? layers.order.seeds.first : nil
+        let again = summary.failed.isEmpty ? nil : Rerun.command(arguments, seed: seed)
+        reporter.report(summary, again: again)
+        if line.isJSON { try Program.write([summary.json(again: again)]) }
+        return summary.failed.isEmpty ? 0 : Fault.Kind.partial.rawValue
+    }
+
+    /// Has a server make an order's clips, and fetches them.
+    private func submit(_ values: SettingValues) -> Int32 {
+        let line = RunArguments(values: values, isBatch: false)
+        return settled(line) { layers, reporter in
+            guard let server = try line.server(environment: { System.variable($0) }) else {
+                throw Fault(
+                    .usage, "no server is named", at: "--server",
+                    hint: "give its address, such as --server http://studio:8188, or set RUYI_SERVER")
+            }
+            let submission = Submission(
+                given: Given(values), order: layers.order, server: server, reporter: reporter,
+                cancellation: signals.cancellation, isJSON: line.isJSON)
+            try submission.carryOut(Program.write)
+            return 0
         }
     }
 

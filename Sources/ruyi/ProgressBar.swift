@@ -9,6 +9,8 @@ final class ProgressBar: Sendable {
         var received = ContinuousClock.now
         var drawn: ContinuousClock.Instant?
         var hasTicker = false
+        /// Seconds of video that are there, in words.
+        var made: String?
     }
 
     private let console: Console
@@ -19,7 +21,10 @@ final class ProgressBar: Sendable {
     /// Takes note of an event and redraws if it is time to.
     func receive(_ event: Event) {
         switch event {
-        case .planned: end()
+        case .planned:
+            end()
+            state.withLock { $0.made = nil }
+        case .section(let section, let clip): state.withLock { $0.made = section.text(of: clip) }
         case .transfer(let transfer): show(transfer.progress)
         case .step(let progress): show(progress)
         case .note, .warning, .stage, .preview, .finished: break
@@ -55,7 +60,8 @@ final class ProgressBar: Sendable {
             let now = ContinuousClock.now
             state.drawn = now
             let waited = (now - state.received) / .seconds(1)
-            console.draw(ProgressBar.text(progress, waited: waited, columns: console.columns))
+            console.draw(
+                ProgressBar.text(progress, made: state.made, waited: waited, columns: console.columns))
         }
     }
 
@@ -77,13 +83,13 @@ final class ProgressBar: Sendable {
     }
 
     /// The bar: stage, steps, bar, percentage, elapsed and left, with what does not fit left out from the middle.
-    static func text(_ progress: Progress, waited: Double, columns: Int) -> String {
+    static func text(_ progress: Progress, made: String? = nil, waited: Double, columns: Int) -> String {
         let percent = "\(Int(progress.runFraction * 100))%"
         let steps = progress.total > 1 ? " \(progress.done)/\(progress.total)" : ""
         let elapsed = TimeText.short(progress.runElapsed + waited)
         let left = progress.runRemaining.map { ", " + TimeText.short(max(0, $0 - waited)) + " left" } ?? ""
         let clip = progress.clips > 1 ? "clip \(progress.clip + 1)/\(progress.clips) " : ""
-        let head = clip + progress.stage + steps
+        let head = clip + progress.stage + steps + (made.map { ", " + $0 } ?? "")
         let tail = " \(percent) \(elapsed)\(left)"
         let room = columns - 1 - head.count - tail.count - 3
         if room < 8 { return String((head + tail).prefix(max(columns - 1, 0))) }

@@ -19,6 +19,9 @@ extension ModelsCommand {
             let revision = Setting("revision", .name, .options, "A commit, branch or tag.", value: "revision") {
                 $0.standardText = "main"
             }
+            let variant = Setting(
+                "variant", .name, .options, "Only this form of a model that has several, such as 768p.", value: "name"
+            ) { $0.standardText = "all of them" }
             let to = Setting("to", .text, .options, "The model's folder.", value: "folder") {
                 $0.completion = .folder
                 $0.standardText = "models/NAME in RUYI_HOME, which is ~/.local/share/ruyi"
@@ -36,11 +39,14 @@ extension ModelsCommand {
             usage: "ruyi models pull <name> [<options>]",
             discussion: """
                 <name> is one that 'ruyi models list --all' gives, or any ORGANISATION/NAME of the hub. The model's folder \
-                is printed at the end. Interrupted downloads resume. HF_ENDPOINT names another hub, \
+                is printed at the end. Folders that it needs of other repositories come with it and lie beside it, as \
+                HunyuanVideo does beside FramePackI2V_HY; what is there already is not fetched again. \
+                HF_ENDPOINT names another hub, \
                 HF_TOKEN (or the file token in HF_HOME) opens models that not everybody may have, HF_HUB_OFFLINE \
                 forbids downloads.
 
                   ruyi models pull Ruyi-Mini-7B
+                  ruyi models pull pyramid-flow-miniflux --variant 384p
                   ruyi models pull IamCreateAI/Ruyi-Mini-7B --to /data/ruyi --limit-rate 20M
 
                 Exit codes: 65 the hub's files are not what it says, 69 it does not answer or does not have them, 73 \
@@ -51,35 +57,64 @@ extension ModelsCommand {
         let given: Given<Options>
 
         func carryOut(_ errand: Errand) throws -> Faults? {
-            let meter = TransferMeter(errand.reporter)
-            let cancellation = errand.cancellation
-            let repository = try repository
+            let (repository, known) = try repository
             let folder = try folder(repository)
-            let pull = try RuyiHub.Pull(
-                repository, revision: given.revision, into: folder,
-                settings: try HubSettings(environment: { System.variable($0) }),
-                jobs: given.settled(\.jobs) ?? 1,
-                rate: given.limitRate ?? 0, isCancelled: { cancellation.isCancelled }, observer: meter.receive)
-            if given.dryRun == true {
-                try plan(pull, errand)
-            } else {
-                try pull.run()
-                try errand.print(folder)
+            let main = try pull(repository, nil, without: unwanted(known), given.revision, folder, errand)
+            var sources = [(folder: folder, pull: main)]
+            for other in known?.others ?? [] {
+                let beside = ModelStore.folder(of: other, beside: folder)
+                sources.append((beside, try pull(other.repository, other.folders, nil, beside, errand)))
             }
+            if given.dryRun == true {
+                try plan(sources, errand)
+                return nil
+            }
+            for source in sources {
+                if sources.count > 1 { errand.reporter.note("into \(source.folder)") }
+                try source.pull.run()
+            }
+            try errand.print(folder)
             return nil
         }
 
-        /// The repository that the name means.
+        private func pull(
+            _ repository: String, _ folders: [String]?, without unwanted: [String] = [], _ revision: String?,
+            _ folder: String, _ errand: Errand
+        ) throws -> RuyiHub.Pull {
+            let (meter, cancellation) = (TransferMeter(errand.reporter), errand.cancellation)
+            return try RuyiHub.Pull(
+                repository, folders, without: unwanted, revision: revision, into: folder,
+                settings: try HubSettings(environment: { System.variable($0) }),
+                jobs: given.settled(\.jobs) ?? 1,
+                rate: given.limitRate ?? 0, isCancelled: { cancellation.isCancelled }, observer: meter.receive)
+        }
+
+        /// The folders of variants that are not asked for.
+        ///
+        /// Throws `.usage` for a variant that there is not.
+        private func unwanted(_ model: PublishedModel?) throws(Fault) -> [String] {
+            guard let variant = given.variant else { return [] }
+            let variants = model?.variants ?? []
+            guard variants.contains(where: { $0.name == variant }) else {
+                let names = variants.map(\.name).joined(separator: ", ")
+                throw Fault(
+                    .usage, "\(given.name ?? "") has no variant \"\(variant)\"", at: "--variant",
+                    hint: variants.isEmpty ? "leave it out: the model has one form" : "it has \(names)")
+            }
+            return variants.filter { $0.name != variant }.map(\.folder)
+        }
+
+        /// The repository that the name means, and the model if it is known.
         ///
         /// Throws `.unavailable` with the name that is nearest where it can be none.
-        private var repository: String {
+        private var repository: (String, PublishedModel?) {
             get throws {
                 let name = given.name ?? ""
-                if let known = KnownModel.find(name) { return known.repository }
+                if let known = KnownModel.find(name) { return (known.repository, known) }
                 if !name.contains("/"), let near = ModelCatalog.installed().near(name) {
                     throw Fault(.unavailable, "there is no model of this name", at: name, hint: "did you mean \(near)?")
                 }
-                return name
+                return (name, nil)
             }
         }
 
@@ -91,25 +126,32 @@ extension ModelsCommand {
             return home + "/models/" + (repository.split(separator: "/").last.map(String.init) ?? repository)
         }
 
-        private func plan(_ pull: RuyiHub.Pull, _ errand: Errand) throws {
-            let (commit, files) = try pull.plan()
-            var missing = 0
-            var rows: [[String]] = []
-            for file in files {
-                let state: String
-                switch file.need {
-                case .none: state = "there"
-                case .check: state = "to check"
-                case .fetch(let present):
-                    missing += file.byteCount - present
-                    state = present > 0 ? "to fetch from byte \(present)" : "to fetch"
+        private func plan(_ sources: [(folder: String, pull: RuyiHub.Pull)], _ errand: Errand) throws {
+            var (count, total, missing) = (0, 0, 0)
+            var (rows, commits) = ([[String]](), [String]())
+            for source in sources {
+                let (commit, files) = try source.pull.plan()
+                let home = source.folder.split(separator: "/").last.map(String.init) ?? ""
+                let place = sources.count > 1 ? home + "/" : ""
+                for file in files {
+                    let state: String
+                    switch file.need {
+                    case .none: state = "there"
+                    case .check: state = "to check"
+                    case .fetch(let present):
+                        missing += file.byteCount - present
+                        state = present > 0 ? "to fetch from byte \(present)" : "to fetch"
+                    }
+                    rows.append([state, "\(file.byteCount)", place + file.name])
                 }
-                rows.append([state, "\(file.byteCount)", file.name])
+                count += files.count
+                total += files.reduce(0) { $0 + $1.byteCount }
+                commits.append(commit)
             }
             for line in ModelsCommand.table(rows) { try errand.print(line) }
             errand.reporter.note(
-                "\(files.count) files of commit \(commit), \(files.reduce(0) { $0 + $1.byteCount }) bytes, "
-                    + "of which \(missing) are to fetch")
+                "\(count) files of commit \(commits.joined(separator: ", ")), \(total) bytes, of which \(missing) are to fetch"
+            )
         }
     }
 }

@@ -64,13 +64,51 @@ final class Reporter: Sendable {
             console.line(TerminalPicture.text(preview.png, way))
         case .step(let progress) where form == .plain: logger.info("\(Reporter.line(progress))")
         case .transfer(let transfer) where form == .plain: logger.info("\(Reporter.line(transfer.progress))")
+        case .section(let section, let clip) where form != .none: logger.info("\(Reporter.line(section, clip))")
         case .finished(let clip, _, let seconds) where form != .none:
             bar?.end()
             let frames = "\(clip.plan.frames) frame\(clip.plan.frames == 1 ? "" : "s")"
-            logger.info("done: \(frames) in \(TimeText.short(seconds))")
+            logger.info("done: \(clip.hasFrames ? frames : "conditions") in \(TimeText.short(seconds))")
         default: break
         }
         bar?.receive(event)
+    }
+
+    /// Receives what a server tells of a clip that it makes.
+    func receive(_ event: RemoteEvent) {
+        if form == .json {
+            if case .event(.step(let progress)) = event.content, !pace.isDue(progress) { return }
+            console.line(event.json)
+            return
+        }
+        switch event.content {
+        case .event(let event): receive(event)
+        case .planned(let summary) where form != .none:
+            bar?.end()
+            pace.reset()
+            logger.info("plan: \(summary)")
+        case .section(let text) where form != .none: logger.info("\(text)")
+        case .state(let clip) where form != .none && clip.state == .queued && clip.position ?? 0 > 0:
+            let count = clip.position ?? 0
+            logger.info("\(count) clip\(count == 1 ? " is" : "s are") before this one in the server's queue")
+        case .planned, .section, .state: break
+        }
+    }
+
+    /// Says that a clip of a server is finished and here.
+    func finished(_ clip: RemoteClip, file: String, seconds: Double) {
+        bar?.end()
+        if form == .json {
+            let fields: [JSON.Member] = [
+                .init("event", "done"), .init("files", .array([.string(file)])), .init("frames", .int(clip.frames)),
+                .init("id", .string(clip.id)), .init("schema", 1),
+                .init("seconds", .double((seconds * 10_000).rounded() / 10_000)), .init("seed", .exact(clip.seed)),
+            ]
+            console.line(JSON.object(fields).text())
+        } else if form != .none {
+            let frames = "\(clip.frames) frame\(clip.frames == 1 ? "" : "s")"
+            logger.info("done: \(frames) in \(TimeText.short(seconds))")
+        }
     }
 
     private static func line(_ progress: Progress) -> String {
@@ -79,6 +117,11 @@ final class Reporter: Sendable {
         let clip = progress.clips > 1 ? "clip \(progress.clip + 1)/\(progress.clips) " : ""
         let elapsed = TimeText.short(progress.runElapsed)
         return "\(clip)\(progress.stage) \(progress.done)/\(progress.total), \(percent)%, \(elapsed)\(left)"
+    }
+
+    private static func line(_ section: SectionProgress, _ clip: Clip) -> String {
+        let place = clip.plan.grows && section.made < section.total ? " in \(clip.output.text)" : ""
+        return "section \(section.made) of \(section.total): \(section.text(of: clip))\(place)"
     }
 
     /// Says something worth knowing.
@@ -141,5 +184,14 @@ struct ConsoleLogHandler: LogHandler {
         case .notice: console.line("note", .cyan, text)
         case .info, .debug, .trace: console.line("ruyi: " + text)
         }
+    }
+}
+
+extension SectionProgress {
+    /// Seconds of video that are there, of those of the whole clip: `the last 2.4 s of 6.0 s`.
+    func text(of clip: Clip) -> String {
+        let seconds = Decimals.text(Double(frames) / clip.plan.fps.framesPerSecond, 1)
+        let part = made == total ? "" : isEnd ? "the last " : "the first "
+        return "\(part)\(seconds) s of \(Decimals.text(clip.seconds, 1)) s"
     }
 }

@@ -5,10 +5,22 @@ import Synchronization
 enum ResultLine {
     /// A clip that is finished.
     static func clip(_ clip: Clip, files: [String], seconds: Double) -> String {
+        self.clip(frames: clip.plan.frames, seed: clip.plan.seed, files: files, seconds: seconds)
+    }
+
+    /// A clip of so many frames that is finished.
+    static func clip(frames: Int, seed: UInt64, files: [String], seconds: Double) -> String {
         JSON.object([
             .init("type", "clip"), .init("schema", 1), .init("files", .array(files.map(JSON.string))),
-            .init("frames", .int(clip.plan.frames)), .init("seed", .exact(clip.plan.seed)),
+            .init("frames", .int(frames)), .init("seed", .exact(seed)),
             .init("seconds", .double((seconds * 1000).rounded() / 1000)),
+        ]).text()
+    }
+
+    /// A clip that a server is to make.
+    static func job(_ clip: RemoteClip) -> String {
+        JSON.object([
+            .init("type", "job"), .init("schema", 1), .init("id", .string(clip.id)), .init("seed", .exact(clip.seed)),
         ]).text()
     }
 

@@ -8,6 +8,8 @@ final class RunStatus: Sendable {
         var progress: Progress?
         var received = ContinuousClock.now
         var finished = 0
+        /// Seconds of video that are there, in words.
+        var made: String?
     }
 
     private let state = Mutex(State())
@@ -18,7 +20,8 @@ final class RunStatus: Sendable {
             switch event {
             case .planned(let clip):
                 state.clip = (clip.index, clip.count)
-                state.progress = nil
+                (state.progress, state.made) = (nil, nil)
+            case .section(let section, let clip): state.made = section.text(of: clip)
             case .step(let progress):
                 state.progress = progress
                 state.received = .now
@@ -40,6 +43,7 @@ final class RunStatus: Sendable {
                 parts.append("\(progress.stage) \(progress.done)/\(progress.total)")
                 parts.append("\(Int(progress.fraction * 100))% done")
                 parts.append("\(TimeText.short(progress.elapsed + waited)) gone")
+                if let made = state.made { parts.append(made) }
                 if let left = progress.remaining { parts.append("\(TimeText.short(max(0, left - waited))) left") }
             } else {
                 parts.append(state.clip == nil ? "nothing is being rendered yet" : "between two stages")
@@ -62,6 +66,7 @@ final class RunStatus: Sendable {
                 .init("finished", .int(state.finished)),
                 .init("fraction", progress.map { .double($0.fraction) } ?? .null),
                 .init("memory_bytes", ProcessMemory.resident.map { .int($0) } ?? .null),
+                .init("made", state.made.map { .string($0) } ?? .null),
                 .init("remaining", progress?.remaining.map { .double(max(0, $0 - waited)) } ?? .null),
                 .init("schema", 1), .init("stage", progress.map { .string($0.stage) } ?? .null),
             ]).text()

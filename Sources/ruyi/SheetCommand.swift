@@ -27,7 +27,7 @@ struct SheetCommand: PrintingCommand {
 
     static let command = Command(
         "sheet", .printing { SheetCommand(given: Given($0)) },
-        "Shows frames of several clips in one picture, with their settings.",
+        "Shows frames of several clips in one picture.",
         usage: "ruyi sheet <clips> ... -o <file> [<options>]",
         discussion: """
             One row a clip: videos, pictures, and folders of PNG frames. The written picture's path is printed.

@@ -1,4 +1,5 @@
 import RuyiEngine
+import RuyiHub
 
 /// Where settings come from, and whether they are only shown.
 struct SourceOptions: SettingTable {
@@ -6,8 +7,8 @@ struct SourceOptions: SettingTable {
 
     let request = Setting(
         "request", .name, .input,
-        "A JSON file with any of these options as keys, dashes written as underscores. Its paths are relative to the file; "
-            + "options on the command line win.", value: "file"
+        "A JSON file with these options as keys, with underscores; what is typed wins.",
+        value: "file"
     ) {
         $0.isFirst = true
         $0.completion = .file(["json"])
@@ -15,8 +16,7 @@ struct SourceOptions: SettingTable {
     }
     let from = Setting(
         "from", .name, .input,
-        "Take the settings that this clip, picture or JSON file beside a clip was made with; the command line and --request "
-            + "win.", value: "file"
+        "Take the settings of this clip, or of the JSON file beside it; what is typed wins.", value: "file"
     ) {
         $0.isFirst = true
         $0.completion = .file([])
@@ -58,6 +58,15 @@ struct RunArguments {
     /// What the line says of the way progress is shown, for faults that come before the settings.
     var reporting: Order { Order(values) }
 
+    /// The server that is to make the clips, of the command line or of the environment; nil where they are made here.
+    ///
+    /// Throws as `ServerSettings` does.
+    func server(environment variable: (String) -> String? = { _ in nil }) throws(Fault) -> ServerSettings? {
+        let given = Given<ServerOptions>(values)
+        guard let address = given.server ?? variable("RUYI_SERVER"), !address.isEmpty else { return nil }
+        return try given.settings(address)
+    }
+
     /// The settings of every source, of which the command line is the strongest.
     func layers() throws(Faults) -> Settings {
         if sources.noConfig == true, sources.config != nil {
@@ -87,6 +96,7 @@ struct RunArguments {
         var order = Order()
         for setting in SettingsTable.standard.all { order.request.values.take(setting.key, from: values) }
         if isBatch {
+            order.request.resume = nil
             order.output = batch.name
         } else if let picture = values[RenderWords.table.picture] {
             if order.request.image != nil {

@@ -251,7 +251,7 @@ struct BatchTests {
         BadList("jsonl", "{\"image\": \"in/a.png\", \"model\": \"/etc\"}", "model", "--allow-outside"),
         BadList("jsonl", "{\"image\": \"link.png\"}", "leads out"),
         BadList("jsonl", "{}", "a picture", ":1", code: 64),
-        BadList("jsonl", "{\"image\": \"in/a.png\", \"motion_score\": 5}", "motion_score", ":1"),
+        BadList("jsonl", "{\"image\": \"in/a.png\", \"fish_score\": 5}", "fish_score", ":1"),
         BadList(
             "jsonl", "{\"image\": \"in/a.png\"}\n{\"image\": \"in/a.png\"}", "list.jsonl:1", "list.jsonl:2", "{index}",
             code: 64),

@@ -74,6 +74,130 @@ struct ConvertTests {
         #expect(same.code == 0, "\(same.output)")
     }
 
+    /// A case of each family, and the folder of its transformer.
+    private static let families = [
+        (Golden(name: "i2v-euler"), "transformer"), (Golden(name: "t2v-basic", family: "hunyuanvideo"), "transformer"),
+        (Golden(name: "i2v-cfg-rescale", family: "framepack"), "FramePackI2V_HY"),
+        (Golden(name: "miniflux-i2v-bf16", family: "pyramid-flow"), "diffusion_transformer_768p"),
+        (Golden(name: "i2v-motion5", family: "step-video"), "transformer"),
+    ]
+
+    /// A tensor's file below a folder, whatever pieces it was cut into.
+    private func weights(_ folder: String) throws -> any WeightFile {
+        try ModelFolder(path: scratch(folder)).weights("", stem: "diffusion_pytorch_model")
+    }
+
+    private func render(_ golden: Golden, _ model: String, _ precision: String, to name: String) throws -> Data? {
+        let outcome = try Executable.run(
+            [
+                "--request", golden("request.json"), "-m", model, "--precision", precision, "--steps", "1",
+                "--no-metadata", "--no-config", "-q", "-o", name,
+            ], in: scratch.path)
+        #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(name): \(outcome.errors)")
+        return FileManager.default.contents(atPath: scratch(name))
+    }
+
+    @Test(
+        "integers are those of --precision int8: the layers that it takes, and the same clip byte for byte",
+        arguments: families)
+    func integers(_ golden: Golden, _ folder: String) throws {
+        #expect(try convert(golden("model"), "-o", "c", "--type", "int8").output == "c\n")
+        let file = try weights("c/" + folder)
+        var count = 0
+        for key in file.keys {
+            let isInBlock = ["blocks.", "transformer_blocks.", "single_transformer_blocks."].contains {
+                key.hasPrefix($0)
+            }
+            // What the time makes, and what is made of a text once.
+            let isLeft = ["norm", "wkv", "t_embed"].contains(where: key.contains)
+            let isTaken = isInBlock && !isLeft && key.hasSuffix(".weight") && file.shape(of: key)?.count == 2
+            #expect((file.dtype(of: key) == .i8) == isTaken, "\(key)")
+            if isTaken { count += 1 }
+        }
+        #expect(count > 10)
+        let (model, copy) = (golden("model"), scratch("c"))
+        let expected = try render(golden, model, "int8", to: "model.mkv")
+        #expect(try expected != nil && render(golden, copy, "int8", to: "copy.mkv") == expected)
+        #expect(try render(golden, copy, "float32", to: "wide.mkv") != nil)
+        let near = try Executable.run(["compare", "wide.mkv", "copy.mkv", "--at-least", "20"], in: scratch.path)
+        #expect(near.code == 0, "\(near.output)")
+    }
+
+    @Test("integers are rewritten as they are, multiplied out, or rounded to other types")
+    func integersAgain() throws {
+        let (down, up) = (
+            HostTensor([0, 1, -2, 127, 0.5, 63.5], [2, 3]), HostTensor([Float](repeating: 0, count: 4), [2, 2])
+        )
+        try SafetensorsWriter.write(
+            [("a.weight", down), ("b.weight", up), ("table", down), ("a.bias", HostTensor([1, 2], [2]))],
+            to: scratch("in.safetensors"))
+        for (input, output, options) in [
+            ("in", "first", ["--type", "int8"]), ("first", "second", ["--type", "int8"]),
+            ("first", "wide", ["--type", "fp32"]), ("first", "plain", []), ("first", "eight", ["--type", "fp8_e4m3"]),
+            ("eight", "third", ["--type", "int8"]), ("in", "one", ["--type", "int8", "--only", "b.*"]),
+        ] {
+            let outcome = try Executable.run(
+                ["convert", input + ".safetensors", "-o", output + ".safetensors", "-q"] + options, in: scratch.path)
+            #expect(outcome.code == 0, "\(output): \(outcome.errors)")
+        }
+        let first = try SafetensorsFile(path: scratch("first.safetensors"))
+        #expect(try first.tensor("a.weight").integers() == [0, 64, -127, 127, 0, 64])
+        #expect(try first.tensor("a.weight_scale").floats() == [Float(2) / 127, 1])
+        #expect(try first.tensor("b.weight_scale").floats() == [0, 0] && first.shape(of: "b.weight_scale") == [2, 1])
+        #expect(first.dtype(of: "table") == .f32 && first.dtype(of: "a.bias") == .f32)
+        #expect(try contents(scratch("second.safetensors")) == contents(scratch("first.safetensors")))
+        let wide = try SafetensorsFile(path: scratch("wide.safetensors"))
+        let scale = Float(2) / 127
+        #expect(try wide.tensor("a.weight").floats() == [0, 64 * scale, -127 * scale, 127, 0, 64])
+        #expect(wide.keys.count == 4)
+        let plain = try SafetensorsFile(path: scratch("plain.safetensors"))
+        #expect(plain.dtype(of: "a.weight") == .bf16 && plain.keys.count == 4)
+        // 8-bit floats keep the scales; 127 is 128 there.
+        let eight = try SafetensorsFile(path: scratch("eight.safetensors"))
+        #expect(eight.dtype(of: "a.weight") == .f8e4m3 && eight.shape(of: "a.weight_scale") == [2, 1])
+        #expect(
+            try SafetensorsFile(path: scratch("third.safetensors")).tensor("a.weight_scale").floats()[1] == 128
+                / Float(127))
+        let one = try SafetensorsFile(path: scratch("one.safetensors"))
+        #expect(one.dtype(of: "a.weight") == .f32 && one.dtype(of: "b.weight") == .i8)
+    }
+
+    @Test("integers without scales, with broken ones, and numbers that have no integer are refused by name")
+    func brokenIntegers() throws {
+        let golden = Golden(name: "t2v-basic", family: "hunyuanvideo")
+        let key = "transformer_blocks.1.ff.net.2.weight"
+        #expect(try convert(golden("model"), "-o", "c", "--type", "int8").code == 0)
+        let path = scratch("c/" + weights)
+        let whole = try SafetensorsFile(path: path)
+        let tensors = try whole.keys.map { ($0, try whole.tensor($0)) }
+        func refused(_ words: String, _ tensors: [(String, HostTensor)]) throws {
+            try SafetensorsWriter.write(tensors.map { (name: $0.0, tensor: $0.1) }, to: path, overwrite: true)
+            for command in [
+                ["-p", "cat", "-m", "c", "-o", "v.mp4"], ["models", "verify", "c"], ["convert", "c", "-o", "d"],
+            ] {
+                let outcome = try Executable.run(command, in: scratch.path)
+                #expect(outcome.code == 65 && outcome.errors.contains(words), "\(command): \(outcome.errors)")
+                #expect(outcome.errors.contains(key), "\(command): \(outcome.errors)")
+            }
+        }
+        try refused("without a scale", tensors.filter { $0.0 != key + "_scale" })
+        try refused(
+            "without a scale",
+            tensors.filter { !$0.0.hasSuffix("_scale") && (whole.dtype(of: $0.0) != .i8 || $0.0 == key) })
+        for (words, scales) in [
+            ("rows or blocks", HostTensor([1, 1, 1], [3, 1])), ("no finite number", HostTensor([Float.nan], [])),
+            ("no finite number", HostTensor([-1], [1, 1])),
+        ] {
+            try refused(words, tensors.map { $0.0 == key + "_scale" ? ($0.0, scales) : $0 })
+        }
+        try SafetensorsWriter.write(
+            [("x.weight", HostTensor([1, .infinity], [1, 2]))], to: scratch("bad.safetensors"))
+        let outcome = try Executable.run(
+            ["convert", "bad.safetensors", "-o", "e.safetensors", "--type", "int8"], in: scratch.path)
+        #expect(outcome.code == 65 && outcome.errors.contains("x.weight") && outcome.errors.contains("--keep"))
+        #expect(!scratch.files.contains("e.safetensors"), "\(scratch.files)")
+    }
+
     @Test("every bfloat16, binary16 and 8-bit number survives, and numbers between are rounded to even")
     func rounding() throws {
         // Halfway between two neighbours, just beside it, the largest ones, and what is none.
@@ -173,7 +297,7 @@ struct ConvertTests {
             (["none.safetensors", "-o", "x.safetensors"], 66), (["bad.safetensors", "-o", "x.safetensors"], 65),
             (["empty", "-o", "x"], 65), ([golden("model"), "-o", "there"], 73),
             ([golden("model"), "-o", "no/where"], 73), ([golden("model/" + weights), "-o", "x.bin"], 64),
-            ([golden("model/" + weights), "-o", "x.safetensors", "--type", "int8"], 64),
+            ([golden("model/" + weights), "-o", "x.safetensors", "--type", "int4"], 64),
             ([golden("model/" + weights), "-o", "x.safetensors", "--only", "*"], 64),
             ([golden("model/" + weights), "-o", "bad.safetensors"], 73),
             ([golden("model"), "-o", "x", "--shard-size", "many"], 64),

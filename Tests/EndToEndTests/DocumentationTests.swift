@@ -124,9 +124,37 @@ struct DocumentationTests {
         try FileManager.default.createSymbolicLink(
             atPath: scratch("FramePack"), withDestinationPath: golden("model"))
         try run(
-            ["Documentation/FramePack.md"], blocks: 2, in: scratch,
+            ["Documentation/FramePack.md"], blocks: 3, in: scratch,
             environment: ["RUYI_SIZE": "32x32", "RUYI_STEPS": "2", "RUYI_LATENT_WINDOW_SIZE": "1"])
         for file in ["dance.mp4", "turn.mp4"] { #expect(scratch.files.contains(file), "\(file)") }
+    }
+
+    @Test("every command of the page about Pyramid Flow works as it stands there")
+    func pyramidFlow() throws {
+        let scratch = try Scratch()
+        let golden = Golden(name: "miniflux-i2v-bf16", family: "pyramid-flow")
+        for (name, target) in [("photo.png", "image.png"), ("pyramid-flow-miniflux", "model")] {
+            try FileManager.default.createSymbolicLink(atPath: scratch(name), withDestinationPath: golden(target))
+        }
+        try run(
+            ["Documentation/PyramidFlow.md"], blocks: 2, in: scratch,
+            environment: ["RUYI_SIZE": "64x64", "RUYI_STEPS": "1", "RUYI_VIDEO_STEPS": "1", "RUYI_FRAMES": "17"])
+        for file in ["boat.mp4", "cat.mp4", "lighthouse.png", "long.mp4"] {
+            #expect(scratch.files.contains(file), "\(file)")
+        }
+    }
+
+    @Test("every command of the page about Step-Video works as it stands there")
+    func stepVideo() throws {
+        let scratch = try Scratch()
+        let golden = Golden(name: "i2v-motion5", family: "step-video")
+        for (name, target) in [("photo.png", "image.png"), ("stepvideo-ti2v", "model")] {
+            try FileManager.default.createSymbolicLink(atPath: scratch(name), withDestinationPath: golden(target))
+        }
+        try run(
+            ["Documentation/StepVideo.md"], blocks: 2, in: scratch,
+            environment: ["RUYI_SIZE": "32x32", "RUYI_STEPS": "1", "RUYI_FRAMES": "17"])
+        for file in ["cat.mp4", "calm.mp4", "small.mp4"] { #expect(scratch.files.contains(file), "\(file)") }
     }
 
     @Test("every command of the page about memory works as it stands there")

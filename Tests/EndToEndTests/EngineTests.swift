@@ -299,6 +299,7 @@ struct EngineTests {
             case .stage(let name, _, _): name
             case .step: "step"
             case .preview: "preview"
+            case .section: "section"
             case .transfer: "transfer"
             case .finished: "finished"
             }

@@ -68,6 +68,9 @@ final class Running: @unchecked Sendable {
         try #require(code == 0, "cannot start \(command[0]): \(code)")
     }
 
+    /// The text that the process has written to standard output so far.
+    var outputText: String { text("out") }
+
     /// The text that the process has written to standard error so far.
     var errorText: String { text("err") }
 

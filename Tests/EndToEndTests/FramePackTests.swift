@@ -129,6 +129,20 @@ struct FramePackTests {
         }
     }
 
+    @Test("steps are left out as in the authors' program, unless somebody says otherwise")
+    func teacache() throws {
+        func plan(_ options: [String]) throws -> JSON? { try planned(options)["teacache"] }
+        #expect(try plan([])?["threshold"]?.double == 0.15)
+        #expect(try plan(["--no-teacache"]) == nil)
+        let steps = ["--true-cfg-scale", "3", "-n", "dog", "--steps", "6"]
+        #expect(try clip(steps) != clip(steps + ["--no-teacache"]))
+        let made = try run(
+            [golden("image.png"), "-p", "A cat.", "-m", "model", "-o", "n.mkv", "--no-teacache"] + small)
+        #expect(made.code == 0, "\(made.errors)")
+        let again = try run([golden("image.png"), "--from", "n.mkv", "-m", "model", "--dry-run"])
+        #expect(try JSONObject(parsing: Array(again.output.utf8), file: "plan")["teacache"] == nil)
+    }
+
     @Test("lengths come in sections, and memory does not grow with them")
     func lengths() throws {
         for (options, frames) in [

@@ -46,9 +46,11 @@ struct GoldenTests {
     @Test("a case gives the reference's stages and a video of the planned form", arguments: Golden.runs)
     func matches(_ golden: Golden, _ level: KernelLevel) throws {
         let scratch = try Scratch()
+        let models = try Scratch()
         let outcome = try Executable.run(
             [
-                "--request", golden("request.json"), "--model", golden("model"), "--noise",
+                "--request", golden("request.json"), "--model",
+                try golden.record.model(orCopiedTo: models("model")), "--noise",
                 golden("expected.safetensors"),
                 "--trace", scratch("t.safetensors"), "-o", scratch("v.mp4"),
             ], environment: ["RUYI_KERNELS": level.rawValue])

@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import Testing
 
 @Suite("Models as a hub cache holds them")
@@ -97,5 +98,21 @@ struct HubCacheTests {
         try FileManager.default.createSymbolicLink(atPath: place, withDestinationPath: scratch("config.json"))
         let outcome = try render(repository)
         #expect(outcome.code == 65 && outcome.errors.contains("out of the model folder"), "\(outcome.errors)")
+    }
+
+    @Test("weights of a plain folder may lie elsewhere, as one VAE for two models; settings may not")
+    func shared() throws {
+        try golden.record.copy("model", to: scratch("plain"))
+        let weights = "plain/vae/diffusion_pytorch_model.safetensors"
+        try FileManager.default.moveItem(atPath: scratch(weights), toPath: scratch("vae.safetensors"))
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch(weights), withDestinationPath: "../../vae.safetensors")
+        let outcome = try render(scratch("plain"))
+        #expect(outcome.code == 0, "\(outcome.errors)")
+        try FileManager.default.moveItem(atPath: scratch("plain/vae/config.json"), toPath: scratch("config.json"))
+        try FileManager.default.createSymbolicLink(
+            atPath: scratch("plain/vae/config.json"), withDestinationPath: "../../config.json")
+        let escaped = try render(scratch("plain"))
+        #expect(escaped.code == 65 && escaped.errors.contains("out of the model folder"), "\(escaped.errors)")
     }
 }

@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import RuyiFiles
 import RuyiTensor
 import Testing
@@ -168,7 +169,97 @@ struct LayoutTests {
         try expectFault(
             64, ["no --text-encoder"], "-m", golden("model"), "--text-encoder", "x.safetensors", golden("start.png"),
             "-o", "v.mp4")
-        try expectFault(64, ["--model"], golden("start.png"), "--transformer", "x.safetensors", "-o", "v.mp4")
+        try expectFault(
+            66, ["the VAE (--vae)", "embeddings.safetensors", "IamCreateAI/Ruyi-Mini-7B"], golden("start.png"),
+            "--transformer", "x.safetensors", "-o", "v.mp4")
+    }
+
+    @Test("Ruyi's parts need no folder: sizes come from the weights, and what these do not tell is asked for")
+    func ruyiWithoutFolder() throws {
+        let golden = Golden(name: "i2v-euler")
+        let manager = FileManager.default
+        for part in ["vae", "image_encoder"] { try golden.record.copy("model/" + part, to: scratch("parts/" + part)) }
+        for (from, to) in [
+            ("embeddings", "embeddings"), ("transformer/diffusion_pytorch_model", "ruyi-mini"),
+        ] {
+            let file = try Data(contentsOf: URL(fileURLWithPath: golden("model/\(from).safetensors")))
+            try file.write(to: URL(fileURLWithPath: scratch("parts/\(to).safetensors")))
+        }
+        let parts = [
+            "--transformer", "parts/ruyi-mini.safetensors", "--vae", "parts/vae", "--image-encoder",
+            "parts/image_encoder",
+        ]
+        func clip(_ options: [String]) throws -> Data? {
+            let outcome = try Executable.run(
+                ["--request", golden("request.json"), "-q", "--no-metadata", "-o", "v.mp4", "--overwrite"] + options,
+                in: scratch.path)
+            #expect(outcome.code == 0, "\(options) \(outcome.errors)")
+            return manager.contents(atPath: scratch("v.mp4"))
+        }
+        let expected = try clip(["-m", golden("model")])
+        #expect(try expected != nil && clip(parts) == expected)
+        #expect(try clip(["-m", "parts/ruyi-mini.safetensors"] + parts.dropFirst(2)) == expected)
+        for command in [["models", "verify"], ["models", "show"], ["inspect"]] {
+            let outcome = try Executable.run(command + parts, in: scratch.path)
+            #expect(outcome.code == 0 && outcome.output.lowercased().contains("ruyi"), "\(command) \(outcome.errors)")
+        }
+        #expect(try Executable.run(["convert", "-o", "plain", "-q"] + parts, in: scratch.path).code == 0)
+        #expect(try clip(["-m", "plain"]) == expected)
+        let refusal = ["plan", golden("start.png")] + parts
+        try manager.removeItem(atPath: scratch("parts/vae/config.json"))
+        let without = try Executable.run(refusal, in: scratch.path)
+        #expect(without.code == 66 && without.errors.contains("vae/config.json of IamCreateAI"), "\(without.errors)")
+        try manager.removeItem(atPath: scratch("parts/embeddings.safetensors"))
+        let bare = try Executable.run(refusal, in: scratch.path)
+        #expect(bare.code == 66 && bare.errors.contains("the control embeddings"), "\(bare.errors)")
+    }
+
+    @Test("every command that reads a checkpoint takes it as files")
+    func commands() throws {
+        let layout = layout()
+        try layout.writeTransformer(.comfy, to: scratch("x.safetensors"))
+        let others = ["vae", "text_encoder", "text_encoder_2"].flatMap { part in
+            ["--" + part.replacingOccurrences(of: "_", with: "-"), layout("model/" + part)]
+        }
+        let expected = try clip(layout, ["-m", layout("model")])
+        func run(_ arguments: [String]) throws -> Outcome { try Executable.run(arguments, in: scratch.path) }
+        for (index, model) in [["x.safetensors"], ["--transformer", "x.safetensors"]].enumerated() {
+            let verified = try run(["models", "verify"] + model + others)
+            #expect(
+                verified.output.contains("x.safetensors: names and shapes fit HunyuanVideo"),
+                "\(verified.output)\(verified.errors)")
+            let shown = try run(["models", "show"] + model + others)
+            #expect(
+                shown.code == 0
+                    && ["name: x.safetensors", "complete: true", "text_encoder_2:"].allSatisfy(
+                        shown.output.contains),
+                "\(shown.output)\(shown.errors)")
+            #expect(try run(["inspect", "--json"] + model + others).output.contains("\"complete\":true"))
+            let plain = "plain-\(index)"
+            #expect(try run(["convert", "-o", plain, "-q"] + model + others).output == plain + "\n")
+            #expect(try clip(layout, ["-m", plain]) == expected)
+        }
+        // Parts in the place of a folder's.
+        #expect(try run(["models", "verify", layout("model"), "--transformer", "x.safetensors"]).code == 0)
+        // A lone file is converted as one, and read again.
+        #expect(try run(["convert", "x.safetensors", "-o", "y.safetensors", "-q"]).code == 0)
+        #expect(try clip(layout, ["--transformer", "y.safetensors"] + others) == expected)
+        // What rendering refuses, they refuse.
+        let file = try SafetensorsFile(path: scratch("x.safetensors"))
+        let key = "double_blocks.0.img_attn.qkv.weight"
+        let scaled = try file.keys.map { ($0, try file.tensor($0)) } + [(key + ".absmax", HostTensor([1], [1]))]
+        try SafetensorsWriter.write(scaled, to: scratch("four.safetensors"))
+        let bad = ["--transformer", "four.safetensors"] + others
+        for command in [
+            ["render", "-p", "cat", "-o", "v.mp4"], ["plan", "-p", "cat"], ["models", "verify"], ["models", "show"],
+            ["inspect"], ["convert", "-o", "bad"],
+        ] {
+            let outcome = try run(command + bad)
+            #expect(outcome.code == 65 && outcome.errors.contains("four.safetensors"), "\(command) \(outcome.errors)")
+        }
+        try expectFault(64, ["2 models"], "models", "verify", "a", "b", "--vae", layout("model/vae"))
+        try expectFault(64, ["neither a model nor a part"], "models", "show")
+        try expectFault(66, ["the VAE (--vae)"], "models", "verify", "x.safetensors")
     }
 
     // MARK: The authors' folders

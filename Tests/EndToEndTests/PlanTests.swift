@@ -1,4 +1,5 @@
 import Foundation
+import GoldenRecords
 import RuyiEngine
 import RuyiFiles
 import Testing
@@ -91,5 +92,80 @@ struct PlanTests {
         #expect(try Executable.run(["plan", "--jsn"]).errors.contains("--json"))
         let help = try Executable.run(["plan", "--help"])
         #expect(help.output.contains("--json") && help.output.contains("LENGTH AND SIZE:"))
+    }
+
+    @Test("a model of 13 billion parameters in Q4_K fits beside everything else in 16 GB, and the plan says so")
+    func quantized() throws {
+        let text = Golden(name: "t2v-basic", family: "hunyuanvideo")
+        for part in ["tokenizer", "tokenizer_2"] {
+            try FileManager.default.copyItem(atPath: text("model/" + part), toPath: scratch(part))
+        }
+        try SparseModel.writeTransformer(scratch("hunyuan-video-t2v-720p-Q4_K.gguf"))
+        try SparseModel.writeVAE(scratch("hunyuan_video_vae_fp16.safetensors"))
+        try SparseModel.writeLanguage(scratch("llava_llama3_fp16.safetensors"))
+        try SparseModel.writeCLIP(scratch("clip_l.safetensors"))
+        let parts = [
+            "--transformer", "hunyuan-video-t2v-720p-Q4_K.gguf", "--vae", "hunyuan_video_vae_fp16.safetensors",
+            "--text-encoder", "llava_llama3_fp16.safetensors", "--text-encoder-2", "clip_l.safetensors",
+        ]
+        func plan(_ options: [String]) throws -> JSONObject {
+            let outcome = try Executable.run(
+                ["plan", "-p", "cat", "--no-config", "--json", "--memory", "16G"] + parts + options, in: scratch.path)
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            return try JSONObject(parsing: Array(outcome.output.utf8), file: "plan")
+        }
+        let small = try plan(["--size", "480x320", "--frames", "33"])
+        let report = try plan(["--size", "960x544"])
+        #expect(try report.int("frames") == 129)
+        for report in [small, report] {
+            #expect(try report.bool("fits") && report.int("memory_limit_bytes") == 16_000_000_000)
+            #expect(try report.int("peak_memory_bytes") < 16_000_000_000)
+        }
+        // Of a small clip no weights have to be given back between the steps.
+        #expect(try small.string("memory_mode") == "resident")
+        // The transformer's 12.8 billion parameters are 7.3 GB, and everything else is 15.8 GB.
+        let total = try report.int("weight_bytes")
+        #expect(abs(Double(total) - 23.1e9) < 0.3e9, "\(total)")
+        let shown = try Executable.run(["models", "show", "--json"] + parts, in: scratch.path)
+        #expect(shown.code == 0 && shown.output.contains("\"complete\":true"), "\(shown.errors)")
+    }
+
+    @Test("a model of 30 billion parameters streams on a machine of 16 GB, and the plan says so")
+    func streamed() throws {
+        let golden = Golden(name: "i2v-motion5", family: "step-video")
+        try golden.record.copy("model", to: scratch("stepvideo-ti2v"))
+        try SparseModel.writeStepVideo(scratch("stepvideo-ti2v"))
+        func plan(_ memory: String, _ options: String...) throws -> (outcome: Outcome, report: JSONObject?) {
+            let outcome = try Executable.run(
+                [
+                    "plan", golden("image.png"), "-p", "cat", "-m", "stepvideo-ti2v", "--no-config", "--json", "--size",
+                    "992x544", "--memory", memory,
+                ] + options, in: scratch.path)
+            return (outcome, try? JSONObject(parsing: Array(outcome.output.utf8), file: "plan"))
+        }
+        let report = try #require(try plan("16G").report)
+        #expect(try report.int("frames") == 102 && report.bool("fits"))
+        #expect(try report.string("memory_mode") == "stream")
+        // 58.8 GB of the transformer, 38.3 GB of the language model, 1.0 GB of the VAE, 0.7 GB of BERT.
+        let total = try report.int("weight_bytes")
+        #expect(abs(Double(total) - 98.7e9) < 0.5e9, "\(total)")
+        let (peak, kept) = (try report.int("peak_memory_bytes"), try report.int("resident_weight_bytes"))
+        #expect(peak + kept < 16_000_000_000, "\(peak) + \(kept)")
+        // With less room fewer blocks stay in memory from step to step.
+        let narrow = try #require(try plan("14G").report)
+        #expect(try narrow.bool("fits") && narrow.int("resident_weight_bytes") < kept)
+        let refused = try plan("4G").outcome
+        #expect(refused.code == 71, "\(refused.errors)")
+        // What the decoder's convolutions remember: two frames, or sums, of each, by width and area.
+        let area = 544 * 992
+        let remembered =
+            2 * 4
+            * (8 * 512 * area / 16 + (2 * 512 + 6 * 256) * area / 4 + (6 * 128 + 3) * area)
+        let passing = try report.int("disk_passing_bytes")
+        #expect(passing > remembered && passing < remembered + 2 * 4 * 128 * area, "\(passing), \(remembered)")
+        #expect(try report.int("disk_bytes") > passing)
+        let resident = try #require(try plan("200G", "--memory-mode", "resident", "--ignore-memory").report)
+        #expect(try resident.int("disk_passing_bytes") == 0)
+        #expect(try resident.int("disk_bytes") == report.int("disk_bytes") - passing)
     }
 }

@@ -123,7 +123,7 @@ struct RequestFileTests {
     @Test("a request of a family that this version lacks is refused for that, whatever its keys")
     func otherFamily() throws {
         for text in [
-            "{\"family\": \"step-video\", \"motion_score\": 2}", "{\"steps\": [5, 5], \"family\": \"pyramid-flow\"}",
+            "{\"family\": \"wan\", \"fish_score\": 2}", "{\"steps\": [5, 5], \"family\": \"wan\"}",
         ] {
             let faults = #expect(throws: Faults.self) { try RequestReader.parse(Array(text.utf8), file: "r.json") }
             #expect(faults?.list.count == 1 && faults?.kind == .badData)

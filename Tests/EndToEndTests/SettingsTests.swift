@@ -73,13 +73,52 @@ struct SettingsTests {
         return try RequestReader.parse(Array("{\"\(key)\": \(json)}".utf8), file: "request.json")
     }
 
+    /// Settings that a family has in a form of its own beside the common one, or another family's.
+    private static let forms: [any AnySetting] = {
+        let options = PyramidOptions.table
+        let step = StepOptions.table
+        return [
+            options.steps, options.variant, options.mode, options.transformer, options.vaeTiling, step.mode,
+            step.camera,
+            step.referenceRounding,
+        ]
+    }()
+
+    @Test("a setting with forms is read in those that take it, and what none takes is refused")
+    func forms() throws {
+        func values(_ text: String) throws -> SettingValues {
+            try RequestReader.parse(Array(text.utf8), file: "request.json").request.values
+        }
+        let (common, options) = (CommonSettings.table, PyramidOptions.table)
+        let number = try values("{\"steps\": 20}")
+        #expect(number[common.steps] == 20 && number[options.steps] == nil)
+        let list = try values("{\"steps\": [20, 10, 5]}")
+        #expect(list[common.steps] == nil && list[options.steps] == [20, 10, 5])
+        #expect(throws: (any Error).self) { try values("{\"steps\": [20, 10]}") }
+        let order = try values("{\"variant\": \"f1\"}")
+        #expect(order[FramePackOptions.table.variant] == .forward && order[options.variant] == nil)
+        // A word that both know is one of both.
+        let mode = try values("{\"mode\": \"i2v\"}")
+        #expect(mode[HunyuanOptions.table.mode] == "i2v" && mode[options.mode] == .i2v)
+        // A name that is known is no path.
+        let known = try values("{\"transformer\": \"768p\"}")
+        #expect(known[options.transformer] == .large && known[PartSettings.table.transformer] == nil)
+        let path = try values("{\"transformer\": \"a.safetensors\"}")
+        #expect(
+            path[options.transformer] == nil && path[PartSettings.table.transformer]?.hasSuffix("a.safetensors") == true
+        )
+        #expect(SettingsTable.standard["steps"]?.fault(try values("{\"steps\": [0, 1, 1]}")) != nil)
+    }
+
     @Test("every key is declared once, in the room where it belongs")
     func declaredOnce() {
         let tables =
-            CommonSettings.all + PartSettings.all + RunSettings.all + StreamSettings.all + RuyiOptions.all
-            + HunyuanOptions.all + FramePackOptions.all
+            CommonSettings.all + PartSettings.all + RunSettings.all + StreamSettings.all + SectionSettings.all
+            + RuyiOptions.all + HunyuanOptions.all + FramePackOptions.all + PyramidOptions.all(except: Self.forms)
+            + StepOptions.all(except: Self.forms)
         let keys = tables.flatMap { [$0.key] + $0.traits.spellings }
         #expect(Set(keys).count == keys.count)
+        #expect(Set(Self.forms.map(\.key)).isSubset(of: keys))
         #expect(Set(SettingsTable.standard.keys) == Set(tables.map(\.key)))
         let options = tables.compactMap(\.traits.option)
         #expect(Set(options).count == options.count)

@@ -85,7 +85,7 @@ struct SurfaceTests {
 
     @Test(
         "the pages that are kept are those that the program prints",
-        arguments: [["roff", "ruyi.1"], ["markdown", "Options.md"]])
+        arguments: [["roff", "ruyi.1"], ["markdown", "Options.md"], ["prompts", "Prompts.md"]])
     func pages(_ page: [String]) throws {
         let kept = try String(
             contentsOf: Executable.root.appendingPathComponent("Documentation/" + page[1]), encoding: .utf8)
@@ -250,5 +250,33 @@ struct ResultTests {
         #expect(running.waits(for: "MiB in memory"))
         running.send(SIGTERM)
         #expect(running.finish().code == 143)
+    }
+
+    @Test("help about prompts has a chapter of every family with its own camera words, and everybody is told of it")
+    func prompts() throws {
+        let page = try Executable.run(["help", "prompts"])
+        #expect(page.code == 0 && page.errors.isEmpty, "\(page.errors)")
+        #expect(page.lines.allSatisfy { $0.count <= 80 }, "\(page.lines.filter { $0.count > 80 })")
+        let guide = try Executable.run(["man", "--format", "prompts"]).output
+        for family in Registry.families {
+            guard let advice = family.promptAdvice else { continue }
+            #expect(page.output.contains(family.title.uppercased() + ":"), "\(family.title)")
+            let words = page.output.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+            for paragraph in advice.paragraphs { #expect(words.contains(paragraph) && guide.contains(paragraph)) }
+            for (camera, meaning) in advice.camera {
+                #expect(page.output.contains(camera) && guide.contains("| `\(camera)` | \(meaning) |"), "\(camera)")
+            }
+            // What is advised can be typed.
+            for option in (advice.paragraphs + advice.examples).flatMap({ $0.split(separator: " ") })
+            where option.hasPrefix("--") {
+                let name = option.dropFirst(2).prefix { $0.isLetter || $0.isNumber || $0 == "-" }
+                #expect(
+                    family.settings.map(\.traits).contains {
+                        $0.option == String(name) || $0.hasNegative && "no-" + ($0.option ?? "") == name
+                    }, "\(option)")
+            }
+        }
+        for model in ["RUYI", "HUNYUANVIDEO", "FRAMEPACK"] { #expect(page.output.contains(model + ":")) }
+        #expect(try Executable.run(["help"]).output.contains("ruyi help prompts"))
     }
 }

@@ -22,11 +22,41 @@ public struct GoldenRecord: Sendable, CustomStringConvertible {
     /// Its folder.
     public var folder: String { "\(set.path)/\(family)/\(name)" }
     /// Whether it is a whole run.
-    public var isRun: Bool { ["i2v-", "t2v-", "f1-"].contains(where: name.hasPrefix) }
+    public var isRun: Bool { ["i2v-", "t2v-", "f1-", "sd3-", "miniflux-"].contains(where: name.hasPrefix) }
+    /// The checkpoint of a run, which its request may say.
+    public var model: String {
+        let named = try? json("request.json")["model"]?.string
+        return self(named ?? "model")
+    }
 
     /// The path of one of its files or folders, where it really is.
+    ///
+    /// Where a set was stored without links, files with the paths that they lead to stand in their place.
     public func callAsFunction(_ file: String) -> String {
-        URL(fileURLWithPath: folder + "/" + file).resolvingSymlinksInPath().path
+        var path = folder
+        for part in file.split(separator: "/") {
+            path += "/" + part
+            if let target = Self.flattenedLink(path) { path += "/../" + target }
+        }
+        return URL(fileURLWithPath: path).resolvingSymlinksInPath().path
+    }
+
+    /// Where a link leads that became a small file with its target when the set was copied.
+    private static func flattenedLink(_ path: String) -> String? {
+        let attributes = try? FileManager.default.attributesOfItem(atPath: path)
+        guard attributes?[.type] as? FileAttributeType == .typeRegular, attributes?[.size] as? Int ?? 200 < 200,
+            let text = try? String(contentsOfFile: path, encoding: .utf8), text.hasPrefix("../")
+        else { return nil }
+        return text
+    }
+
+    /// The checkpoint of a run as the program can read it: where it is, or a copy at `path` where links in it became files.
+    public func model(orCopiedTo path: String) throws -> String {
+        let inner = try FileManager.default.subpathsOfDirectory(atPath: model)
+        guard inner.contains(where: { Self.flattenedLink(model + "/" + $0) != nil }) else { return model }
+        let named = try? json("request.json")["model"]?.string
+        try copy(named ?? "model", to: path)
+        return path
     }
 
     /// Copies one of its folders, with what links in it lead to in their place.
@@ -69,11 +99,22 @@ public struct GoldenRecord: Sendable, CustomStringConvertible {
         of found: (String) throws -> HostTensor?, with other: SafetensorsFile? = nil
     ) throws -> [String] {
         let (expected, tolerances) = (try other ?? expected(), try tolerances())
-        return try expected.keys.filter { !$0.hasPrefix("noise") }.compactMap { key in
+        return try expected.keys.filter { !$0.hasPrefix("noise") && $0 != Self.frames }.compactMap { key in
+            if key == "video.sub" {
+                // Some of the frames.
+                let frames = try expected.tensor(Self.frames).integers()
+                guard let video = try found("video") else { return "video is missing" }
+                let values = frames.flatMap { video.selected(0, Int($0)).floats() }
+                let some = HostTensor(values, [frames.count] + video.shape.dropFirst())
+                return try tolerances.mismatch(key, some, expected.tensor(key))
+            }
             guard let tensor = try Self.stage(key, of: found) else { return "\(key) is missing" }
             return try tolerances.mismatch(key, tensor, expected.tensor(key))
         }
     }
+
+    /// Which frames `video.sub` are.
+    private static let frames = "video.sub.index"
 
     /// The stage of a recorded name, which may be a part of one.
     public static func stage(_ key: String, of found: (String) throws -> HostTensor?) rethrows -> HostTensor? {

@@ -193,6 +193,24 @@ enum Entries {
         _ = try order.decoding()
     }
 
+    /// What is accepted is all finite and of the shapes that were asked for.
+    static func conditions(_ bytes: [UInt8], _ stage: Stage) throws {
+        let path = stage.file("clip.conditions.safetensors", bytes)
+        _ = try Inspection(path).text
+        let file = try ConditionFile(path)
+        precondition(file.isUnchanged, "the file has changed")
+        for setting in [CommonSettings.table.image, CommonSettings.table.endImage] {
+            guard let size = file.size(setting) else { continue }
+            precondition(size.width > 0 && size.height > 0, "a picture without pixels")
+        }
+        let part = ConditionPart("prompt", of: [ConditionKey("prompt", "A cat.")], tensors: [("states", [1, nil, 2])])
+        for _ in 0..<2 {
+            let states = try file.tensors(part)?.first
+            precondition(states?.rank == 3 && states?.shape[2] == 2, "another shape")
+            precondition(states?.floats().allSatisfy(\.isFinite) == true, "numbers that are not finite")
+        }
+    }
+
     static func config(_ bytes: [UInt8], _ stage: Stage) throws {
         var reader = SettingsReader()
         reader.findsConfig = false
@@ -232,7 +250,9 @@ enum Entries {
 
     // MARK: Tokenizers
 
-    /// `j` is followed by a tokenizer.json, `v` by a vocabulary, `m` by merges, anything else by a text.
+    /// `j` is followed by a tokenizer.json, `v` by a vocabulary, `m` by merges, `p` by a model of SentencePiece for T5, `u` by
+    /// a tokenizer.json of such a model, `s` by a model of SentencePiece of either kind, `b` by a vocabulary of BERT, anything
+    /// else by a text.
     ///
     /// Ids are those of the vocabulary, and the length that is asked for is kept.
     static func tokenizer(_ bytes: [UInt8]) throws {
@@ -246,16 +266,40 @@ enum Entries {
             try clip(JSONObject(parsing: rest, file: "vocab.json"), Array("#version\na t</w>\n".utf8), sample)
         case UInt8(ascii: "m"):
             try clip(vocabulary(), rest, sample)
+        case UInt8(ascii: "p"):
+            unigram(try T5Tokenizer(SentencePieceFile(parsing: rest, file: "spiece.model")), sample)
+        case UInt8(ascii: "u"):
+            unigram(try T5Tokenizer(JSONObject(parsing: rest, file: "tokenizer.json")), sample)
+        case UInt8(ascii: "s"):
+            let file = try SentencePieceFile(parsing: rest, file: "tokenizer.model")
+            let ids = try SentencePieceTokenizer(file)(sample)
+            precondition(ids.allSatisfy(file.pieces.indices.contains), "ids that are no pieces")
+        case UInt8(ascii: "b"):
+            let tokenizer = try BERTTokenizer(vocabulary: rest, file: "vocab.txt")
+            for length in [2, 8, 77] {
+                let ids = tokenizer.padded(tokenizer(sample, length: length), length: length)
+                precondition(ids.count == length, "\(ids.count) ids where \(length) were asked for")
+            }
         default:
             try clip(vocabulary(), Array("#version\na t</w>\n".utf8), text)
         }
     }
 
-    private static func clip(_ vocabulary: JSONObject, _ merges: [UInt8], _ text: String) throws {
-        let tokenizer = try CLIPTokenizer(vocabulary: vocabulary, merges: merges, file: "merges.txt")
-        for length in [2, 8, 77] {
+    private static func unigram(_ tokenizer: T5Tokenizer, _ text: String) {
+        for length in [1, 8, 128] {
             let ids = tokenizer.padded(tokenizer(text, length: length), length: length)
             precondition(ids.count == length, "\(ids.count) ids where \(length) were asked for")
+        }
+    }
+
+    private static func clip(_ vocabulary: JSONObject, _ merges: [UInt8], _ text: String) throws {
+        for cleaning in [CLIPTokenizer.Cleaning.none, .plain, .repaired] {
+            let tokenizer = try CLIPTokenizer(
+                vocabulary: vocabulary, merges: merges, file: "merges.txt", cleaning: cleaning)
+            for length in [2, 8, 77] {
+                let ids = tokenizer.padded(tokenizer(text, length: length), length: length)
+                precondition(ids.count == length, "\(ids.count) ids where \(length) were asked for")
+            }
         }
     }
 

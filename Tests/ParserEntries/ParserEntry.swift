@@ -42,6 +42,8 @@ public enum ParserEntry: String, CaseIterable, Sendable {
     case journal
     /// The settings in a latents file, a JSON file or a WebP picture.
     case settings
+    /// A file of conditions, and the parts that a clip takes from it.
+    case conditions
     /// A LoRA file, applied to weights.
     case lora
     /// A video, opened, decoded and inspected.
@@ -110,6 +112,7 @@ public enum ParserEntry: String, CaseIterable, Sendable {
         case .list: try Entries.list(bytes, stage)
         case .journal: try Entries.journal(bytes, stage)
         case .settings: try Entries.settings(bytes, stage)
+        case .conditions: try Entries.conditions(bytes, stage)
         case .lora: try Entries.lora(bytes, stage)
         case .video: try Entries.video(bytes, stage)
         case .config: try Entries.config(bytes, stage)

@@ -48,6 +48,29 @@ struct ConvolutionCase {
 
 @Suite("convolution against its definition")
 struct ConvolutionTests {
+    @Test("frames of zeros are passed over, and not counted as work")
+    func countedWork() {
+        let meter = CPUBackend(threads: 2).meter()
+        let frame = meter.empty([4, 8, 8])
+        func work(_ timeline: [Tensor?], outputs: Int = 6, stride: Int = 1) -> Double {
+            let weight = meter.backend.weight(.zeros([outputs, 4, 3, 3, 3]), in: ResidencyUnit())
+            _ = meter.takeWork()
+            _ = meter.convolution(
+                timeline, weight: weight, bias: nil, stride: ConvolutionStride(stride, 1, 1),
+                padding: SpatialPadding(before: 1, after: 1), residual: nil)
+            return meter.takeWork().reduce(0) { sum, part in
+                if case .convolution = part.key { sum + part.value } else { sum }
+            }
+        }
+        // One frame under the kernel: every output of every position adds nine products of four channels.
+        let one = 2.0 * Double(6 * 64 * 4 * 9)
+        #expect(work([nil, nil, frame]) == one)
+        #expect(work([frame, frame, frame]) == 3 * one)
+        #expect(work([nil, nil, frame, frame, nil]) == 5 * one)
+        #expect(work([nil, nil, frame, frame, frame], stride: 2) == 4 * one)
+        #expect(work([nil, nil, frame], outputs: 12) == 2 * one)
+    }
+
     @Test("random kernels, strides, paddings, sizes and frames", arguments: [UInt64(301), 302, 303])
     func randomShapes(_ seed: UInt64) {
         var random = TestRandom(seed)

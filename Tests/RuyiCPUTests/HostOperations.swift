@@ -51,8 +51,8 @@ struct HostOperations: Sendable, CustomTestStringConvertible {
         return read(product)
     }
 
-    func quantize(_ matrix: HostTensor) -> Weight? {
-        session.quantized(.stored(weight(matrix)), in: ResidencyUnit())
+    func quantize(_ matrix: HostTensor, scale: WeightScale = .none) -> Weight? {
+        session.quantized(Projection(.stored(weight(matrix)), scale: scale), in: ResidencyUnit())
     }
 
     /// The same with a quantised weight.

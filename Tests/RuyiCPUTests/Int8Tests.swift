@@ -44,6 +44,64 @@ struct Int8Tests {
         }
     }
 
+    /// Rows of numbers as integers with scales, as a file has them.
+    private static func stored(_ w: HostTensor) throws -> (integers: HostTensor, scale: WeightScale) {
+        let (rows, columns, values) = (w.shape[0], w.shape[1], w.floats())
+        var (integers, scales): ([Int8], [Float]) = ([], [])
+        for row in 0..<rows {
+            try values[row * columns..<(row + 1) * columns].withUnsafeBufferPointer { row in
+                let quantization = try #require(RowQuantization(row))
+                scales.append(quantization.scale)
+                integers += row.map { quantization($0) }
+            }
+        }
+        let blocks = ScaleBlocks(scales, across: 1, height: 1, width: columns)
+        return (HostTensor(integers, w.shape, as: .i8), .blocks(blocks))
+    }
+
+    @Test("a file's integers with a scale for each row are what rounding gives, on every level", arguments: shapes)
+    func stored(_ size: (rows: Int, depth: Int, columns: Int)) throws {
+        var random = TestRandom(17)
+        let x = random.tensor([size.rows, size.depth])
+        var values = random.values(size.columns * size.depth)
+        // Rows of zeros, of what is as good as zero, of large numbers and of ties.
+        for (row, factor) in [(0, Float(0)), (1, 1e-32), (2, 1e30)] where row < size.columns - 1 {
+            for column in 0..<size.depth { values[row * size.depth + column] *= factor }
+        }
+        for column in 0..<size.depth {
+            values[(size.columns - 1) * size.depth + column] = Float(column % 255) / 2 - 63.5
+        }
+        let w = HostTensor(values, [size.columns, size.depth])
+        let (integers, scale) = try Int8Tests.stored(w)
+        for backend in backends {
+            let weight = try #require(backend.quantize(integers, scale: scale))
+            #expect(
+                try backend.linear(x, weight: weight).floats() == Int8Tests.product(backend, x, w), "\(backend.level)")
+            // Without activations in 8 bits, too, they stand for their products with the scales.
+            let wide = HostTensor(integers.bytes(0..<integers.count, as: .f32, scaledBy: scale), w.shape, as: .f32)
+            #expect(
+                backend.linear(x, weight: integers, scale: scale).floats() == backend.linear(x, weight: wide).floats(),
+                "\(backend.level)")
+        }
+    }
+
+    @Test("every integer is read as itself, and numbers that are not finite have none")
+    func readIntegers() {
+        let all = (Int8.min...Int8.max).map { $0 }
+        let expected = all.map { Float($0) }
+        for count in [256, 3, 17] {
+            let weight = HostTensor(Array(all.prefix(count)), [count, 1], as: .i8)
+            for backend in backends {
+                let scale = WeightScale.blocks(ScaleBlocks([1], across: 1, height: count, width: 1))
+                let found = backend.linear(HostTensor([1], [1, 1]), weight: weight, scale: scale).floats()
+                #expect(found == Array(expected.prefix(count)), "\(backend.level)")
+            }
+        }
+        for bad in [Float.nan, .infinity, -.infinity] {
+            [1, bad, 2].withUnsafeBufferPointer { #expect(RowQuantization($0) == nil) }
+        }
+    }
+
     @Test("the largest sums fit, and deeper weights are left as they are")
     func largestSums() throws {
         for depth in [4096, 1 << 17] {

@@ -61,6 +61,33 @@ struct WinogradTests {
         }
     }
 
+    /// Integers of a pattern without a period, so that many of them are made soon.
+    @Test("outputs that are computed in groups are those of layers of their own")
+    func groups() {
+        let (channels, outputs) = (2048, 4096)
+        var bits: UInt32 = 7
+        let bytes = (0..<outputs * channels * 9).map { _ -> Int8 in
+            bits = bits &* 1_664_525 &+ 1_013_904_223
+            return Int8(truncatingIfNeeded: bits >> 24)
+        }
+        var random = TestRandom(97)
+        let weight = HostTensor(bytes, [outputs, channels, 1, 3, 3], as: .i8)
+        let (frame, bias) = (random.tensor([channels, 9, 15]), random.tensor([outputs]))
+        let residual = random.tensor([1, outputs, 9, 15])
+        guard let backend = backends.last else { return }
+        func result(_ part: Range<Int>) -> [Float] {
+            backend.convolution(
+                [frame], weight: weight.sliced(0, part), bias: bias.sliced(0, part), stride: .one, padding: padding,
+                residual: residual.sliced(1, part)
+            ).floats()
+        }
+        let whole = result(0..<outputs)
+        for part in [0..<100, 1990..<2110, 4000..<4096] {
+            let area = 9 * 15
+            #expect(Array(whole[part.lowerBound * area..<part.upperBound * area]) == result(part), "\(part)")
+        }
+    }
+
     @Test("weights of every type, contiguous and not", arguments: DType.allCases)
     func weightTypes(_ dtype: DType) {
         var random = TestRandom(83)

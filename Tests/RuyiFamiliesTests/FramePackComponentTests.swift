@@ -181,16 +181,24 @@ struct FramePackComponentTests {
             let history = session.upload(try golden.expected.tensor("in.\(index).history")).framesFirst
             let current = session.upload(try golden.expected.tensor("in.\(index).current")).framesFirst
             let overlap = Int(try golden.expected.tensor("in.\(index).overlap").floats()[0])
-            let (before, after) = (history.shape[0] - overlap, current.shape[0])
-            var parts: [Tensor] = []
-            if before > 0 { parts.append(history.sliced(0, 0..<before)) }
-            if overlap > 0 {
-                parts.append(
-                    FramePackFade.blend(
-                        history.sliced(0, before..<history.shape[0]), current.sliced(0, 0..<overlap)))
+            for edge in [ClipEdge.end, .start] {
+                let windows = edge == .end ? [history, current] : [current, history]
+                var fade = FramePackFade(overlap, at: edge)
+                var parts: [[Tensor]] = []
+                for (index, window) in windows.enumerated() {
+                    var settled: [Tensor] = []
+                    fade.begin(window.shape[0], isLast: index == 1)
+                    // In pieces, as the VAE has them.
+                    for start in stride(from: 0, to: window.shape[0], by: 2) {
+                        let piece = window.sliced(0, start..<min(start + 2, window.shape[0]))
+                        try fade.add(piece) { settled.append($0) }
+                    }
+                    parts.append(settled)
+                }
+                let inTime = edge == .end ? parts : parts.reversed()
+                try check(
+                    golden, "out.\(index)", session.concatenate(inTime.flatMap { $0 }, axis: 0).channelsFirst)
             }
-            if after > overlap { parts.append(current.sliced(0, overlap..<after)) }
-            try check(golden, "out.\(index)", session.concatenate(parts, axis: 0).channelsFirst)
             index += 1
         }
         #expect(index > 2)

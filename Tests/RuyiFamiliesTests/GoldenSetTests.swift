@@ -19,6 +19,11 @@ struct GoldenSetTests {
             "blend-preview", "buckets", "image-resize", "sampler", "siglip", "tokenizers", "transformer-packing",
             "vae-tiling",
         ],
+        PyramidFlow.name: ["image", "positions", "rng", "scheduler", "text-encoders", "tokenizers", "vae"],
+        StepVideo.name: [
+            "component-dit", "component-image", "component-scheduler", "component-stepllm", "component-tokenizers",
+            "component-vae",
+        ],
     ]
 
     @Test("every record of a family of the program is a whole run or a part that a test judges")

@@ -17,6 +17,7 @@ private struct HunyuanClips {
     private let backend = CPUBackend(threads: 2)
     private let renderer: any Renderer
     private let image: Picture?
+    private let memory = ConditionMemory()
 
     init(_ name: String) throws {
         let golden = try GoldenCase(name, family: "hunyuanvideo")
@@ -46,7 +47,7 @@ private struct HunyuanClips {
         let plan = try plan(change)
         let job = Job(
             plan: plan, image: image, endImage: nil, noise: TorchGenerator(seed: plan.seed), trace: trace,
-            session: backend.session(), preview: preview,
+            session: backend.session(), preview: preview, conditions: traced ? nil : memory,
             progress: { stage, done in if stage == 0 { reading.withLock { $0.append(done) } } }, frames: { _ in })
         let values = try renderer.latents(job).floats()
         return (values, trace, reading.withLock { $0 })

@@ -101,7 +101,11 @@ private final class OddWeights: @unchecked Sendable {
         brought += 1
     }
 
-    func release(_ unit: ResidencyUnit) { resident.removeAll { $0.unit === unit } }
+    /// Lets go of a unit and of its parts.
+    func release(_ unit: ResidencyUnit) {
+        let gone = Set(unit.storages.map { ObjectIdentifier($0) })
+        resident.removeAll { $0.copies.keys.contains(where: gone.contains) }
+    }
 }
 
 extension ResidencyUnit {
@@ -263,7 +267,7 @@ class OddSession: Session, @unchecked Sendable {
     }
 
     /// It has no products in 8 bits.
-    func quantized(_ matrix: Projection.Matrix, in unit: ResidencyUnit) -> Weight? { nil }
+    func quantized(_ projection: Projection, in unit: ResidencyUnit) -> Weight? { nil }
 
     func narrowed(_ weight: Weight, to dtype: DType) -> Weight {
         let values = odd.heap.queue.sync { host(weight).single }

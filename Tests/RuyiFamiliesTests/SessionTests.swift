@@ -48,14 +48,15 @@ struct SessionClip: Sendable, CustomTestStringConvertible {
         return try run.phases(of: plan)
     }
 
-    /// Renders it; `stream` gives weights back after each block, and `progress` is told of every part that is done.
+    /// Renders it; `stream` gives weights back after each block but those that there is room for, and `progress` is told of every
+    /// part that is done.
     func render(
         _ renderer: any Renderer, on session: any Session, trace: Trace? = nil, stream: Bool = false,
-        progress: @escaping @Sendable () -> Void = {}
+        keeping bytes: Int = 0, progress: @escaping @Sendable () -> Void = {}
     ) throws -> [Picture] {
         var (golden, folder, plan, image) = try parts()
         _ = folder
-        if stream { plan.memoryMode = .stream }
+        if stream { (plan.memoryMode, plan.keptWeightBytes) = (.stream, bytes) }
         plan.stages = try phases(on: session.backend).map(\.stage)
         let frames = Mutex<[Picture]>([])
         try renderer.render(
@@ -144,9 +145,30 @@ struct OddBackendTests {
             }
             #expect(frames.count == found["video"]?.shape.first)
             #expect(session.memory.usedBytes == 0 && session.memory.peakBytes > 0)
+            #expect(backend.traffic.brought > 20)
+            // What is not given back after each block has to make room for the next ones.
+            _ = try clip.render(renderer, on: backend.session())
         }
-        #expect(backend.traffic.brought > 20 && backend.traffic.evicted > 10)
+        #expect(backend.traffic.evicted > 10)
         #expect(backend.bufferCount == 0)
+    }
+
+    @Test(
+        "blocks that stay in memory are not brought in again, and the clip is the same",
+        arguments: [
+            SessionClip.ruyi, .hunyuan,
+        ])
+    func kept(_ clip: SessionClip) throws {
+        var (brought, clips): ([Int], [[Picture]]) = ([], [])
+        // None, some and all of the blocks.
+        for bytes in [0, clip.family == "ruyi" ? 20_000 : 200_000, 1 << 24] {
+            let backend = OddBackend(weightBudget: 1 << 30)
+            clips.append(
+                try clip.render(clip.load(on: backend), on: backend.session(), stream: true, keeping: bytes))
+            brought.append(backend.traffic.brought)
+        }
+        #expect(clips[1] == clips[0] && clips[2] == clips[0] && !clips[0].isEmpty)
+        #expect(brought[0] > brought[1] && brought[1] > brought[2], "\(brought)")
     }
 
     @Test("has plans with its own sizes", arguments: [SessionClip.ruyi, .hunyuan])

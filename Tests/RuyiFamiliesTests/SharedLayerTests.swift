@@ -92,6 +92,103 @@ struct SharedLayerTests {
         #expect(relativeError(a.video.floats(), video.floats()) > 0.1)
     }
 
+    /// Blocks of both kinds, or dual ones alone, over random weights.
+    private func blocks(single: Bool, _ sizes: StreamSizes) throws -> StreamBlocks {
+        let layers = try JSONObject(["n": 2], file: "config.json")
+        let list = [("transformer_blocks", true)] + (single ? [("single_transformer_blocks", false)] : [])
+        let shapes = list.flatMap { name, isDual in
+            (0..<2).flatMap { index -> [(key: String, shape: [Int])] in
+                // Without single blocks nobody asks for the text behind the last one.
+                let ends = isDual && !single && index == 1
+                return (isDual ? dualShapes(sizes, endsText: ends) : singleShapes(sizes)).map {
+                    ("\(name).\(index).\($0.key)", $0.shape)
+                }
+            }
+        }
+        let ledger = WeightLedger()
+        let file = MemoryWeights.random(shapes, dtype: .f32, path: "blocks")
+        let blocks = StreamBlocks(
+            WeightScope(file, ledger: ledger, on: session.backend), dual: try LayerCount(layers, "n"),
+            single: single ? try LayerCount(layers, "n") : nil, sizes)
+        _ = try ledger.finish(unknown: .refuse)
+        return blocks
+    }
+
+    private func layer(_ key: String, _ output: Int, _ input: Int) -> [(key: String, shape: [Int])] {
+        [(key + ".weight", [output, input]), (key + ".bias", [output])]
+    }
+
+    private func dualShapes(_ sizes: StreamSizes, endsText: Bool) -> [(key: String, shape: [Int])] {
+        let (width, inner) = (sizes.width, sizes.innerWidth)
+        let projections = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj"]
+        return ["norm_q", "norm_k", "norm_added_q", "norm_added_k"].map { ("attn.\($0).weight", [sizes.headSize]) }
+            + (projections + (endsText ? [] : ["to_add_out"])).flatMap { layer("attn." + $0, width, width) }
+            + layer("norm1.linear", 6 * width, width) + layer("norm1_context.linear", (endsText ? 2 : 6) * width, width)
+            + (endsText ? ["ff"] : ["ff", "ff_context"]).flatMap {
+                layer($0 + ".net.0.proj", inner, width) + layer($0 + ".net.2", width, inner)
+            }
+    }
+
+    private func singleShapes(_ sizes: StreamSizes) -> [(key: String, shape: [Int])] {
+        let (width, inner) = (sizes.width, sizes.innerWidth)
+        return ["norm_q", "norm_k"].map { ("attn.\($0).weight", [sizes.headSize]) }
+            + ["to_q", "to_k", "to_v"].flatMap { layer("attn." + $0, width, width) }
+            + layer("norm.linear", 3 * width, width) + layer("proj_mlp", inner, width)
+            + layer("proj_out", width, width + inner)
+    }
+
+    @Test(
+        "sequences side by side are what each is alone, and what is asked for of them is their end",
+        arguments: [
+            true, false,
+        ])
+    func sequences(_ single: Bool) throws {
+        let sizes = StreamSizes(heads: 2, headSize: 4, innerWidth: 32)
+        let blocks = try blocks(single: single, sizes)
+        let (videos, rows) = ([values([1, 6, 8], 2), values([1, 6, 8], 9)], values([2, 8], 4))
+        let texts = [values([1, 3, 8], 3), values([1, 5, 8], 5)]
+        let rotary = VideoRotary(
+            frames: 1, rows: 2, columns: 3, text: 0, axes: [0, 2, 2], base: 256, on: session
+        ).video
+        func part(_ index: Int, row: Int) -> StreamSequences.Part {
+            let text = texts[index].shape[1]
+            return StreamSequences.Part(text: text, video: 6, row: row, mask: .causal(blocks: [text + 2, 2, 2]))
+        }
+        func run(
+            _ videos: [Tensor], _ texts: [Tensor], _ rows: Tensor, _ sequences: StreamSequences
+        ) throws -> [Float] {
+            try blocks(
+                video: session.concatenate(videos, axis: 1), text: session.concatenate(texts, axis: 1), rows,
+                rotary: rotary, sequences, witness: nil, blockDone: { _ in }
+            ).floats()
+        }
+        let parts = [part(0, row: 0), part(1, row: 1)]
+        // Padding is a sequence that nothing else sees.
+        let padding = StreamSequences.Part(text: 2, video: 0, row: 1)
+        let together = try run(videos, texts + [values([1, 2, 8], 6)], rows, StreamSequences(parts + [padding]))
+        let ends = try run(videos, texts, rows, StreamSequences(parts, focus: 2))
+        let alone = try (0..<2).map {
+            try run([videos[$0]], [texts[$0]], rows.sliced(0, $0..<$0 + 1), StreamSequences([part($0, row: 0)]))
+        }
+        #expect(relativeError(together, alone[0] + alone[1]) < 1e-6)
+        #expect(relativeError(ends, Array(alone[0].suffix(16) + alone[1].suffix(16))) < 1e-6)
+        // The first tokens see neither the last ones nor what becomes of them.
+        let changed = session.concatenate([videos[0].sliced(1, 0..<4), values([1, 2, 8], 7)], axis: 1)
+        let other = try run([changed], [texts[0]], rows.sliced(0, 0..<1), StreamSequences([part(0, row: 0)]))
+        #expect(relativeError(Array(other.prefix(32)), Array(alone[0].prefix(32))) < 1e-6)
+        #expect(relativeError(other, alone[0]) > 1e-3)
+        guard single else { return }
+        // Where all tokens are seen, it makes no difference that the text stands in front.
+        var cache: TeaCache?
+        let signal = ModulationSignal(rows.sliced(0, 0..<1))
+        let all = VideoRotary(frames: 1, rows: 2, columns: 3, text: 3, axes: [0, 2, 2], base: 256, on: session)
+        let plain = try blocks(
+            videos[0], text: texts[0], signal, rotary: (all.video, all.all), mask: .lengths([9]), cache: &cache,
+            witness: nil, blockDone: { _ in })
+        let open = StreamSequences([StreamSequences.Part(text: 3, video: 6, row: 0)])
+        #expect(relativeError(try run([videos[0]], [texts[0]], rows.sliced(0, 0..<1), open), plain.floats()) < 1e-6)
+    }
+
     @Test("a fade begins with the tile before and ends with the other")
     func fade() {
         let (before, current) = (values([1, 1, 6, 2], 2), values([1, 1, 8, 2], 3))

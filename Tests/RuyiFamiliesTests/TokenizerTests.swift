@@ -149,4 +149,70 @@ struct TokenizerTests {
         #expect(tokenizer.padded([start, end], length: 5) == [start, end, end, end, end])
         #expect(tokenizer(" \n\t", length: 77) == [start, end])
     }
+
+    @Test("texts are repaired before they are read, where the slow tokenizer repairs them")
+    func repairs() throws {
+        let vocabulary = try JSONObject(parsing: Self.file("tokenizer_2/vocab.json"), file: "vocab.json")
+        let merges = try Self.file("tokenizer_2/merges.txt")
+        func read(_ cleaning: CLIPTokenizer.Cleaning) throws -> CLIPTokenizer {
+            try CLIPTokenizer(vocabulary: vocabulary, merges: merges, file: "merges.txt", cleaning: cleaning)
+        }
+        let (repairing, plain) = (try read(.repaired), try read(.none))
+        // What ftfy 6.3 makes of each.
+        for (text, repaired) in [
+            ("&amp;amp; &lt;i&gt;", "& <i>"), ("a < b &amp; c", "a < b &amp; c"), ("&amp;\n<b>", "&\n<b>"),
+            ("a\n<b> &amp;\n&amp;", "a\n<b> &amp;\n&amp;"), ("&nosuch; &; & &#; &#x;", "&nosuch; &; & &#; &#x;"),
+            ("&EACUTE;&szlig;&SZLIG; &#233;&#xE9;&#12ab;", "\u{C9}\u{DF}SS \u{E9}\u{E9}&#12ab;"),
+            ("&#150; &#0; &#x110000; &#99999999999999;", "\u{2013} \u{FFFD} \u{FFFD} \u{FFFD}"),
+            ("\u{E2}\u{20AC}\u{153}quote\u{E2}\u{20AC}\u{9D} it\u{E2}\u{20AC}\u{2122}s", "\"quote\" it's"),
+            ("caf\u{C3}\u{A9} \u{C2}\u{A3}5 double \u{C3}\u{192}\u{C2}\u{A9}", "caf\u{E9} \u{A3}5 double \u{E9}"),
+            ("\u{D0}\u{178}\u{D1}\u{20AC}\u{D0}\u{B8}", "\u{41F}\u{440}\u{438}"),
+            ("\u{F0}\u{178}\u{161}\u{20AC} rocket", "\u{1F680} rocket"), ("GR\u{D6}\u{DF}E", "GR\u{D6}\u{DF}E"),
+            (
+                "n\u{E9}\u{BB}\u{2014}non \u{C9}\u{C0} \u{D4}\u{B9}",
+                "n\u{E9}\u{BB}\u{2014}non \u{C9}\u{C0} \u{D4}\u{B9}"
+            ),
+            ("fi\u{FB01}\u{FB03} \u{132}ssel \u{1C4} \u{149}", "fififfi IJssel D\u{17D} 'n"),
+            ("\u{201C}a\u{201D} \u{201E}b\u{201F} \u{2018}c\u{2019} \u{2BC}n", "\"a\" \"b\" 'c' 'n"),
+            ("\u{FF21}\u{3000}\u{FF11}\u{FF5E}\u{FF76}\u{FF9E}\u{FFE3}", "A 1~\u{30AC} \u{304}"),
+            ("bell\u{7} esc\u{1B}[31mred\u{1B}[0m\u{1B}7x \u{FEFF}bom\u{206A}a\u{FFFC}\u{1B}[", "bell escred7x boma["),
+            ("line\u{2028}sep\u{85}next\r\nend", "line\nsep\u{2026}next\nend"),
+            ("e\u{301} \u{1100}\u{1161} \u{93}hi\u{94} \u{80}", "\u{E9} \u{AC00} \"hi\" \u{20AC}"),
+        ] {
+            #expect(repairing(text, length: 999) == plain(repaired, length: 999), "\(text)")
+        }
+        // A sigma at the end of a word, and the end's own sign in other letters.
+        let sigma = repairing("\u{3A3}\u{399}\u{3A3} \u{3A3}", length: 99)
+        #expect(sigma == plain("\u{3C3}\u{3B9}\u{3C2} \u{3C3}", length: 99))
+        #expect(try repairing("A<|ENDOFTEXT|>", length: 9).contains(vocabulary.int("<|endoftext|>")))
+        let start = ContinuousClock.now
+        for text in ["&", "&amp;", "\u{C3}", "\u{1B}[", "\u{3A3}"] {
+            #expect(repairing(String(repeating: text, count: 20_000), length: 77).count <= 77)
+        }
+        #expect(repairing("&" + String(repeating: "amp;", count: 20_000), length: 77).count == 77)
+        #expect(ContinuousClock.now - start < .seconds(20))
+    }
+
+    @Test("a padding token of its own fills what remains, and is cut out of texts")
+    func padding() throws {
+        let vocabulary = try JSONObject(parsing: Self.file("tokenizer_2/vocab.json"), file: "vocab.json")
+        let merges = try Self.file("tokenizer_2/merges.txt")
+        func object(_ text: String) throws -> JSONObject { try JSONObject(parsing: Array(text.utf8), file: "map.json") }
+        let names = try [#"{"pad_token": "!"}"#, #"{"pad_token": {"content": "!"}}"#, #"{"pad_token": null}"#].map {
+            try CLIPTokenizer.padding([object($0), object(#"{"pad_token": "<|endoftext|>"}"#)])
+        }
+        #expect(names == ["!", "!", "<|endoftext|>"])
+        #expect(try CLIPTokenizer.padding([object("{}")]) == nil)
+        #expect(throws: Fault.self) { try CLIPTokenizer.padding([object(#"{"pad_token": 3}"#)]) }
+        let tokenizer = try CLIPTokenizer(
+            vocabulary: vocabulary, merges: merges, file: "merges.txt", cleaning: .repaired, padding: "!")
+        let (start, end, fill) = (
+            try vocabulary.int("<|startoftext|>"), try vocabulary.int("<|endoftext|>"), try vocabulary.int("!")
+        )
+        #expect(tokenizer("!!", length: 77) == [start, fill, fill, end])
+        #expect(tokenizer.padded([start, end], length: 4) == [start, end, fill, fill])
+        #expect(throws: Fault.self) {
+            try CLIPTokenizer(vocabulary: vocabulary, merges: merges, file: "merges.txt", padding: "no token")
+        }
+    }
 }

@@ -5,8 +5,10 @@ import Synchronization
 final class HubServer: Sendable {
     /// What came in.
     struct Request: Sendable {
+        let method: String
         let path: String
         let headers: [String: String]
+        let body: [UInt8]
 
         /// The first byte that is asked for; nil without a range.
         var start: Int? {
@@ -128,12 +130,18 @@ final class HubServer: Sendable {
     private static func read(_ connection: Int32) -> Request? {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
-        while bytes.count < 65_536, bytes.suffix(4) != [13, 10, 13, 10] {
+        func more() -> Bool {
             let count = Glibc.read(connection, &buffer, buffer.count)
-            guard count > 0 else { return nil }
-            bytes += buffer[..<count]
+            if count > 0 { bytes += buffer[..<count] }
+            return count > 0
         }
-        let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\r\n")
+        var end: Int?
+        while bytes.count < 65_536, end == nil {
+            guard more() else { return nil }
+            end = bytes.firstRange(of: [13, 10, 13, 10])?.upperBound
+        }
+        guard let end else { return nil }
+        let lines = String(decoding: bytes[..<end], as: UTF8.self).split(separator: "\r\n")
         let words = (lines.first ?? "").split(separator: " ")
         guard words.count == 3 else { return nil }
         var headers: [String: String] = [:]
@@ -141,7 +149,10 @@ final class HubServer: Sendable {
             guard let colon = line.firstIndex(of: ":") else { continue }
             headers[line[..<colon].lowercased()] = String(line[line.index(after: colon)...].drop { $0 == " " })
         }
-        return Request(path: String(words[1]), headers: headers)
+        let length = headers["content-length"].flatMap { Int($0) } ?? 0
+        while bytes.count < end + length { guard more() else { return nil } }
+        return Request(
+            method: String(words[0]), path: String(words[1]), headers: headers, body: Array(bytes[end...]))
     }
 
     @discardableResult

@@ -24,15 +24,17 @@ struct Program {
         process.executableURL = URL(fileURLWithPath: command[0])
         process.arguments = Array(command.dropFirst())
         var variables = ProcessInfo.processInfo.environment.merging(["SWIFT_BACKTRACE": "enable=no"]) { $1 }
-        for name in ["HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "RUYI_OFFLINE", "RUYI_MODELS"] {
-            variables[name] = nil
-        }
+        let own = ["RUYI_MODELS", "RUYI_OFFLINE", "RUYI_SERVER", "RUYI_TOKEN"]
+        for name in own + ["HF_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"] { variables[name] = nil }
         process.environment = variables.merging(environment) { $1 }
         for name in ["out", "err"] { _ = FileManager.default.createFile(atPath: scratch(name), contents: nil) }
         process.standardOutput = FileHandle(forWritingAtPath: scratch("out"))
         process.standardError = FileHandle(forWritingAtPath: scratch("err"))
         try process.run()
     }
+
+    /// What it has printed so far.
+    var output: String { String(decoding: scratch.bytes("out") ?? [], as: UTF8.self) }
 
     /// Waits for the end: exit code (128 and the signal after one), standard output and standard error.
     func finish() -> (code: Int32, output: String, errors: String) {

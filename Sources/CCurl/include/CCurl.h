@@ -1,5 +1,5 @@
-// Requests over HTTP through libcurl, which is opened when it is first needed: a program that never downloads neither
-// loads nor needs it.
+// Requests over HTTP through libcurl, which is opened when it is first needed: a program that never speaks to another
+// machine neither loads nor needs it.
 #ifndef CCURL_H
 #define CCURL_H
 
@@ -27,6 +27,11 @@ typedef struct RuyiCurl RuyiCurl;
 
 typedef struct {
     const char *url;
+    // NULL is GET.
+    const char *method;
+    // What is sent with it; NULL for nothing.
+    const uint8_t *sent;
+    size_t sent_count;
     const char *const *headers;
     size_t header_count;
     long connect_seconds;
@@ -53,8 +58,8 @@ typedef struct {
 // NULL with a line of text in `message` when there is no libcurl.
 RuyiCurl *ruyi_curl_open(char *message, size_t room);
 
-// One GET request over http or https; redirects are not followed, certificates are checked.
-void ruyi_curl_get(RuyiCurl *curl, const RuyiCurlRequest *request, RuyiCurlAnswer *answer);
+// One request over http or https; redirects are not followed, certificates are checked.
+void ruyi_curl_perform(RuyiCurl *curl, const RuyiCurlRequest *request, RuyiCurlAnswer *answer);
 
 void ruyi_curl_close(RuyiCurl *curl);
 

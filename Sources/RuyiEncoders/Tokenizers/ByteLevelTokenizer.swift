@@ -24,15 +24,7 @@ public struct ByteLevelTokenizer: Sendable {
         pairs = try BytePairs(vocabulary: vocabulary, merges: merges, file: file.file)
         ignoresMerges = try model.bool("ignore_merges", default: false)
         try ByteLevelTokenizer.checkPattern(file)
-        var tokens: [(text: String, id: Int)] = []
-        for entry in try file.array("added_tokens") {
-            let token = try JSONObject(entry, file: file.file)
-            let content = try token.string("content")
-            guard content.utf8.count <= AddedTokens.lengthLimit else {
-                throw token.fault("content", expected: "a token of at most \(AddedTokens.lengthLimit) bytes")
-            }
-            tokens.append((content, try token.int("id")))
-        }
+        let tokens = try AddedTokens.list(file)
         added = AddedTokens(tokens)
         ids = Dictionary(tokens.map { ($0.text, $0.id) }) { first, _ in first }
         start = try ByteLevelTokenizer.prefix(file, ids)

@@ -6,21 +6,37 @@ import RuyiFiles
 ///
 /// Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision".
 public struct CLIPTokenizer: Sendable {
+    /// What is done to a text before it is split into words.
+    public enum Cleaning: Sendable {
+        /// Nothing, as in transformers' fast tokenizer.
+        case none
+        /// Controls go and ideographs become words, as in transformers' slow tokenizer without ftfy.
+        case plain
+        /// It is repaired as in transformers' slow tokenizer with ftfy.
+        case repaired
+    }
+
     private let pairs: BytePairs
     private let added: AddedTokens
+    /// The start and the end as texts have them.
+    private let marks: AddedTokens
     private let start: Int
-    /// The token that ends a text, and fills what remains.
     private let end: Int
-    /// Whether texts are cleaned as transformers' slow tokenizer cleans them without ftfy.
-    private let cleans: Bool
+    /// The token that fills what remains.
+    private let padding: Int
+    private let cleaning: Cleaning
 
     /// Reads both files; throws `.badData` that names what is not as it should be.
     ///
-    /// With `cleans`, controls go and ideographs become words, as in transformers' slow tokenizer without ftfy.
-    public init(vocabulary: JSONObject, merges: [UInt8], file: String, cleans: Bool = false) throws(Fault) {
-        self.cleans = cleans
+    /// `padding` is the token that fills what remains, and is one where it is written in a text; the end if it is nil.
+    public init(
+        vocabulary: JSONObject, merges: [UInt8], file: String, cleaning: Cleaning = .none, padding: String? = nil
+    ) throws(Fault) {
+        self.cleaning = cleaning
         start = try vocabulary.int("<|startoftext|>")
         end = try vocabulary.int("<|endoftext|>")
+        let fill = try padding.map { token throws(Fault) in try vocabulary.int(token) } ?? end
+        self.padding = fill
         var list: [(String, String)] = []
         for line in merges.split(separator: UInt8(ascii: "\n")) {
             let text = String(decoding: line.last == UInt8(ascii: "\r") ? line.dropLast() : line, as: UTF8.self)
@@ -31,7 +47,19 @@ public struct CLIPTokenizer: Sendable {
             list.append(pair)
         }
         pairs = try BytePairs(vocabulary: vocabulary.members, merges: list, wordEnd: "</w>", file: file)
-        added = AddedTokens([("<|startoftext|>", start), ("<|endoftext|>", end)])
+        let both = [("<|startoftext|>", start), ("<|endoftext|>", end)]
+        marks = AddedTokens(both)
+        added = AddedTokens(both + (padding.map { [($0, fill)] } ?? []))
+    }
+
+    /// The padding token that `special_tokens_map.json` or, where that is missing, `tokenizer_config.json` names; nil where
+    /// neither does.
+    public static func padding(_ files: [JSONObject]) throws(Fault) -> String? {
+        for file in files {
+            if file["pad_token"]?.members != nil { return try file.object("pad_token").string("content") }
+            if let token = try file.stringIfPresent("pad_token") { return token }
+        }
+        return nil
     }
 
     /// The ids of a text between those of its start and its end, `length` at most; the end is kept.
@@ -45,49 +73,51 @@ public struct CLIPTokenizer: Sendable {
         return [start] + body.prefix(max(0, length - 2)) + [end]
     }
 
-    /// The ids filled up with the end to `length`.
+    /// The ids filled up with the padding to `length`.
     public func padded(_ ids: [Int], length: Int) -> [Int] {
-        ids + Array(repeating: end, count: max(0, length - ids.count))
+        ids + Array(repeating: padding, count: max(0, length - ids.count))
     }
 
-    /// The text without controls, with spaces for all that is white, and around ideographs.
-    private static func cleaned(_ text: String) -> String {
+    private func words(_ text: String) -> [Int] {
+        switch cleaning {
+        case .none: return ids(of: CLIPTokenizer.lowered(text))
+        case .plain, .repaired:
+            let cleaned = cleaning == .plain ? text.cleaned() : TextRepair.repaired(text)
+            // The pattern of the slow tokenizer finds the start and the end once more.
+            return marks.split(CLIPTokenizer.lowered(cleaned, inContext: true)).flatMap { part -> [Int] in
+                switch part {
+                case .token(let id): [id]
+                case .text(let text): ids(of: text)
+                }
+            }
+        }
+    }
+
+    /// The composed text in lower case; in context a sigma that ends a word has a form of its own.
+    private static func lowered(_ text: String, inContext: Bool = false) -> String {
+        let scalars = Array(text._nfc)
         var result = String.UnicodeScalarView()
-        for scalar in text.unicodeScalars {
-            if ["\t", "\n", "\r"].contains(scalar) || scalar.properties.generalCategory == .spaceSeparator {
-                result.append(" ")
-            } else if scalar == "\u{FFFD}" || isControl(scalar) {
-                continue
-            } else if isIdeograph(scalar) {
-                result.append(contentsOf: [" ", scalar, " "])
+        for (index, scalar) in scalars.enumerated() {
+            if inContext, scalar == "\u{3A3}", endsWord(scalars, index) {
+                result.append("\u{3C2}")
             } else {
-                result.append(scalar)
+                result.append(contentsOf: scalar.properties.lowercaseMapping.unicodeScalars)
             }
         }
         return String(result)
     }
 
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        switch scalar.properties.generalCategory {
-        case .control, .format, .surrogate, .privateUse, .unassigned: true
-        default: false
+    /// Whether letters stand before a place and none behind it (Unicode's condition `Final_Sigma`).
+    private static func endsWord(_ scalars: [Unicode.Scalar], _ index: Int) -> Bool {
+        func isCased(_ part: some Sequence<Unicode.Scalar>) -> Bool {
+            part.first { !$0.properties.isCaseIgnorable }?.properties.isCased ?? false
         }
+        return isCased(scalars[..<index].reversed()) && !isCased(scalars[(index + 1)...])
     }
 
-    private static func isIdeograph(_ scalar: Unicode.Scalar) -> Bool {
-        let ranges: [ClosedRange<UInt32>] = [
-            0x4E00...0x9FFF, 0x3400...0x4DBF, 0x20000...0x2A6DF, 0x2A700...0x2B73F, 0x2B740...0x2B81F,
-            0x2B820...0x2CEAF, 0xF900...0xFAFF, 0x2F800...0x2FA1F,
-        ]
-        return ranges.contains { $0.contains(scalar.value) }
-    }
-
-    private func words(_ text: String) -> [Int] {
-        var lowered = String.UnicodeScalarView()
-        for scalar in (cleans ? CLIPTokenizer.cleaned(text) : text)._nfc {
-            lowered.append(contentsOf: scalar.properties.lowercaseMapping.unicodeScalars)
-        }
-        var reader = WordReader(String(lowered))
+    /// The ids of a text in lower case.
+    private func ids(of text: String) -> [Int] {
+        var reader = WordReader(text)
         var ids: [Int] = []
         while let scalar = reader.peek() {
             let count: Int

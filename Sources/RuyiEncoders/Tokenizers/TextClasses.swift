@@ -1,3 +1,6 @@
+import RuyiFault
+import RuyiFiles
+
 /// The character classes that the pre-tokenizers' patterns name.
 extension Unicode.Scalar {
     /// `\p{L}`.
@@ -24,6 +27,52 @@ extension Unicode.Scalar {
 
     /// `[^\s\p{L}\p{N}]`.
     var isSymbol: Bool { !isSpace && !isLetter && !isNumeral }
+
+    /// `\p{C}`.
+    fileprivate var isControl: Bool {
+        switch properties.generalCategory {
+        case .control, .format, .surrogate, .privateUse, .unassigned: true
+        default: false
+        }
+    }
+
+    /// What BERT's tokenizer takes for punctuation: `\p{P}`, and every sign of ASCII that is no letter, digit or space.
+    var isPunctuation: Bool {
+        switch properties.generalCategory {
+        case .connectorPunctuation, .dashPunctuation, .openPunctuation, .closePunctuation, .initialPunctuation,
+            .finalPunctuation, .otherPunctuation:
+            true
+        default: isASCII && value > 0x20 && value < 0x7F && !isLetter && !isNumeral
+        }
+    }
+
+    fileprivate var isIdeograph: Bool {
+        let ranges: [ClosedRange<UInt32>] = [
+            0x4E00...0x9FFF, 0x3400...0x4DBF, 0x20000...0x2A6DF, 0x2A700...0x2B73F, 0x2B740...0x2B81F,
+            0x2B820...0x2CEAF, 0xF900...0xFAFF, 0x2F800...0x2FA1F,
+        ]
+        return value >= 0x3400 && ranges.contains { $0.contains(value) }
+    }
+}
+
+extension String {
+    /// The text without controls, with spaces for all that is white and, where ideographs are words, around these: what
+    /// BERT's tokenizer does first.
+    func cleaned(splittingIdeographs: Bool = true) -> String {
+        var result = String.UnicodeScalarView()
+        for scalar in unicodeScalars {
+            if ["\t", "\n", "\r"].contains(scalar) || scalar.properties.generalCategory == .spaceSeparator {
+                result.append(" ")
+            } else if scalar == "\u{FFFD}" || scalar.isControl {
+                continue
+            } else if splittingIdeographs, scalar.isIdeograph {
+                result.append(contentsOf: [" ", scalar, " "])
+            } else {
+                result.append(scalar)
+            }
+        }
+        return String(result)
+    }
 }
 
 /// Reads words from a text by patterns that are tried in order at each place.
@@ -76,19 +125,25 @@ struct AddedTokens: Sendable {
     /// The most bytes that a token may have.
     static let lengthLimit = 1024
 
-    /// In the order of their bytes: those with a common beginning lie together, and the shortest of them first.
-    private let ids: [Int]
-    /// The bytes of all tokens one after the other, and where each begins and the last ends.
-    private let bytes: [UInt8]
-    private let starts: [Int]
+    private let index: PrefixIndex
 
     /// Takes tokens; of equal ones the first counts.
     init(_ tokens: [(text: String, id: Int)]) {
-        let distinct = Dictionary(tokens.map { (Array($0.text.utf8), $0.id) }) { first, _ in first }
-        let ordered = distinct.filter { !$0.key.isEmpty }.sorted { $0.key.lexicographicallyPrecedes($1.key) }
-        ids = ordered.map(\.value)
-        bytes = ordered.flatMap(\.key)
-        starts = ordered.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1.key.count) }
+        index = PrefixIndex(Dictionary(tokens.map { (Array($0.text.utf8), $0.id) }) { first, _ in first })
+    }
+
+    /// Those that a `tokenizer.json` lists; throws `.badData` for what is no token.
+    static func list(_ file: JSONObject) throws(Fault) -> [(text: String, id: Int)] {
+        var tokens: [(text: String, id: Int)] = []
+        for entry in try file.array("added_tokens") {
+            let token = try JSONObject(entry, file: file.file)
+            let content = try token.string("content")
+            guard content.utf8.count <= lengthLimit else {
+                throw token.fault("content", expected: "a token of at most \(lengthLimit) bytes")
+            }
+            tokens.append((content, try token.int("id")))
+        }
+        return tokens
     }
 
     /// A part of a text.
@@ -106,49 +161,16 @@ struct AddedTokens: Sendable {
             if begin < place { parts.append(.text(String(decoding: bytes[begin..<place], as: UTF8.self))) }
         }
         while place < bytes.count {
-            guard let token = longest(in: bytes, at: place) else {
+            guard let token = index.longestMatch(in: bytes, at: place) else {
                 place += 1
                 continue
             }
             flush()
-            parts.append(.token(token.id))
+            parts.append(.token(token.value))
             place += token.length
             begin = place
         }
         flush()
         return parts
-    }
-
-    /// The longest token that stands at a place.
-    ///
-    /// Byte by byte the tokens that still fit are narrowed down, so that their number does not count.
-    private func longest(in text: [UInt8], at place: Int) -> (id: Int, length: Int)? {
-        var found: (id: Int, length: Int)?
-        var (low, high, depth) = (0, ids.count, 0)
-        while low < high {
-            if starts[low] + depth == starts[low + 1] {
-                found = (ids[low], depth)
-                low += 1
-                continue
-            }
-            guard place + depth < text.count else { break }
-            let byte = text[place + depth]
-            if bytes[starts[low] + depth] != byte || bytes[starts[high - 1] + depth] != byte {
-                low = boundary(low, high) { bytes[starts[$0] + depth] < byte }
-                high = boundary(low, high) { bytes[starts[$0] + depth] == byte }
-            }
-            depth += 1
-        }
-        return found
-    }
-
-    /// The first place in an ordered range where something no longer holds.
-    private func boundary(_ first: Int, _ end: Int, _ holds: (Int) -> Bool) -> Int {
-        var (low, high) = (first, end)
-        while low < high {
-            let middle = (low + high) / 2
-            if holds(middle) { low = middle + 1 } else { high = middle }
-        }
-        return low
     }
 }

@@ -26,27 +26,16 @@ public struct Batch: Sendable {
     public init(_ order: BatchOrder, engine: Engine) throws(Faults) {
         self.order = order
         self.engine = engine
-        var faults = order.defaults.faults(ofPart: true, table: engine.table)
-        if order.defaults.trace != nil {
-            faults.append(Fault(.usage, "a batch records no stages", hint: "leave out --trace, or render one clip"))
-        }
-        switch Path.kind(order.folder) {
-        case .file: faults.append(Fault(.cannotCreate, "the batch's folder is a file", at: order.folder))
-        case .unreachable(let reason):
-            faults.append(Fault(.cannotCreate, "cannot reach the batch's folder: \(reason)", at: order.folder))
-        case .folder, .nothing: break
-        }
+        var faults = order.faults(engine.table)
         if order.defaults.request.model?.isEmpty == false {
-            Faults.collect(&faults) { () throws(Fault) in _ = try engine.openCheckpoint(order.defaults.request) }
+            Faults.collect(&faults) { () throws(Fault) in
+                _ = try engine.openCheckpoint(
+                    order.defaults.request, needsEncoders: order.defaults.needsEncoders)
+            }
         }
         try Faults.check(faults)
-        let source = BatchSource(
-            path: order.source, isRecursive: order.isRecursive, allowsOutside: order.allowsOutside,
-            filter: NameFilter(includes: order.includes, excludes: order.excludes), table: engine.table)
-        let names = BatchNames(folder: order.folder, pattern: order.pattern, fallback: "clip")
-        let content = try source.content()
-        passedOver = content.passedOver
-        let all = try names.tasks(content.items, defaults: order.defaults)
+        let (all, passedOver) = try order.tasks(engine.table)
+        self.passedOver = passedOver
         inputs = Set(all.compactMap(\.order.request.image).compactMap(Path.real))
         tasks = try Batch.planned(all.filter { order.shard.holds($0.output) }, engine, inputs: inputs)
     }
@@ -98,7 +87,8 @@ public struct Batch: Sendable {
             for (task, state) in zip(tasks, states) {
                 if state == .finished {
                     plan.finished += 1
-                } else if !isWanted(task, records) || plan.reports.count + plan.failures.count == order.limit {
+                } else if !order.wants(records[task.output]) || plan.reports.count + plan.failures.count == order.limit
+                {
                     plan.left += 1
                 } else {
                     switch task.run {
@@ -122,16 +112,17 @@ public struct Batch: Sendable {
         cancellation: Cancellation, report: (BatchEvent) throws -> Void
     ) throws(Faults) -> BatchSummary {
         do {
-            try makeFolder()
+            try order.makeFolder()
             let journal = try Journal(order.folder, shard: order.shard)
             var tasks = tasks
             let states = try states(&tasks, journal.records)
-            let wanted = tasks.map { isWanted($0, journal.records) }
+            let wanted = tasks.map { order.wants(journal.records[$0.output]) }
             if zip(tasks, states).contains(where: { $0.order.request.usesBundledModel && $1 != .finished }) {
                 engine.observe(.note(ModelCatalog.bundledNote))
             }
             let progress = RunProgress(upcoming(tasks, states, wanted))
-            var rendering = Rendering(journal: journal, cancellation: cancellation, progress: progress)
+            var rendering = Rendering(
+                journal: journal, cancellation: cancellation, progress: progress, resumes: order.resumes)
             rendering.summary.passedOver = passedOver
             let clock = Clock()
             var tried = 0
@@ -158,7 +149,7 @@ public struct Batch: Sendable {
     }
 
     /// The stages of each clip that is to be rendered, none for the others.
-    private func upcoming(_ tasks: [BatchTask], _ states: [State], _ wanted: [Bool]) -> [[Stage]] {
+    private func upcoming(_ tasks: [BatchTask], _ states: [ClipState], _ wanted: [Bool]) -> [[Stage]] {
         var left = order.limit ?? .max
         return tasks.indices.map { index in
             guard states[index] != .finished, wanted[index], left > 0 else { return [] }
@@ -197,34 +188,26 @@ public struct Batch: Sendable {
         }
     }
 
-    /// Whether a clip that is not finished is to be rendered.
-    private func isWanted(_ task: BatchTask, _ records: [String: Journal.Record]) -> Bool {
-        !order.onlyFailed || records[task.output]?.isFailed == true
-    }
-
-    private func makeFolder() throws(Fault) {
-        if System.mkdir(order.folder, 0o777) == 0 || errno == EEXIST { return }
-        throw Fault.system(.cannotCreate, "cannot create the batch's folder", order.folder, errno)
-    }
-
     // MARK: What is to be done
-
-    private enum State { case new, replaced, finished }
 
     /// What is to be done about each clip.
     ///
     /// Nothing is begun while a file that is not the batch's own is in the way.
-    private func states(_ tasks: inout [BatchTask], _ records: [String: Journal.Record]) throws(Faults) -> [State] {
+    private func states(_ tasks: inout [BatchTask], _ records: [String: Journal.Record]) throws(Faults) -> [ClipState] {
         var keys = ClipKeys()
         var faults: [Fault] = []
-        var states: [State] = []
+        var states: [ClipState] = []
         for (index, task) in tasks.enumerated() {
             guard case .success(let run) = task.run else {
                 states.append(.new)
                 continue
             }
             do {
-                states.append(try state(run, task, records[task.output], &keys))
+                let paths = run.clips.flatMap { $0.output.files($0.plan.frames) }
+                states.append(
+                    try order.state(records[task.output], ClipFiles(paths: paths), beside: run.beside) {
+                        () throws(Fault) in try keys.key(run)
+                    })
             } catch {
                 if error.kind == .cannotCreate { faults.append(error) }
                 tasks[index].run = .failure(Faults(error).located(task.place))
@@ -233,32 +216,6 @@ public struct Batch: Sendable {
         }
         try BatchSource.check(faults, order.folder)
         return states
-    }
-
-    private func state(
-        _ run: Run, _ task: BatchTask, _ record: Journal.Record?, _ keys: inout ClipKeys
-    ) throws(Fault) -> State {
-        let files = ClipFiles(paths: run.clips.flatMap { $0.output.files($0.plan.frames) })
-        var hint = "give --overwrite to replace it, or another folder with --output"
-        switch record {
-        case .start:
-            // The run that wrote it was cut off; whatever it left is this clip's.
-            return .replaced
-        case .done(let key, let bytes, let digest):
-            if !order.resumes { return .replaced }
-            let current = try keys.key(run)
-            if key == current {
-                if files.bytes != bytes { return .replaced }
-                if !order.verifies { return .finished }
-                return try files.digest() == digest ? .finished : .replaced
-            }
-            hint = "it was made with other settings or another picture; " + hint
-        case .failed, nil: break
-        }
-        if order.defaults.overwrite == true { return .replaced }
-        let isTaken: (String) -> Bool = { Path.kind($0) != .nothing && !LatentsFile.isLeftover($0) }
-        guard let path = (files.paths + run.beside).first(where: isTaken) else { return .new }
-        throw Fault(.cannotCreate, "the output exists already", at: path, hint: hint)
     }
 }
 
@@ -274,12 +231,12 @@ public enum BatchEvent: Sendable {
 
 extension Fault.Kind {
     /// Whether another attempt may succeed with nothing changed: memory, the disk and locks are shared with others.
-    fileprivate var mayPass: Bool { [.resources, .io, .locked].contains(self) }
+    var mayPass: Bool { [.resources, .io, .locked].contains(self) }
 }
 
 extension Cancellation {
     /// Waits for so many seconds, or throws when it is told to stop.
-    fileprivate func wait(_ seconds: Double) throws {
+    public func wait(_ seconds: Double) throws {
         let clock = Clock()
         while clock.seconds < seconds {
             try check()
@@ -338,13 +295,16 @@ private struct Rendering {
     let journal: Journal
     let cancellation: Cancellation
     let progress: RunProgress
+    /// Whether a clip that was cut off goes on with its finished sections.
+    let resumes: Bool
     var summary = BatchSummary()
     private var keys = ClipKeys()
-    private var loaded: (root: String, checkpoint: LoadedCheckpoint)?
+    private var workbench = Workbench()
     /// The plan of the clip before, whose warnings need no repeating.
     private var said = Plan()
 
-    init(journal: Journal, cancellation: Cancellation, progress: RunProgress) {
+    init(journal: Journal, cancellation: Cancellation, progress: RunProgress, resumes: Bool) {
+        self.resumes = resumes
         self.journal = journal
         self.cancellation = cancellation
         self.progress = progress
@@ -355,11 +315,7 @@ private struct Rendering {
         let key: String
         do { key = try keys.key(run) } catch { return try failed(task, key: nil, Faults(error).located(task.place)) }
         let first = run.clips.first.map { $0.output.path(0) } ?? task.output
-        for clip in replaces ? run.clips : [] {
-            for path in [clip.output.path(0), clip.output.latents] + clip.companions.paths {
-                Temporaries.removeLeftovers(of: path)
-            }
-        }
+        for clip in replaces ? run.clips : [] { clip.removeLeftovers() }
         try journal.start(task.output, key: key)
         ResidentMemory.restartPeak()
         let clock = Clock()
@@ -368,11 +324,11 @@ private struct Rendering {
         do {
             let made = try MadeFolders(Path.folder(first), isSequence: run.clips.contains(where: \.output.isSequence))
             do {
-                try run.replacing(replaces).render(
+                try run.replacing(replaces, resumes: resumes).render(
                     cancellation, after: said, progress,
                     load: {
                         isUnloadable = true
-                        let loaded = try self.checkpoint(run)
+                        let loaded = try workbench.checkpoint(of: run, cancellation)
                         isUnloadable = false
                         return loaded
                     }, finished: { files = $0 })
@@ -398,20 +354,10 @@ private struct Rendering {
         if let fault = faults.list.first { try journal.failed(task.output, key: key, fault: fault) }
         return .failed(faults)
     }
-
-    /// The loaded checkpoint of a run, which is that of the clip before as a rule.
-    private mutating func checkpoint(_ run: Run) throws -> LoadedCheckpoint {
-        let root = run.checkpoint.folder.identity
-        if let loaded, loaded.root == root { return loaded.checkpoint }
-        loaded = nil
-        let checkpoint = try run.load(cancellation)
-        loaded = (root, checkpoint)
-        return checkpoint
-    }
 }
 
 /// The folders that are made for a clip and go again when it comes to nothing.
-private struct MadeFolders {
+struct MadeFolders {
     private var paths: [String] = []
 
     /// Makes a folder and those above it that are missing; a sequence of frames makes its own last one itself.
@@ -436,7 +382,7 @@ private struct MadeFolders {
 
 extension Faults {
     /// The same faults with the place of the source that they belong to.
-    fileprivate func located(_ place: String) -> Faults {
+    func located(_ place: String) -> Faults {
         let faults = list.map { fault in
             let inner = fault.place.flatMap { $0 == place ? nil : $0 }
             return Fault(fault.kind, fault.what, at: inner.map { "\(place): \($0)" } ?? place, hint: fault.hint)

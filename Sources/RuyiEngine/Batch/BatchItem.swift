@@ -48,7 +48,8 @@ package struct BatchItem {
                             .badData, "'\(setting.key)' is a setting of the whole batch", at: place,
                             hint: "give it as an option"))
                 }
-                guard setting.traits.scope == .input else { break }
+                let isInput = setting.traits.scope == .input || setting.key == RunSettings.table.conditions.key
+                guard isInput else { break }
                 for path in BatchItem.paths(member.value) where !path.isEmpty {
                     if let fault = confinement.fault(path, key: member.key, place: place) { faults.append(fault) }
                 }

@@ -16,7 +16,11 @@ public struct BatchPlan: Sendable {
 
     private var frames: Int { reports.map(\.clip.plan.frames).reduce(0, +) }
     private var seconds: Double { reports.map(\.clip.seconds).reduce(0, +) }
-    private var diskBytes: Int { reports.map(\.diskBytes).reduce(0, +) }
+    /// All files, and what lies beside those of one clip until it is finished.
+    private var diskBytes: Int {
+        let passing = reports.map(\.clip.passingBytes)
+        return reports.map(\.diskBytes).reduce(0, +) - passing.reduce(0, +) + (passing.max() ?? 0)
+    }
     private var freeBytes: Int? { reports.lazy.compactMap(\.freeBytes).first }
     /// About how long all clips take, beside reading the weights; nil where that is not known of one of them.
     private var estimate: Double? {

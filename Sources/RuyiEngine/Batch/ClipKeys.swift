@@ -19,12 +19,17 @@ struct ClipKeys {
         var fields = run.order.members.filter { counting.contains($0.key) }
         for setting in table.inputs {
             guard let path = run.order.request[setting] else { continue }
-            fields.append(JSON.Member(setting.key, .string(try SHA256.file(path))))
+            fields.append(JSON.Member(setting.key, .string(try run.digest(of: setting, path))))
         }
         var updates: [JSON] = []
         for lora in run.order.request.loras { updates += [.string(try digest(of: lora.path)), .double(lora.weight)] }
         fields.append(JSON.Member("loras", .array(updates)))
-        fields.append(JSON.Member("model", .string(try model(run.checkpoint.folder))))
+        // Conditions bring along the digest of the model with its encoders.
+        let digest =
+            if let conditions = run.given.conditions { conditions.modelDigest } else {
+                try model(run.checkpoint.folder)
+            }
+        fields.append(JSON.Member("model", .string(digest)))
         for clip in run.clips {
             let plan = clip.plan
             fields += [

@@ -1,9 +1,9 @@
 import Glibc
 
 /// The memory that the process takes, mapped pages of files included.
-enum ResidentMemory {
+package enum ResidentMemory {
     /// Lets `peak` begin anew; where the system cannot, it stays that of the whole process.
-    static func restartPeak() {
+    package static func restartPeak() {
         let descriptor = System.open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         // The value that stands for the peak alone.
@@ -12,5 +12,5 @@ enum ResidentMemory {
     }
 
     /// The most bytes that were resident at once; nil where the system does not say.
-    static var peak: Int? { ControlGroup.value("VmHWM:", in: "/proc/self/status").map { $0 * 1024 } }
+    package static var peak: Int? { ControlGroup.value("VmHWM:", in: "/proc/self/status").map { $0 * 1024 } }
 }

@@ -40,7 +40,7 @@ extension Workload {
             let x = random([rows, input], on: session)
             let bias = stored(RandomValues().tensor([output], dtype: .bf16, seed: 2), on: session)
             let weight = stored(RandomValues(spread: 0.02).tensor([output, input], dtype: .bf16, seed: 1), on: session)
-            guard let weight = session.quantized(.stored(weight), in: weight.unit) else {
+            guard let weight = session.quantized(Projection(weight), in: weight.unit) else {
                 preconditionFailure("a weight of \(input) inputs can be quantised")
             }
             return { session.linear(x, Projection(weight, bias: bias)) }

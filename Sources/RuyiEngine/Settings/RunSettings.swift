@@ -58,6 +58,17 @@ public struct RunSettings: SettingTable {
         $0.standardText = "blend; drop with --noise"
     }
 
+    /// What the encoders made, in a file of `ruyi encode`.
+    public let conditions = Setting(
+        "conditions", .path, .input,
+        "Take what the encoders make from this file of 'ruyi encode': they need not be there, and the pictures neither. A "
+            + "file of another model, text, picture or size is refused.", value: "file"
+    ) {
+        $0.completion = .file(["safetensors"])
+        $0.scope = .aside
+        $0.standardText = "none"
+    }
+
     // MARK: Output
 
     /// The output file or the pattern of the frame files.
@@ -306,6 +317,16 @@ public struct RunSettings: SettingTable {
         $0.scope = .aside
         $0.standardText = "refuse"
     }
+    /// The folder in which what the encoders make is kept.
+    public let cache = Setting(
+        "cache", .path, .running,
+        "Keep what the encoders make in this folder, and take it from there in later runs; runs may share it.",
+        value: "dir"
+    ) {
+        $0.completion = .folder
+        $0.scope = .run
+        $0.standardText = "none"
+    }
     /// Whether only errors are shown.
     public let quiet = Setting("quiet", .flag, .running, "Say nothing but errors.", standard: false) {
         $0.isFirst = true
@@ -327,7 +348,6 @@ public struct RunSettings: SettingTable {
         "dry_run", .flag, .running, "Print what would be done and the memory it takes, as JSON, and stop.",
         standard: false
     ) {
-        $0.isFirst = true
         $0.scope = .run
         $0.standardText = ""
     }

@@ -17,11 +17,23 @@ public struct SettingsTable: Sendable {
     /// The settings of all runs, and those of these families.
     public init(_ families: [any Family.Type]) {
         self.families = families
-        var known: Set<String> = []
-        let settings = CommonSettings.all + RunSettings.all + families.flatMap { $0.settings }
-        all = settings.filter { known.insert($0.key).inserted }
+        let common = CommonSettings.all + RunSettings.all
+        let all =
+            common.map { (setting: $0, owner: String?.none) }
+            + families.flatMap { family in
+                family.settings.map { (setting: $0, owner: family.title) }
+            }
+        var (keys, forms): ([String], [String: [(setting: any AnySetting, owner: String?)]]) = ([], [:])
+        for form in all {
+            let known = forms[form.setting.key] ?? []
+            if known.isEmpty { keys.append(form.setting.key) }
+            if !known.contains(where: { $0.setting.isAlike(form.setting) }) { forms[form.setting.key] = known + [form] }
+        }
+        self.all = keys.compactMap { key in
+            forms[key].map { $0.count == 1 ? $0[0].setting : SettingForms($0) }
+        }
         var byKey: [String: any AnySetting] = [:]
-        for setting in all {
+        for setting in self.all {
             for key in [setting.key] + setting.traits.spellings { byKey[key] = setting }
         }
         self.byKey = byKey
@@ -71,25 +83,56 @@ public struct SettingsTable: Sendable {
         }
         if !lists.isEmpty { text += " " + lists.joined(separator: "; ") + "." }
         if !owners.isEmpty, owners.count < families.count {
-            text += " \(owners.map { $0.title }.joined(separator: ", ")) only."
+            let others = families.filter { family in !owners.contains { $0 == family } }
+            text +=
+                others.count < owners.count
+                ? " Not with \(SettingsTable.list(others.map { $0.title }))."
+                : " \(owners.map { $0.title }.joined(separator: ", ")) only."
         }
         let standard = standardText(setting, owners)
         return standard.isEmpty ? text : "\(text) (default: \(standard))"
     }
 
     private func standardText(_ setting: any AnySetting, _ owners: [any Family.Type]) -> String {
-        if let text = setting.traits.standardText { return text }
+        if let text = setting.traits.standardText {
+            let others = owners.filter { $0.defaults[setting.key] == .bool(true) }.map { $0.title }
+            return others.isEmpty ? text : "\(text); on with \(others.joined(separator: ", "))"
+        }
         func shown(_ json: JSON) -> String { json.string ?? json.text() }
         if let standard = setting.traits.standard { return shown(standard.json) }
-        let values = owners.map { ($0.title, $0.defaults[setting.key].map(shown)) }
-        let given = values.compactMap { title, value in value.map { (title, $0) } }
+        let known = owners.map { ($0.title, $0.defaults[setting.key].map(shown)) }
+        let given = known.compactMap { title, value in value.map { (title, $0) } }
         if given.isEmpty { return owners.isEmpty || setting.traits.scope == .input ? "" : "the model's" }
         if Set(given.map(\.1)).count == 1, given.count == owners.count { return given[0].1 }
-        return given.map { "\($0.1) with \($0.0)" }.joined(separator: ", ")
+        // Families with one value stand together.
+        var values: [(text: String, titles: [String])] = []
+        for (title, text) in given {
+            if let index = values.firstIndex(where: { $0.text == text }) {
+                values[index].titles.append(title)
+            } else {
+                values.append((text, [title]))
+            }
+        }
+        return values.map { "\($0.text) with \(SettingsTable.list($0.titles))" }.joined(separator: ", ")
+    }
+
+    /// Names as one says them.
+    private static func list(_ names: [String]) -> String {
+        names.count < 2 ? names.joined() : names.dropLast().joined(separator: ", ") + " and " + (names.last ?? "")
+    }
+}
+
+extension AnySetting {
+    /// Whether another setting under the same key has the same values.
+    fileprivate func isAlike(_ other: any AnySetting) -> Bool {
+        type(of: self) == type(of: other) && expected == other.expected
     }
 }
 
 extension Family {
+    /// The forms that the family has of a setting.
+    static func forms(of setting: any AnySetting) -> [any AnySetting] { settings.filter { $0.key == setting.key } }
+
     /// Whether the family has a setting.
     static func has(_ setting: any AnySetting) -> Bool { settings.contains { $0.key == setting.key } }
 }

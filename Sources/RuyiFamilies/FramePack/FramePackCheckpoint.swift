@@ -1,5 +1,6 @@
 import RuyiFault
 import RuyiFiles
+import RuyiModels
 
 /// The order in which a checkpoint was trained to make its sections.
 public enum FramePackVariant: String, Sendable, CaseIterable {
@@ -10,7 +11,8 @@ public enum FramePackVariant: String, Sendable, CaseIterable {
 }
 
 /// A checkpoint's files, which come from three repositories: side by side in a folder, in one folder in the layout of
-/// diffusers, or in a Hugging Face cache (specification section 2.1).
+/// diffusers, or in a Hugging Face cache (specification section 2.1); or the community's files, which are named apart or
+/// lie in ComfyUI's folders.
 package struct FramePackCheckpoint: Sendable {
     /// The parts, named after their folders.
     package enum Part: String, Sendable, CaseIterable {
@@ -31,6 +33,11 @@ package struct FramePackCheckpoint: Sendable {
             }
         }
 
+        /// The names that its weights have, without ending.
+        var stems: [String] {
+            [.transformer, .vae].contains(self) ? ["diffusion_pytorch_model", "model"] : ["model", "pytorch_model"]
+        }
+
         /// The repository that it comes from.
         fileprivate var repository: String {
             switch self {
@@ -43,8 +50,11 @@ package struct FramePackCheckpoint: Sendable {
 
     private typealias Place = (folder: ModelFolder, name: String)
 
-    /// The variant that the folder's name tells; nil where it tells none.
+    /// The variant that the name of the folder, or of the file, tells; nil where it tells none.
     package let variant: FramePackVariant?
+    /// The folder as it was given, with the parts that lie elsewhere.
+    private let folder: ModelFolder
+    /// Where the settings and small files of each part are.
     private let places: [Part: Place]
 
     /// The classes that a transformer's settings name.
@@ -57,31 +67,41 @@ package struct FramePackCheckpoint: Sendable {
     ///
     /// Throws `.usage` where several transformers are there, `.cannotOpen` that names the parts that are not.
     package init(_ folder: ModelFolder) throws(Fault) {
-        let homes = try FramePackCheckpoint.homes(folder)
+        self.folder = folder
+        var homes = try FramePackCheckpoint.homes(folder)
         let found = try FramePackCheckpoint.transformers(in: homes, folder)
-        guard let transformer = found.first else {
-            throw Fault(.badData, "there is no transformer of FramePack", at: folder.path)
-        }
-        guard found.count == 1 else {
-            throw Fault(
-                .usage, "the folder holds several transformers: " + found.map(\.title).joined(separator: ", "),
-                at: folder.path, hint: "name one of them, as in --model \(folder.path)/\(transformer.title)")
-        }
-        (variant, name) = (transformer.variant, transformer.title)
-        var places: [Part: Place] = [.transformer: transformer.place]
-        var missing: [Part] = []
-        for part in Part.allCases where part != .transformer {
-            if let place = try FramePackCheckpoint.place(of: part, in: homes) {
-                places[part] = place
-            } else {
-                missing.append(part)
+        var places: [Part: Place] = [:]
+        if folder.isPlaced(Part.transformer.rawValue) {
+            name = try FramePackCheckpoint.transformerName(folder)
+            variant = FramePackCheckpoint.variant(of: name)
+            let own = Part.transformer.rawValue
+            places[.transformer] = try folder.has(own + "/config.json") ? (folder, own) : found.first?.place
+        } else {
+            guard let transformer = found.first else {
+                throw Fault(.badData, "there is no transformer of FramePack", at: folder.path)
             }
+            guard found.count == 1 else {
+                throw Fault(
+                    .usage, "the folder holds several transformers: " + found.map(\.title).joined(separator: ", "),
+                    at: folder.path, hint: "name one of them, as in --model \(folder.path)/\(transformer.title)")
+            }
+            (variant, name) = (transformer.variant, transformer.title)
+            places[.transformer] = transformer.place
+        }
+        if folder.isAssembled { homes.insert(folder, at: 0) }
+        var missing: [Part] = []
+        for part in Part.allCases
+        where part != .transformer && (folder.needsEncoders || !FramePack.isEncoder(part.rawValue)) {
+            places[part] = try FramePackCheckpoint.place(of: part, in: homes)
+            let weights = part == .processor ? .vision : part
+            if places[part] == nil, !folder.isPlaced(weights.rawValue) { missing.append(part) }
         }
         guard missing.isEmpty else {
             let names = missing.map { "\($0.rawValue)/ (of \($0.repository))" }.joined(separator: ", ")
             throw Fault(
                 .cannotOpen, "the checkpoint lacks \(names)", at: folder.path,
-                hint: "put the repositories' folders side by side: FramePackI2V_HY, HunyuanVideo, flux_redux_bfl")
+                hint: "put the repositories' folders side by side: FramePackI2V_HY, HunyuanVideo, flux_redux_bfl; "
+                    + "'ruyi models pull FramePackI2V_HY' does so")
         }
         self.places = places
     }
@@ -131,10 +151,22 @@ package struct FramePackCheckpoint: Sendable {
         return (try? file.string("_class_name")).map(classes.contains) ?? false
     }
 
-    /// The published names tell the variants apart; nothing inside of the files does.
+    /// What the transformer is called that was named apart: its file, or the file's folder where that is called as any.
+    private static func transformerName(_ folder: ModelFolder) throws(Fault) -> String {
+        let part = Part.transformer
+        let path = try folder.weights(part.rawValue, stems: part.stems).path
+        let parts = path.split(separator: "/")
+        let stem = WeightNames.stem(of: parts.last.map(String.init) ?? "")
+        let isAny = part.stems.contains { stem == $0 || stem.hasPrefix($0 + ".") }
+        return isAny && parts.count > 1 ? String(parts[parts.count - 2]) : stem
+    }
+
+    /// The names tell the variants apart, as published ones and the community's do; nothing inside of the files does.
     private static func variant(of name: String) -> FramePackVariant? {
-        if name.contains("_F1_") { return .forward }
-        return name.contains("FramePackI2V") ? .inverted : nil
+        let words = name.lowercased().split { !$0.isLetter && !$0.isNumber }
+        if words.contains("f1") || words.contains("framepackf1") { return .forward }
+        let isInverted = words.contains("framepacki2v") || words.contains("framepack") && words.contains("i2v")
+        return isInverted ? .inverted : nil
     }
 
     private static func place(of part: Part, in homes: [ModelFolder]) throws(Fault) -> Place? {
@@ -148,6 +180,8 @@ package struct FramePackCheckpoint: Sendable {
 
     /// Whether a folder's part is of the kind that this family needs, as its settings say: other models may lie beside it.
     private static func isOwn(_ part: Part, in home: ModelFolder) throws(Fault) -> Bool {
+        // What was found for parts that are named apart is theirs.
+        if home.isAssembled, [.tokenizer, .clipTokenizer].contains(part) { return true }
         let described: Part =
             switch part {
             case .tokenizer: .text
@@ -178,23 +212,83 @@ package struct FramePackCheckpoint: Sendable {
 
     // MARK: Files
 
-    /// The settings of a part.
+    /// The settings of a part; those that have no file are told from the weights.
+    ///
+    /// Throws `.badData` for settings that are wrong, and for weights that do not tell them.
     package func settings(_ part: Part) throws(Fault) -> JSONObject {
-        try json(part, part == .processor ? "preprocessor_config.json" : "config.json")
+        if part == .text, isPlaced(part) {
+            let file = try stored(part)
+            // A file of llama.cpp brings its own.
+            if file is GGUFFile { return try JSONObject(language(file).settings(withPicture: false), file: file.path) }
+        }
+        if places[part] != nil {
+            return try json(part, part == .processor ? "preprocessor_config.json" : "config.json")
+        }
+        let file = try stored(part == .processor ? .vision : part)
+        return try JSONObject(toldSettings(part, file), file: file.path)
     }
 
-    /// The weights of a part.
-    package func weights(_ part: Part) throws(Fault) -> any WeightFile {
-        let (folder, name) = place(part)
-        let stems =
-            [.transformer, .vae].contains(part) ? ["diffusion_pytorch_model", "model"] : ["model", "pytorch_model"]
-        return try folder.weights(name, stems: stems)
+    private func toldSettings(_ part: Part, _ file: any WeightFile) throws(Fault) -> JSON {
+        let told: JSON?
+        switch part {
+        case .transformer: told = try FramePackTransformerFile(file)?.settings()
+        case .vae: told = try HunyuanVAEFile(file).settings()
+        case .text: told = try language(file).settings(withPicture: false)
+        case .clip: told = try HunyuanCLIPFile(file)?.settings()
+        case .vision: told = try SigLIPFile(file)?.settings()
+        case .processor: told = try SigLIPFile(file)?.processorSettings()
+        case .tokenizer, .clipTokenizer: told = nil
+        }
+        guard let told else {
+            throw Fault(.badData, "the file does not hold the \(part.rawValue) of FramePack", at: file.path)
+        }
+        return told
     }
+
+    /// The weights of a part, under the names that diffusers and transformers give them.
+    package func weights(_ part: Part) throws(Fault) -> any WeightFile {
+        let file = try stored(part)
+        guard isPlaced(part) else { return file }
+        switch part {
+        case .transformer: return try FramePackTransformerFile(file)?.weights() ?? file
+        case .vae: return try HunyuanVAEFile(file).weights()
+        case .text: return try language(file).weights(withPicture: false)
+        case .clip: return try HunyuanCLIPFile.textTower(file)
+        case .vision: return try SigLIPFile(file)?.weights() ?? file
+        default: return file
+        }
+    }
+
+    /// The weights of a part as they are stored.
+    private func stored(_ part: Part) throws(Fault) -> any WeightFile {
+        let place = isPlaced(part) ? (folder, part.rawValue) : place(part)
+        return try place.0.weights(place.1, stems: part.stems)
+    }
+
+    private func language(_ file: any WeightFile) throws(Fault) -> HunyuanTextFile {
+        try HunyuanTextFile(reading: file, tower: nil)
+    }
+
+    /// The language model of a GGUF file with its heads as transformers has them; nil for one in another file.
+    func turnedLanguage() throws(Fault) -> HunyuanTextFile? {
+        let file = try stored(.text)
+        guard isPlaced(.text), file is GGUFFile else { return nil }
+        return try HunyuanTextFile(reading: file, tower: nil, turned: true)
+    }
+
+    /// Whether the weights of a part were named apart, or found in ComfyUI's folders.
+    private func isPlaced(_ part: Part) -> Bool { folder.isPlaced(part.rawValue) }
 
     /// A file of a part in JSON.
     func json(_ part: Part, _ name: String, values: Int = JSON.valueLimit) throws(Fault) -> JSONObject {
         let (folder, inner) = place(part)
         return try folder.json(FramePackCheckpoint.join(inner, name), values: values)
+    }
+
+    /// The files of a part by their names.
+    func names(_ part: Part) throws(Fault) -> [String] {
+        guard let place = places[part] else { return [] }
+        return try place.folder.names(in: place.name)
     }
 
     /// A file of a part.
@@ -203,9 +297,17 @@ package struct FramePackCheckpoint: Sendable {
         return try folder.file(FramePackCheckpoint.join(inner, name))
     }
 
-    /// Where a part lies, for messages.
+    /// Whether the encoders are looked for.
+    var needsEncoders: Bool { folder.needsEncoders }
+
+    /// Where the settings and small files of a part lie, for messages.
     package func path(_ part: Part) -> String {
-        let (folder, name) = place(part)
+        guard let (folder, name) = places[part] else { return folder.path }
         return name.isEmpty ? folder.path : folder.path + "/" + name
+    }
+
+    /// What tells the tokenizers from others.
+    var textIdentity: String {
+        [Part.tokenizer, .clipTokenizer].map { place($0).folder.identity + "/" + place($0).name }.joined(separator: "|")
     }
 }

@@ -36,27 +36,38 @@ struct FramePackConfiguration: Sendable {
     let variant: FramePackVariant?
     let transformer: FramePackTransformerConfiguration
     let vae: HunyuanVAEConfiguration
-    let text: HunyuanTextConfiguration
-    let vision: SigLIPVision.Configuration
-    let processor: SigLIPImageProcessor
+    /// The encoders; nil where conditions are given.
+    let encoders: Encoders?
+
+    /// The sizes of what reads prompts and sees pictures.
+    struct Encoders: Sendable {
+        let text: HunyuanTextConfiguration
+        let vision: SigLIPVision.Configuration
+        let processor: SigLIPImageProcessor
+    }
 
     init(_ checkpoint: FramePackCheckpoint) throws(Fault) {
         variant = checkpoint.variant
         transformer = try FramePackTransformerConfiguration(checkpoint.settings(.transformer))
         vae = try HunyuanVAEConfiguration(checkpoint.settings(.vae))
-        text = try HunyuanTextConfiguration(text: checkpoint.settings(.text), clip: checkpoint.settings(.clip)) {
-            () throws(Fault) in throw Fault(.badData, "the text encoder sees pictures", at: checkpoint.path(.text))
-        }
-        vision = try SigLIPVision.Configuration(checkpoint.settings(.vision))
-        processor = try SigLIPImageProcessor(checkpoint.settings(.processor))
         let place = checkpoint.path(.transformer)
         func require(_ condition: Bool, _ what: String) throws(Fault) {
             if !condition { throw Fault(.badData, what, at: place) }
         }
-        try text.check(at: place)
         try require(
             transformer.channels == vae.latentChannels,
             "the transformer has \(transformer.channels) channels, and the VAE \(vae.latentChannels)")
+        guard checkpoint.needsEncoders else {
+            encoders = nil
+            return
+        }
+        let text = try HunyuanTextConfiguration(text: checkpoint.settings(.text), clip: checkpoint.settings(.clip)) {
+            () throws(Fault) in throw Fault(.badData, "the text encoder sees pictures", at: checkpoint.path(.text))
+        }
+        let vision = try SigLIPVision.Configuration(checkpoint.settings(.vision))
+        let processor = try SigLIPImageProcessor(checkpoint.settings(.processor))
+        encoders = Encoders(text: text, vision: vision, processor: processor)
+        try text.check(at: place)
         try require(
             transformer.textWidth == text.language.hiddenSize && transformer.pooledWidth == text.clip.hiddenSize,
             "text_embed_dim and pooled_projection_dim are not the widths of the text encoders")

@@ -1,3 +1,4 @@
+import RuyiFault
 import RuyiTensor
 
 /// The sections that are finished, and what of them the next one is made among (specification section 8).
@@ -9,16 +10,16 @@ struct FramePackHistory {
     /// The latest `FramePackContext.length` frames: with the variant i2v in the order of time, the latest section's first;
     /// with f1 the latest at the end.
     private var recent: Tensor
-    /// Every section's latents, in the order in which they were made.
-    private var finished: [HostTensor] = []
+    /// All of them, in the order in which they were made.
+    private let sections: any SectionStore
 
     /// A history of nothing but the start picture's latents `[1, C, 1, h, w]`.
-    init(start: Tensor, end: Tensor?, _ settings: FramePackSettings) {
+    init(start: Tensor, end: Tensor?, _ settings: FramePackSettings, _ sections: any SectionStore) {
         let session = start.session
         var shape = start.shape
         shape[2] = FramePackContext.length
         let nothing = session.filled(shape, 0)
-        (self.start, self.end, self.settings) = (start, end, settings)
+        (self.start, self.end, self.settings, self.sections) = (start, end, settings, sections)
         recent =
             settings.variant == .inverted
             ? nothing
@@ -53,7 +54,7 @@ struct FramePackHistory {
     }
 
     /// Adds a finished section, `[1, C, T, h, w]`.
-    mutating func add(_ latents: Tensor, _ section: Int) {
+    mutating func add(_ latents: Tensor) {
         let (session, length) = (latents.session, FramePackContext.length)
         switch settings.variant {
         case .inverted:
@@ -63,22 +64,31 @@ struct FramePackHistory {
             let whole = session.concatenate([recent, latents], axis: 2)
             recent = session.copy(whole.sliced(2, whole.shape[2] - length..<whole.shape[2]))
         }
-        finished.append(session.read(latents))
     }
 
-    /// The start picture's latents and those of all sections in the order of time, `[1, C, 1 + sections · T, h, w]`.
-    func latents(_ session: any Session) -> HostTensor {
+    /// Latent frames of the clip, `[1, C, T, h, w]`: the start picture's is the first, and behind it are the sections.
+    ///
+    /// Throws `.badData` where a section cannot be read.
+    func latents(_ frames: Range<Int>) throws(Fault) -> HostTensor {
         var shape = start.shape
-        shape[2] = settings.latentCount
-        // Where work is only counted, one section was made.
-        guard finished.count == settings.sections else { return .zeros(shape) }
-        let parts = [session.read(start)] + (settings.variant == .inverted ? finished.reversed() : finished)
-        let (channels, area) = (shape[1], shape[3] * shape[4])
-        var values: [Float] = []
-        values.reserveCapacity(shape.reduce(1, *))
-        let numbers = parts.map { ($0.floats(), $0.shape[2] * area) }
-        for channel in 0..<channels {
-            for (part, count) in numbers { values += part[channel * count..<(channel + 1) * count] }
+        shape[2] = frames.count
+        let (channels, area, window) = (shape[1], shape[3] * shape[4], settings.window)
+        var values = [Float](repeating: 0, count: shape.reduce(1, *))
+        func place(_ part: HostTensor, from first: Int) {
+            let taken = frames.clamped(to: first..<first + part.shape[2])
+            guard !taken.isEmpty else { return }
+            let numbers = part.floats()
+            for channel in 0..<channels {
+                let source = (channel * part.shape[2] + taken.lowerBound - first) * area
+                let target = (channel * frames.count + taken.lowerBound - frames.lowerBound) * area
+                values[target..<target + taken.count * area] = numbers[source..<source + taken.count * area]
+            }
+        }
+        place(start.session.read(start), from: 0)
+        for time in 0..<settings.sections {
+            let made = settings.variant == .inverted ? settings.sections - 1 - time : time
+            guard frames.overlaps(1 + time * window..<1 + (time + 1) * window), made < sections.count else { continue }
+            place(try sections.latents(made), from: 1 + time * window)
         }
         return HostTensor(values, shape)
     }

@@ -13,7 +13,8 @@ public struct FramePackOptions: SettingTable {
     ) {
         $0.meanings = [("i2v", "the last section first"), ("f1", "the first section first")]
         $0.isKept = true
-        $0.standardText = "as the checkpoint's folder is named"
+        $0.isRecommendable = true
+        $0.standardText = "as the checkpoint's folder or file is named"
     }
     /// The number of sections, which decides the length.
     public let sections = Setting(

@@ -96,7 +96,7 @@ struct FramePackPlanner {
         if settings.isGuided { plan.negativePrompt = request.negativePrompt ?? "" }
         if plan.prompt.isEmpty { plan.warnings.append("there is no prompt: \(plan.model) makes up what happens") }
         for (text, option) in [(plan.prompt, "--prompt"), (plan.negativePrompt ?? "", "--negative-prompt")]
-        where text.utf8.count + 16 >= HunyuanPrompts.promptLength {
+        where text.utf8.count + 16 >= HunyuanPrompts.promptLength && checkpoint.needsEncoders {
             if try checkpoint.prompts().tokens(text).isCut {
                 plan.warnings.append("\(option) is longer than \(HunyuanPrompts.promptLength) tokens, and is cut")
             }
@@ -110,7 +110,7 @@ struct FramePackPlanner {
     private func weights(_ plan: inout Plan) throws(Fault) {
         let transformer = try checkpoint.weights(.transformer)
         plan.weightBytes = transformer.byteCount
-        for part in [FramePackCheckpoint.Part.vae, .text, .clip, .vision] {
+        for part in [.vae] + (checkpoint.needsEncoders ? [.text, .clip, .vision] : [FramePackCheckpoint.Part]()) {
             plan.weightBytes += try checkpoint.weights(part).byteCount
         }
         try plan.checkLoRAs(

@@ -10,7 +10,7 @@ extension FramePackCheckpoint {
 
     /// The checkpoint's tokenizers, read once for many plans.
     package func prompts() throws(Fault) -> HunyuanPrompts {
-        let path = path(.tokenizer)
+        let path = textIdentity
         if let known = FramePackCheckpoint.last.withLock({ $0 }), known.path == path { return known.prompts }
         // LLaMA 3's vocabulary and merges are about a million values.
         let tokenLimit = 1 << 22
@@ -24,48 +24,54 @@ extension FramePackCheckpoint {
     }
 }
 
-/// Reads the prompts of clips, and remembers the last ones: clips that share them read them once.
+/// Reads the prompts of clips, or takes over what is kept of them.
 final class FramePackReader: Sendable {
-    private let encoders: HunyuanTextEncoders
-    private let prompts: HunyuanPrompts
-    let weights: StageWeights
-    private let known = PromptMemory<String>()
+    private let encoders: (models: HunyuanTextEncoders, prompts: HunyuanPrompts)?
+    private let widths: (text: Int, pooled: Int)
+    /// The encoders' weights, where they are there.
+    let weights: StageWeights?
 
-    init(_ encoders: HunyuanTextEncoders, _ prompts: HunyuanPrompts) {
-        (self.encoders, self.prompts) = (encoders, prompts)
-        weights = StageWeights(
-            encoders.files, encoders.units, byteCount: encoders.byteCount,
-            streamedByteCount: encoders.streamedByteCount)
+    init(
+        _ encoders: (models: HunyuanTextEncoders, prompts: HunyuanPrompts)?,
+        _ transformer: FramePackTransformerConfiguration
+    ) {
+        self.encoders = encoders
+        widths = (transformer.textWidth, transformer.pooledWidth)
+        weights = encoders.map { StageWeights($0.models) }
     }
 
     /// What the clip shows, and what is to be kept out of it where true guidance is on.
     func callAsFunction(_ job: Job) throws -> [HunyuanText] {
-        let sides = [(job.plan.prompt, "text")] + (job.plan.negativePrompt.map { [($0, "text.negative")] } ?? [])
-        let stage = job.begin(.reading, steps: encoders.depth * sides.count, weights: weights)
-        let texts = try sides.map { prompt, name in
-            if job.meter == nil, let text = known[prompt] {
-                stage.advance(by: encoders.depth)
-                record(prompt, text, name, job)
-                return text.moved(to: job.session)
-            }
-            let text = try encoders(
-                prompt, pixels: nil, interleave: 1, length: HunyuanPrompts.promptLength, on: job.session, trace: nil,
-                suffix: ""
+        let sides =
+            [("prompt", job.plan.prompt, "text")]
+            + (job.plan.negativePrompt.map { [("negative_prompt", $0, "text.negative")] } ?? [])
+        let depth = encoders?.models.depth ?? 0
+        let stage = weights.map { job.begin(.reading, steps: depth * sides.count, weights: $0) }
+        let texts = try sides.map { name, prompt, recorded in
+            let key = ConditionKey(name.split(separator: "_").joined(separator: " "), prompt)
+            return try job.encoded(
+                text: name, of: [key], width: widths.text, pooledWidth: widths.pooled,
+                kept: { stage?.advance(by: depth) }
             ) {
+                let (models, prompts) = try job.needed(encoders)
+                let text = try models(
+                    prompt, pixels: nil, interleave: 1, length: HunyuanPrompts.promptLength, on: job.session,
+                    trace: nil, suffix: ""
+                ) {
+                    try job.session.check()
+                    if let weights { job.releaseStreamed(weights) }
+                    stage?.advance()
+                }
                 try job.session.check()
-                job.releaseStreamed(weights)
-                stage.advance()
+                record(prompt, prompts, text, recorded, job)
+                return text
             }
-            try job.session.check()
-            record(prompt, text, name, job)
-            if job.meter == nil { known[prompt] = text }
-            return text
         }
-        job.release(weights)
+        if let weights { job.release(weights) }
         return texts
     }
 
-    private func record(_ prompt: String, _ text: HunyuanText, _ name: String, _ job: Job) {
+    private func record(_ prompt: String, _ prompts: HunyuanPrompts, _ text: HunyuanText, _ name: String, _ job: Job) {
         guard let trace = job.trace.map({ StageTrace($0, prefix: name + ".") }) else { return }
         let tokens = prompts.tokens(prompt)
         trace.recordIntegers("tokens", tokens.ids)

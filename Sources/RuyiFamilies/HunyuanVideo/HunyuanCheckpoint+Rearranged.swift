@@ -16,7 +16,7 @@ extension HunyuanCheckpoint {
         func write(_ name: String, _ json: JSON) { result.texts.append((name, json.text(pretty: true) + "\n")) }
         write("model_index.json", HunyuanCheckpoint.index(takesPicture: takesPicture))
         write("transformer/config.json", transformer.json)
-        write("vae/config.json", try HunyuanCheckpoint.vaeSettings(vae))
+        write("vae/config.json", try HunyuanVAEFile.publishedSettings(vae))
         write("scheduler/scheduler_config.json", try settings(.scheduler).json)
         result.weights.append(("transformer/diffusion_pytorch_model", try weights(.transformer)))
         result.weights.append(("vae/diffusion_pytorch_model", try weights(.vae)))
@@ -35,7 +35,11 @@ extension HunyuanCheckpoint {
                         + "without it")
                 continue
             }
-            result.weights.append((part.rawValue + "/model", try part == .clip ? clipText() : weights(part)))
+            result.weights.append(
+                (
+                    part.rawValue + "/model",
+                    try part == .clip ? HunyuanCLIPFile.textTower(weights(.clip)) : weights(part)
+                ))
             let name = part.rawValue + "/" + part.settings
             if hasSettings {
                 result.copies.append((name, try file(part, part.settings)))
@@ -60,14 +64,6 @@ extension HunyuanCheckpoint {
         return result
     }
 
-    /// The text tower of a file that may hold a whole CLIP.
-    private func clipText() throws(Fault) -> any WeightFile {
-        let file = try weights(.clip)
-        let keys = file.keys.filter { $0.hasPrefix("text_model.") }
-        if keys.isEmpty { return file }
-        return try RenamedWeights(file, keys.map { ($0, RenamedWeights.Place($0)) }) { _ in true }
-    }
-
     private static func index(takesPicture: Bool) -> JSON {
         let parts: [(Part, String, String)] =
             [
@@ -82,22 +78,5 @@ extension HunyuanCheckpoint {
         return .object(
             [.init("_class_name", .string(name))]
                 + parts.map { .init($0.rawValue, .array([.string($1), .string($2)])) })
-    }
-
-    /// The VAE's settings as diffusers names them.
-    private static func vaeSettings(_ file: JSONObject) throws(Fault) -> JSON {
-        let kept = [
-            "in_channels", "out_channels", "latent_channels", "block_out_channels", "layers_per_block", "act_fn",
-            "norm_num_groups", "scaling_factor", "mid_block_add_attention",
-        ]
-        let levels = try file.ints("block_out_channels", default: [128, 256, 512, 512]).count
-        func blocks(_ name: JSON) -> JSON { .array(Array(repeating: name, count: levels)) }
-        return .object(
-            [.init("_class_name", "AutoencoderKLHunyuanVideo")] + file.members.filter { kept.contains($0.key) } + [
-                .init("down_block_types", blocks("HunyuanVideoDownBlock3D")),
-                .init("up_block_types", blocks("HunyuanVideoUpBlock3D")),
-                .init("spatial_compression_ratio", .int(HunyuanVAEConfiguration.space)),
-                .init("temporal_compression_ratio", .int(HunyuanVAEConfiguration.time)),
-            ])
     }
 }

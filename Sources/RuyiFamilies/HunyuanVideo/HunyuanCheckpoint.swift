@@ -154,10 +154,8 @@ package struct HunyuanCheckpoint: Sendable {
     ///
     /// `turned` is for one of a GGUF file, whose heads are then as transformers has them.
     func textFile(turned: Bool = false) throws(Fault) -> HunyuanTextFile {
-        let tower = isPlaced(.vision) ? try stored(.vision) : nil
-        guard let language = try language() else { return HunyuanTextFile(try stored(.text), tower: tower) }
-        let (settings, weights) = try turned ? language.rearranged : (language.settings.json, language.weights)
-        return HunyuanTextFile(weights, settings: settings, tower: tower ?? language.file)
+        try HunyuanTextFile(
+            reading: stored(.text), tower: isPlaced(.vision) ? stored(.vision) : nil, turned: turned)
     }
 
     private func takesPicture() throws(Fault) -> Bool { try settings(.transformer).has("image_condition_type") }

@@ -46,20 +46,23 @@ package struct HunyuanTransformerConfiguration: Sendable, Equatable {
 struct HunyuanConfiguration: Sendable {
     let transformer: HunyuanTransformerConfiguration
     let vae: HunyuanVAEConfiguration
-    let text: HunyuanTextConfiguration
+    /// The encoders of prompts; nil where conditions are given.
+    let text: HunyuanTextConfiguration?
     /// `shift` of the scheduler.
     let shift: Double
 
     /// Whether the checkpoint animates a picture.
-    var takesPicture: Bool { text.picture != nil }
+    var takesPicture: Bool { transformer.conditioning != nil }
 
     init(_ folder: ModelFolder) throws(Fault) {
         let checkpoint = try HunyuanCheckpoint(folder)
         transformer = try HunyuanTransformerConfiguration(checkpoint.settings(.transformer))
         vae = try HunyuanVAEConfiguration(checkpoint.settings(.vae))
-        text = try HunyuanTextConfiguration(
-            text: checkpoint.settings(.text), clip: checkpoint.settings(.clip)
-        ) { () throws(Fault) in try checkpoint.settings(.processor) }
+        text =
+            folder.needsEncoders
+            ? try HunyuanTextConfiguration(text: checkpoint.settings(.text), clip: checkpoint.settings(.clip)) {
+                () throws(Fault) in try checkpoint.settings(.processor)
+            } : nil
         let scheduler = try checkpoint.settings(.scheduler)
         shift = try scheduler.double("shift", default: 7)
         for key in [
@@ -80,6 +83,10 @@ struct HunyuanConfiguration: Sendable {
             if !condition { throw Fault(.badData, what, at: folder.path) }
         }
         try require(
+            transformer.outChannels == vae.latentChannels,
+            "the transformer makes \(transformer.outChannels) channels, the VAE has \(vae.latentChannels)")
+        guard let text else { return }
+        try require(
             transformer.textWidth == text.language.hiddenSize,
             "the transformer takes text of width \(transformer.textWidth), the encoder gives \(text.language.hiddenSize)"
         )
@@ -87,10 +94,7 @@ struct HunyuanConfiguration: Sendable {
             transformer.pooledWidth == text.clip.hiddenSize,
             "the transformer takes pooled text of width \(transformer.pooledWidth), CLIP gives \(text.clip.hiddenSize)")
         try require(
-            transformer.outChannels == vae.latentChannels,
-            "the transformer makes \(transformer.outChannels) channels, the VAE has \(vae.latentChannels)")
-        try require(
-            (transformer.conditioning != nil) == takesPicture,
+            (text.picture != nil) == takesPicture,
             "the transformer's image_condition_type and the text encoder do not fit together")
         try text.check(at: folder.path)
     }

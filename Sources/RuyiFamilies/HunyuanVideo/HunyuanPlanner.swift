@@ -91,7 +91,7 @@ struct HunyuanPlanner {
                     .usage, "the prompt holds '\(sign)', which \(meaning)", at: option, hint: "leave it out")
             }
             // No token is shorter than a byte, so that short texts need not be looked at; some stand behind the prompt.
-            if text.utf8.count + 16 >= length,
+            if text.utf8.count + 16 >= length, folder.needsEncoders,
                 try HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture)
                     .tokens(text, length: length).isCut
             {
@@ -111,8 +111,8 @@ struct HunyuanPlanner {
         let checkpoint = try HunyuanCheckpoint(folder)
         let transformer = try checkpoint.weights(.transformer)
         plan.weightBytes =
-            try transformer.byteCount + checkpoint.weights(.vae).byteCount + checkpoint.weights(.text).byteCount
-            + checkpoint.weights(.clip).byteCount
+            try transformer.byteCount + checkpoint.weights(.vae).byteCount
+            + (folder.needsEncoders ? checkpoint.weights(.text).byteCount + checkpoint.weights(.clip).byteCount : 0)
         try plan.checkLoRAs(
             of: transformer, renamed: plan.loras.isEmpty ? [:] : HunyuanOriginalNames.layers(of: transformer),
             isStrict: request.strictLoRA ?? false)

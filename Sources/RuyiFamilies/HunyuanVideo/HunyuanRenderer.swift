@@ -20,12 +20,13 @@ final class HunyuanRenderer: Renderer {
     init(_ folder: ModelFolder, backend: any Backend) throws(Fault) {
         configuration = try HunyuanConfiguration(folder)
         let checkpoint = try HunyuanCheckpoint(folder)
-        let encoders = try HunyuanTextEncoders(
-            text: checkpoint.weights(.text), clip: checkpoint.weights(.clip),
-            prompts: HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture), configuration.text,
-            on: backend)
-        reader = HunyuanReader(encoders, configuration)
         let configuration = configuration
+        let encoders = try configuration.text.map { (text) throws(Fault) in
+            try HunyuanTextEncoders(
+                text: checkpoint.weights(.text), clip: checkpoint.weights(.clip),
+                prompts: HunyuanPrompts.shared(folder, takesPicture: configuration.takesPicture), text, on: backend)
+        }
+        reader = HunyuanReader(encoders, configuration)
         var loader = ModelLoader(on: backend)
         let (vae, vaeWeights) = try loader.part(checkpoint.weights(.vae)) { HunyuanVAE($0, configuration.vae) }
         let (transformer, transformerWeights) = try loader.part(
@@ -33,7 +34,7 @@ final class HunyuanRenderer: Renderer {
         ) { HunyuanTransformer($0, configuration.transformer) }
         (self.vae, self.transformer) = (vae, transformer)
         weights = (transformerWeights, vaeWeights)
-        (warnings, finite) = (encoders.warnings + loader.warnings, loader.finite)
+        (warnings, finite) = ((encoders?.warnings ?? []) + loader.warnings, loader.finite)
     }
 
     // MARK: Latents
@@ -41,12 +42,7 @@ final class HunyuanRenderer: Renderer {
     func latents(_ job: Job) throws -> HostTensor {
         let plan = job.plan
         let settings = HunyuanSettings(plan)
-        let picture = configuration.takesPicture ? try job.startPicture() : nil
-        let texts = try reader(job, picture)
-        for x in texts.flatMap({ [$0.states, $0.pooled] }) {
-            try finite(x, of: reader.weights, job, "while the prompt was read")
-        }
-        let clean = try picture.map { try encode($0, job) }
+        let (texts, clean) = try conditions(job)
         let preview = try job.preview.map { _ in try fittedPreview(job) }
         let noise = try Draws(job) { _ in "noise" }(configuration.latentShape(plan))
         let initial = clean.map { blend(noise, $0) } ?? noise
@@ -71,6 +67,27 @@ final class HunyuanRenderer: Renderer {
         } step: { call, velocity, latents in
             start.keeping(latents, velocity) { scheduler.step($0, velocity: $1, call: call.index) }
         }
+    }
+
+    func encode(_ job: Job) throws { _ = try conditions(job) }
+
+    /// The texts of the guidance's sides, and the start picture's latents where there is one.
+    private func conditions(_ job: Job) throws -> (texts: [HunyuanText], clean: Tensor?) {
+        let picture = configuration.takesPicture ? try job.startPicture() : nil
+        let texts = try reader(job, picture)
+        if let weights = reader.weights {
+            for x in texts.flatMap({ [$0.states, $0.pooled] }) {
+                try finite(x, of: weights, job, "while the prompt was read")
+            }
+        }
+        guard let picture else { return (texts, nil) }
+        let shape = configuration.latentShape(job.plan)
+        let keys = job.pictureKeys + [job.tilingKey("\(HunyuanSettings(job.plan).tiling)")]
+        let form = [1, shape[1], 1, shape[3], shape[4]]
+        let clean = try job.encoded("picture", of: keys, as: ["latents": form]) {
+            [try encode(picture, job)]
+        }
+        return (texts, clean[0])
     }
 
     /// The start picture's latents, scaled: `[1, C, 1, h, w]`.
@@ -115,7 +132,7 @@ final class HunyuanRenderer: Renderer {
         let configuration = configuration.transformer
         return try changedTransformer(
             job, transformer, stored: weights.transformer,
-            rounding: { FP8Rounding(hunyuan: $0, $1, to: $2, width: configuration.hiddenSize) },
+            rounding: { FP8Rounding($0, $1, to: $2, width: configuration.hiddenSize) },
             renamed: job.plan.loras.isEmpty ? [:] : HunyuanOriginalNames.layers(of: weights.transformer.files[0]),
             blocks: transformer.blockCount, make: { HunyuanTransformer($0, configuration) },
             quantize: { try $0.quantized(on: session, blockDone: $1) })

@@ -44,16 +44,19 @@ public enum HunyuanVideo: Family {
     /// TeaCache's fit for this model (specification section 10).
     static let teacacheCoefficients = [733.226126, -401.131952, 67.5869174, -3.149878, 0.0961237896]
 
+    public static let integerWeights = StreamBlocks.integerWeights
+    public static let encoders: Set<String> = [
+        "text_encoder", "text_encoder_i2v", "text_encoder_2", "tokenizer", "tokenizer_2", "image_processor",
+        "image_encoder",
+    ]
+
     private static let files = [
         "transformer/config.json", "vae/config.json", "text_encoder/config.json", "text_encoder_2/config.json",
         "tokenizer/tokenizer.json", "tokenizer_2/vocab.json", "scheduler/scheduler_config.json",
     ]
 
     public static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool {
-        if folder.isAssembled {
-            let checkpoint = try HunyuanCheckpoint(folder)
-            if try HunyuanTransformerFile(checkpoint.weights(.transformer)) != nil { return true }
-        }
+        if let isOwn = try recognisesPlaced(folder) { return isOwn }
         let transformer = try folder.jsonIfReadable("transformer/config.json")
         let transformerClass = transformer.flatMap { try? $0.string("_class_name") }
         // A transformer of another family may have been put into HunyuanVideo's folder, whose index still names its own.
@@ -62,7 +65,7 @@ public enum HunyuanVideo: Family {
             return name.hasPrefix("HunyuanVideo") && name.hasSuffix("Pipeline") && !name.contains("Framepack")
         }
         if try HunyuanOriginal.isThere(folder) { return true }
-        for file in files { if try !folder.has(file) { return false } }
+        for file in files where folder.needsEncoders || !isEncoder(file) { if try !folder.has(file) { return false } }
         return transformerClass != nil
     }
 

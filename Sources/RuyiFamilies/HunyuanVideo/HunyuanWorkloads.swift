@@ -14,7 +14,7 @@ enum HunyuanWorkloads {
         frames: Int, rows: Int, columns: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
-        let block = try MemoryWeights.build(dualShapes(configuration), on: session.backend) {
+        let block = try MemoryWeights.build(StreamShapes.dual(configuration.sizes), on: session.backend) {
             DualStreamBlock($0, configuration.sizes)
         }
         let (rotary, signal) = surroundings(frames, rows, columns, configuration, session)
@@ -30,7 +30,7 @@ enum HunyuanWorkloads {
         frames: Int, rows: Int, columns: Int, on session: any Session
     ) throws(Fault) -> () -> Tensor {
         let configuration = try transformer()
-        let block = try MemoryWeights.build(singleShapes(configuration), on: session.backend) {
+        let block = try MemoryWeights.build(StreamShapes.single(configuration.sizes), on: session.backend) {
             SingleStreamBlock($0, configuration.sizes)
         }
         let (rotary, signal) = surroundings(frames, rows, columns, configuration, session)
@@ -38,12 +38,6 @@ enum HunyuanWorkloads {
         let tokens = stream([1, count, configuration.hiddenSize], 1, session)
         let mask = AttentionMask.lengths([count])
         return { block(tokens, signal, rotary: rotary.all, mask: mask) }
-    }
-
-    /// Multiplications and additions of either block's matrix products, whose layers have the same sizes per token.
-    static func operations(tokens: Int) -> Double {
-        let (width, inner, count) = (3072.0, 12288.0, Double(tokens + textTokens))
-        return count * (8 * width * width + 4 * width * inner) + 4 * count * count * width
     }
 
     private static func surroundings(
@@ -61,37 +55,6 @@ enum HunyuanWorkloads {
         session.upload(RandomValues().tensor(shape, seed: seed))
     }
 
-    // MARK: Weights
-
-    /// What a layer with weight and bias holds.
-    private static func layer(_ key: String, _ outputs: Int, _ inputs: Int) -> [(key: String, shape: [Int])] {
-        [(key + ".weight", [outputs, inputs]), (key + ".bias", [outputs])]
-    }
-
-    private static func dualShapes(
-        _ configuration: HunyuanTransformerConfiguration
-    ) -> [(key: String, shape: [Int])] {
-        let (width, inner) = (configuration.hiddenSize, configuration.innerWidth)
-        let norms = ["norm_q", "norm_k", "norm_added_q", "norm_added_k"]
-        let projections = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
-        return norms.map { ("attn.\($0).weight", [configuration.headSize]) }
-            + projections.flatMap { layer("attn." + $0, width, width) }
-            + ["norm1", "norm1_context"].flatMap { layer($0 + ".linear", 6 * width, width) }
-            + ["ff", "ff_context"].flatMap {
-                layer($0 + ".net.0.proj", inner, width) + layer($0 + ".net.2", width, inner)
-            }
-    }
-
-    private static func singleShapes(
-        _ configuration: HunyuanTransformerConfiguration
-    ) -> [(key: String, shape: [Int])] {
-        let (width, inner) = (configuration.hiddenSize, configuration.innerWidth)
-        return ["norm_q", "norm_k"].map { ("attn.\($0).weight", [configuration.headSize]) }
-            + ["to_q", "to_k", "to_v"].flatMap { layer("attn." + $0, width, width) }
-            + layer("norm.linear", 3 * width, width) + layer("proj_mlp", inner, width)
-            + layer("proj_out", width, width + inner)
-    }
-
     /// As published, which is what a configuration without keys stands for.
     private static func transformer() throws(Fault) -> HunyuanTransformerConfiguration {
         try HunyuanTransformerConfiguration(JSONObject([:], file: "transformer/config.json"))
@@ -100,11 +63,11 @@ enum HunyuanWorkloads {
 
 extension HunyuanVideo {
     public static let workloads = [
-        Workload("hunyuanvideo-dual-4096", .operations(HunyuanWorkloads.operations(tokens: 4096))) {
+        Workload("hunyuanvideo-dual-4096", .operations(StreamShapes.operations(tokens: 4352))) {
             session throws(Fault) in
             try HunyuanWorkloads.dualBlock(frames: 4, rows: 32, columns: 32, on: session)
         },
-        Workload("hunyuanvideo-single-4096", .operations(HunyuanWorkloads.operations(tokens: 4096))) {
+        Workload("hunyuanvideo-single-4096", .operations(StreamShapes.operations(tokens: 4352))) {
             session throws(Fault) in
             try HunyuanWorkloads.singleBlock(frames: 4, rows: 32, columns: 32, on: session)
         },

@@ -42,20 +42,8 @@ public enum Ruyi: Family {
     public static let cameras = ["auto", "static", "left", "right", "up", "down"]
     /// The motion strengths, from still to very large.
     public static let motions = ["auto", "1", "2", "3", "4"]
-    public static let parts = [
-        ModelPart(
-            "transformer", stem: "diffusion_pytorch_model", title: "the transformer", PartSettings.table.transformer,
-            source: "IamCreateAI/Ruyi-Mini-7B"
-        ) { $0.shape(of: "time_extra_emb.pooler.q_proj.weight") != nil },
-        ModelPart(
-            "vae", stem: "diffusion_pytorch_model", title: "the VAE", PartSettings.table.vae,
-            source: "IamCreateAI/Ruyi-Mini-7B"
-        ) { $0.shape(of: "decoder.mid_block.convs.0.conv1.weight") != nil },
-        ModelPart(
-            "image_encoder", stem: "model", title: "the part that sees pictures", PartSettings.table.imageEncoder,
-            source: "IamCreateAI/Ruyi-Mini-7B"
-        ) { $0.shape(of: "vision_model.embeddings.patch_embedding.weight") != nil },
-    ]
+    public static let integerWeights = RuyiTransformer.integerWeights
+    public static let encoders: Set<String> = ["image_encoder"]
 
     /// The folders and the file that a checkpoint consists of.
     private static let files = [
@@ -64,12 +52,13 @@ public enum Ruyi: Family {
     ]
 
     public static func recognises(_ folder: ModelFolder) throws(Fault) -> Bool {
+        if let isOwn = try recognisesPlaced(folder) { return isOwn }
         let hasEmbeddings = try folder.has("embeddings.safetensors")
-        guard hasEmbeddings || folder.hasFolder("image_encoder") else { return false }
+        guard hasEmbeddings || folder.hasFolder("image_encoder") && folder.needsEncoders else { return false }
         if let index = try folder.jsonIfReadable("model_index.json"), let name = try? index.string("_class_name") {
             return name == "RuyiInpaintPipeline"
         }
-        for file in files { if try !folder.has(file) { return false } }
+        for file in files where folder.needsEncoders || !isEncoder(file) { if try !folder.has(file) { return false } }
         return true
     }
 
@@ -79,16 +68,20 @@ public enum Ruyi: Family {
         try RuyiPlanner(request: request, configuration: RuyiConfiguration(folder), folder: folder).plan(image: image)
     }
 
+    public static func rearranged(_ folder: ModelFolder) throws(Fault) -> RearrangedCheckpoint? {
+        folder.isAssembled ? try RuyiCheckpoint(folder: folder).rearranged() : nil
+    }
+
     public static func load(_ folder: ModelFolder, backend: any Backend) throws(Fault) -> any Renderer {
         try RuyiRenderer(folder, backend: backend)
     }
 
-    /// Reads `scheduler/scheduler_config.json`.
+    /// Reads `scheduler/scheduler_config.json`, for which parts that were named apart need no file.
     ///
     /// Throws `.badData` that names the wrong key.
     static func schedule(_ folder: ModelFolder) throws(Fault) -> SchedulerConfiguration {
-        let file = try folder.json("scheduler/scheduler_config.json")
         var configuration = SchedulerConfiguration()
+        guard let file = try RuyiCheckpoint(folder: folder).scheduler() else { return configuration }
         configuration.trainingTimestepCount = try file.int(
             "num_train_timesteps", default: configuration.trainingTimestepCount)
         configuration.betaStart = try file.double("beta_start", default: configuration.betaStart)

@@ -62,6 +62,11 @@ struct RuyiTransformerConfiguration: Sendable, Equatable {
         guard innerWidth > 0, innerWidth <= 1 << 20 else { throw file.fault("mlp_ratio", expected: "a smaller number") }
     }
 
+    /// The width of the picture's features, as the weights have it; nil where it is that of the context.
+    static func pictureWidth(_ file: any WeightFile) -> Int? {
+        file.shape(of: "clip_projection.kv_proj.weight").flatMap { $0.count == 2 ? $0[1] : nil }
+    }
+
     private static func check(_ file: JSONObject, _ key: String, _ expected: Int, _ what: String) throws(Fault) {
         guard try file.int(key, default: expected) == expected else {
             throw file.fault(key, expected: "\(what) = \(expected)")
@@ -172,6 +177,9 @@ package struct RuyiVAEConfiguration: Sendable, Equatable {
         return copy
     }
 
+    /// How a clip is cut up for the encoder.
+    var tiling: String { tilesEncoder ? "\(tileSize) pixels" : "none" }
+
     /// Whether tiles of a size can be joined: they must lie on whole latents on both sides.
     func canTile(_ size: Int) -> Bool {
         let latent = size / spatialFactor
@@ -261,30 +269,41 @@ package struct RuyiVAEConfiguration: Sendable, Equatable {
     }
 }
 
-/// Everything that a Ruyi folder's configuration files say.
+/// Everything that the settings of a Ruyi checkpoint's parts say.
 struct RuyiConfiguration: Sendable {
     let transformer: RuyiTransformerConfiguration
     let vae: RuyiVAEConfiguration
-    let clip: CLIPVision.Configuration
-    let processor: CLIPImageProcessor
+    /// The image encoder and what prepares pictures for it; nil where conditions are given.
+    let vision: (clip: CLIPVision.Configuration, processor: CLIPImageProcessor)?
+    /// The width of the image encoder's features.
+    let pictureWidth: Int
 
     init(_ folder: ModelFolder) throws(Fault) {
-        let transformerFile = try folder.json("transformer/config.json")
+        let checkpoint = RuyiCheckpoint(folder: folder)
+        let transformerFile = try checkpoint.transformer()
         transformer = try RuyiTransformerConfiguration(transformerFile)
-        vae = try RuyiVAEConfiguration(try folder.json("vae/config.json"))
-        clip = try CLIPVision.Configuration(try folder.json("image_encoder/config.json"))
-        processor = try CLIPImageProcessor(try folder.json("image_encoder/preprocessor_config.json"))
+        vae = try RuyiVAEConfiguration(checkpoint.vae())
         guard transformer.inChannels == 3 * vae.latentChannels else {
             throw transformerFile.fault("in_channels", expected: "three times the VAE's latent_channels")
         }
         guard transformer.outChannels == 2 * vae.latentChannels else {
             throw transformerFile.fault("out_channels", expected: "twice the VAE's latent channels")
         }
+        guard folder.needsEncoders else {
+            vision = nil
+            let weights = try folder.weights("transformer", stem: "diffusion_pytorch_model")
+            pictureWidth = RuyiTransformerConfiguration.pictureWidth(weights) ?? transformer.contextWidth
+            return
+        }
+        let clip = try CLIPVision.Configuration(checkpoint.vision())
+        let processorFile = try checkpoint.processor()
+        let processor = try CLIPImageProcessor(processorFile)
         guard processor.cropSize >= clip.imageSize else {
             throw Fault(
                 .badData, "crop_size is \(processor.cropSize), expected the encoder's image_size \(clip.imageSize)",
-                at: folder.path + "/image_encoder/preprocessor_config.json")
+                at: processorFile.file)
         }
+        (vision, pictureWidth) = ((clip, processor), clip.hiddenSize)
     }
 
     /// The shape of a clip's latents.

@@ -65,6 +65,12 @@ struct RuyiEmbedder: Sendable {
 
     private static let sinusoidWidth = 256
 
+    /// Whether a picture's patches are a square, which is resampled.
+    static func takes(patches: Int) -> Bool {
+        let side = RuyiResampler.side(patches)
+        return side * side == patches
+    }
+
     /// The vector of a timestep: time plus everything else, `[B, D]`.
     func vector(time: Float, _ conditioning: RuyiConditioning, _ trace: StageTrace?) -> Tensor {
         let session = conditioning.extra.session

@@ -17,8 +17,9 @@ final class RuyiRenderer: Renderer {
     /// The transformer with other weights than the stored ones, made when a clip first needs it and kept for the next.
     private let changedTransformer = ChangedModel<RuyiTransformer>()
     private let vae: RuyiVAE
-    private let vision: CLIPVision
-    private let weights: (transformer: StageWeights, vae: StageWeights, vision: StageWeights)
+    /// What sees the start picture; nil where conditions are given.
+    private let vision: (model: CLIPVision, processor: CLIPImageProcessor, weights: StageWeights)?
+    private let weights: (transformer: StageWeights, vae: StageWeights)
     private let finite: FiniteCheck
 
     init(_ folder: ModelFolder, backend: any Backend) throws(Fault) {
@@ -27,17 +28,20 @@ final class RuyiRenderer: Renderer {
         controls = RuyiControls(try folder.weights("", stem: "embeddings"), configuration.transformer)
         let configuration = configuration
         var loader = ModelLoader(on: backend)
-        let (vision, visionWeights) = try loader.part(
-            RuyiRenderer.imageEncoder(folder), isSpare: RuyiRenderer.isSpare
-        ) { CLIPVision($0 / "vision_model", configuration.clip) }
+        vision = try configuration.vision.map { (clip, processor) throws(Fault) in
+            let (model, weights) = try loader.part(
+                RuyiRenderer.imageEncoder(folder), isSpare: RuyiRenderer.isSpare
+            ) { CLIPVision($0 / "vision_model", clip) }
+            return (model, processor, weights)
+        }
         let (vae, vaeWeights) = try loader.part(folder.weights("vae", stem: "diffusion_pytorch_model")) {
             RuyiVAE($0, configuration.vae)
         }
         let (transformer, transformerWeights) = try loader.part(
             folder.weights("transformer", stem: "diffusion_pytorch_model"), blocks: ["blocks"]
-        ) { RuyiTransformer($0, pictureWidth: configuration.clip.hiddenSize, configuration.transformer) }
-        (self.vision, self.vae, self.transformer) = (vision, vae, transformer)
-        weights = (transformerWeights, vaeWeights, visionWeights)
+        ) { RuyiTransformer($0, pictureWidth: configuration.pictureWidth, configuration.transformer) }
+        (self.vae, self.transformer) = (vae, transformer)
+        weights = (transformerWeights, vaeWeights)
         (warnings, finite) = (loader.warnings, loader.finite)
     }
 
@@ -56,24 +60,20 @@ final class RuyiRenderer: Renderer {
     /// The size on disk of everything that is mapped.
     static func weightBytes(_ folder: ModelFolder) throws(Fault) -> Int {
         try folder.weights("transformer", stem: "diffusion_pytorch_model").byteCount
-            + folder.weights("vae", stem: "diffusion_pytorch_model").byteCount + imageEncoder(folder).byteCount
+            + folder.weights("vae", stem: "diffusion_pytorch_model").byteCount
+            + (folder.needsEncoders ? imageEncoder(folder).byteCount : 0)
             + folder.weights("", stem: "embeddings").byteCount
     }
 
     func latents(_ job: Job) throws -> HostTensor {
         let session = job.session
         let plan = job.plan
-        func fitted(_ picture: InputPicture) -> InputPicture {
-            picture.resized(width: plan.width, height: plan.height, filter: .bicubic)
-        }
-        let start = try fitted(job.startPicture())
-        let end = job.endPicture.map(fitted)
-        let features = try pictureFeatures(start, job)
+        let conditions = try conditions(job)
         var scheduler = try Sampler(named: plan.scheduler).scheduler(steps: plan.steps, configuration: schedule)
         let draws = Draws(job) { "noise." + StageTrace.digits($0) }
         let noise = try draws(configuration.latentShape(plan))
-        let condition = try inpaintingCondition(start, end, draws, job)
-        let preview = try job.preview.map { _ in try fittedPreview(start, job) }
+        let condition = try inpaintingCondition(conditions, draws, job)
+        let preview = try job.preview.map { _ in try fittedPreview(job) }
         let initial = session.scale(noise, by: scheduler.initNoiseSigma, plus: 0, clampedTo: nil)
         job.trace?.record("init_noise_sigma", HostTensor([scheduler.initNoiseSigma], [1]))
         job.trace?.record("latents.initial", initial)
@@ -84,7 +84,7 @@ final class RuyiRenderer: Renderer {
         recordControls(positive, scheduler, job)
         var denoiser = RuyiDenoiser(
             transformer, controls: plan.guidance > 1 ? [try controls.negative(), positive] : [positive],
-            features: features, condition: condition, calls: scheduler.timesteps.count, job)
+            features: conditions.features, condition: condition, calls: scheduler.timesteps.count, job)
         let loop = SamplingLoop(
             job: job, calls: scheduler.timesteps.count, blocks: transformer.blockCount,
             sides: denoiser.sides, weights: weights.transformer, unit: transformer.unit(ofBlock:),
@@ -102,64 +102,92 @@ final class RuyiRenderer: Renderer {
 
     // MARK: Conditioning
 
+    /// What the encoders make of a clip's pictures: the picture's features `[1, patches, width]`, and of the mask and of the
+    /// known frames the VAE's mean and logarithm of the variance, `[1, C, f, h, w]` each.
+    private typealias Conditions = (features: Tensor, mask: [Tensor], frames: [Tensor])
+
+    func encode(_ job: Job) throws { _ = try conditions(job) }
+
+    private func conditions(_ job: Job) throws -> Conditions {
+        let start = try fitted(job.startPicture(), job)
+        let end = job.endPicture.map { fitted($0, job) }
+        let features = try pictureFeatures(start, job)
+        let (mask, frames) = try knownFrames(start, end, job)
+        return (features, mask, frames)
+    }
+
+    private func fitted(_ picture: InputPicture, _ job: Job) -> InputPicture {
+        picture.resized(width: job.plan.width, height: job.plan.height, filter: .bicubic)
+    }
+
     private func pictureFeatures(_ start: InputPicture, _ job: Job) throws -> Tensor {
         let session = job.session
-        let stage = job.begin(.seeing, steps: 1, weights: weights.vision)
-        let size = configuration.processor.cropSize
-        let pixels = start.tensor([1, 3, size, size]) { configuration.processor($0) }
-        job.trace?.record("image.clip_pixels", pixels)
-        let features = try vision(session.upload(pixels))
-        job.trace?.record("image.embeds", features)
-        try finite(features, of: weights.vision, job, "while the picture was read")
-        job.release(weights.vision)
-        stage.advance()
+        let shape = [1, nil, configuration.pictureWidth]
+        let features = try job.encoded("picture_features", of: job.pictureKeys, as: ["features": shape]) {
+            let (model, processor, weights) = try job.needed(vision)
+            let stage = job.begin(.seeing, steps: 1, weights: weights)
+            let size = processor.cropSize
+            let pixels = start.tensor([1, 3, size, size]) { processor($0) }
+            job.trace?.record("image.clip_pixels", pixels)
+            let features = try model(session.upload(pixels))
+            job.trace?.record("image.embeds", features)
+            try finite(features, of: weights, job, "while the picture was read")
+            job.release(weights)
+            stage.advance()
+            return [features]
+        }[0]
+        guard RuyiEmbedder.takes(patches: features.shape[1]) else {
+            throw Fault(.badData, "the picture's features are of \(features.shape[1]) patches, which make no square")
+        }
         return features
     }
 
-    /// The latents of the mask and of the known frames, `[1, 2 C, f, h, w]` (specification section 4.2).
-    private func inpaintingCondition(
-        _ start: InputPicture, _ end: InputPicture?, _ draws: Draws, _ job: Job
-    ) throws -> Tensor {
-        let session = job.session
-        let frames = job.plan.frames
-        let known = Set([0] + (end == nil ? [] : [frames - 1]))
-        let startFrame = session.upload(start.signedPixels)  // [1, 3, H, W]
-        let endFrame = end.map { session.upload($0.signedPixels) }
-        let blank = session.filled(startFrame.shape, -1)
-        // Where only one frame is rendered and an end picture is given, the last frame is also the first.
-        let masked = (0..<frames).map { frame -> Tensor in
-            if let endFrame, frame == frames - 1 { return endFrame }
-            return known.contains(frame) ? startFrame : blank
-        }
-        let mask = (0..<frames).map {
-            session.filled(startFrame.shape, known.contains($0) ? 0 : 1)
-        }
-        job.trace?.record("image.pixels", startFrame)
-        if let endFrame { job.trace?.record("end_image.pixels", endFrame) }
-        job.trace?.record("cond.frame_mask", HostTensor((0..<frames).map { known.contains($0) ? 0 : 1 }, [frames]))
+    /// The VAE's moments of the mask and of the known frames.
+    private func knownFrames(
+        _ start: InputPicture, _ end: InputPicture?, _ job: Job
+    ) throws -> (mask: [Tensor], frames: [Tensor]) {
+        let (session, frames) = (job.session, job.plan.frames)
+        let (known, pixels) = (Set([0] + (end == nil ? [] : [frames - 1])), [1, 3, job.plan.height, job.plan.width])
         let vae = vae.tiled(job.plan.vaeTile)
         let steps = vae.configuration.encoderSteps(frames: frames, width: job.plan.width, height: job.plan.height)
-        let stage = job.begin(.encoding, steps: 2 * steps, weights: weights.vae)
-        func encode(_ frames: [Tensor], _ name: String, after done: Int) throws -> Tensor {
-            let latents = try self.encode(frames, name, vae, draws, job) { stage.report(done + $0) }
-            stage.report(done + steps)
-            return latents
+        let stage = job.hasConditions ? nil : job.begin(.encoding, steps: 2 * steps, weights: weights.vae)
+        let tiling = job.tilingKey(vae.configuration.tiling)
+        let ends = ConditionKey("end picture", end == nil ? "none" : "given")
+        let shape = configuration.latentShape(job.plan)
+        func moments(
+            _ name: String, of keys: [ConditionKey], after done: Int, _ video: () -> [Tensor]
+        ) throws -> [Tensor] {
+            defer { stage?.report(done + steps) }
+            return try job.encoded(name, of: keys, as: ["mean": shape, "log_variance": shape]) {
+                try encode(video(), name, vae, job) { stage?.report(done + $0) }
+            }
         }
-        let maskLatents = try encode(mask, "mask", after: 0)
-        let videoLatents = try encode(masked, "video", after: steps)
-        job.releaseStreamed(weights.vae)
-        job.trace?.record("cond.mask", maskLatents)
-        job.trace?.record("cond.latents", videoLatents)
-        let condition = session.concatenate([maskLatents, videoLatents], axis: 1)
-        try finite(condition, of: weights.vae, job, "while the picture was encoded")
-        return condition
+        let mask = try moments("mask", of: [job.sizeKey, job.lengthKey, ends, tiling], after: 0) {
+            job.trace?.record(
+                "cond.frame_mask", HostTensor((0..<frames).map { known.contains($0) ? 0 : 1 }, [frames]))
+            return (0..<frames).map { session.filled(pixels, known.contains($0) ? 0 : 1) }
+        }
+        let keys = job.pictureKeys + [job.lengthKey] + job.endPictureKeys + [tiling]
+        let masked = try moments("video", of: keys, after: steps) {
+            let startFrame = session.upload(start.signedPixels)  // [1, 3, H, W]
+            let endFrame = end.map { session.upload($0.signedPixels) }
+            job.trace?.record("image.pixels", startFrame)
+            if let endFrame { job.trace?.record("end_image.pixels", endFrame) }
+            let blank = session.filled(pixels, -1)
+            // Where only one frame is rendered and an end picture is given, the last frame is also the first.
+            return (0..<frames).map { frame -> Tensor in
+                if let endFrame, frame == frames - 1 { return endFrame }
+                return known.contains(frame) ? startFrame : blank
+            }
+        }
+        if !job.hasConditions { job.releaseStreamed(weights.vae) }
+        return (mask, masked)
     }
 
-    /// Encodes frames, draws from the posterior and scales: `[1, C, f, h, w]`; `report` is told how many chunks are done.
+    /// The VAE's moments of frames, `[1, C, f, h, w]` each; `report` is told how many chunks are done.
     private func encode(
-        _ frames: [Tensor], _ name: String, _ vae: RuyiVAE, _ draws: Draws, _ job: Job,
-        _ report: @escaping (Int) -> Void
-    ) throws -> Tensor {
+        _ frames: [Tensor], _ name: String, _ vae: RuyiVAE, _ job: Job, _ report: @escaping (Int) -> Void
+    ) throws -> [Tensor] {
         let session = job.session
         let video = session.concatenate(frames, axis: 0)
         if name == "video" { job.trace?.record("cond.masked_video", video.channelsFirst) }
@@ -171,19 +199,36 @@ final class RuyiRenderer: Renderer {
         }
         let (mean, logVariance) = try vae.encode(video, run)
         try job.session.check()
-        let noise = try draws(configuration.latentShape(job.plan))
         let (means, logVariances) = (mean.channelsFirst, logVariance.channelsFirst)
         job.trace?.record("cond.\(name)_vae.mean", means)
         job.trace?.record("cond.\(name)_vae.logvar", logVariances)
         session.memory.trim()
-        let sample = RuyiPosterior.sample(mean: means, logVariance: logVariances, noise: noise)
-        return session.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        return [means, logVariances]
     }
 
-    /// The map from latents to colours, fitted to still clips of the start picture and of its complement.
-    private func fittedPreview(_ start: InputPicture, _ job: Job) throws -> LatentPreview {
+    /// The latents of the mask and of the known frames, `[1, 2 C, f, h, w]`, each a draw of its own (specification section
+    /// 4.2).
+    private func inpaintingCondition(_ conditions: Conditions, _ draws: Draws, _ job: Job) throws -> Tensor {
         let session = job.session
-        guard let picture = start.picture else { throw Fault(.software, "a preview of a picture without pixels") }
+        func latents(_ moments: [Tensor]) throws -> Tensor {
+            let noise = try draws(configuration.latentShape(job.plan))
+            let sample = RuyiPosterior.sample(mean: moments[0], logVariance: moments[1], noise: noise)
+            return session.scale(sample, by: configuration.vae.scalingFactor, plus: 0, clampedTo: nil)
+        }
+        let mask = try latents(conditions.mask)
+        let video = try latents(conditions.frames)
+        job.trace?.record("cond.mask", mask)
+        job.trace?.record("cond.latents", video)
+        let condition = session.concatenate([mask, video], axis: 1)
+        try finite(condition, of: weights.vae, job, "while the picture was encoded")
+        return condition
+    }
+
+    /// The map from latents to colours, fitted to still clips of the start picture and of its complement, or of a chart of
+    /// colours where the picture is not here.
+    private func fittedPreview(_ job: Job) throws -> LatentPreview {
+        let session = job.session
+        let picture = try fitted(job.startPicture(), job).picture ?? LatentPreview.chart
         let configuration = configuration.vae
         let run = RuyiVAERun(trace: nil) { try job.session.check() }
         return try LatentPreview.fitted(to: picture, factor: configuration.spatialFactor, on: session) { frame in
@@ -196,12 +241,12 @@ final class RuyiRenderer: Renderer {
     /// The transformer with the weights that the plan asks for.
     private func transformer(_ job: Job) throws -> RuyiTransformer {
         let session = job.session
-        let (clip, configuration) = (configuration.clip, configuration.transformer)
+        let (pictureWidth, configuration) = (configuration.pictureWidth, configuration.transformer)
         return try changedTransformer(
             job, transformer, stored: weights.transformer,
             rounding: { FP8Rounding(ruyi: $0, $1, to: $2, width: configuration.hiddenSize) },
             blocks: transformer.blockCount,
-            make: { RuyiTransformer($0, pictureWidth: clip.hiddenSize, configuration) },
+            make: { RuyiTransformer($0, pictureWidth: pictureWidth, configuration) },
             quantize: { try $0.quantized(on: session, blockDone: $1) })
     }
 

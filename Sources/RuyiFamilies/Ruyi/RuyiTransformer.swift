@@ -73,6 +73,12 @@ struct RuyiTransformer: Sendable {
         return unpatchify(projection(normed), like: input)
     }
 
+    /// Patterns of the names of the weights that compute in 8 bits in a quantised copy.
+    static let integerWeights = [
+        "blocks.*.skip_linear.weight", "blocks.*.attn*.to_*.weight", "blocks.*.gate_clip.proj.weight",
+        "blocks.*.ff.net.*.weight",
+    ]
+
     /// A copy whose blocks' large linear layers compute in 8 bits.
     ///
     /// `blockDone` is called after each block, whose stored weights are then not needed for a while.

@@ -143,8 +143,7 @@ public struct CommonSettings: SettingTable {
     /// Frames a second of the file.
     public let fps = Setting(
         "fps", .frameRate, .form,
-        "Frames a second in the file, 1 to 120, or a fraction such as 30000/1001; 23.976, 29.97 and 59.94 stand for "
-            + "theirs.", value: "n[/m]"
+        "Frames a second in the file, 1 to 120, or a fraction: 30000/1001, or 29.97 for that.", value: "n[/m]"
     ) {
         $0.isFirst = true
         $0.isRecommendable = true

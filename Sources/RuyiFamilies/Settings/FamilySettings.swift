@@ -48,7 +48,9 @@ extension Plan {
         fp8QuantMode = request.fp8QuantMode ?? .none
         fp8DataType = request.fp8DataType ?? .auto
         hasEndImage = request.endImage != nil
-        teacache = request.teacache.resolved(common.teacacheFeature.standard(defaults))
+        grows = request.grow ?? false
+        teacache = request.teacache.resolved(
+            common.teacacheFeature.standard(defaults), isUsual: defaults[common.teacache] ?? false)
         if isQuantized, fp8QuantMode != .none {
             throw Fault(
                 .usage, "int8 and a rounding to 8-bit floating-point numbers exclude each other",

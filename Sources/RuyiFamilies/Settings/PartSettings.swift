@@ -25,8 +25,8 @@ public struct PartSettings: SettingTable {
     }
 }
 
-extension Request {
-    /// The parts of the checkpoint that are named apart, by the keys of their settings.
+extension SettingValues {
+    /// The parts of a checkpoint that are named apart, by the keys of their settings.
     public var parts: [String: String] {
         var parts: [String: String] = [:]
         for setting in PartSettings.all {
@@ -34,4 +34,9 @@ extension Request {
         }
         return parts
     }
+}
+
+extension Request {
+    /// The parts of the checkpoint that are named apart, by the keys of their settings.
+    public var parts: [String: String] { values.parts }
 }

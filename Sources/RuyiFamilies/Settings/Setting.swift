@@ -44,6 +44,7 @@ public struct Setting<Value: Sendable>: AnySetting {
     }
 
     public var expected: String { kind.expected }
+    public var bounds: ClosedRange<Double>? { kind.bounds }
     public var isShortForm: Bool { kind.fill != nil }
     public var isFlag: Bool { Value.self == Bool.self && traits.valueName == nil }
 
@@ -72,6 +73,8 @@ public struct Setting<Value: Sendable>: AnySetting {
 
     public func fault(_ values: SettingValues) -> String? { values[self].flatMap { kind.check($0, traits.key) } }
 
+    public func holds(_ values: SettingValues) -> Bool { values[self] != nil || isShortForm }
+
     private func take(_ value: Value, into values: inout SettingValues) {
         if let fill = kind.fill { fill(value, &values) } else { values[self] = value }
     }
@@ -99,6 +102,8 @@ public protocol AnySetting: Sendable {
     var traits: SettingTraits { get }
     /// What a value must be, for messages.
     var expected: String { get }
+    /// The least and the largest value of a number.
+    var bounds: ClosedRange<Double>? { get }
     /// Whether its values stand for those of other settings, and it has none itself.
     var isShortForm: Bool { get }
     /// Whether it is on or off, and takes no value on the command line.
@@ -111,6 +116,8 @@ public protocol AnySetting: Sendable {
     func add(text: String, _ reading: SettingReading, to values: inout SettingValues) -> Bool
     /// What is wrong with the value that is given, if there is one: a bound or a choice.
     func fault(_ values: SettingValues) -> String?
+    /// Whether there is a value, and it is one of this setting's.
+    func holds(_ values: SettingValues) -> Bool
 }
 
 extension AnySetting {

@@ -14,6 +14,8 @@ public struct SettingKind<Value: Sendable>: Sendable {
     let readText: @Sendable (String, SettingReading) -> Value?
     /// The value as a file holds it.
     let write: @Sendable (Value) -> JSON
+    /// The least and the largest number, where values are numbers within bounds.
+    var bounds: ClosedRange<Double>?
     /// What is wrong with a value of this key: a bound.
     var check: @Sendable (Value, String) -> String? = { _, _ in nil }
     /// One value from two, where an option may be repeated.
@@ -56,6 +58,13 @@ public struct SettingKind<Value: Sendable>: Sendable {
     public func choices(_ choices: [String]) -> SettingKind {
         var kind = self
         kind.choices = choices
+        return kind
+    }
+
+    /// The same with the bounds that its check knows.
+    func bounded(_ bounds: ClosedRange<Double>) -> SettingKind {
+        var kind = self
+        kind.bounds = bounds
         return kind
     }
 
@@ -131,7 +140,7 @@ extension SettingKind where Value == Int {
         integer.checked { value, key in
             range.contains(value)
                 ? nil : "\(key) is \(value), and must be \(range.lowerBound) to \(range.upperBound)"
-        }
+        }.bounded(Double(range.lowerBound)...Double(range.upperBound))
     }
 }
 
@@ -143,7 +152,7 @@ extension SettingKind where Value == Double {
             func shown(_ bound: Double) -> String { JSON.double(bound).text() }
             let bounds = "\(isOpen ? "above " : "")\(shown(range.lowerBound)) to \(shown(range.upperBound))"
             return "\(key) is \(value), and must be \(bounds)"
-        }
+        }.bounded(range)
     }
 }
 

@@ -44,6 +44,6 @@ extension Given {
     /// The value of a setting, or the one that the program takes.
     public func settled<Value>(_ path: KeyPath<Table, Setting<Value>>) -> Value? {
         let setting = Table.table[keyPath: path]
-        return values[setting] ?? setting.traits.standard?.value as? Value
+        return values[setting] ?? setting.traits.standard?.values.first as? Value
     }
 }

@@ -2,15 +2,19 @@ import RuyiFiles
 
 /// A value of any setting, with its form in files.
 public struct SettingValue: Sendable, Equatable {
-    /// The value, of the setting's type.
-    let value: any Sendable
+    /// The value, of the setting's type; of several types where families have settings of their own under one key.
+    let values: [any Sendable]
     /// The value as a file holds it.
     public let json: JSON
     /// What it is a form of, with other settings; see `SettingTraits.alternative`.
     let alternative: String?
 
     init(_ value: any Sendable, json: JSON, alternative: String?) {
-        self.value = value
+        self.init([value], json: json, alternative: alternative)
+    }
+
+    init(_ values: [any Sendable], json: JSON, alternative: String?) {
+        self.values = values
         self.json = json
         self.alternative = alternative
     }
@@ -27,7 +31,7 @@ public struct SettingValues: Sendable, Equatable {
 
     /// The value of a setting; nil where it was not given.
     public subscript<Value>(_ setting: Setting<Value>) -> Value? {
-        get { stored[setting.traits.key]?.value as? Value }
+        get { stored[setting.traits.key]?.values.lazy.compactMap { $0 as? Value }.first }
         set {
             stored[setting.traits.key] = newValue.map {
                 SettingValue($0, json: setting.kind.write($0), alternative: setting.traits.alternative)
@@ -37,6 +41,12 @@ public struct SettingValues: Sendable, Equatable {
 
     /// The value under a key as a file holds it.
     public subscript(key: String) -> JSON? { stored[key]?.json }
+
+    /// What is stored under a key.
+    subscript(stored key: String) -> SettingValue? {
+        get { stored[key] }
+        set { stored[key] = newValue }
+    }
 
     /// The keys that have a value.
     public var keys: Set<String> { Set(stored.keys) }

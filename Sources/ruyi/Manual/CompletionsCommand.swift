@@ -15,7 +15,7 @@ struct CompletionsCommand: PrintingCommand {
 
     static let command = Command(
         "completions", .printing { CompletionsCommand(given: Given($0)) },
-        "Prints what a shell needs to complete ruyi's commands, options and values.",
+        "Prints what a shell needs to complete commands and options.",
         usage: "ruyi completions <shell>",
         discussion: """
             'Scripts/install' puts the files where the shells look. By hand:

@@ -7,14 +7,15 @@ struct ManualCommand: PrintingCommand {
 
         let format = Setting(
             "format", SettingKind<ManualFormat>.named, .options,
-            "The page to print: roff is ruyi(1), markdown all options, json the table that both are made from.",
+            "The page to print: roff is ruyi(1), markdown all options, json the table that both are made from, prompts what "
+                + "'ruyi help prompts' says, in Markdown.",
             value: "name", standard: .roff)
     }
 
     static let command = Command(
         "man", .printing { ManualCommand(given: Given($0)) },
-        "Prints the manual: the man page, the page of all options in Markdown, or the table of options as JSON.",
-        usage: "ruyi man [--format roff|markdown|json]",
+        "Prints the manual as a man page, as Markdown or as JSON.",
+        usage: "ruyi man [--format roff|markdown|json|prompts]",
         discussion: """
             'Scripts/install' puts the man page where 'man ruyi' finds it. Without that:
 
@@ -28,13 +29,14 @@ struct ManualCommand: PrintingCommand {
         case .roff, nil: try print(ManualPage(.root).text)
         case .markdown: try print(OptionsPage(.root).text)
         case .json: try print(OptionsTable(.root).text)
+        case .prompts: try print(PromptsPage().markdown)
         }
         return nil
     }
 }
 
 /// A form of the manual.
-enum ManualFormat: String, CaseIterable, Sendable { case roff, markdown, json }
+enum ManualFormat: String, CaseIterable, Sendable { case roff, markdown, json, prompts }
 
 /// The commands with their options as a JSON object, for other programs.
 struct OptionsTable {
