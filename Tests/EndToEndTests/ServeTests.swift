@@ -57,7 +57,7 @@ private final class Served {
         var code: String? { json["error"]?["code"]?.string }
     }
 
-    /// Sends a request; `status` is 0 when the connection broke.
+    /// Sends a request; `status` is 0 when the connection broke or no answer was whole after two minutes.
     func send(
         _ method: String = "GET", _ path: String, _ body: Data? = nil, headers: [String: String] = [:]
     ) -> Answer {
@@ -69,13 +69,17 @@ private final class Served {
         let done = DispatchSemaphore(value: 0)
         nonisolated(unsafe) var answer = Answer(status: 0, headers: [:], data: Data())
         let session = URLSession(configuration: .ephemeral)
-        session.dataTask(with: request) { data, response, _ in
+        let task = session.dataTask(with: request) { data, response, _ in
             if let response = response as? HTTPURLResponse {
                 answer = Answer(status: response.statusCode, headers: response.allHeaderFields, data: data ?? Data())
             }
             done.signal()
-        }.resume()
-        done.wait()
+        }
+        task.resume()
+        if done.wait(timeout: .now() + 120) == .timedOut {
+            task.cancel()
+            done.wait()
+        }
         session.finishTasksAndInvalidate()
         return answer
     }

@@ -36,8 +36,12 @@ struct Program {
     /// What it has printed so far.
     var output: String { String(decoding: scratch.bytes("out") ?? [], as: UTF8.self) }
 
-    /// Waits for the end: exit code (128 and the signal after one), standard output and standard error.
+    /// Waits for the end, two minutes at most: exit code (128 and the signal after one), standard output and standard
+    /// error.
     func finish() -> (code: Int32, output: String, errors: String) {
+        let limit = Date().addingTimeInterval(120)
+        while process.isRunning, Date() < limit { usleep(5000) }
+        if process.isRunning { kill(process.processIdentifier, SIGKILL) }
         process.waitUntilExit()
         let code = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
         func text(_ name: String) -> String { String(decoding: scratch.bytes(name) ?? [], as: UTF8.self) }
