@@ -9,7 +9,8 @@ int processor_level(void) {
              __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
     int vnni = v4 && __builtin_cpu_supports("avx512vnni");
-    return vnni ? 5 : v4 ? 4 : v3 ? 3 : 1;
+    int bf16 = vnni && __builtin_cpu_supports("avx512bf16");
+    return bf16 ? 6 : vnni ? 5 : v4 ? 4 : v3 ? 3 : 1;
 #else
     return 0;
 #endif

@@ -58,11 +58,16 @@ public final class CPUBackend: Backend {
 
     public func allocatedByteCount(_ byteCount: Int) -> Int { MemoryPool.roundedSize(byteCount) }
 
-    public func session(_ cancellation: Cancellation, memoryLimit: Int?) -> any Session {
-        isMeasuring ? meter() : CPUSession(self, cancellation, CPUMemory(pool, limit: memoryLimit))
+    public var arithmetics: [Arithmetic] { level.pairKernels == nil ? [.float32] : Arithmetic.allCases }
+
+    public func session(_ cancellation: Cancellation, memoryLimit: Int?, arithmetic: Arithmetic) -> any Session {
+        isMeasuring
+            ? meter(arithmetic) : CPUSession(self, cancellation, CPUMemory(pool, limit: memoryLimit), arithmetic)
     }
 
-    public func meter() -> any Meter { CPUMeter(isMeasuring ? self : CPUBackend(measuring: self)) }
+    public func meter(_ arithmetic: Arithmetic) -> any Meter {
+        CPUMeter(isMeasuring ? self : CPUBackend(measuring: self), arithmetic)
+    }
 }
 
 /// A weight that lies where the host has it, mostly in a mapped file.

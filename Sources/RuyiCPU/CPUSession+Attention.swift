@@ -28,7 +28,7 @@ extension CPUSession {
         // Copies live until the last task has read them.
         let (q, k, v) = (dense(q), dense(k), dense(v))
         let work = AttentionWork(
-            kernels: kernels, q: q.floatPointer, k: k.floatPointer, v: v.floatPointer, result: result.floatPointer,
+            multiplier: multiplier, q: q.floatPointer, k: k.floatPointer, v: v.floatPointer, result: result.floatPointer,
             queries: q.shape[1], keys: k.shape[1], heads: heads, keyHeads: keyHeads, size: size, scale: scale,
             mask: options.mask, queryRotary: options.queryRotary.map(dense), keyRotary: options.keyRotary.map(dense),
             bias: options.bias.map { scoreBias($0, heads: heads, queries: q.shape[1], keys: k.shape[1]) })
@@ -119,7 +119,7 @@ private enum ScoreBias {
 ///
 /// A pair is a batch item and a head.
 private struct AttentionWork: @unchecked Sendable {
-    let kernels: KernelTable
+    let multiplier: Multiplier
     let q: UnsafePointer<Float>
     let k: UnsafePointer<Float>
     let v: UnsafePointer<Float>
@@ -135,6 +135,7 @@ private struct AttentionWork: @unchecked Sendable {
     let keyRotary: RotaryTable?
     let bias: ScoreBias?
 
+    private var kernels: KernelTable { multiplier.kernels }
     private var width: Int { heads * size }
     private var keyWidth: Int { keyHeads * size }
     private var keySlivers: Int { (keys + kernels.mr - 1) / kernels.mr }
@@ -142,8 +143,12 @@ private struct AttentionWork: @unchecked Sendable {
     private var paddedSize: Int { sizeSlivers * kernels.mr }
     private var querySlivers: Int { (queriesPerTask + kernels.nr - 1) / kernels.nr }
     var keyBlock: Int { keysPerBlock / kernels.mr * kernels.mr }
-    /// Floats of the packed keys, and of the packed values, of one head.
-    var packedCount: Int { max(keySlivers * kernels.mr * size, paddedSize * keys) }
+    /// Words of a head's vector.
+    private var sizeWords: Int { multiplier.words(size) }
+    /// Words of all keys, for their products with the values.
+    private var keyWords: Int { multiplier.words(keys) }
+    /// Words of the packed keys, and of the packed values, of one head.
+    var packedCount: Int { max(keySlivers * kernels.mr * sizeWords, paddedSize * keyWords) }
     /// Rows that are rotated, a block of biases, or of results.
     var stagingCount: Int { max(max(kernels.mr, kernels.nr) * size, keyBlock * kernels.nr) }
     /// A block of scores, the staging, and per sliver of queries what `QuerySliver` points to.
@@ -151,7 +156,8 @@ private struct AttentionWork: @unchecked Sendable {
         keyBlock * kernels.nr + stagingCount + querySlivers * (size + paddedSize + 4) * kernels.nr
     }
 
-    /// Packs a block of one head's keys as `[sliver][d][mr]` and of its values as `[sliver of d][key][mr]`.
+    /// Packs a block of one head's keys as `[sliver][d][mr]` and of its values as `[sliver of d][key][mr]`, in words along
+    /// d and along the keys.
     func pack(
         pair: Int, _ range: Range<Int>, into packed: UnsafeMutablePointer<Float>, staging: UnsafeMutablePointer<Float>
     ) {
@@ -161,18 +167,21 @@ private struct AttentionWork: @unchecked Sendable {
             let count = min(mr, range.upperBound - row)
             let (source, stride) = rotated(
                 k + origin + row * keyWidth, keyWidth, row..<row + count, keyRotary, staging: staging)
-            kernels.packLeft(source, stride, count, size, packed + row * size)
+            multiplier.packLeft(source, stride, count, size, packed + row * sizeWords)
         }
         let values = packed + packedCount
         for sliver in 0..<sizeSlivers {
             let column = sliver * mr
             let count = min(mr, size - column)
-            for key in range {
+            let place = values + (sliver * keyWords + multiplier.words(range.lowerBound)) * mr
+            let rows = multiplier.isRounding ? staging : place
+            for (row, key) in range.enumerated() {
                 let source = v + origin + key * keyWidth + column
-                let target = values + (sliver * keys + key) * mr
+                let target = rows + row * mr
                 for index in 0..<count { target[index] = source[index] }
                 for index in count..<mr { target[index] = 0 }
             }
+            if multiplier.isRounding { multiplier.pair(rows, range.count, mr, into: place) }
         }
     }
 
@@ -218,6 +227,7 @@ private struct AttentionWork: @unchecked Sendable {
         let (source, stride) = rotated(q + row, width, range, queryRotary, staging: staging)
         kernels.packRight(.f32, source, stride, range.count, size, memory)
         kernels.combine(memory, scale * logarithmOfE, nil, 0, size * nr, memory, false)
+        if multiplier.isRounding { multiplier.pair(memory, size, nr, into: memory) }
         let sums = memory + size * nr
         let maxima = sums + paddedSize * nr
         sums.update(repeating: 0, count: paddedSize * nr)
@@ -245,9 +255,10 @@ private struct AttentionWork: @unchecked Sendable {
         let (mr, nr) = (kernels.mr, kernels.nr)
         let start = block.lowerBound
         for row in stride(from: 0, to: block.count, by: mr) {
-            let a = packed + (start + row) * size
-            kernels.partialTile(
-                min(mr, block.count - row), size, a, sliver.queries, scores + row * nr, nr, false, a + mr * size)
+            let a = packed + (start + row) * sizeWords
+            multiplier.partialTile(
+                min(mr, block.count - row), sizeWords, a, sliver.queries, scores + row * nr, nr, false,
+                a + mr * sizeWords)
         }
         if let bias { add(bias, block, to: sliver, scores, staging: staging) }
         if sliver.least < block.upperBound {
@@ -255,13 +266,14 @@ private struct AttentionWork: @unchecked Sendable {
             kernels.maskTile(scores + (first - start) * nr, first, block.upperBound - first, sliver.visible)
         }
         kernels.softmaxTile(scores, block.count, sliver.maxima, sliver.totals, sliver.factors)
+        if multiplier.isRounding { multiplier.pair(scores, block.count, nr, into: scores) }
         if start > 0 { kernels.scaleColumns(sliver.sums, size, sliver.factors) }
         let values = packed + packedCount
         for part in 0..<sizeSlivers {
-            let a = values + (part * keys + start) * mr
-            kernels.partialTile(
-                min(mr, size - part * mr), block.count, a, scores, sliver.sums + part * mr * nr, nr, true,
-                a + keys * mr)
+            let a = values + (part * keyWords + multiplier.words(start)) * mr
+            multiplier.partialTile(
+                min(mr, size - part * mr), multiplier.words(block.count), a, scores, sliver.sums + part * mr * nr, nr,
+                true, a + keyWords * mr)
         }
     }
 

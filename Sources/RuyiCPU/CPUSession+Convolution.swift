@@ -22,7 +22,7 @@ extension CPUSession {
             precondition(frame.shape == first.shape, "frames \(frame.shape) and \(first.shape) differ")
         }
         let work = ConvolutionWork(
-            kernels: kernels, channels: weight.shape[1], height: first.shape[1], width: first.shape[2],
+            multiplier: multiplier, channels: weight.shape[1], height: first.shape[1], width: first.shape[2],
             outputs: weight.shape[0], kernelTime: weight.shape[2], kernelHeight: weight.shape[3],
             kernelWidth: weight.shape[4], stride: stride, padding: padding)
         precondition(
@@ -53,7 +53,7 @@ extension CPUSession {
         withScratch(work.packedCount) { packed in
             let shared = Shared(packed)
             let usable = readable(weight)
-            parallel(work.outputSlivers, scratch: 2 * work.depth * kernels.mr) { sliver, scratch in
+            parallel(work.outputSlivers, scratch: work.weightScratchCount) { sliver, scratch in
                 work.pack(usable, sliver, scratch: scratch, into: shared.pointer)
             }
             parallel(count * blocks, scratch: work.scratchCount) { task, scratch in
@@ -72,7 +72,7 @@ extension CPUSession {
 /// An implicit matrix product: the left operand is the weights `[outputs][taps · channels]`, the right one the values
 /// under each tap, gathered panel by panel; the result has the frames' own layout.
 private struct ConvolutionWork: @unchecked Sendable {
-    let kernels: KernelTable
+    let multiplier: Multiplier
     let channels: Int
     let height: Int
     let width: Int
@@ -83,6 +83,7 @@ private struct ConvolutionWork: @unchecked Sendable {
     let stride: ConvolutionStride
     let padding: SpatialPadding
 
+    private var kernels: KernelTable { multiplier.kernels }
     var outputHeight: Int { (height + padding.before + padding.after - kernelHeight) / stride.height + 1 }
     var outputWidth: Int { (width + padding.before + padding.after - kernelWidth) / stride.width + 1 }
     /// Positions of an output frame.
@@ -93,7 +94,12 @@ private struct ConvolutionWork: @unchecked Sendable {
     var frameDepth: Int { taps * channels }
     var depth: Int { kernelTime * frameDepth }
     var outputSlivers: Int { (outputs + kernels.mr - 1) / kernels.mr }
-    var packedCount: Int { outputSlivers * kernels.mr * depth }
+    /// Words of the values that are summed for one frame of the kernel.
+    private var frameWords: Int { multiplier.words(frameDepth) }
+    private var words: Int { kernelTime * frameWords }
+    var packedCount: Int { outputSlivers * kernels.mr * words }
+    /// Floats of scratch memory for the packing of weights.
+    var weightScratchCount: Int { 3 * depth * kernels.mr }
     var scratchCount: Int { (sliversPerTask * panelDepth + kernels.mr) * kernels.nr }
 
     /// Packs the weights of `mr` outputs in the order time, tap, channel.
@@ -105,14 +111,19 @@ private struct ConvolutionWork: @unchecked Sendable {
         let rows = min(mr, outputs - sliver * mr)
         let allTaps = kernelTime * taps
         let slivers = scratch + mr * depth  // [channels][time, tap][mr]
-        let target = packed + sliver * mr * depth
+        let ordered = slivers + mr * depth  // [time, tap][channels][mr]
         kernels.convert(weight, sliver * mr * depth..<(sliver * mr + rows) * depth, into: scratch)
         kernels.packLeft(scratch, depth, rows, depth, slivers)
         for tap in 0..<allTaps {
             for channel in 0..<channels {
-                (target + (tap * channels + channel) * mr).update(
+                (ordered + (tap * channels + channel) * mr).update(
                     from: slivers + (channel * allTaps + tap) * mr, count: mr)
             }
+        }
+        for time in 0..<kernelTime {
+            multiplier.pair(
+                ordered + time * frameDepth * mr, frameDepth, mr,
+                into: packed + (sliver * words + time * frameWords) * mr)
         }
     }
 
@@ -137,22 +148,26 @@ private struct ConvolutionWork: @unchecked Sendable {
                     gather(
                         source, positions: begin..<min(begin + nr, area), depths: start..<start + count,
                         into: scratch + sliver * nr * count)
+                    if multiplier.isRounding {
+                        let values = scratch + sliver * nr * count
+                        multiplier.pair(values, count, nr, into: values)
+                    }
                 }
                 for outputSliver in 0..<outputSlivers {
-                    let a = weights + outputSliver * mr * depth + (time * frameDepth + start) * mr
+                    let a = weights + (outputSliver * words + time * frameWords + multiplier.words(start)) * mr
                     let rows = min(mr, outputs - outputSliver * mr)
                     // While the slivers of positions are worked on, the next weights are fetched.
-                    let next = UnsafeRawPointer(a + mr * depth)
+                    let next = UnsafeRawPointer(a + mr * words)
                     for sliver in 0..<slivers {
                         let b = UnsafePointer(scratch + sliver * nr * count)
                         let begin = first + sliver * nr
                         let columns = min(nr, area - begin)
                         let c = result + outputSliver * mr * area + begin
-                        let ahead = next + sliver * count * step
+                        let ahead = next + sliver * multiplier.words(count) * step
                         if rows == mr && columns == nr {
-                            kernels.tile(count, a, b, c, area, !isFirst, ahead, step)
+                            multiplier.tile(multiplier.words(count), a, b, c, area, !isFirst, ahead, step)
                         } else {
-                            kernels.tile(count, a, b, edge, nr, false, ahead, step)
+                            multiplier.tile(multiplier.words(count), a, b, edge, nr, false, ahead, step)
                             addEdge(edge, nr, to: c, area, rows, columns, accumulate: !isFirst)
                         }
                     }

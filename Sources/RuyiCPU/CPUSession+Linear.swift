@@ -1,16 +1,24 @@
 import RuyiKernelTable
 import RuyiTensor
 
-/// The greatest depth of the panels that are packed at a time.
+/// The greatest depth of the panels that are packed at a time, in words.
 private let greatestDepth = 1024
 /// Slivers of columns of a panel, which then takes half of a second cache of 1 MiB.
 private let sliversPerPanel = 4
+/// Rows of x whose product is bound by reading the weight, so that its operands are not rounded to make it faster.
+private let fewRows = 4
 /// Rows of x that are packed at a time; a weight panel is unpacked once for all of them.
 private let rowLimit = 4032
 
 extension CPUSession {
     func linear(_ x: Tensor, _ projection: Projection, _ activation: Activation) -> Tensor {
-        let product = PendingProduct(x: x, projection: projection, kind: .linear(activation), gate: nil)
+        linear(x, projection, activation, multiplier)
+    }
+
+    private func linear(
+        _ x: Tensor, _ projection: Projection, _ activation: Activation, _ multiplier: Multiplier
+    ) -> Tensor {
+        let product = PendingProduct(x: x, projection: projection, kind: .linear(activation), multiplier: multiplier, gate: nil)
         let depth = x.shape.last ?? 0
         let shape = projection.matrix.shape
         precondition(
@@ -23,7 +31,8 @@ extension CPUSession {
         _ x: Tensor, inner: Projection, _ activation: Activation, outer: Projection, beside: Tensor?
     ) -> Tensor {
         let product = PendingProduct(
-            x: x, projection: outer, kind: .feedForward(inner: inner, activation, beside: beside), gate: nil)
+            x: x, projection: outer, kind: .feedForward(inner: inner, activation, beside: beside),
+            multiplier: multiplier, gate: nil)
         return Tensor(dtype: .f32, layout: Layout(product.shape), storage: CPUStorage(self, product))
     }
 
@@ -34,7 +43,7 @@ extension CPUSession {
             let finish = ProductFinish(
                 self, shape: product.shape, product.projection, activation, gate: product.gate, residual: residual)
             let result = empty(product.shape)
-            multiply(product.x, product.projection, finish, rows: 0, into: result)
+            multiply(product.x, product, finish, rows: 0, into: result)
             return result
         case .feedForward(let inner, let activation, let beside):
             let finish = ProductFinish(
@@ -47,12 +56,12 @@ extension CPUSession {
             let (x, beside) = (flat(product.x), beside.map(flat))
             // A function of its own, so that the hidden values are gone when their copy is multiplied.
             func wide(_ rows: Range<Int>) -> Tensor {
-                let hidden = linear(x.sliced(0, rows), inner, activation)
+                let hidden = linear(x.sliced(0, rows), inner, activation, product.multiplier)
                 return beside.map { concatenate([$0.sliced(0, rows), hidden], axis: 1) } ?? hidden
             }
             for start in stride(from: 0, to: x.shape[0], by: rowLimit) {
                 let rows = start..<min(start + rowLimit, x.shape[0])
-                multiply(wide(rows), product.projection, finish, rows: start, into: result)
+                multiply(wide(rows), product, finish, rows: start, into: result)
             }
             return result
         }
@@ -60,8 +69,9 @@ extension CPUSession {
 
     /// Writes the product of all rows of x to those of the result from a row on.
     private func multiply(
-        _ x: Tensor, _ projection: Projection, _ finish: ProductFinish, rows start: Int, into result: Tensor
+        _ x: Tensor, _ product: PendingProduct, _ finish: ProductFinish, rows start: Int, into result: Tensor
     ) {
+        let (projection, multiplier) = (product.projection, product.multiplier)
         let depth = x.shape.last ?? 0
         let rows = x.count / max(depth, 1)
         let source = dense(x)
@@ -70,7 +80,8 @@ extension CPUSession {
         }
         note(.product(inputs: depth, outputs: finish.columns), 2 * Double(x.count) * Double(finish.columns))
         let work = ProductWork(
-            kernels: kernels, x: source.floatPointer, depth: depth, weight: readable(projection.matrix),
+            multiplier: rows <= fewRows ? multiplier.exact : multiplier, x: source.floatPointer, depth: depth,
+            weight: readable(projection.matrix),
             scales: projection.scale.blocks, finish: finish, result: result.floatPointer, start: start)
         withExtendedLifetime(source) {
             for row in stride(from: 0, to: rows, by: rowLimit) { work.run(row..<min(row + rowLimit, rows), on: self) }
@@ -80,8 +91,9 @@ extension CPUSession {
 
 /// The product of rows of floats and a weight that is unpacked panel by panel.
 private struct ProductWork: @unchecked Sendable {
-    let kernels: KernelTable
+    let multiplier: Multiplier
     let x: UnsafePointer<Float>
+    /// Numbers of a row.
     let depth: Int
     let weight: HostTensor
     let scales: ScaleBlocks?
@@ -91,31 +103,34 @@ private struct ProductWork: @unchecked Sendable {
     let start: Int
 
     private var columns: Int { finish.columns }
-    private var columnSlivers: Int { (columns + kernels.nr - 1) / kernels.nr }
-    /// The depth in equal parts, of whole blocks.
+    private var columnSlivers: Int { (columns + multiplier.nr - 1) / multiplier.nr }
+    /// Words of a row.
+    private var words: Int { multiplier.words(depth) }
+    /// The depth in equal parts, of whole blocks and words, in numbers.
     private var panelDepth: Int {
-        let panels = max(1, (depth + greatestDepth - 1) / greatestDepth)
-        let block = weight.dtype.blockLength
+        let panels = max(1, (words + greatestDepth - 1) / greatestDepth)
+        let block = max(weight.dtype.blockLength, multiplier.isRounding ? 2 : 1)
         return ((depth + panels - 1) / panels + block - 1) / block * block
     }
 
     /// Computes some rows of the product.
     func run(_ rows: Range<Int>, on session: CPUSession) {
-        let mr = kernels.mr
+        let mr = multiplier.mr
         let rowSlivers = (rows.count + mr - 1) / mr
         // Each task owns whole slivers of columns; the tasks are as large as cache and balance allow.
         let threads = session.threadCount
         let rounds = (columnSlivers + sliversPerPanel * threads - 1) / (sliversPerPanel * threads)
         let tasks = min(columnSlivers, rounds * threads)
         let widest = (columnSlivers + max(tasks, 1) - 1) / max(tasks, 1)
-        session.withScratch(rowSlivers * mr * depth) { packed in
+        session.withScratch(rowSlivers * mr * words) { packed in
             let left = Shared(packed)
             session.parallel(rowSlivers) { sliver in
                 let row = rows.lowerBound + sliver * mr
-                kernels.packLeft(
-                    x + row * depth, depth, min(mr, rows.upperBound - row), depth, left.pointer + sliver * mr * depth)
+                multiplier.packLeft(
+                    x + row * depth, depth, min(mr, rows.upperBound - row), depth, left.pointer + sliver * mr * words)
             }
-            session.parallel(tasks, scratch: (widest * panelDepth + mr) * kernels.nr) { task, scratch in
+            let panelWords = multiplier.words(panelDepth)
+            session.parallel(tasks, scratch: (widest * panelWords + mr) * multiplier.nr) { task, scratch in
                 let slivers = task * columnSlivers / tasks..<(task + 1) * columnSlivers / tasks
                 multiply(left.pointer, rows, slivers, scratch)
             }
@@ -126,43 +141,45 @@ private struct ProductWork: @unchecked Sendable {
     private func multiply(
         _ left: UnsafePointer<Float>, _ rows: Range<Int>, _ slivers: Range<Int>, _ scratch: UnsafeMutablePointer<Float>
     ) {
-        let (mr, nr) = (kernels.mr, kernels.nr)
+        let (mr, nr) = (multiplier.mr, multiplier.nr)
         let range = slivers.lowerBound * nr..<min(slivers.upperBound * nr, columns)
-        let edge = scratch + slivers.count * nr * panelDepth
+        let edge = scratch + slivers.count * nr * multiplier.words(panelDepth)
         // While the slivers of columns are worked on, the next sliver of rows is fetched, a part with each of them.
         let step = (4 * mr + slivers.count - 1) / slivers.count
         var first = 0
         repeat {
-            let count = min(panelDepth, depth - first)
+            let numbers = min(panelDepth, depth - first)
+            let count = multiplier.words(numbers)
             for (index, sliver) in slivers.enumerated() {
-                kernels.packRight(
-                    weight, depth: depth, rows: sliver * nr..<min((sliver + 1) * nr, columns), first: first,
-                    count: count, into: scratch + index * nr * count)
-                scales?.from(sliver * nr).multiply(
-                    scratch + index * nr * count, rows: min(nr, columns - sliver * nr), stride: nr,
-                    columns: first..<first + count)
+                let rows = sliver * nr..<min((sliver + 1) * nr, columns)
+                let scales = scales?.from(sliver * nr)
+                multiplier.packRight(
+                    weight, depth: depth, rows: rows, first: first, count: numbers, into: scratch + index * nr * count,
+                    change: scales.map { scales in
+                        { scales.multiply($0, rows: rows.count, stride: nr, columns: $1) }
+                    })
             }
             for row in stride(from: rows.lowerBound, to: rows.upperBound, by: mr) {
-                let a = left + (row - rows.lowerBound) * depth + first * mr
+                let a = left + (row - rows.lowerBound) * words + multiplier.words(first) * mr
                 let rowCount = min(mr, rows.upperBound - row)
-                let next = UnsafeRawPointer(row + mr < rows.upperBound ? a + mr * depth : a)
+                let next = UnsafeRawPointer(row + mr < rows.upperBound ? a + mr * words : a)
                 for (index, sliver) in slivers.enumerated() {
                     let b = UnsafePointer(scratch + index * nr * count)
                     let c = result + (start + row) * columns + sliver * nr
                     let columnCount = min(nr, columns - sliver * nr)
                     let ahead = next + index * count * step
                     if rowCount == mr && columnCount == nr {
-                        kernels.tile(count, a, b, c, columns, first > 0, ahead, step)
+                        multiplier.tile(count, a, b, c, columns, first > 0, ahead, step)
                     } else {
-                        kernels.tile(count, a, b, edge, nr, false, ahead, step)
+                        multiplier.tile(count, a, b, edge, nr, false, ahead, step)
                         addEdge(edge, nr, to: c, columns, rowCount, columnCount, accumulate: first > 0)
                     }
                 }
-                if first + count == depth {
+                if first + numbers == depth {
                     finish.apply(start + row..<start + row + rowCount, range, of: result)
                 }
             }
-            first += count
+            first += numbers
         } while first < depth
     }
 }

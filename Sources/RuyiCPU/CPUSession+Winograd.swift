@@ -19,7 +19,7 @@ extension CPUSession {
         for group in 0..<groups {
             let part = group * outputs / groups..<(group + 1) * outputs / groups
             let work = WinogradWork(
-                kernels: kernels, channels: weight.shape[1], height: result.shape[2], width: result.shape[3],
+                multiplier: multiplier, channels: weight.shape[1], height: result.shape[2], width: result.shape[3],
                 outputs: part, kernelTime: weight.shape[2], border: border)
             winograd(frames, work, usable, bias: bias.map { Array($0[part]) }, residual: residual, into: result)
         }
@@ -55,7 +55,7 @@ extension CPUSession {
 
 /// Sixteen matrix products, one for each value of a transformed 4 x 4 tile, over channels and frames of the kernel.
 struct WinogradWork: @unchecked Sendable {
-    let kernels: KernelTable
+    let multiplier: Multiplier
     let channels: Int
     let height: Int
     let width: Int
@@ -72,15 +72,19 @@ struct WinogradWork: @unchecked Sendable {
             && min(weight.shape[0], weight.shape[1]) >= 64 && area >= 128
     }
 
+    var kernels: KernelTable { multiplier.kernels }
     var tilesAcross: Int { (width + 1) / 2 }
     var tiles: Int { tilesAcross * ((height + 1) / 2) }
     var depth: Int { kernelTime * channels }
+    /// Words of a frame's channels, and of those of all frames of the kernel.
+    var frameWords: Int { multiplier.words(channels) }
+    var words: Int { kernelTime * frameWords }
     var outputSlivers: Int { (outputs.count + kernels.mr - 1) / kernels.mr }
     /// Distance of a value's transformed weights from those of the next; sixteen rows that lay a multiple of a page
     /// apart would displace one another from the first cache.
-    var weightStride: Int { outputSlivers * kernels.mr * depth + 16 }
+    var weightStride: Int { outputSlivers * kernels.mr * words + 16 }
     var packedCount: Int { 16 * weightStride }
-    var weightScratchCount: Int { 18 * depth * kernels.mr }
+    var weightScratchCount: Int { (18 * depth + 32) * kernels.mr }
 
     /// Slivers of tiles of one task, for which the transformed weights are streamed once.
     ///
@@ -96,7 +100,7 @@ struct WinogradWork: @unchecked Sendable {
         return (0..<count).map { $0 * slivers / count..<($0 + 1) * slivers / count }
     }
 
-    /// Transforms and packs the weights of `mr` outputs as `[value][sliver][time · channels][mr]`.
+    /// Transforms and packs the weights of `mr` outputs as `[value][sliver][time · words of channels][mr]`.
     func pack(
         _ weight: HostTensor, _ sliver: Int, scratch: UnsafeMutablePointer<Float>,
         into packed: UnsafeMutablePointer<Float>
@@ -105,14 +109,28 @@ struct WinogradWork: @unchecked Sendable {
         let rows = min(mr, outputs.count - sliver * mr)
         let first = outputs.lowerBound + sliver * mr
         let taps = scratch + 9 * depth * mr  // [channels][time][9][mr]
-        let target = packed + sliver * mr * depth
+        let target = packed + sliver * mr * words
         kernels.convert(weight, first * 9 * depth..<(first + rows) * 9 * depth, into: scratch)
         kernels.packLeft(scratch, 9 * depth, rows, 9 * depth, taps)
         for time in 0..<kernelTime {
-            for channel in 0..<channels {
-                kernels.transformWeights(
-                    taps + (channel * kernelTime + time) * 9 * mr, target + (time * channels + channel) * mr,
-                    weightStride)
+            func transform(_ channel: Int, _ values: UnsafeMutablePointer<Float>, _ stride: Int) {
+                kernels.transformWeights(taps + (channel * kernelTime + time) * 9 * mr, values, stride)
+            }
+            if !multiplier.isRounding {
+                for channel in 0..<channels {
+                    transform(channel, target + (time * channels + channel) * mr, weightStride)
+                }
+                continue
+            }
+            let pair = taps + 9 * depth * mr  // [16][2][mr]
+            for word in 0..<frameWords {
+                let count = min(2, channels - 2 * word)
+                for half in 0..<count { transform(2 * word + half, pair + half * mr, 2 * mr) }
+                for value in 0..<16 {
+                    multiplier.pair(
+                        pair + 2 * value * mr, count, mr,
+                        into: target + value * weightStride + (time * frameWords + word) * mr)
+                }
             }
         }
     }
@@ -156,6 +174,7 @@ private struct WinogradBlock {
         self.stretches = stretches
     }
 
+    private func words(_ count: Int) -> Int { work.multiplier.words(count) }
     /// Floats of one sliver of sums.
     private var tileCount: Int { kernels.mr * kernels.nr }
     /// Floats of a padded row of values under a sliver of tiles.
@@ -196,14 +215,14 @@ private struct WinogradBlock {
                     for output in 0..<work.outputSlivers {
                         let a =
                             weights + value * work.weightStride
-                            + (output * work.depth + time * work.channels + start) * mr
+                            + (output * work.words + time * work.frameWords + words(start)) * mr
                         // While the slivers of tiles are worked on, the next weights are fetched.
-                        let next = UnsafeRawPointer(a + work.depth * mr)
+                        let next = UnsafeRawPointer(a + work.words * mr)
                         for sliver in 0..<slivers {
-                            kernels.tile(
-                                count, a, scratch + (value * slivers + sliver) * (count + 1) * nr,
+                            work.multiplier.tile(
+                                words(count), a, scratch + (value * slivers + sliver) * (count + 1) * nr,
                                 sums + ((value * work.outputSlivers + output) * slivers + sliver) * tileCount, nr,
-                                !isFirst, next + sliver * count * step, step)
+                                !isFirst, next + sliver * words(count) * step, step)
                         }
                     }
                 }
@@ -213,7 +232,7 @@ private struct WinogradBlock {
         if isFirst { sums.update(repeating: 0, count: sumsCount) }
     }
 
-    /// Transforms `count` channels as `[value][sliver][count + 1][nr]`.
+    /// Transforms `count` channels as `[value][sliver][count + 1][nr]`, of which rounded ones take the first half.
     ///
     /// A stretch is written in whole vectors, and what exceeds it is overwritten by what comes next; the last row of
     /// each sliver is there for what then remains.
@@ -235,6 +254,13 @@ private struct WinogradBlock {
                 } else {
                     for line in 0..<4 { fill(lines + line * lineCount, plane, y + line, x, 2 * stretch.count + 2) }
                     kernels.transformInput(lines, lineCount, stretch.count, target, valueStride)
+                }
+            }
+            if work.multiplier.isRounding && (channel % 2 == 1 || channel == count - 1) {
+                let first = channel / 2 * 2
+                for place in 0..<16 * slivers {
+                    let rows = values + place * (count + 1) * nr
+                    work.multiplier.pair(rows + first * nr, channel - first + 1, nr, into: rows + first / 2 * nr)
                 }
             }
         }

@@ -8,14 +8,18 @@ class CPUSession: Session, @unchecked Sendable {
     let cpu: CPUBackend
     let kernels: KernelTable
     let integerKernels: IntegerKernels
+    /// How products multiply where nobody asks for float32.
+    private let usual: Multiplier
+    private let isExact = Atomic(false)
     let account: CPUMemory
     let cancellation: Cancellation
     /// Whether tasks are left undone: nothing is computed, the job was cancelled, or memory has been refused.
     let halt: Halt
 
-    init(_ backend: CPUBackend, _ cancellation: Cancellation, _ memory: CPUMemory) {
+    init(_ backend: CPUBackend, _ cancellation: Cancellation, _ memory: CPUMemory, _ arithmetic: Arithmetic) {
         cpu = backend
         kernels = backend.level.table
+        usual = Multiplier(kernels, arithmetic == .bf16 ? backend.level.pairKernels : nil)
         integerKernels = backend.level.integerKernels
         account = memory
         self.cancellation = cancellation
@@ -32,6 +36,15 @@ class CPUSession: Session, @unchecked Sendable {
     func check() throws {
         try cancellation.check()
         if let refused = account.refused { throw Fault.refused(refused) }
+    }
+
+    /// How products multiply now.
+    var multiplier: Multiplier { isExact.load(ordering: .relaxed) ? usual.exact : usual }
+
+    func inFloat32<Result>(_ body: () throws -> Result) rethrows -> Result {
+        let before = isExact.exchange(true, ordering: .relaxed)
+        defer { isExact.store(before, ordering: .relaxed) }
+        return try body()
     }
 
     /// Notes work that is left undone, where that is counted.
@@ -190,8 +203,8 @@ package final class Halt: Sendable {
 final class CPUMeter: CPUSession, Meter, @unchecked Sendable {
     private let uncomputed = Mutex<(work: [Work: Double], times: Double)>(([:], 1))
 
-    init(_ backend: CPUBackend) {
-        super.init(backend, Cancellation(), CPUMemory(MemoryPool(measuring: ()), limit: nil))
+    init(_ backend: CPUBackend, _ arithmetic: Arithmetic) {
+        super.init(backend, Cancellation(), CPUMemory(MemoryPool(measuring: ()), limit: nil), arithmetic)
     }
 
     func takePeak() -> Int { account.pool.takePeak() }

@@ -54,6 +54,8 @@ struct PendingProduct: Sendable {
     let x: Tensor
     let projection: Projection
     let kind: Kind
+    /// How it multiplies, whenever that is.
+    let multiplier: Multiplier
     var gate: TokenRows?
 
     /// `[B, ..., N]`.

@@ -110,7 +110,7 @@ struct Fitting: Sendable {
         plan.stages = phases.map(\.stage)
         let account = MemoryAccount(
             phases, plan, output, order.encoding, pictures: pictures.compactMap { $0 }, threads: threads,
-            trials: costs.trialBytes(phases, threads: threads, kernels: kernels))
+            trials: costs.trialBytes(phases, plan.arithmetic, threads: threads, kernels: kernels))
         plan.activationBytes = account.activations
         return Choice(plan: plan, phases: phases, memory: account, reason: reason)
     }
@@ -123,8 +123,8 @@ final class PlanCosts: Sendable {
     private let opened = Mutex<(key: String, run: DryRun)?>(nil)
     /// The file of conditions that was opened last, which many clips may have.
     private let conditions = Mutex<ConditionFile?>(nil)
-    private let speeds = Mutex<[Work: Double]>([:])
-    private let trialBytes = Mutex<[Work: Int]>([:])
+    private let speeds = Mutex<[Arithmetic: [Work: Double]]>([:])
+    private let trialBytes = Mutex<[Arithmetic: [Work: Int]]>([:])
 
     func phases(
         of plan: Plan, _ extent: RunExtent, _ checkpoint: Checkpoint, _ conditions: ConditionFile?, threads: Int,
@@ -161,9 +161,10 @@ final class PlanCosts: Sendable {
     /// About how many seconds each part of a plan takes, from short runs of the kinds of work that most of it consists of.
     ///
     /// Reading the weights from a disk comes on top.
-    func seconds(_ phases: [Phase], threads: Int, kernels: KernelChoice) -> [Double] {
-        speeds.withLock { speeds in
-            measure(PlanCosts.work(phases), &speeds, threads: threads, kernels: kernels)
+    func seconds(_ phases: [Phase], _ arithmetic: Arithmetic, threads: Int, kernels: KernelChoice) -> [Double] {
+        speeds.withLock { known in
+            measure(PlanCosts.work(phases), arithmetic, &known[arithmetic, default: [:]], threads: threads, kernels: kernels)
+            let speeds = known[arithmetic] ?? [:]
             return phases.map { phase in
                 phase.work.reduce(0) { seconds, part in
                     let near = speeds.min { left, right in
@@ -194,10 +195,13 @@ final class PlanCosts: Sendable {
         }
     }
 
-    private func measure(_ work: [Work: Double], _ speeds: inout [Work: Double], threads: Int, kernels: KernelChoice) {
+    private func measure(
+        _ work: [Work: Double], _ arithmetic: Arithmetic, _ speeds: inout [Work: Double], threads: Int,
+        kernels: KernelChoice
+    ) {
         let order = PlanCosts.tried(work).filter { speeds[$0.key] == nil }
         guard !order.isEmpty else { return }
-        let session = kernels.backend(threads: threads).session()
+        let session = kernels.backend(threads: threads).session(arithmetic: arithmetic)
         let clock = Clock()
         for (index, part) in order.enumerated() {
             let isNew = !speeds.keys.contains { part.key.distance(to: $0) != nil }
@@ -207,14 +211,14 @@ final class PlanCosts: Sendable {
     }
 
     /// The memory of the trials from which the time is estimated.
-    func trialBytes(_ phases: [Phase], threads: Int, kernels: KernelChoice) -> Int {
+    func trialBytes(_ phases: [Phase], _ arithmetic: Arithmetic, threads: Int, kernels: KernelChoice) -> Int {
         trialBytes.withLock { known in
             PlanCosts.tried(PlanCosts.work(phases)).map { part in
-                if let bytes = known[part.key] { return bytes }
-                let meter = kernels.backend(threads: threads).meter()
+                if let bytes = known[arithmetic]?[part.key] { return bytes }
+                let meter = kernels.backend(threads: threads).meter(arithmetic)
                 _ = meter.speed(of: part.key, amount: min(part.value, PlanCosts.trial))
                 let bytes = meter.takePeak()
-                known[part.key] = bytes
+                known[arithmetic, default: [:]][part.key] = bytes
                 return bytes
             }.max() ?? 0
         }

@@ -15,6 +15,8 @@ extension Job {
 
     /// What an encoder makes: the tensors that are kept of it, or those that `encode` makes, which are kept then.
     ///
+    /// Encoders compute in float32 whatever the clip's precision is, so that clips of any share what they make.
+    ///
     /// - Parameters:
     ///   - name: what tells the part from the clip's other ones.
     ///   - keys: everything that it depends on beside the checkpoint.
@@ -25,13 +27,13 @@ extension Job {
         _ name: String, of keys: [ConditionKey], as tensors: KeyValuePairs<String, [Int?]>, kept: () -> Void = {},
         _ encode: () throws -> [Tensor]
     ) throws -> [Tensor] {
-        guard let conditions else { return try encode() }
+        guard let conditions else { return try session.inFloat32(encode) }
         let part = ConditionPart(name, of: keys, tensors: tensors.map { (name: $0.key, shape: $0.value) })
         if let found = try conditions.tensors(part) {
             kept()
             return found.map(session.upload)
         }
-        let made = try encode()
+        let made = try session.inFloat32(encode)
         let read = made.map { session.read($0).single }
         try session.check()
         // Numbers that are not finite are for whoever looks at them next.

@@ -1,10 +1,12 @@
 import RuyiTensor
 
-/// The arithmetic of a transformer's large linear layers; everything else is always float32.
+/// The arithmetic of what takes most of the time; encoders, norms, softmax and sums are float32 always.
 public enum Precision: String, Sendable, CaseIterable {
     /// Weights as stored, float32 arithmetic.
     case float32
-    /// Weights and activations in 8 bits with exact sums: faster, and less precise.
+    /// Operands of the transformer's and the decoder's products, attention and convolutions rounded to bf16.
+    case bf16
+    /// The operands of the transformer's large linear layers in 8 bits, with exact sums.
     case int8
 }
 

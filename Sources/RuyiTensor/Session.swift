@@ -1,5 +1,12 @@
 import RuyiFault
 
+/// What products, attention and convolutions multiply; sums, and everything else, are float32 always.
+public enum Arithmetic: Sendable, CaseIterable {
+    case float32
+    /// Operands rounded to bf16, to the nearest with ties to even, where the device has units for it.
+    case bf16
+}
+
 /// A device that computes: its kernels, its threads or queues, its memory.
 ///
 /// It makes handles of weights, which its sessions share.
@@ -16,17 +23,28 @@ public protocol Backend: AnyObject, Sendable {
     func quantizedByteCount(outputs: Int, inputs: Int) -> Int
     /// Memory that so many bytes of tensors or weights take.
     func allocatedByteCount(_ byteCount: Int) -> Int
-    /// A job: `memoryLimit` is the most bytes that its tensors may take at one time, nil for what there is.
-    func session(_ cancellation: Cancellation, memoryLimit: Int?) -> any Session
+    /// What it has units for, besides float32.
+    var arithmetics: [Arithmetic] { get }
+    /// A job: `memoryLimit` is the most bytes that its tensors may take at one time, nil for what there is; an arithmetic that
+    /// the device has no units for is float32.
+    func session(_ cancellation: Cancellation, memoryLimit: Int?, arithmetic: Arithmetic) -> any Session
     /// A session of a backend that computes nothing, and counts what this one's sessions would take and do.
-    func meter() -> any Meter
+    func meter(_ arithmetic: Arithmetic) -> any Meter
 }
 
 extension Backend {
     /// A job that may take what memory there is.
-    public func session(_ cancellation: Cancellation = Cancellation()) -> any Session {
-        session(cancellation, memoryLimit: nil)
+    public func session(
+        _ cancellation: Cancellation = Cancellation(), arithmetic: Arithmetic = .float32
+    ) -> any Session {
+        session(cancellation, memoryLimit: nil, arithmetic: arithmetic)
     }
+
+    /// Float32 alone.
+    public var arithmetics: [Arithmetic] { [.float32] }
+
+    /// A meter of float32 work.
+    public func meter() -> any Meter { meter(.float32) }
 }
 
 /// One job on a backend: operations, an account of memory, and whether it is to go on.
@@ -58,6 +76,8 @@ public protocol Session: Operations {
     func willNeed(_ unit: ResidencyUnit)
     /// Says that the weights of a unit, and of its parts, are not used for a while.
     func release(_ unit: ResidencyUnit)
+    /// Runs `body`, whose products, attention and convolutions are those of float32.
+    func inFloat32<Result>(_ body: () throws -> Result) rethrows -> Result
     /// Runs `body`; where work is only counted, it counts so many times.
     func counting<Result>(_ times: Double, _ body: () throws -> Result) rethrows -> Result
 }
@@ -91,6 +111,9 @@ extension Session {
 
     /// Everything is counted as often as it is run.
     public func counting<Result>(_ times: Double, _ body: () throws -> Result) rethrows -> Result { try body() }
+
+    /// Everything is float32 anyway.
+    public func inFloat32<Result>(_ body: () throws -> Result) rethrows -> Result { try body() }
 
     /// The elements of a small tensor.
     public func floats(_ x: Tensor) -> [Float] { read(x).floats() }

@@ -122,7 +122,7 @@ struct FusionTests {
     @Test("a session over its limit computes nothing more, and says so where it is asked")
     func limit() throws {
         let backend = CPUBackend(threads: 2)
-        let session = backend.session(Cancellation(), memoryLimit: 1 << 20)
+        let session = backend.session(Cancellation(), memoryLimit: 1 << 20, arithmetic: .float32)
         let small = session.filled([1 << 10], 3)
         try session.check()
         #expect(session.floats(small)[0] == 3)

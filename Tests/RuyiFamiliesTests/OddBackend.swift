@@ -35,11 +35,11 @@ final class OddBackend: Backend {
     func quantizedByteCount(outputs: Int, inputs: Int) -> Int { 2 * outputs * inputs }
     func allocatedByteCount(_ byteCount: Int) -> Int { byteCount }
 
-    func session(_ cancellation: Cancellation, memoryLimit: Int?) -> any Session {
+    func session(_ cancellation: Cancellation, memoryLimit: Int?, arithmetic: Arithmetic) -> any Session {
         OddSession(self, cancellation, limit: memoryLimit)
     }
 
-    func meter() -> any Meter { OddMeter(OddBackend(weightBudget: weights.budget, isMeasuring: true)) }
+    func meter(_ arithmetic: Arithmetic) -> any Meter { OddMeter(OddBackend(weightBudget: weights.budget, isMeasuring: true)) }
 }
 
 /// Buffers by number; only the queue touches them.

@@ -114,7 +114,7 @@ struct SessionTests {
         let frames = try clip.render(renderer, on: whole)
         // Each part of the run is the first that lacks something, sooner or later.
         for share in [8, 4, 2] {
-            let session = backend.session(Cancellation(), memoryLimit: whole.memory.peakBytes / share)
+            let session = backend.session(Cancellation(), memoryLimit: whole.memory.peakBytes / share, arithmetic: .float32)
             let fault = #expect(throws: Fault.self) { try clip.render(renderer, on: session) }
             #expect(fault?.kind == .resources && fault?.what.contains("refused") == true)
             #expect(session.memory.usedBytes == 0)
@@ -191,7 +191,7 @@ struct OddBackendTests {
             try clip.render(renderer, on: session) { session.cancellation.cancel() }
         }
         let fault = #expect(throws: Fault.self) {
-            try clip.render(renderer, on: backend.session(Cancellation(), memoryLimit: 1 << 12))
+            try clip.render(renderer, on: backend.session(Cancellation(), memoryLimit: 1 << 12, arithmetic: .float32))
         }
         #expect(fault?.kind == .resources && backend.bufferCount == 0)
     }

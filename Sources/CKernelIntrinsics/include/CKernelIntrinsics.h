@@ -15,11 +15,33 @@ typedef int8_t kernel_i8x32 __attribute__((ext_vector_type(32)));
 typedef int8_t kernel_i8x64 __attribute__((ext_vector_type(64)));
 typedef int16_t kernel_i16x32 __attribute__((ext_vector_type(32)));
 typedef uint8_t kernel_u8x16 __attribute__((ext_vector_type(16)));
+typedef uint32_t kernel_u32x16 __attribute__((ext_vector_type(16)));
 
 #if defined(__AVX512VNNI__)
 /// Each lane of `sums` plus the sum of four products: the bytes of `left`, unsigned, by those of the lane of `right`.
 KERNEL_INLINE kernel_i32x16 kernel_dot(kernel_i32x16 sums, uint32_t left, kernel_i8x64 right) {
     return (kernel_i32x16)_mm512_dpbusd_epi32((__m512i)sums, _mm512_set1_epi32((int32_t)left), (__m512i)right);
+}
+#endif
+
+#if defined(__AVX512BF16__)
+/// Each lane of `sums` plus two products: the bf16 numbers of `pair` by those of the lane of `right`.
+KERNEL_INLINE kernel_f32x16 kernel_add_products(kernel_f32x16 sums, uint32_t pair, kernel_u32x16 right) {
+    return (kernel_f32x16)_mm512_dpbf16_ps(
+        (__m512)sums, (__m512bh)_mm512_set1_epi32((int32_t)pair), (__m512bh)(__m512i)right);
+}
+
+/// The values of `a`, then those of `b`, as bf16 numbers.
+KERNEL_INLINE kernel_u32x16 kernel_round(kernel_f32x16 a, kernel_f32x16 b) {
+    return (kernel_u32x16)(__m512i)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+}
+
+/// In each lane the values of `a` (low half) and of `b` as bf16 numbers.
+KERNEL_INLINE kernel_u32x16 kernel_pair(kernel_f32x16 a, kernel_f32x16 b) {
+    typedef uint16_t u16x32 __attribute__((ext_vector_type(32)));
+    u16x32 both = (u16x32)kernel_round(a, b);
+    return (kernel_u32x16)__builtin_shufflevector(both, both, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23, 8,
+                                                  24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 #endif
 

@@ -186,11 +186,11 @@ public struct CommonSettings: SettingTable {
 
     // MARK: Model and features
 
-    /// The arithmetic of the large linear layers.
+    /// The arithmetic of what takes most of the time.
     public let precision = Setting(
         "precision", SettingKind<Precision>.named, .model,
-        "The arithmetic of the transformer's large layers; int8 is faster and takes a copy of their weights in memory, and "
-            + "the video differs a little.", value: "kind"
+        "How precisely to compute; bf16 is faster where the processor has units for it, int8 is faster still in long clips "
+            + "and takes a copy of the large layers' weights in memory. The video differs a little.", value: "kind"
     ) {
         $0.isFirst = true
         $0.isKept = true
