@@ -68,6 +68,13 @@ final class Running: @unchecked Sendable {
         try #require(code == 0, "cannot start \(command[0]): \(code)")
     }
 
+    /// Nobody waits for it any more: what has ended must not be left, or waiting for other processes finds it for ever.
+    deinit {
+        guard !hasEnded else { return }
+        kill(process, SIGKILL)
+        waitpid(process, nil, 0)
+    }
+
     /// The text that the process has written to standard output so far.
     var outputText: String { text("out") }
 

@@ -17,8 +17,6 @@ private final class Served {
         (running, address) = try Served.start(folder, options, environment)
     }
 
-    deinit { running.send(SIGKILL) }
-
     private static func start(
         _ folder: String, _ options: [String], _ environment: [String: String]
     ) throws -> (Running, URL) {
@@ -31,7 +29,6 @@ private final class Served {
             }
             usleep(20_000)
         }
-        running.send(SIGKILL)
         throw URLError(.timedOut)
     }
 
