@@ -20,11 +20,11 @@ import benchmark_torch as peers
 class Ruyi:
     """The program under test, which runs one workload at a time on request and keeps its weights ready."""
 
-    def __init__(self, path, threads):
+    def __init__(self, path, threads, precision="float32"):
         self.path = path
         self.names = self.output("bench", "--list").split()
         self.version = self.output("--version").strip()
-        command = [path, "bench", "--interactive"] + (["--threads", str(threads)] if threads else [])
+        command = [path, "bench", "--interactive", "--precision", precision] + (["--threads", str(threads)] if threads else [])
         # The allocator's settings are PyTorch's.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
         self.process = subprocess.Popen(
@@ -150,6 +150,28 @@ def standard_rows(names):
     ]
 
 
+def half_rows(names):
+    """What --precision bf16 is for, held against PyTorch in bf16."""
+    fast, convolutions = {"bf16": 1.4}, {"": 1.6}
+    rows = [
+        Row("ruyi-block-1008", "A whole block", peers.block(1, 24, 42, False), fast),
+        Row("ruyi-block-6048", "A whole block", peers.block(6, 24, 42, False), {"bf16": 1.8}),
+        *(Row("hunyuanvideo-%s-4096" % kind, "A whole block", peers.hunyuan_block(kind, 4, 32, 32), {"bf16": 1.8})
+          for kind in ("dual", "single")),
+        *(Row("pyramid-flow-%s-11888" % kind, "A whole block", peers.pyramid_block(kind), {"bf16": 1.8})
+          for kind in ("dual", "single")),
+        Row("step-video-block-4080", "A whole block", peers.step_block(4080), {"bf16": 1.8}),
+        *(Row("linear-bf16-%dx%d-%d" % shape, "Linear layers", peers.linear(shape[2], *shape[:2], False), {"bf16": 0.95})
+          for shape in ((2816, 2816, 1024), (2816, 12288, 4096), (3072, 3072, 8192))),
+        attention(16, 176, 4096, 333), attention(16, 176, 4096), attention(24, 128, 8192),
+        convolution(512, 4, 92, 160), convolution(128, 4, 368, 640),
+        Row("ruyi-vae-last-368x640", "Convolutions", peers.last_up_block(368, 640), convolutions),
+        Row("pyramid-flow-vae-decode-128x128x9", "Convolutions", peers.pyramid_decoder(2, 16), convolutions),
+        Row("step-video-vae-decode-128x128x17", "Convolutions", peers.step_decoder(8), convolutions),
+    ]
+    return [row for row in rows if row.workload in names]
+
+
 def all_rows(names):
     shapes = [(2816, 2816), (2816, 12288), (3072, 3072), (3072, 12288)]
     rows = standard_rows(names) + int8(names) + [
@@ -256,6 +278,9 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a few rows and three runs each, printed and not written")
     parser.add_argument("--all", action="store_true", help="every shape; takes long")
     parser.add_argument("--filter", metavar="TEXT", default="", help="only workloads whose name contains this")
+    parser.add_argument(
+        "--precision", choices=("float32", "bf16"), default="float32",
+        help="what both multiply (default: float32); the page of bf16 goes where --output says")
     parser.add_argument("--threads", metavar="N", type=int, help="threads of both (default: all physical cores)")
     parser.add_argument("--runs", metavar="N", type=int, help="runs of each side (default: 5; 3 with --quick)")
     parser.add_argument(
@@ -270,11 +295,14 @@ def main():
     warnings.filterwarnings("ignore", category=UserWarning, module="torch.ao")  # Its quantization is to be moved.
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     path = ".build/release/ruyi"
-    ruyi = Ruyi(path, options.threads)
+    half = options.precision == "bf16"
+    if half:
+        peers.DTYPE = torch.bfloat16
+    ruyi = Ruyi(path, options.threads, options.precision)
     threads = ruyi.machine["threads"]
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    rows = (quick_rows if options.quick else all_rows if options.all else standard_rows)(ruyi.names)
+    rows = (half_rows if half else quick_rows if options.quick else all_rows if options.all else standard_rows)(ruyi.names)
     rows = [row for row in rows if options.filter in row.workload and row.workload in ruyi.names]
     if not rows:
         sys.exit("benchmark: no row's name contains '%s'" % options.filter)
@@ -294,7 +322,7 @@ def main():
                 report.progress(result)
             page.results += results
         gc.collect()
-    if not options.quick and not options.filter:
+    if not options.quick and not options.filter and not half:
         if threads > 1:
             page.scalings = scaling(ruyi, path, runs)
         page.lengths = [ruyi.run(name) for name in OF_GROWING_LENGTH if name in ruyi.names]
@@ -304,7 +332,7 @@ def main():
     if options.model:
         text = ruyi.output("bench", "--filter", "layer-norm", "--repeat", "1", "--json", "--model", options.model)
         page.loading = json.loads(text)["loading"]
-    output = options.output or (None if options.quick or options.filter else "Documentation/Benchmarks.md")
+    output = options.output or (None if options.quick or options.filter or half else "Documentation/Benchmarks.md")
     if output:
         page.write(output)
         report.note("wrote " + output)

@@ -4,16 +4,24 @@ import torch
 import torch.nn.functional as F
 
 
-def uniform(*shape, spread=1.0, centre=0.0, dtype=torch.float32):
-    return torch.empty(shape).uniform_(centre - spread, centre + spread).to(dtype)
+# What everything is, but for what a row has beside it in another type.
+DTYPE = torch.float32
+
+
+def kind():
+    return "float32" if DTYPE == torch.float32 else "bf16"
+
+
+def uniform(*shape, spread=1.0, centre=0.0, dtype=None):
+    return torch.empty(shape).uniform_(centre - spread, centre + spread).to(dtype or DTYPE)
 
 
 def linear(rows, inputs, outputs, with_bf16, int8=False):
     def make():
         x = uniform(rows, inputs)
         weight, bias = uniform(outputs, inputs, spread=0.02), uniform(outputs)
-        peers = {"float32 F.linear": lambda: F.linear(x, weight, bias)}
-        if torch.backends.mkldnn.is_available():
+        peers = {kind() + " F.linear": lambda: F.linear(x, weight, bias)}
+        if torch.backends.mkldnn.is_available() and DTYPE == torch.float32:
             dense, packed, added = x.to_mkldnn(), weight.to_mkldnn(), bias.to_mkldnn()
             peers["float32 oneDNN linear"] = lambda: torch._C._nn.mkldnn_linear(dense, packed, added)
         if with_bf16:
@@ -161,7 +169,7 @@ class Block:
 
     def norm(self, x, weights, epsilon=1e-6):
         # The reference's norms compute in float32.
-        return F.layer_norm(x.float(), weights[0].shape, *weights, epsilon).to(self.dtype)
+        return F.layer_norm(x.float(), weights[0].shape, *(w.float() for w in weights), epsilon).to(self.dtype)
 
     def attend(self, x, context, parts, turns_keys):
         def split(t):
@@ -190,7 +198,7 @@ class Block:
 
 def block(frames, rows, columns, with_bf16):
     def make():
-        peers = {"float32 block": Block(frames, rows, columns, torch.float32)}
+        peers = {kind() + " block": Block(frames, rows, columns, DTYPE)}
         if with_bf16:
             peers["bf16 block"] = Block(frames, rows, columns, torch.bfloat16)
         return peers
@@ -198,7 +206,7 @@ def block(frames, rows, columns, with_bf16):
     return make
 
 
-def hunyuan_block(kind, frames, rows, columns, texts=256):
+def hunyuan_block(stream, frames, rows, columns, texts=256):
     """A block of HunyuanVideo as diffusers has it, all of whose text is seen."""
 
     def make():
@@ -206,10 +214,10 @@ def hunyuan_block(kind, frames, rows, columns, texts=256):
 
         block = {
             "dual": reference.HunyuanVideoTransformerBlock, "single": reference.HunyuanVideoSingleTransformerBlock,
-        }[kind](24, 128, 4.0, "rms_norm").eval()
+        }[stream](24, 128, 4.0, "rms_norm").eval().to(DTYPE)
         x, text, embedding = (uniform(1, count, 3072) for count in (frames * rows * columns, texts, 1))
         turns = tuple(uniform(frames * rows * columns, 128) for _ in range(2))
-        return {"float32 diffusers": lambda: block(x, text, embedding[:, 0], None, turns)[0]}
+        return {kind() + " diffusers": lambda: block(x, text, embedding[:, 0], None, turns)[0]}
 
     return make
 
@@ -253,12 +261,12 @@ def step_block(tokens, texts=237, width=6144, heads=48):
             inner = F.gelu(F.linear(modulated(y, rows[3], rows[4], *norms[1], 1e-5), layers["inner"]), approximate="tanh")
             return y + rows[5] * F.linear(inner, layers["outer"])
 
-        return {"float32 plain": run}
+        return {kind() + " plain": run}
 
     return make
 
 
-def pyramid_block(kind, frames=(13, 1, 1, 1), areas=(240, 960, 3840, 3840), texts=128, width=1920, heads=30):
+def pyramid_block(part, frames=(13, 1, 1, 1), areas=(240, 960, 3840, 3840), texts=128, width=1920, heads=30):
     """A block of Pyramid Flow's miniFLUX form, by the same operations: frames see the text and the frames before them."""
 
     def make():
@@ -313,7 +321,7 @@ def pyramid_block(kind, frames=(13, 1, 1, 1), areas=(240, 960, 3840, 3840), text
             inner = F.gelu(F.linear(normed, *first["inner"]), approximate="tanh")
             return both + first["rows"][2] * F.linear(torch.cat((attended, inner), -1), *last)
 
-        return {"float32 plain": {"dual": dual, "single": single}[kind]}
+        return {kind() + " plain": {"dual": dual, "single": single}[part]}
 
     return make
 
@@ -325,7 +333,7 @@ def framepack_call(rows=60, columns=104, frames=9, texts=256):
         from diffusers import HunyuanVideoFramepackTransformer3DModel as Transformer
 
         model = Transformer(
-            num_layers=1, num_single_layers=1, has_image_proj=True, has_clean_x_embedder=True).eval().requires_grad_(False)
+            num_layers=1, num_single_layers=1, has_image_proj=True, has_clean_x_embedder=True).eval().requires_grad_(False).to(DTYPE)
 
         def latents(count):
             return uniform(1, 16, count, rows, columns)
@@ -340,7 +348,7 @@ def framepack_call(rows=60, columns=104, frames=9, texts=256):
             latents_clean=latents(2), indices_latents_clean=torch.tensor([0, 19]), latents_history_2x=latents(2),
             indices_latents_history_2x=places(20, 22), latents_history_4x=latents(16),
             indices_latents_history_4x=places(22, 38), return_dict=False)
-        return {"float32 diffusers": lambda: model(**inputs)[0]}
+        return {kind() + " diffusers": lambda: model(**inputs)[0]}
 
     return make
 

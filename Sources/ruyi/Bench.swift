@@ -12,6 +12,10 @@ struct BenchCommand: Sendable {
         let threads = Setting("threads", .integer, .options, "Threads, 1 to 1024.", value: "n") {
             $0.standardText = "the physical cores allowed"
         }
+        let precision = Setting(
+            "precision", SettingKind<BenchPrecision>.named, .options,
+            "What products, attention and convolutions multiply; layers whose name has int8 multiply that.", value: "kind"
+        ) { $0.standardText = "float32" }
         let repeats = Setting(
             "repeat", .integer, .options, "Timed runs of each workload; the median counts.", value: "n"
         ) { $0.standardText = "5, fewer of those that take seconds" }
@@ -33,6 +37,11 @@ struct BenchCommand: Sendable {
             "Take names from standard input, a line each; run each once and answer with a JSON object on a line. The first "
                 + "line describes the machine, and so does the answer to 'peak'."
         ) { $0.standardText = "" }
+    }
+
+    /// The precisions that every workload can be measured in.
+    enum BenchPrecision: String, Sendable, CaseIterable {
+        case float32, bf16
     }
 
     static let command = Command(
@@ -60,6 +69,7 @@ struct BenchCommand: Sendable {
         order.takesLong = given.all ?? false
         order.threads = given.threads
         order.repeats = given.repeats
+        order.arithmetic = given.precision == .bf16 ? .bf16 : .float32
         order.model = given.model
         return order
     }

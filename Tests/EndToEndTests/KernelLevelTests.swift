@@ -23,8 +23,8 @@ struct KernelLevelTests {
             #expect(outcome.code == 0, "\(outcome.errors)")
         }
         let contents = levels.map { FileManager.default.contents(atPath: scratch("\($0).safetensors")) }
-        // VNNI adds integer kernels; its float kernels are those of AVX-512.
-        let floatLevels = Set(levels.map { $0 == "avx512vnni" ? "avx512" : $0 })
+        // VNNI and BF16 add kernels of other numbers; the float kernels are those of AVX-512.
+        let floatLevels = Set(levels.map { ["avx512vnni", "avx512bf16"].contains($0) ? "avx512" : $0 })
         #expect(Set(contents).count == floatLevels.count && !contents.contains(nil))
         #expect(FileManager.default.contents(atPath: scratch(".safetensors")) == contents.last)
         for first in levels {

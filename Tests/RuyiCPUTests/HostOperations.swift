@@ -8,9 +8,12 @@ struct HostOperations: Sendable, CustomTestStringConvertible {
     let backend: CPUBackend
     let session: any Session
 
-    init(threads: Int, level: KernelLevel? = nil, cancellation: Cancellation = Cancellation()) {
+    init(
+        threads: Int, level: KernelLevel? = nil, cancellation: Cancellation = Cancellation(),
+        arithmetic: Arithmetic = .float32
+    ) {
         backend = CPUBackend(threads: threads, level: level)
-        session = backend.session(cancellation)
+        session = backend.session(cancellation, arithmetic: arithmetic)
     }
 
     var level: KernelLevel { backend.level }

@@ -9,6 +9,8 @@ public struct BenchOrder: Sendable {
     public var filter: String?
     /// Threads; nil takes as many as a run does.
     public var threads: Int?
+    /// What products, attention and convolutions multiply.
+    public var arithmetic = Arithmetic.float32
     /// Timed runs of each workload; nil takes five, or fewer of those that take seconds.
     public var repeats: Int?
     /// Whether the long workloads are measured too.
@@ -46,6 +48,12 @@ public final class Bench {
     ) throws(Faults) {
         var faults = Bench.faults(order)
         kernels = (Faults.collect(&faults) { () throws(Fault) in try KernelChoice.forced() } ?? nil) ?? .best
+        if !kernels.backend(threads: 1).arithmetics.contains(order.arithmetic) {
+            faults.append(
+                Fault(
+                    .configuration, "this processor has no units for bf16", at: "--precision",
+                    hint: "measure float32, in which it would compute"))
+        }
         try Faults.check(faults)
         self.order = order
         self.cancellation = cancellation
@@ -85,7 +93,7 @@ public final class Bench {
     /// Measures the rate of a large matrix product again, and keeps the better one: another program may have disturbed
     /// the first time.
     public func measurePeak() {
-        let session = makeSession()
+        let session = kernels.backend(threads: machine.threads).session(cancellation)
         machine = BenchMachine(
             threads: machine.threads, kernels: machine.kernels, peak: max(machine.peak, Bench.peak(session)))
     }
@@ -102,7 +110,7 @@ public final class Bench {
     }
 
     private func makeSession() -> any Session {
-        kernels.backend(threads: machine.threads).session(cancellation)
+        kernels.backend(threads: machine.threads).session(cancellation, arithmetic: order.arithmetic)
     }
 
     private func isEnough(_ seconds: [Double]) -> Bool {
