@@ -270,7 +270,7 @@ struct EngineTests {
             order(output) {
                 $0.request.scheduler = "slow"; $0.request.steps = 500
             }, cancellation)
-        #expect(kind == .interrupted && Date().timeIntervalSince(started) < 2)
+        #expect(kind == .interrupted && Date().timeIntervalSince(started) < 10)
     }
 
     @Test("several clips are one run: its share grows steadily over all of them")
