@@ -143,14 +143,14 @@ public struct Engine: Sendable {
             var choice = try fitting.choice(request)
             choice.plan.warnings += unread(order, checkpoint)
             choice.plan.notes = notes.map(Fault.printable) + choice.plan.notes
-            if choice.plan.arithmetic == .bf16, !kernels.backend(threads: 1).arithmetics.contains(.bf16) {
+            if choice.plan.precision.arithmetic == .bf16, !kernels.backend(threads: 1).arithmetics.contains(.bf16) {
                 choice.plan.notes.append("this processor has no units for bf16: the clip is computed in float32")
             }
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.
             let isRefused = order.ignoreMemory != true && choice.memory.broken(limits) != nil
             let seconds = isRefused ? nil : costs.seconds(
-                    choice.phases, choice.plan.arithmetic, threads: threads, kernels: kernels)
+                    choice.phases, choice.plan.precision.arithmetic, threads: threads, kernels: kernels)
             if let seconds { choice.plan.expect(seconds, of: choice.phases) }
             let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)
             let hasSidecar = order.sidecar ?? needsSidecar

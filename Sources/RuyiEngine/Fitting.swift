@@ -110,7 +110,7 @@ struct Fitting: Sendable {
         plan.stages = phases.map(\.stage)
         let account = MemoryAccount(
             phases, plan, output, order.encoding, pictures: pictures.compactMap { $0 }, threads: threads,
-            trials: costs.trialBytes(phases, plan.arithmetic, threads: threads, kernels: kernels))
+            trials: costs.trialBytes(phases, plan.precision.arithmetic, threads: threads, kernels: kernels))
         plan.activationBytes = account.activations
         return Choice(plan: plan, phases: phases, memory: account, reason: reason)
     }

@@ -199,7 +199,7 @@ public struct Run: Sendable {
             let count = Mutex(0)
             let job = Job(
                 plan: clip.plan, image: fitted.0, endImage: fitted.1, noise: noise, trace: trace,
-                session: loaded.backend.session(cancellation, arithmetic: clip.plan.arithmetic),
+                session: loaded.backend.session(cancellation, arithmetic: clip.plan.precision.arithmetic),
                 preview: order.previews(of: clip, observe: observe),
                 conditions: given.conditions ?? loaded.conditions(of: clip), sections: sections, growth: growth,
                 shelf: ShelfFolder(beside: clip.output.path(0)) { fault in

@@ -24,7 +24,7 @@ public struct DryRun: Sendable {
     public func phases(
         of plan: Plan, _ extent: RunExtent = .clip, conditions: (any ConditionStore)? = nil
     ) throws(Fault) -> [Phase] {
-        let session = backend.meter(plan.arithmetic)
+        let session = backend.meter(plan.precision.arithmetic)
         let renderer = try family.load(folder, backend: session.backend)
         let meter = StageMeter(session)
         do {

@@ -8,6 +8,9 @@ public enum Precision: String, Sendable, CaseIterable {
     case bf16
     /// The operands of the transformer's large linear layers in 8 bits, with exact sums.
     case int8
+
+    /// What products, attention and convolutions multiply.
+    public var arithmetic: Arithmetic { self == .bf16 ? .bf16 : .float32 }
 }
 
 /// Which layers of a transformer are rounded to 8-bit floating-point numbers, as the reference's loader offers it.

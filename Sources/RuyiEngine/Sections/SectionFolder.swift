@@ -17,6 +17,8 @@ final class SectionFolder: SectionStore {
     let path: String
     private let origin: JSON
     private let lock: ProcessLock
+    /// The folder of frames, which their sections lie in, if it was made for them.
+    private let made: MadeFolder?
     private let state: Mutex<Int>
 
     /// Opens the folder of a clip that is made from what `provenance` says, or makes it.
@@ -29,6 +31,7 @@ final class SectionFolder: SectionStore {
     init(_ output: Output, _ provenance: Provenance, resumes: Bool, overwrite: Bool) throws(Fault) {
         path = output.sections
         origin = provenance.origin
+        made = if case .frames = output { try MadeFolder(Path.folder(path)) } else { nil }
         if !Path.isPlainFolder(path), System.mkdir(path, 0o777) != 0 {
             throw Fault.system(.cannotCreate, "cannot create the folder of the clip's sections", path, errno)
         }
@@ -76,7 +79,10 @@ final class SectionFolder: SectionStore {
     }
 
     /// Gives up the lock, and takes the folder away if nothing is left in it.
-    private func leave() { SectionFolder.leave(path) }
+    private func leave() {
+        SectionFolder.leave(path)
+        made?.remove()
+    }
 
     /// Takes away the folder of a clip that is finished, of which a run that was killed has removed the sections.
     static func leave(_ path: String) {

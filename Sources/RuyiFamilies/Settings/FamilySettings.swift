@@ -70,9 +70,6 @@ extension Plan {
         return values
     }
 
-    /// What products, attention and convolutions multiply.
-    public var arithmetic: Arithmetic { precision == .bf16 ? .bf16 : .float32 }
-
     /// Whether the large linear layers compute in 8 bits.
     public var isQuantized: Bool { precision == .int8 }
 
