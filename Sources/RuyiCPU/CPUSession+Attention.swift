@@ -28,8 +28,9 @@ extension CPUSession {
         // Copies live until the last task has read them.
         let (q, k, v) = (dense(q), dense(k), dense(v))
         let work = AttentionWork(
-            multiplier: multiplier, q: q.floatPointer, k: k.floatPointer, v: v.floatPointer, result: result.floatPointer,
-            queries: q.shape[1], keys: k.shape[1], heads: heads, keyHeads: keyHeads, size: size, scale: scale,
+            multiplier: multiplier, q: q.floatPointer, k: k.floatPointer, v: v.floatPointer,
+            result: result.floatPointer, queries: q.shape[1], keys: k.shape[1], heads: heads, keyHeads: keyHeads,
+            size: size, scale: scale,
             mask: options.mask, queryRotary: options.queryRotary.map(dense), keyRotary: options.keyRotary.map(dense),
             bias: options.bias.map { scoreBias($0, heads: heads, queries: q.shape[1], keys: k.shape[1]) })
         withExtendedLifetime((q, k, v, result)) { run(work, pairs: q.shape[0] * keyHeads) }

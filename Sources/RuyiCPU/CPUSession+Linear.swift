@@ -18,7 +18,8 @@ extension CPUSession {
     private func linear(
         _ x: Tensor, _ projection: Projection, _ activation: Activation, _ multiplier: Multiplier
     ) -> Tensor {
-        let product = PendingProduct(x: x, projection: projection, kind: .linear(activation), multiplier: multiplier, gate: nil)
+        let product = PendingProduct(
+            x: x, projection: projection, kind: .linear(activation), multiplier: multiplier, gate: nil)
         let depth = x.shape.last ?? 0
         let shape = projection.matrix.shape
         precondition(

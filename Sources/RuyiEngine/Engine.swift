@@ -149,7 +149,10 @@ public struct Engine: Sendable {
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.
             let isRefused = order.ignoreMemory != true && choice.memory.broken(limits) != nil
-            let seconds = isRefused ? nil : costs.seconds(
+            let seconds =
+                isRefused
+                ? nil
+                : costs.seconds(
                     choice.phases, choice.plan.precision.arithmetic, threads: threads, kernels: kernels)
             if let seconds { choice.plan.expect(seconds, of: choice.phases) }
             let needsSidecar = !output.isStream && order.metadata != false && !output.holdsText(order.encoding)

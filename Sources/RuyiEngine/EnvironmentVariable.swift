@@ -13,7 +13,8 @@ public struct EnvironmentVariable: Sendable {
             name: "RUYI_PRESET", meaning: "Presets to apply where --preset names none, with commas between them."),
         EnvironmentVariable(
             name: KernelChoice.variable,
-            meaning: "The kernels to compute with instead of the best: baseline, avx2, avx512, avx512vnni or avx512bf16."),
+            meaning: "The kernels to compute with instead of the best: baseline, avx2, avx512, avx512vnni or "
+                + "avx512bf16."),
         EnvironmentVariable(
             name: "RUYI_SERVER", meaning: "The address of the server for 'ruyi submit' where --server names none."),
         EnvironmentVariable(

@@ -163,7 +163,9 @@ final class PlanCosts: Sendable {
     /// Reading the weights from a disk comes on top.
     func seconds(_ phases: [Phase], _ arithmetic: Arithmetic, threads: Int, kernels: KernelChoice) -> [Double] {
         speeds.withLock { known in
-            measure(PlanCosts.work(phases), arithmetic, &known[arithmetic, default: [:]], threads: threads, kernels: kernels)
+            measure(
+                PlanCosts.work(phases), arithmetic, &known[arithmetic, default: [:]], threads: threads, kernels: kernels
+            )
             let speeds = known[arithmetic] ?? [:]
             return phases.map { phase in
                 phase.work.reduce(0) { seconds, part in

@@ -23,8 +23,9 @@ public struct PairKernels: Sendable {
     /// Rounds a row of `count` floats; an odd one is followed by a zero.
     public let roundRow:
         @Sendable (_ source: UnsafePointer<Float>, _ count: Int, _ words: UnsafeMutablePointer<Float>) -> Void
-    /// Rounds `rows` rows of `mr` or `nr` floats, and makes words of each two that follow one another; an odd one has zeros
-    /// beside it. The words may take the place of the floats.
+    /// Rounds `rows` rows of `mr` or `nr` floats, and makes words of each two that follow one another.
+    ///
+    /// An odd row has zeros beside it. The words may take the place of the floats.
     public let pairRows:
         @Sendable (
             _ source: UnsafePointer<Float>, _ rows: Int, _ width: Int, _ words: UnsafeMutablePointer<Float>

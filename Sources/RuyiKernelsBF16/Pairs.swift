@@ -197,7 +197,9 @@ private func pairRows(
     _ source: UnsafePointer<Float>, _ rows: Int, _ width: Int, _ words: UnsafeMutablePointer<Float>
 ) {
     if width == tileRows {
-        for row in stride(from: 0, to: rows, by: 2) { pairNarrow(source + row * width, row + 1 < rows, words + row / 2 * width) }
+        for row in stride(from: 0, to: rows, by: 2) {
+            pairNarrow(source + row * width, row + 1 < rows, words + row / 2 * width)
+        }
         return
     }
     for row in stride(from: 0, to: rows, by: 2) {

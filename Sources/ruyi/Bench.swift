@@ -14,7 +14,8 @@ struct BenchCommand: Sendable {
         }
         let precision = Setting(
             "precision", SettingKind<BenchPrecision>.named, .options,
-            "What products, attention and convolutions multiply; layers whose name has int8 multiply that.", value: "kind"
+            "What products, attention and convolutions multiply; layers whose name has int8 multiply that.",
+            value: "kind"
         ) { $0.standardText = "float32" }
         let repeats = Setting(
             "repeat", .integer, .options, "Timed runs of each workload; the median counts.", value: "n"

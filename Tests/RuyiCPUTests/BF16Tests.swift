@@ -17,7 +17,8 @@ struct BF16Tests {
     @Test(
         "a product is that of rounded operands, summed in float32",
         arguments: [
-            (5, 1, 1), (5, 7, 3), (6, 16, 32), (14, 32, 32), (15, 33, 33), (29, 513, 65), (100, 2047, 97), (20, 4100, 40),
+            (5, 1, 1), (5, 7, 3), (6, 16, 32), (14, 32, 32), (15, 33, 33), (29, 513, 65), (100, 2047, 97),
+            (20, 4100, 40),
             (5, 5632, 130), (4033, 40, 70),
         ])
     func product(_ rows: Int, _ depth: Int, _ columns: Int) {
@@ -30,7 +31,8 @@ struct BF16Tests {
         #expect(relativeError(whole.linear(x, weight: w, bias: bias), expected) > 1e-4)
     }
 
-    @Test("weights of every type are rounded as they are unpacked", arguments: [DType.bf16, .f16, .f8e4m3, .f8e5m2, .q80])
+    @Test(
+        "weights of every type are rounded as they are unpacked", arguments: [DType.bf16, .f16, .f8e4m3, .f8e5m2, .q80])
     func weightTypes(_ dtype: DType) {
         var random = TestRandom(29)
         for (rows, depth, columns) in [(17, 256, 35), (9, 2304, 64), (6, dtype == .q80 ? 96 : 75, 40)] {
@@ -99,7 +101,8 @@ struct BF16Tests {
             func result(_ backend: HostOperations) -> HostTensor {
                 backend.read(
                     backend.session.attention(
-                        backend.tensor(q), backend.tensor(k), backend.tensor(v), heads: heads, scale: 0.4, options: options))
+                        backend.tensor(q), backend.tensor(k), backend.tensor(v), heads: heads, scale: 0.4,
+                        options: options))
             }
             let error = relativeError(result(half), result(whole))
             #expect(error < 8e-3 && error > 1e-5, "\(error)")
@@ -116,7 +119,8 @@ struct BF16Tests {
                 one.timeline.map { $0.map { BF16Tests.rounded(HostTensor($0.floats(), $0.shape)) } },
                 BF16Tests.rounded(one.weight), bias: one.bias, stride: one.stride, padding: one.padding)
             let y = half.convolution(
-                one.timeline, weight: one.weight, bias: one.bias, stride: one.stride, padding: one.padding, residual: nil)
+                one.timeline, weight: one.weight, bias: one.bias, stride: one.stride, padding: one.padding,
+                residual: nil)
             #expect(relativeError(y, expected) < 1e-6, "\(one.name)")
         }
         for (channels, outputs) in [(64, 64), (65, 79), (264, 70), (256, 256)] {

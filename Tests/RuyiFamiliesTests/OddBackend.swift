@@ -39,7 +39,9 @@ final class OddBackend: Backend {
         OddSession(self, cancellation, limit: memoryLimit)
     }
 
-    func meter(_ arithmetic: Arithmetic) -> any Meter { OddMeter(OddBackend(weightBudget: weights.budget, isMeasuring: true)) }
+    func meter(_ arithmetic: Arithmetic) -> any Meter {
+        OddMeter(OddBackend(weightBudget: weights.budget, isMeasuring: true))
+    }
 }
 
 /// Buffers by number; only the queue touches them.

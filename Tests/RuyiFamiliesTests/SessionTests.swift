@@ -114,7 +114,8 @@ struct SessionTests {
         let frames = try clip.render(renderer, on: whole)
         // Each part of the run is the first that lacks something, sooner or later.
         for share in [8, 4, 2] {
-            let session = backend.session(Cancellation(), memoryLimit: whole.memory.peakBytes / share, arithmetic: .float32)
+            let session = backend.session(
+                Cancellation(), memoryLimit: whole.memory.peakBytes / share, arithmetic: .float32)
             let fault = #expect(throws: Fault.self) { try clip.render(renderer, on: session) }
             #expect(fault?.kind == .resources && fault?.what.contains("refused") == true)
             #expect(session.memory.usedBytes == 0)
