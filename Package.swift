@@ -18,7 +18,7 @@ let kernelLevels: [(target: String, machine: [String], defines: [String])] = {
             ("RuyiKernels", [], ["LEVEL_BASELINE"]), ("RuyiKernelsAVX2", ["arch=x86-64-v3"], ["LEVEL_AVX2"]),
             ("RuyiKernelsAVX512", ["arch=x86-64-v4"], ["LEVEL_AVX512"]),
             ("RuyiKernelsVNNI", ["arch=x86-64-v4", "avx512vnni"], ["LEVEL_AVX512", "LEVEL_VNNI"]),
-            ("RuyiKernelsBF16", ["arch=x86-64-v4", "avx512vnni", "avx512bf16"], []),
+            ("RuyiKernelsBF16", ["arch=x86-64-v4", "avx512bf16"], ["LEVEL_AVX512", "LEVEL_BF16"]),
         ]
     #else
         [("RuyiKernels", [], ["LEVEL_BASELINE"])]

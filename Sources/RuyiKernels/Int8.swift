@@ -1,9 +1,12 @@
 import CKernelIntrinsics
 import RuyiKernelTable
 
-/// The 8-bit kernels of this target's instruction-set level.
-public let integerKernels = IntegerKernels(
-    mr: integerTileRows, nr: SumRow.columns, quantizeRow: quantizeRow, tile: multiplyIntegerTile, scaleRow: scaleRow)
+#if !LEVEL_BF16
+    /// The 8-bit kernels of this target's instruction-set level.
+    public let integerKernels = IntegerKernels(
+        mr: integerTileRows, nr: SumRow.columns, quantizeRow: quantizeRow, tile: multiplyIntegerTile,
+        scaleRow: scaleRow)
+#endif
 
 /// Integers that are worked on together, in one register or in several.
 private typealias Integers = SIMD16<Int32>

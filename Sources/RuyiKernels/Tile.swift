@@ -5,11 +5,19 @@ struct TileRow {
     var low = Vector.zero
     var high = Vector.zero
 
-    @inline(__always) mutating func add(_ a: Float, _ b0: Vector, _ b1: Vector) {
-        let broadcast = Vector(repeating: a)
-        low = low.adding(broadcast, times: b0)
-        high = high.adding(broadcast, times: b1)
-    }
+    #if LEVEL_BF16
+        /// Floats stand for words of two bf16 numbers.
+        @inline(__always) mutating func add(_ a: Float, _ b0: Vector, _ b1: Vector) {
+            low = kernel_add_products(low, a.bitPattern, unsafeBitCast(b0, to: Bits.self))
+            high = kernel_add_products(high, a.bitPattern, unsafeBitCast(b1, to: Bits.self))
+        }
+    #else
+        @inline(__always) mutating func add(_ a: Float, _ b0: Vector, _ b1: Vector) {
+            let broadcast = Vector(repeating: a)
+            low = low.adding(broadcast, times: b0)
+            high = high.adding(broadcast, times: b1)
+        }
+    #endif
 
     @inline(__always) func store(_ target: UnsafeMutablePointer<Float>, _ accumulate: Bool) {
         if accumulate {
