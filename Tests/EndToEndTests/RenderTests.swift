@@ -1,4 +1,5 @@
 import Foundation
+import RuyiCPU
 import RuyiEngine
 import RuyiFiles
 import RuyiMedia
@@ -56,6 +57,44 @@ struct RenderTests {
         }
         let files = try ["float", "one", "two"].map { try FileBytes.read(scratch("\($0).mp4"), limit: 1 << 24) }
         #expect(files[1] == files[2] && files[0] != files[1])
+    }
+
+    @Test("bf16 gives nearly the same clip, for any number of threads; where there are no units it is float32, and said so")
+    func bf16() throws {
+        func trace(_ name: String, _ arguments: [String], _ level: KernelLevel) throws -> (Outcome, [UInt8]) {
+            let outcome = try Executable.run(
+                inputs + quick + arguments + ["-o", "\(name).mp4", "--trace", "\(name).safetensors"],
+                in: scratch.path, environment: ["RUYI_KERNELS": level.rawValue])
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            return (outcome, try FileBytes.read(scratch("\(name).mp4"), limit: 1 << 24))
+        }
+        let asked = ["--precision", "bf16"]
+        let best = try #require(KernelLevel.supported.last)
+        let plain = try trace("plain", [], best)
+        let (one, two) = (try trace("one", asked, best), try trace("two", asked + ["--threads", "3"], best))
+        #expect(one.1 == two.1)
+        let note = "this processor has no units for bf16"
+        if best == .avx512bf16 {
+            #expect(one.1 != plain.1 && !one.0.errors.contains(note), "\(one.0.errors)")
+            let videos = try ["plain", "one"].map {
+                try SafetensorsFile(path: scratch("\($0).safetensors")).tensor("video").floats()
+            }
+            let error = zip(videos[0], videos[1]).reduce(0) { $0 + abs($1.0 - $1.1) } / Float(videos[0].count)
+            #expect(error > 0 && error < 0.05, "\(error)")
+        } else {
+            #expect(one.0.errors.contains(note), "\(one.0.errors)")
+        }
+        let (old, less) = (try trace("old", [], .baseline), try trace("less", asked, .baseline))
+        let pixels = try ["old", "less"].map { name in
+            try SafetensorsFile(path: scratch("\(name).safetensors")).tensor("video").floats()
+        }
+        #expect(pixels[0] == pixels[1] && less.0.errors.contains(note) && !old.0.errors.contains(note))
+        for (level, isPossible) in [(best, best == .avx512bf16), (.baseline, false)] {
+            let bench = try Executable.run(
+                ["bench", "--filter", "layer-norm", "--repeat", "1", "--precision", "bf16"],
+                environment: ["RUYI_KERNELS": level.rawValue])
+            #expect(bench.code == (isPossible ? 0 : 78), "\(bench.errors)")
+        }
     }
 
     @Test("too little address space is refused before anything is loaded, with what would fit")
