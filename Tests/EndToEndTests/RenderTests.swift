@@ -59,7 +59,7 @@ struct RenderTests {
         #expect(files[1] == files[2] && files[0] != files[1])
     }
 
-    @Test("bf16 gives nearly the same clip, for any number of threads; where there are no units it is float32, and said so")
+    @Test("bf16 gives nearly the same clip, for any number of threads; without units for it it is float32, and said so")
     func bf16() throws {
         func trace(_ name: String, _ arguments: [String], _ level: KernelLevel) throws -> (Outcome, [UInt8]) {
             let outcome = try Executable.run(
