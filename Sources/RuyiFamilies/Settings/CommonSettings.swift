@@ -189,8 +189,8 @@ public struct CommonSettings: SettingTable {
     /// The arithmetic of what takes most of the time.
     public let precision = Setting(
         "precision", SettingKind<Precision>.named, .model,
-        "How precisely to compute; bf16 is faster where the processor has units for it, int8 is faster still in long clips "
-            + "and takes a copy of the large layers' weights in memory. The video differs a little.", value: "kind"
+        "The arithmetic. bf16, where the processor has units for it, and int8, with a copy of large weights in memory, are "
+            + "faster, and the video differs a little.", value: "kind"
     ) {
         $0.isFirst = true
         $0.isKept = true
