@@ -1,29 +1,30 @@
 #!/usr/bin/env python3
 """Goes on training a finished model's decoder, on photographs under an even camera; its encoder stays as it is.
 
-usage: refine_decoder.py MODEL_DIR PHOTOGRAPHS_DIR [--state FILE] [--resume] [--minutes N] [--widths 16,32,64,128]
-
-The first run begins with the decoder of MODEL_DIR, or with one that is made wider by repeating its channels.
+usage: refine_decoder.py MODEL_DIR PHOTOGRAPHS_DIR [--state FILE] [--resume] [--minutes N] [--out NEW_MODEL_DIR]
 """
 
+import hashlib
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 
-import config
 from basis import FRAMES, SIDE
 from photographs import Photographs, window_clip
 from train_vae import decibels, to_video
 from training import Training, autocast, device, parser
 from vae import VAE, CausalConv3d, published
 
-NOISE = 0.02  # of the latents
+LEAST_NOISE, MOST_NOISE = 0.02, 0.2  # of the latents: the transformer's are wrong by 0.12 to 0.2
 STILL_RATE, ZOOM_RATE, LAYER_RATE = 0.15, 0.12, 0.2
-FASTEST = 2.2  # pixels a frame
+FASTEST = 1.3  # pixels a frame
 CHECK_SIDE = 128
+LEAST_CHANGE = 1e-5  # mean square of what changes from frame to frame in a clip that counts as moving
 AHEAD, MEAN = (0, -0.5, 1.5), (1 / 3, 1 / 3, 1 / 3)  # of a kernel's slices in time
 
 
@@ -41,45 +42,6 @@ class Linear:
     def __call__(self, video):
         with torch.autocast(video.device.type, enabled=False):
             return F.conv3d(video.contiguous(), self.weight, self.bias, stride=(FRAMES, SIDE, SIDE))
-
-
-def repeated(count, wanted, groups):
-    """For each of the wanted channels the one that it repeats, group by group, and how often each is there."""
-    share, size = count // groups, wanted // groups
-    places = np.concatenate([group * share + np.arange(size) % share for group in range(groups)])
-    return torch.from_numpy(places), torch.from_numpy(np.bincount(places, minlength=count)).float()
-
-
-@torch.no_grad()
-def copy_widened(target, source, groups):
-    """Fills a decoder with another's weights: outputs are repeated, and inputs share what they had between them."""
-    theirs = dict(source.named_parameters())
-    for name, weight in target.named_parameters():
-        values = theirs[name]
-        if weight.dim() == 4 and values.dim() == 5:
-            values = values[:, :, -1]  # the present frame's
-        for axis in range(min(2, values.dim())):
-            if weight.shape[axis] == values.shape[axis]:
-                continue
-            places, times = repeated(values.shape[axis], weight.shape[axis], groups)
-            values = values.index_select(axis, places)
-            if axis == 1:
-                shape = [1, -1] + [1] * (values.dim() - 2)
-                values = values / times[places].view(shape)
-                values = values * (1 + 0.1 * torch.randn(values.shape))
-        weight.copy_(values)
-
-
-@torch.no_grad()
-def copy_padded(target, source):
-    """Fills an encoder with a narrower one's weights, beside them nothing: its residual branches add nothing."""
-    theirs = dict(source.named_parameters())
-    for name, weight in target.named_parameters():
-        values = theirs.get(name)
-        if values is not None:
-            if weight.dim() > 1:
-                weight.zero_()
-            weight[tuple(slice(size) for size in values.shape)] = values
 
 
 def in_time(conv):
@@ -101,11 +63,14 @@ class Refined(VAE):
             block.upsampler.conv = in_time(block.upsampler.conv)
         self.decoder.conv_out = in_time(self.decoder.conv_out)
 
+    @torch.no_grad()
     def begin_with(self, source):
-        groups = self.config["norm_num_groups"]
-        copy_widened(self.decoder, source.decoder, groups)
+        """Takes the weights of another decoder of the same sizes."""
+        theirs = dict(source.decoder.named_parameters())
+        for name, weight in self.decoder.named_parameters():
+            values = theirs[name]
+            weight.copy_(values if values.dim() == weight.dim() else values[:, :, -1])  # the present frame's slice
         self.post_quant_conv.load_state_dict(source.post_quant_conv.state_dict())
-        self.quant_conv.load_state_dict(source.quant_conv.state_dict())
 
     @torch.no_grad()
     def even_out(self):
@@ -120,9 +85,20 @@ class Refined(VAE):
                 conv.weight[:, :, index] = share * present
 
 
-def config_of(widths):
-    first = widths[0]
-    return config.VAE | {"ch": first, "ch_mult": [width // first for width in widths], "block_out_channels": widths}
+def write(model, out, vae):
+    """Writes the model of a folder with the decoder of this VAE; everything else stays byte for byte."""
+    shutil.copytree(model, out, dirs_exist_ok=True)
+    path = Path("vae/diffusion_pytorch_model.safetensors")
+    state, mine = load_file(Path(model) / path), vae.published_state()
+    for name in state:
+        if name.startswith(("decoder.", "post_quant_conv.")):
+            state[name] = mine[name].bfloat16().contiguous().cpu()
+    (Path(out) / path).unlink()
+    save_file(state, Path(out) / path, {"format": "pt"})
+    (Path(out) / path).chmod(0o644)
+    sums = sorted(file for file in Path(out).rglob("*") if file.is_file() and file.name != "SHA256SUMS")
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(out)}\n" for file in sums]
+    (Path(out) / "SHA256SUMS").write_text("".join(lines))
 
 
 class Moves:
@@ -178,9 +154,30 @@ def highpass(frames):
     return frames - F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, 1)
 
 
-def energy(frames, size=8):
-    """The root mean square of fine detail around every place."""
-    return (F.avg_pool2d(frames.square().mean(1, keepdim=True), size, size // 2) + 1e-4).sqrt()
+def energy(frames):
+    """The root mean square of fine detail around every place, but for the pixels at the borders of cells: a grid is no
+    detail."""
+    inside = torch.ones(SIDE, SIDE, device=frames.device)
+    inside[[0, -1]] = inside[:, [0, -1]] = 0
+    inside = inside.repeat(frames.shape[2] // SIDE, frames.shape[3] // SIDE) / inside.mean()
+    squares = frames.square().mean(1, keepdim=True) * inside
+    return (F.avg_pool2d(squares, SIDE, SIDE // 2) + 1e-4).sqrt()
+
+
+def noisy(latents):
+    """Latents with errors as the transformer's: of another strength in every clip, half of them the same in all frames."""
+    strength = LEAST_NOISE + (MOST_NOISE - LEAST_NOISE) * torch.rand(len(latents), 1, 1, 1, 1, device=latents.device)
+    lasting = torch.randn_like(latents[:, :, :1])
+    return latents + strength * 0.5**0.5 * (lasting + torch.randn_like(latents))
+
+
+def unevenness(decoded, video):
+    """How far the change of every frame, measured along the true one, is from being as large."""
+    mine, true = (F.avg_pool3d(part, (1, 4, 4)).diff(dim=2) for part in (decoded, video))
+    strength = true.square().sum((1, 3, 4))
+    share = (mine * true).sum((1, 3, 4)) / (strength + 1e-6)
+    is_moving = strength.mean(1, keepdim=True) > LEAST_CHANGE * mine[0, :, 0].numel()
+    return (is_moving * F.smooth_l1_loss(share, torch.ones_like(share), reduction="none", beta=0.5)).mean()
 
 
 def loss_of(decoded, video, options):
@@ -203,8 +200,9 @@ def loss_of(decoded, video, options):
         edges = edges + (change * weight.view(shape)).mean()
     fine, wanted = highpass(flat), highpass(goal)
     detail = (energy(fine) - energy(wanted)).abs().mean()
-    loss = loss + options.moving * moving + options.edges * edges + options.detail * detail
-    return loss, (square, moving, edges, detail)
+    uneven = unevenness(decoded, video)
+    loss = loss + options.moving * moving + options.even * uneven + options.edges * edges + options.detail * detail
+    return loss, (square, moving, edges, detail, uneven)
 
 
 def sharpness(frames):
@@ -263,10 +261,11 @@ def main():
     arguments = parser(__doc__.split("\n")[0], "decoder.pt")
     arguments.add_argument("model")
     arguments.add_argument("photographs")
-    arguments.add_argument("--widths", default="16,32,64,128", help="channels of the levels, full size first")
+    arguments.add_argument("--out", help="folder to write the finished model to")
     arguments.add_argument("--side", type=int, default=96)
     arguments.add_argument("--frames", type=int, default=16)
     arguments.add_argument("--moving", type=float, default=4.0, help="weight of the changes between frames")
+    arguments.add_argument("--even", type=float, default=0.15, help="weight of the evenness of the move")
     arguments.add_argument("--edges", type=float, default=0.3, help="weight of the differences of neighbours")
     arguments.add_argument("--grid", type=float, default=2.0, help="how much more they count at the borders of blocks")
     arguments.add_argument("--detail", type=float, default=0.1, help="weight of the strength of fine detail")
@@ -275,7 +274,7 @@ def main():
     torch.manual_seed(options.seed)
     source = published(options.model)
     linear = Linear(source)
-    vae = Refined(config_of([int(width) for width in options.widths.split(",")]))
+    vae = Refined(source.config)
     vae.begin_with(source)
     vae.even_out()
     for part in (vae.encoder, vae.quant_conv):
@@ -287,8 +286,7 @@ def main():
     while not training.is_over():
         video = torch.stack([to_video(moves.clip(options.side, options.side, options.frames))
                              for _ in range(options.batch)]).to(device())
-        latents = linear(video)
-        latents = latents + NOISE * torch.randn_like(latents)
+        latents = noisy(linear(video))
         with autocast():
             decoded = training.module.decode(latents)
         loss, parts = loss_of(decoded.float(), video, options)
@@ -297,10 +295,12 @@ def main():
         if training.step % 50 == 0:
             means = np.mean(sums[-50:], 0)
             print(f"step {training.step} minute {training.minutes():.1f} PSNR {decibels(means[0]):.2f} moving "
-                  f"{means[1]:.5f} edges {means[2]:.4f} detail {means[3]:.4f}", flush=True)
+                  f"{means[1]:.5f} edges {means[2]:.4f} detail {means[3]:.4f} uneven {means[4]:.3f}", flush=True)
         if training.step % options.report == 0:
             print("  " + check(training.average.module, linear), flush=True)
     training.save()
+    if options.out:
+        write(options.model, options.out, training.average.module)
     print("  " + check(training.average.module, linear), flush=True)
 
 
