@@ -68,7 +68,7 @@ class Muon(torch.optim.Optimizer):
 class Average:
     """A copy of the weights that follows them slowly; at first it follows faster."""
 
-    def __init__(self, module, rate=0.998):
+    def __init__(self, module, rate):
         self.module, self.rate, self.steps = copy.deepcopy(module).eval().requires_grad_(False), rate, 0
 
     @torch.no_grad()
@@ -85,10 +85,10 @@ class Training:
     The matrices of the blocks are trained by Muon, everything else by Adam.
     """
 
-    def __init__(self, module, options, matrix_rate, rate):
+    def __init__(self, module, options, matrix_rate, rate, keep=0.998):
         self.options, self.step = options, 0
         self.module = module.to(device())
-        self.average = Average(self.module)
+        self.average = Average(self.module, keep)
         named = [(name, weight) for name, weight in self.module.named_parameters() if weight.requires_grad]
         matrices = [weight for name, weight in named if "block" in name and weight.dim() > 1]
         others = [weight for name, weight in named if not ("block" in name and weight.dim() > 1)]

@@ -3,8 +3,12 @@
 Videos are [B, 3, T, H, W] in -1..1, latents [B, C, t, h, w]. Parameters are named as in the published files.
 """
 
+import json
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 REPLICATED, SINGLE, INDEPENDENT, CONTINUING = "replicated", "single", "independent", "continuing"
@@ -330,3 +334,12 @@ def anchor(shortcut, groups):
 
 def sample_posterior(mean, log_variance, noise):
     return mean + torch.exp(0.5 * log_variance) * noise
+
+
+def published(folder):
+    """A model's VAE as it is published."""
+    folder = Path(folder) / "vae"
+    vae = VAE(json.loads((folder / "config.json").read_text()), is_sparse=False)
+    weights = load_file(folder / "diffusion_pytorch_model.safetensors")
+    vae.load_state_dict({name: value.float() for name, value in weights.items()})
+    return vae.eval()
