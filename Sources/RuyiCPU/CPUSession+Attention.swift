@@ -182,7 +182,7 @@ private struct AttentionWork: @unchecked Sendable {
                 for index in 0..<count { target[index] = source[index] }
                 for index in count..<mr { target[index] = 0 }
             }
-            if multiplier.isRounding { multiplier.pair(rows, range.count, mr, into: place) }
+            multiplier.pair(rows, range.count, mr, into: place)
         }
     }
 
@@ -228,7 +228,7 @@ private struct AttentionWork: @unchecked Sendable {
         let (source, stride) = rotated(q + row, width, range, queryRotary, staging: staging)
         kernels.packRight(.f32, source, stride, range.count, size, memory)
         kernels.combine(memory, scale * logarithmOfE, nil, 0, size * nr, memory, false)
-        if multiplier.isRounding { multiplier.pair(memory, size, nr, into: memory) }
+        multiplier.pair(memory, size, nr, into: memory)
         let sums = memory + size * nr
         let maxima = sums + paddedSize * nr
         sums.update(repeating: 0, count: paddedSize * nr)
@@ -267,7 +267,7 @@ private struct AttentionWork: @unchecked Sendable {
             kernels.maskTile(scores + (first - start) * nr, first, block.upperBound - first, sliver.visible)
         }
         kernels.softmaxTile(scores, block.count, sliver.maxima, sliver.totals, sliver.factors)
-        if multiplier.isRounding { multiplier.pair(scores, block.count, nr, into: scores) }
+        multiplier.pair(scores, block.count, nr, into: scores)
         if start > 0 { kernels.scaleColumns(sliver.sums, size, sliver.factors) }
         let values = packed + packedCount
         for part in 0..<sizeSlivers {

@@ -99,7 +99,7 @@ private struct ConvolutionWork: @unchecked Sendable {
     private var words: Int { kernelTime * frameWords }
     var packedCount: Int { outputSlivers * kernels.mr * words }
     /// Floats of scratch memory for the packing of weights.
-    var weightScratchCount: Int { 3 * depth * kernels.mr }
+    var weightScratchCount: Int { (multiplier.isRounding ? 3 : 2) * depth * kernels.mr }
     var scratchCount: Int { (sliversPerTask * panelDepth + kernels.mr) * kernels.nr }
 
     /// Packs the weights of `mr` outputs in the order time, tap, channel.
@@ -111,7 +111,8 @@ private struct ConvolutionWork: @unchecked Sendable {
         let rows = min(mr, outputs - sliver * mr)
         let allTaps = kernelTime * taps
         let slivers = scratch + mr * depth  // [channels][time, tap][mr]
-        let ordered = slivers + mr * depth  // [time, tap][channels][mr]
+        let target = packed + sliver * mr * words
+        let ordered = multiplier.isRounding ? slivers + mr * depth : target  // [time, tap][channels][mr]
         kernels.convert(weight, sliver * mr * depth..<(sliver * mr + rows) * depth, into: scratch)
         kernels.packLeft(scratch, depth, rows, depth, slivers)
         for tap in 0..<allTaps {
@@ -122,8 +123,7 @@ private struct ConvolutionWork: @unchecked Sendable {
         }
         for time in 0..<kernelTime {
             multiplier.pair(
-                ordered + time * frameDepth * mr, frameDepth, mr,
-                into: packed + (sliver * words + time * frameWords) * mr)
+                ordered + time * frameDepth * mr, frameDepth, mr, into: target + time * frameWords * mr)
         }
     }
 
@@ -148,10 +148,8 @@ private struct ConvolutionWork: @unchecked Sendable {
                     gather(
                         source, positions: begin..<min(begin + nr, area), depths: start..<start + count,
                         into: scratch + sliver * nr * count)
-                    if multiplier.isRounding {
-                        let values = scratch + sliver * nr * count
-                        multiplier.pair(values, count, nr, into: values)
-                    }
+                    let values = scratch + sliver * nr * count
+                    multiplier.pair(values, count, nr, into: values)
                 }
                 for outputSliver in 0..<outputSlivers {
                     let a = weights + (outputSliver * words + time * frameWords + multiplier.words(start)) * mr

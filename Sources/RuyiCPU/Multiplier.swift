@@ -61,27 +61,6 @@ struct Multiplier: Sendable {
         _ sliver: UnsafeMutablePointer<Float>
     ) {
         guard let pairs else { return kernels.packLeft(source, stride, rows, depth, sliver) }
-        round(source, stride, rows, depth, pairs) { rounded, rowWords, count, first in
-            kernels.packLeft(rounded, rowWords, rows, count, sliver + first * mr)
-        }
-    }
-
-    /// Packs `rows ≤ nr` rows of `depth` floats, `stride` apart, into a sliver `[words][nr]`.
-    func packRight(
-        _ source: UnsafePointer<Float>, _ stride: Int, _ rows: Int, _ depth: Int,
-        _ sliver: UnsafeMutablePointer<Float>
-    ) {
-        guard let pairs else { return kernels.packRight(.f32, source, stride, rows, depth, sliver) }
-        round(source, stride, rows, depth, pairs) { rounded, rowWords, count, first in
-            kernels.packRight(.f32, rounded, rowWords, rows, count, sliver + first * nr)
-        }
-    }
-
-    /// Rounds rows, some of their words at a time.
-    private func round(
-        _ source: UnsafePointer<Float>, _ stride: Int, _ rows: Int, _ depth: Int, _ pairs: PairKernels,
-        _ body: (_ rounded: UnsafePointer<Float>, _ rowWords: Int, _ count: Int, _ first: Int) -> Void
-    ) {
         let total = words(depth)
         let most = min(total, stagingBytes / 4 / max(rows, 1))
         withUnsafeTemporaryAllocation(of: Float.self, capacity: max(1, rows * most)) { buffer in
@@ -92,7 +71,7 @@ struct Multiplier: Sendable {
                     pairs.roundRow(
                         source + row * stride + 2 * first, min(2 * count, depth - 2 * first), staging + row * most)
                 }
-                body(staging, most, count, first)
+                kernels.packLeft(staging, most, rows, count, sliver + first * mr)
             }
         }
     }
@@ -126,14 +105,12 @@ struct Multiplier: Sendable {
         }
     }
 
-    /// Makes words of rows of `mr` or `nr` floats that follow one another along the depth; they may take their place.
+    /// Makes words of rows of `mr` or `nr` floats that follow one another along the depth.
+    ///
+    /// They may take their place. Floats that are not rounded are words, and lie where these are to be.
     func pair(
         _ source: UnsafePointer<Float>, _ rows: Int, _ width: Int, into words: UnsafeMutablePointer<Float>
     ) {
-        guard let pairs else {
-            if source != UnsafePointer(words) { words.update(from: source, count: rows * width) }
-            return
-        }
-        pairs.pairRows(source, rows, width, words)
+        pairs?.pairRows(source, rows, width, words)
     }
 }
