@@ -144,6 +144,7 @@ def standard_rows(names):
         Row("ruyi-vae-last-368x640", "Convolutions", peers.last_up_block(368, 640), {"": 1.3}),
         Row("pyramid-flow-vae-decode-128x128x9", "Convolutions", peers.pyramid_decoder(2, 16), {"": 1.3}),
         Row("step-video-vae-decode-128x128x17", "Convolutions", peers.step_decoder(8), {"": 1.5}),
+        Row("hunyuanvideo-vae-decode-256x256x17", "Convolutions", peers.hunyuan_decoder(5, 32), {"": 2.5}),
         attention(24, 128, 8192), convolution(256, 1, 368, 640), framepack_call(),
         *(plain_block("pyramid-flow-%s-11888" % kind, peers.pyramid_block(kind)) for kind in ("dual", "single")),
         *(plain_block("step-video-block-%d" % count, peers.step_block(count)) for count in (4080, 16320)),
@@ -168,6 +169,7 @@ def half_rows(names):
         Row("ruyi-vae-last-368x640", "Convolutions", peers.last_up_block(368, 640), convolutions),
         Row("pyramid-flow-vae-decode-128x128x9", "Convolutions", peers.pyramid_decoder(2, 16), convolutions),
         Row("step-video-vae-decode-128x128x17", "Convolutions", peers.step_decoder(8), convolutions),
+        Row("hunyuanvideo-vae-decode-256x256x17", "Convolutions", peers.hunyuan_decoder(5, 32), convolutions),
     ]
     return [row for row in rows if row.workload in names]
 

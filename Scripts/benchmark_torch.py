@@ -222,6 +222,29 @@ def hunyuan_block(stream, frames, rows, columns, texts=256):
     return make
 
 
+def hunyuan_decoder(latents, side):
+    """HunyuanVideo's VAE decoder as diffusers has it, without tiles."""
+
+    def make():
+        from diffusers import AutoencoderKLHunyuanVideo
+
+        vae = AutoencoderKLHunyuanVideo().eval().to(DTYPE)
+        x = uniform(1, 16, latents, side, side)
+
+        def layout(memory_format):
+            def run():
+                vae.to(memory_format=memory_format)
+                return vae.decoder(vae.post_quant_conv(x.contiguous(memory_format=memory_format)))
+
+            return run
+
+        return {
+            "diffusers": layout(torch.contiguous_format), "diffusers, channels_last_3d": layout(torch.channels_last_3d),
+        }
+
+    return make
+
+
 def modulated(x, scale, shift, weight=None, bias=None, epsilon=1e-6):
     return F.layer_norm(x, x.shape[-1:], weight, bias, epsilon) * (1 + scale) + shift
 

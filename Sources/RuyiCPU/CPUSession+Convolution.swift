@@ -44,9 +44,10 @@ extension CPUSession {
         }
         let addend = residual.map(dense)
         let biases = vector(bias, count: work.outputs, "bias")
-        if WinogradWork.suits(weight, area: work.area, stride, padding) {
-            winograd(
-                frames, weight: weight, bias: biases, border: padding.border, residual: addend, into: result)
+        if FilterWork.suits(weight, area: work.area, stride, padding) {
+            filter(
+                frames, FilterWork.way(multiplier, area: work.area), weight: weight, bias: biases,
+                border: padding.border, residual: addend, into: result)
             return result
         }
         let blocks = (work.area + sliversPerTask * kernels.nr - 1) / (sliversPerTask * kernels.nr)
@@ -65,6 +66,30 @@ extension CPUSession {
                     residual: addend.map { $0.floatPointer + origin }, into: result.floatPointer + origin)
             }
         }
+        return result
+    }
+
+    func convolutionDoubled(
+        _ timeline: [Tensor?], weight: Weight, bias: Weight?, border: SpatialPadding.Border
+    ) -> Tensor {
+        let padding = SpatialPadding(before: 1, after: 1, border: border)
+        guard let first = timeline.lazy.compactMap({ $0 }).first, first.rank == 3,
+            FilterWork.suits(weight, area: 4 * first.shape[1] * first.shape[2], .one, padding)
+        else { return convolutionOfDoubled(timeline, weight: weight, bias: bias, border: border) }
+        let frames = timeline.map { $0.map(dense) }
+        let (height, width) = (2 * first.shape[1], 2 * first.shape[2])
+        precondition(weight.shape[1] == first.shape[0], "weight \(weight.shape) does not take frames \(first.shape)")
+        for case .some(let frame) in frames {
+            precondition(frame.shape == first.shape, "frames \(frame.shape) and \(first.shape) differ")
+        }
+        precondition(timeline.count >= weight.shape[2], "\(timeline.count) frames are fewer than the kernel's")
+        let result = empty([timeline.count - weight.shape[2] + 1, weight.shape[0], height, width])
+        note(
+            .doublingConvolution(inputs: weight.shape[1], outputs: weight.shape[0], frames: weight.shape[2]),
+            2 * Double(result.count * weight.shape[1] * weight.shape[2] * 9))
+        filter(
+            frames, kernels.doubling, weight: weight, bias: vector(bias, count: weight.shape[0], "bias"),
+            border: border, residual: nil, into: result)
         return result
     }
 }

@@ -136,42 +136,83 @@ extension CPUSession {
         if perFrame || frames == 1 {
             parallel(frames * groups) { index in
                 let from = source.floatPointer + index * perGroup
-                let statistics = kernels.moments(from, perGroup)
+                let moments = kernels.moments(from, perGroup)
                 work.normalize(
-                    from, group: index % groups, statistics, count: perGroup,
+                    from, group: index % groups, (moments.mean, moments.deviation / Float(perGroup)),
                     into: result.floatPointer + index * perGroup)
             }
             return result
         }
-        var statistics = [(mean: Float, deviation: Float)](repeating: (0, 0), count: frames * groups)
-        statistics.withUnsafeMutableBufferPointer { buffer in
-            guard let base = buffer.baseAddress else { return }
-            let shared = Shared(base)
-            parallel(frames * groups) { index in
-                shared.pointer[index] = kernels.moments(source.floatPointer + index * perGroup, perGroup)
-            }
-        }
-        parallel(frames * groups) { [statistics = merged(statistics, groups: groups, perGroup: perGroup)] index in
+        let statistics = statistics([source], groups: groups)
+        parallel(frames * groups) { index in
             work.normalize(
                 source.floatPointer + index * perGroup, group: index % groups, statistics[index % groups],
-                count: perGroup * frames, into: result.floatPointer + index * perGroup)
+                into: result.floatPointer + index * perGroup)
         }
         return result
     }
 
-    /// The statistics of each group over all frames together.
-    private func merged(
-        _ statistics: [(mean: Float, deviation: Float)], groups: Int, perGroup: Int
-    ) -> [(mean: Float, deviation: Float)] {
-        (0..<groups).map { group in
+    func groupStatistics(_ parts: [Tensor], groups: Int) -> Tensor {
+        for part in parts {
+            precondition(
+                part.rank == 4 && part.shape[1] % groups == 0 && part.shape.dropFirst() == parts[0].shape.dropFirst(),
+                "\(part.shape) is no part of a video that splits into \(groups) groups")
+        }
+        let values = statistics(parts.map(dense), groups: groups).flatMap { [$0.mean, $0.variance] }
+        return upload(HostTensor(values, [groups, 2]))
+    }
+
+    func groupNorm(
+        _ x: Tensor, statistics: Tensor, weight: Weight, bias: Weight, epsilon: Float, activation: Activation
+    ) -> Tensor {
+        let groups = statistics.shape[0]
+        precondition(
+            x.rank == 4 && x.shape[1] % groups == 0 && statistics.shape == [groups, 2],
+            "statistics \(statistics.shape) do not fit \(x.shape)")
+        let (channels, area) = (x.shape[1], x.shape[2] * x.shape[3])
+        let perGroup = channels / groups * area
+        let (source, result) = (dense(x), empty(x.shape))
+        let work = GroupNormWork(
+            kernels: kernels, channelsPerGroup: channels / groups, area: area,
+            gains: vector(weight, count: channels, "weight") ?? [],
+            offsets: vector(bias, count: channels, "bias") ?? [], epsilon: epsilon, activation: activation,
+            streams: streams(result))
+        let values = floats(statistics)
+        parallel(x.shape[0] * groups) { index in
+            let group = index % groups
+            work.normalize(
+                source.floatPointer + index * perGroup, group: group, (values[2 * group], values[2 * group + 1]),
+                into: result.floatPointer + index * perGroup)
+        }
+        return result
+    }
+
+    /// The statistics of each group over all frames of contiguous parts together.
+    private func statistics(_ parts: [Tensor], groups: Int) -> [(mean: Float, variance: Float)] {
+        let perGroup = parts[0].count / max(parts[0].shape[0] * groups, 1)
+        var moments: [(mean: Float, deviation: Float)] = []
+        for part in parts {
+            let count = part.shape[0] * groups
+            var found = [(mean: Float, deviation: Float)](repeating: (0, 0), count: count)
+            found.withUnsafeMutableBufferPointer { buffer in
+                guard let base = buffer.baseAddress else { return }
+                let shared = Shared(base)
+                parallel(count) { index in
+                    shared.pointer[index] = kernels.moments(part.floatPointer + index * perGroup, perGroup)
+                }
+            }
+            moments += found
+        }
+        return (0..<groups).map { group in
             var (mean, deviation, seen) = (0.0, 0.0, 0.0)
-            for part in stride(from: group, to: statistics.count, by: groups).map({ statistics[$0] }) {
-                let difference = Double(part.mean) - mean
+            for index in stride(from: group, to: moments.count, by: groups) {
+                let difference = Double(moments[index].mean) - mean
                 mean += difference / (seen + 1)
-                deviation += Double(part.deviation) + difference * difference * Double(perGroup) * seen / (seen + 1)
+                deviation +=
+                    Double(moments[index].deviation) + difference * difference * Double(perGroup) * seen / (seen + 1)
                 seen += 1
             }
-            return (Float(mean), Float(deviation))
+            return (Float(mean), Float(deviation) / Float(perGroup * moments.count / groups))
         }
     }
 }
@@ -214,14 +255,14 @@ private struct GroupNormWork: Sendable {
     let activation: Activation
     let streams: Bool
 
-    /// Normalises one frame of a group by statistics that were taken over `count` values.
+    /// Normalises one frame of a group.
     func normalize(
-        _ x: UnsafePointer<Float>, group: Int, _ statistics: (mean: Float, deviation: Float), count: Int,
+        _ x: UnsafePointer<Float>, group: Int, _ statistics: (mean: Float, variance: Float),
         into y: UnsafeMutablePointer<Float>
     ) {
         for index in 0..<channelsPerGroup {
             let channel = group * channelsPerGroup + index
-            let gain = gains[channel] / (statistics.deviation / Float(count) + epsilon).squareRoot()
+            let gain = gains[channel] / (statistics.variance + epsilon).squareRoot()
             kernels.affine(
                 x + index * area, area, gain, offsets[channel] - statistics.mean * gain, activation.function,
                 y + index * area,

@@ -118,6 +118,7 @@ extension Work {
     public var relativeCost: Double {
         switch self {
         case .integerProduct: 0.25
+        case .doublingConvolution: 0.5
         case .passing: 8
         case .product, .attention, .convolution: 1
         }

@@ -165,24 +165,12 @@ public struct KernelTable: Sendable {
             _ rows: Int, _ k: Int, _ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>,
             _ c: UnsafeMutablePointer<Float>, _ ldc: Int, _ accumulate: Bool, _ ahead: UnsafePointer<Float>
         ) -> Void
-    /// Winograd's transform of nine rows of `mr` weights, one after the other, to sixteen rows of values, `stride` apart.
-    public let transformWeights:
-        @Sendable (_ weights: UnsafePointer<Float>, _ values: UnsafeMutablePointer<Float>, _ stride: Int) -> Void
-    /// Winograd's transform of `count` neighbouring tiles of four rows to sixteen rows of values, `stride` apart.
-    ///
-    /// The count is rounded up to `nr` or `nr / 2`: so many values are written to each row, and twice as many and two
-    /// more are read.
-    public let transformInput:
-        @Sendable (
-            _ rows: UnsafePointer<Float>, _ rowStride: Int, _ count: Int, _ values: UnsafeMutablePointer<Float>,
-            _ stride: Int
-        ) -> Void
-    /// Winograd's transform of sixteen rows of sums of `nr` tiles to two rows of `2 · nr` outputs, plus a bias.
-    public let transformOutput:
-        @Sendable (
-            _ sums: UnsafePointer<Float>, _ stride: Int, _ bias: Float, _ top: UnsafeMutablePointer<Float>,
-            _ bottom: UnsafeMutablePointer<Float>
-        ) -> Void
+    /// Winograd's F(2x2, 3x3).
+    public let small: FilterKernels
+    /// Winograd's F(4x4, 3x3).
+    public let large: FilterKernels
+    /// 3 x 3 over a picture that is doubled by nearest neighbours.
+    public let doubling: FilterKernels
     /// Multiplies each of `rows` rows of `nr` floats by the same `nr` factors.
     public let scaleColumns:
         @Sendable (_ x: UnsafeMutablePointer<Float>, _ rows: Int, _ factors: UnsafePointer<Float>) -> Void
@@ -258,13 +246,7 @@ public struct KernelTable: Sendable {
                 Int, Int, UnsafePointer<Float>, UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int, Bool,
                 UnsafePointer<Float>
             ) -> Void,
-        transformWeights: @escaping @Sendable (UnsafePointer<Float>, UnsafeMutablePointer<Float>, Int) -> Void,
-        transformInput:
-            @escaping @Sendable (UnsafePointer<Float>, Int, Int, UnsafeMutablePointer<Float>, Int) -> Void,
-        transformOutput:
-            @escaping @Sendable (
-                UnsafePointer<Float>, Int, Float, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>
-            ) -> Void,
+        small: FilterKernels, large: FilterKernels, doubling: FilterKernels,
         scaleColumns: @escaping @Sendable (UnsafeMutablePointer<Float>, Int, UnsafePointer<Float>) -> Void
     ) {
         self.name = name
@@ -292,9 +274,9 @@ public struct KernelTable: Sendable {
         self.maskTile = maskTile
         self.addRows = addRows
         self.partialTile = partialTile
-        self.transformWeights = transformWeights
-        self.transformInput = transformInput
-        self.transformOutput = transformOutput
+        self.small = small
+        self.large = large
+        self.doubling = doubling
         self.scaleColumns = scaleColumns
     }
 }

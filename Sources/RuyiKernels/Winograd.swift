@@ -1,3 +1,5 @@
+import CKernelIntrinsics
+
 // Winograd's F(2×2, 3×3): four outputs from sixteen products instead of thirty-six (Lavin and Gray, "Fast Algorithms
 // for Convolutional Neural Networks", 2015). The transforms work on tiles that lie side by side, a vector at a time.
 
@@ -5,33 +7,48 @@
 ///
 /// The nine weights are rows of `tileRows` values, one after the other; the sixteen rows of results are `stride` apart.
 func transformWeights(_ g: UnsafePointer<Float>, _ u: UnsafeMutablePointer<Float>, _ stride: Int) {
-    transformWeightPart(g, u, stride)
-    transformWeightPart(g + tileRows - WeightPart.scalarCount, u + tileRows - WeightPart.scalarCount, stride)
+    forEachWeightPart { transformWeightPart(g + $0, u + $0, stride) }
 }
 
 // A tile has fewer rows than two vectors have lanes: two parts that overlap cover its rows and nothing else.
 #if LEVEL_AVX512
-    private typealias WeightPart = SIMD8<Float>
+    typealias WeightPart = SIMD8<Float>
 #else
-    private typealias WeightPart = SIMD4<Float>
+    typealias WeightPart = SIMD4<Float>
 #endif
+
+/// Calls `body` with the first row of each part of the `tileRows` outputs that lie side by side.
+@inline(__always)
+func forEachWeightPart(_ body: (Int) -> Void) {
+    body(0)
+    body(tileRows - WeightPart.scalarCount)
+}
+
+extension UnsafePointer<Float> {
+    /// The weights under a tap of 3 x 3, of a part of the outputs.
+    @inline(__always) func tap(_ row: Int, _ column: Int) -> WeightPart {
+        UnsafeRawPointer(self + (3 * row + column) * tileRows).loadUnaligned(as: WeightPart.self)
+    }
+}
+
+extension UnsafeMutablePointer<Float> {
+    @inline(__always) func store(part: WeightPart, _ index: Int) {
+        UnsafeMutableRawPointer(self + index).storeBytes(of: part, as: WeightPart.self)
+    }
+}
 
 @inline(__always)
 private func transformWeightPart(_ g: UnsafePointer<Float>, _ u: UnsafeMutablePointer<Float>, _ stride: Int) {
-    @inline(__always) func tap(_ row: Int, _ column: Int) -> WeightPart {
-        UnsafeRawPointer(g + (3 * row + column) * tileRows).loadUnaligned(as: WeightPart.self)
-    }
     @inline(__always) func store(_ row: Int, _ a: WeightPart, _ b: WeightPart, _ c: WeightPart) {
-        let (outer, sum, difference) = ((a, c), 0.5 * (a + c + b), 0.5 * (a + c - b))
-        let line = UnsafeMutableRawPointer(u + 4 * row * stride)
-        line.storeBytes(of: outer.0, as: WeightPart.self)
-        line.storeBytes(of: sum, toByteOffset: 4 * stride, as: WeightPart.self)
-        line.storeBytes(of: difference, toByteOffset: 8 * stride, as: WeightPart.self)
-        line.storeBytes(of: outer.1, toByteOffset: 12 * stride, as: WeightPart.self)
+        let line = u + 4 * row * stride
+        line.store(part: a, 0)
+        line.store(part: 0.5 * (a + c + b), stride)
+        line.store(part: 0.5 * (a + c - b), 2 * stride)
+        line.store(part: c, 3 * stride)
     }
-    let (a0, a1, a2) = (tap(0, 0), tap(0, 1), tap(0, 2))
-    let (b0, b1, b2) = (tap(1, 0), tap(1, 1), tap(1, 2))
-    let (c0, c1, c2) = (tap(2, 0), tap(2, 1), tap(2, 2))
+    let (a0, a1, a2) = (g.tap(0, 0), g.tap(0, 1), g.tap(0, 2))
+    let (b0, b1, b2) = (g.tap(1, 0), g.tap(1, 1), g.tap(1, 2))
+    let (c0, c1, c2) = (g.tap(2, 0), g.tap(2, 1), g.tap(2, 2))
     store(0, a0, a1, a2)
     store(1, 0.5 * (a0 + c0 + b0), 0.5 * (a1 + c1 + b1), 0.5 * (a2 + c2 + b2))
     store(2, 0.5 * (a0 + c0 - b0), 0.5 * (a1 + c1 - b1), 0.5 * (a2 + c2 - b2))
@@ -63,12 +80,9 @@ func transformInput(
 /// The four columns of a row of neighbouring tiles.
 @inline(__always)
 private func inputRow(_ d: UnsafePointer<Float>) -> (Vector, Vector, Vector, Vector) {
-    let (a, b) = (d.vector(0), d.vector(lanes))
-    let (c, e) = (d.vector(2), d.vector(lanes + 2))
-    return (
-        Vector(lowHalf: a.evenHalf, highHalf: b.evenHalf), Vector(lowHalf: a.oddHalf, highHalf: b.oddHalf),
-        Vector(lowHalf: c.evenHalf, highHalf: e.evenHalf), Vector(lowHalf: c.oddHalf, highHalf: e.oddHalf)
-    )
+    let near = apart(d.vector(0), d.vector(lanes))
+    let far = apart(d.vector(2), d.vector(lanes + 2))
+    return (near.even, near.odd, far.even, far.odd)
 }
 
 @inline(__always)
@@ -80,10 +94,9 @@ private func storeInput(_ t: (Vector, Vector, Vector, Vector), _ v: UnsafeMutabl
 }
 
 /// `y = Aᵀ m A + bias` for `tileColumns` neighbouring tiles whose sixteen sums are `stride` apart: two rows of
-/// `2 · tileColumns` values.
+/// `2 · tileColumns` values, one after the other.
 func transformOutput(
-    _ m: UnsafePointer<Float>, _ stride: Int, _ bias: Float, _ top: UnsafeMutablePointer<Float>,
-    _ bottom: UnsafeMutablePointer<Float>
+    _ m: UnsafePointer<Float>, _ stride: Int, _ bias: Float, _ rows: UnsafeMutablePointer<Float>
 ) {
     for first in Swift.stride(from: 0, to: tileColumns, by: lanes) {
         let source = m + first
@@ -94,19 +107,25 @@ func transformOutput(
         @inline(__always) func lower(_ column: Int) -> Vector { value(1, column) - value(2, column) - value(3, column) }
         let (u0, u1, u2, u3) = (upper(0), upper(1), upper(2), upper(3))
         let (l0, l1, l2, l3) = (lower(0), lower(1), lower(2), lower(3))
-        storeOutput(u0 + u1 + u2 + bias, u1 - u2 - u3 + bias, top + 2 * first)
-        storeOutput(l0 + l1 + l2 + bias, l1 - l2 - l3 + bias, bottom + 2 * first)
+        storeNeighbours(u0 + u1 + u2 + bias, u1 - u2 - u3 + bias, rows + 2 * first)
+        storeNeighbours(l0 + l1 + l2 + bias, l1 - l2 - l3 + bias, rows + 2 * (tileColumns + first))
     }
 }
 
+/// Stores the values of two vectors in turns.
 @inline(__always)
-private func storeOutput(_ even: Vector, _ odd: Vector, _ target: UnsafeMutablePointer<Float>) {
-    var low = Vector(repeating: 0)
-    var high = Vector(repeating: 0)
-    low.evenHalf = even.lowHalf
-    low.oddHalf = odd.lowHalf
-    high.evenHalf = even.highHalf
-    high.oddHalf = odd.highHalf
-    target.store(low, 0)
-    target.store(high, lanes)
+func storeNeighbours(_ even: Vector, _ odd: Vector, _ target: UnsafeMutablePointer<Float>) {
+    let pair = inTurns(even, odd)
+    target.store(pair.0, 0)
+    target.store(pair.1, lanes)
 }
+
+/// The values of two vectors in turns, the first half and the second.
+@inline(__always)
+func inTurns(_ even: Vector, _ odd: Vector) -> (Vector, Vector) {
+    (kernel_low_turns(even, odd), kernel_high_turns(even, odd))
+}
+
+/// The even and the odd places of two vectors that follow one another.
+@inline(__always)
+func apart(_ a: Vector, _ b: Vector) -> (even: Vector, odd: Vector) { (kernel_even(a, b), kernel_odd(a, b)) }

@@ -51,12 +51,16 @@ public struct CausalConv3D: Sendable {
 
     /// A stride of one pads with zeros all around; a larger one pads one row and column at the bottom and right.
     public func callAsFunction(_ x: Tensor, _ chunk: Chunk, residual: Tensor? = nil) -> Tensor {
-        let frames = (0..<x.shape[0]).map { x.selected(0, $0) }
         let border = kernel / 2
         let padding =
             stride.height == 1 ? SpatialPadding(before: border, after: border) : SpatialPadding(before: 0, after: 1)
         return x.session.convolution(
-            timeline(frames, chunk), weight: weight, bias: bias, stride: stride, padding: padding, residual: residual)
+            timeline(x.frames, chunk), weight: weight, bias: bias, stride: stride, padding: padding, residual: residual)
+    }
+
+    /// The same for frames whose height and width are doubled before.
+    public func ofDoubled(_ x: Tensor, _ chunk: Chunk) -> Tensor {
+        x.session.convolutionDoubled(timeline(x.frames, chunk), weight: weight, bias: bias, border: .zeros)
     }
 
     private func timeline(_ frames: [Tensor], _ chunk: Chunk) -> [Tensor?] {

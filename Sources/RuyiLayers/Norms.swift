@@ -65,4 +65,13 @@ public struct GroupNorm: Sendable {
         x.session.groupNorm(
             x, groups: groups, weight: weight, bias: bias, epsilon: epsilon, perFrame: perFrame, activation: activation)
     }
+
+    /// The statistics of a video in parts `[T, C, H, W]`, over all frames.
+    public func statistics(_ parts: [Tensor]) -> Tensor { parts[0].session.groupStatistics(parts, groups: groups) }
+
+    /// x `[T, C, H, W]`, a part of a video whose statistics are known.
+    public func callAsFunction(_ x: Tensor, _ statistics: Tensor, _ activation: Activation = .none) -> Tensor {
+        x.session.groupNorm(
+            x, statistics: statistics, weight: weight, bias: bias, epsilon: epsilon, activation: activation)
+    }
 }

@@ -60,7 +60,13 @@ public struct StreamedConv3D: Sendable {
             let result = summed(x, memory)
             return residual.map { result + $0 } ?? result
         }
-        return convolve(timeline((0..<x.shape[0]).map { x.selected(0, $0) }, memory), weight, bias, residual)
+        return convolve(timeline(x.frames, memory), weight, bias, residual)
+    }
+
+    /// The same for frames whose height and width are doubled before, each as often in a row as is said.
+    public func ofDoubled(_ x: Tensor, times: Int = 1, _ memory: FrameMemory?) -> Tensor {
+        let frames = x.frames.flatMap { Array(repeating: $0, count: times) }
+        return x.session.convolutionDoubled(timeline(frames, memory), weight: weight, bias: bias, border: .zeros)
     }
 
     private func convolve(_ timeline: [Tensor?], _ weight: Weight, _ bias: Weight?, _ residual: Tensor?) -> Tensor {

@@ -95,10 +95,9 @@ package struct HunyuanVAE: Sendable {
             extent: (video.shape[2] / space, video.shape[3] / space)
         ) { tile in
             try run.step()
-            let hidden = encoder(tile, run.trace)
             return tile.session.convolution(
-                (0..<hidden.shape[0]).map { hidden.selected(0, $0) }, weight: quantWeight, bias: quantBias,
-                stride: .one, padding: .none, residual: nil)
+                encoder(tile, run).frames, weight: quantWeight, bias: quantBias, stride: .one, padding: .none,
+                residual: nil)
         }
     }
 
@@ -112,10 +111,21 @@ package struct HunyuanVAE: Sendable {
         ) { tile in
             try run.step()
             let input = tile.session.convolution(
-                (0..<tile.shape[0]).map { tile.selected(0, $0) }, weight: postQuantWeight, bias: postQuantBias,
-                stride: .one, padding: .none, residual: nil)
+                tile.frames, weight: postQuantWeight, bias: postQuantBias, stride: .one, padding: .none, residual: nil)
             return try decoder(input, run)
         }
+    }
+
+    /// The last norm, SiLU and convolution.
+    fileprivate static func finish(
+        _ video: [Tensor], _ norm: GroupNorm, _ conv: HunyuanConv, _ trace: StageTrace?
+    ) -> Tensor {
+        let statistics = norm.statistics(video)
+        if let trace { trace.recordVideo("conv_norm_out.out", video.map { norm($0, statistics) }) }
+        var past: [Tensor] = []
+        let result = joined(video.map { conv(norm($0, statistics, .silu), after: &past) })
+        trace?.recordVideo("conv_out.out", result)
+        return result
     }
 
     /// Works on overlapping tiles of every frame and fades them into one another; on whole frames where that is not
@@ -138,11 +148,14 @@ package struct HunyuanVAE: Sendable {
 /// One pass through the VAE: where its stages are recorded, and who is told of each tile.
 package struct HunyuanVAERun {
     let trace: Trace?
+    /// The most bytes of several frames that are computed at a time; the result does not depend on it.
+    let partLimit: Int
     /// Called before each tile; throws when the run has been cancelled.
     let step: () throws -> Void
 
-    package init(trace: Trace?, step: @escaping () throws -> Void) {
+    package init(trace: Trace?, partLimit: Int = usualPartLimit, step: @escaping () throws -> Void) {
         self.trace = trace
+        self.partLimit = partLimit
         self.step = step
     }
 }
@@ -169,19 +182,16 @@ private struct HunyuanVAEEncoder: Sendable {
         convOut = HunyuanConv(scope / "conv_out", widths[last], 2 * configuration.latentChannels)
     }
 
-    func callAsFunction(_ x: Tensor, _ trace: Trace?) -> Tensor {
-        let trace = trace.map { StageTrace($0, prefix: "encoder.") }
-        var hidden = convIn(x)
-        trace?.recordVideo("conv_in.out", hidden)
+    func callAsFunction(_ x: Tensor, _ run: HunyuanVAERun) -> Tensor {
+        let trace = run.trace.map { StageTrace($0, prefix: "encoder.") }
+        var video = convIn(x.frames, limit: run.partLimit)
+        trace?.recordVideo("conv_in.out", video)
         for (index, block) in downBlocks.enumerated() {
-            hidden = block(hidden)
-            trace?.recordVideo("block.\(index).out", hidden)
+            block(&video, limit: run.partLimit)
+            trace?.recordVideo("block.\(index).out", video)
         }
-        hidden = normOut(midBlock(hidden, trace), perFrame: false)
-        trace?.recordVideo("conv_norm_out.out", hidden)
-        let result = convOut(x.session.activate(hidden, .silu))
-        trace?.recordVideo("conv_out.out", result)
-        return result
+        midBlock(&video, trace)
+        return HunyuanVAE.finish(video, normOut, convOut, trace)
     }
 }
 
@@ -208,18 +218,14 @@ private struct HunyuanVAEDecoder: Sendable {
 
     func callAsFunction(_ x: Tensor, _ run: HunyuanVAERun) throws -> Tensor {
         let trace = run.trace.map { StageTrace($0, prefix: "decoder.") }
-        var hidden = convIn(x)
-        trace?.recordVideo("conv_in.out", hidden)
-        hidden = midBlock(hidden, trace)
+        var video = convIn(x.frames, limit: run.partLimit)
+        trace?.recordVideo("conv_in.out", video)
+        midBlock(&video, trace)
         for (index, block) in upBlocks.enumerated() {
             try run.step()
-            hidden = block(hidden)
-            trace?.recordVideo("block.\(index).out", hidden)
+            block(&video, limit: run.partLimit)
+            trace?.recordVideo("block.\(index).out", video)
         }
-        hidden = normOut(hidden, perFrame: false)
-        trace?.recordVideo("conv_norm_out.out", hidden)
-        let result = convOut(x.session.activate(hidden, .silu))
-        trace?.recordVideo("conv_out.out", result)
-        return result
+        return HunyuanVAE.finish(video, normOut, convOut, trace)
     }
 }

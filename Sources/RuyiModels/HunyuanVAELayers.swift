@@ -2,7 +2,7 @@ import RuyiFiles
 import RuyiLayers
 import RuyiTensor
 
-// The building blocks of AutoencoderKLHunyuanVideo (specification section 6.1). Videos are [T, C, H, W].
+// The building blocks of AutoencoderKLHunyuanVideo (specification section 6.1). A video is a list of parts [T, C, H, W].
 
 private let normEpsilon: Float = 1e-6
 
@@ -13,6 +13,8 @@ struct HunyuanConv: Sendable {
     private let kernel: Int
     private let stride: ConvolutionStride
 
+    private var padding: SpatialPadding { SpatialPadding(before: kernel / 2, after: kernel / 2, border: .edge) }
+
     /// Takes `conv.weight` `[output, input, kernel, kernel, kernel]` and `conv.bias` `[output]`.
     init(_ scope: WeightScope, _ input: Int, _ output: Int, kernel: Int = 3, stride: ConvolutionStride = .one) {
         let place = scope / "conv"
@@ -22,23 +24,49 @@ struct HunyuanConv: Sendable {
         self.stride = stride
     }
 
-    func callAsFunction(_ x: Tensor, residual: Tensor? = nil) -> Tensor {
-        self((0..<x.shape[0]).map { x.selected(0, $0) }, residual: residual)
+    /// The next part of a video; `past` are the last frames of the parts before, none at the beginning.
+    func callAsFunction(_ part: Tensor, after past: inout [Tensor], residual: Tensor? = nil) -> Tensor {
+        let frames = part.frames
+        if past.isEmpty { past = Array(repeating: frames[0], count: kernel - 1) }
+        let timeline = past + frames
+        past = Array(timeline.suffix(kernel - 1))
+        return part.session.convolution(
+            timeline, weight: weight, bias: bias, stride: stride, padding: padding, residual: residual)
     }
 
-    /// Frames `[C, H, W]`, which may occur several times.
-    func callAsFunction(_ frames: [Tensor], residual: Tensor? = nil) -> Tensor {
-        let border = kernel / 2
-        let past = Array(repeating: frames[0], count: kernel - 1)
-        return frames[0].session.convolution(
-            past + frames, weight: weight, bias: bias, stride: stride,
-            padding: SpatialPadding(before: border, after: border, border: .edge), residual: residual)
+    /// A video from all its frames `[C, H, W]`, which may occur several times; the parts have at most `limit` bytes.
+    func callAsFunction(_ frames: [Tensor], limit: Int) -> [Tensor] {
+        let shape = [
+            weight.shape[0], (frames[0].shape[1] - 1) / stride.height + 1, (frames[0].shape[2] - 1) / stride.width + 1,
+        ]
+        return inParts(frames, shape, limit) { timeline in
+            timeline[0].session.convolution(
+                timeline, weight: weight, bias: bias, stride: stride, padding: padding, residual: nil)
+        }
+    }
+
+    /// The same for frames whose height and width are doubled before.
+    func ofDoubled(_ frames: [Tensor], limit: Int) -> [Tensor] {
+        inParts(frames, [weight.shape[0], 2 * frames[0].shape[1], 2 * frames[0].shape[2]], limit) { timeline in
+            timeline[0].session.convolutionDoubled(timeline, weight: weight, bias: bias, border: .edge)
+        }
+    }
+
+    /// The parts of a result with frames of a shape, each from the frames that it sees.
+    private func inParts(
+        _ frames: [Tensor], _ shape: [Int], _ limit: Int, _ body: ([Tensor]) -> Tensor
+    ) -> [Tensor] {
+        let timeline = Array(repeating: frames[0], count: kernel - 1) + frames
+        return videoParts((frames.count - 1) / stride.time + 1, of: shape, limit: limit).map { range in
+            body(Array(timeline[range.lowerBound * stride.time..<(range.upperBound - 1) * stride.time + kernel]))
+        }
     }
 }
 
 /// Norm, SiLU, convolution, twice, around a shortcut.
 ///
-/// The norms' statistics are taken over all frames.
+/// The norms' statistics are taken over all frames, and each part is let go when nothing needs it any more: two videos
+/// of the result's size are the most that is there.
 struct HunyuanResBlock: Sendable {
     private let norm1, norm2: GroupNorm
     private let conv1, conv2: HunyuanConv
@@ -52,9 +80,19 @@ struct HunyuanResBlock: Sendable {
         shortcut = input == output ? nil : HunyuanConv(scope / "conv_shortcut", input, output, kernel: 1)
     }
 
-    func callAsFunction(_ x: Tensor) -> Tensor {
-        let hidden = conv1(norm1(x, perFrame: false, .silu))
-        return conv2(norm2(hidden, perFrame: false, .silu), residual: shortcut.map { $0(x) } ?? x)
+    func callAsFunction(_ video: inout [Tensor]) {
+        let first = norm1.statistics(video)
+        var (hidden, past, none): ([Tensor], [Tensor], [Tensor]) = ([], [], [])
+        for index in video.indices {
+            hidden.append(conv1(norm1(video[index], first, .silu), after: &past))
+            if let shortcut { video[index] = shortcut(video[index], after: &none) }
+        }
+        let second = norm2.statistics(hidden)
+        past = []
+        for index in video.indices {
+            let normed = norm2(hidden.removeFirst(), second, .silu)
+            video[index] = conv2(normed, after: &past, residual: video[index])
+        }
     }
 }
 
@@ -71,7 +109,8 @@ struct HunyuanVAEAttention: Sendable {
         output = Linear(scope / "to_out" / 0, width, width)
     }
 
-    func callAsFunction(_ x: Tensor, _ trace: StageTrace?) -> Tensor {
+    func callAsFunction(_ video: inout [Tensor], _ trace: StageTrace?) {
+        let x = joined(video)
         let (frames, width, area) = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
         let session = x.session
         // The norm is taken over all positions together, for which the frames stand side by side.
@@ -85,10 +124,9 @@ struct HunyuanVAEAttention: Sendable {
             query(tokens), key(tokens), value(tokens), heads: 1, scale: 1 / Float(width).squareRoot(),
             options: AttentionOptions(mask: mask))
         let result = output(attended)
-        let video = session.copy(result.reshaped([frames, area, width]).permuted([0, 2, 1])).reshaped(x.shape)
-        let sum = x + video
+        let sum = x + session.copy(result.reshaped([frames, area, width]).permuted([0, 2, 1])).reshaped(x.shape)
         trace?.recordPositions("mid.attn.out", sum)
-        return sum
+        video = [sum]
     }
 }
 
@@ -105,11 +143,11 @@ struct HunyuanMidBlock: Sendable {
         last = HunyuanResBlock(scope / "resnets" / 1, width, width, groups: configuration.groups)
     }
 
-    func callAsFunction(_ x: Tensor, _ trace: StageTrace?) -> Tensor {
-        let hidden = first(x)
-        let result = last(attention.map { $0(hidden, trace) } ?? hidden)
-        trace?.recordVideo("mid.out", result)
-        return result
+    func callAsFunction(_ video: inout [Tensor], _ trace: StageTrace?) {
+        first(&video)
+        attention?(&video, trace)
+        last(&video)
+        trace?.recordVideo("mid.out", video)
     }
 }
 
@@ -128,9 +166,9 @@ struct HunyuanDownBlock: Sendable {
         downsampler = stride.map { HunyuanConv(scope / "downsamplers" / 0 / "conv", output, output, stride: $0) }
     }
 
-    func callAsFunction(_ x: Tensor) -> Tensor {
-        let hidden = blocks.reduce(x) { $1($0) }
-        return downsampler.map { $0(hidden) } ?? hidden
+    func callAsFunction(_ video: inout [Tensor], limit: Int) {
+        for block in blocks { block(&video) }
+        if let downsampler { video = downsampler(video.flatMap(\.frames), limit: limit) }
     }
 }
 
@@ -158,13 +196,12 @@ struct HunyuanUpBlock: Sendable {
     }
 
     /// The first frame stays alone in time.
-    func callAsFunction(_ x: Tensor) -> Tensor {
-        let hidden = blocks.reduce(x) { $1($0) }
-        guard let upsampler else { return hidden }
-        let wide = factors.space == 2 ? hidden.session.upsampleNearest(hidden) : hidden
-        let frames = (0..<wide.shape[0]).flatMap { index in
-            Array(repeating: wide.selected(0, index), count: index == 0 ? 1 : factors.time)
+    func callAsFunction(_ video: inout [Tensor], limit: Int) {
+        for block in blocks { block(&video) }
+        guard let upsampler else { return }
+        let frames = video.flatMap(\.frames).enumerated().flatMap { index, frame in
+            Array(repeating: frame, count: index == 0 ? 1 : factors.time)
         }
-        return upsampler(frames)
+        video = factors.space == 2 ? upsampler.ofDoubled(frames, limit: limit) : upsampler(frames, limit: limit)
     }
 }

@@ -1,3 +1,4 @@
+import RuyiLayers
 import RuyiTensor
 
 /// Records the stages of a part of a run under the golden cases' names, with something in front of them and behind.
@@ -32,6 +33,9 @@ package struct StageTrace {
     package func recordVideo(_ name: String, _ x: Tensor) {
         record(name, x.session.copy(x.permuted([1, 0, 2, 3])).expanded(at: 0))
     }
+
+    /// Records the parts of a video, one after the other, in the same layout.
+    package func recordVideo(_ name: String, _ parts: [Tensor]) { recordVideo(name, joined(parts)) }
 
     /// Records frames `[T, C, H, W]` with all positions in a row, `[1, T · H · W, C]`.
     package func recordPositions(_ name: String, _ x: Tensor) {

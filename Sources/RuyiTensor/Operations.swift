@@ -56,6 +56,13 @@ public protocol Operations: AnyObject, Sendable {
         residual: Tensor?
     ) -> Tensor
 
+    /// Convolution with kernels of 3 x 3 in space, a border of one and stride one over frames whose rows and columns are
+    /// doubled by nearest neighbours, which need not exist at that size: timeline of frames `[C, H, W]`, weight
+    /// `[O, C, kt, 3, 3]`, result `[T, O, 2H, 2W]`.
+    func convolutionDoubled(
+        _ timeline: [Tensor?], weight: Weight, bias: Weight?, border: SpatialPadding.Border
+    ) -> Tensor
+
     // MARK: Norms
 
     /// `((x − mean) / sqrt(variance + ε) · weight + bias) · (1 + scale) + shift` over the last axis.
@@ -75,6 +82,12 @@ public protocol Operations: AnyObject, Sendable {
     /// activation.
     func groupNorm(
         _ x: Tensor, groups: Int, weight: Weight, bias: Weight, epsilon: Float, perFrame: Bool, activation: Activation
+    ) -> Tensor
+    /// Mean and variance of each group of channels over all frames of the parts `[T, C, H, W]` of a video, `[groups, 2]`.
+    func groupStatistics(_ parts: [Tensor], groups: Int) -> Tensor
+    /// Group norm of x `[T, C, H, W]` by such statistics, then the activation.
+    func groupNorm(
+        _ x: Tensor, statistics: Tensor, weight: Weight, bias: Weight, epsilon: Float, activation: Activation
     ) -> Tensor
 
     // MARK: Element by element
@@ -110,6 +123,30 @@ extension Operations {
     /// Attention over all keys as they are.
     public func attention(_ q: Tensor, _ k: Tensor, _ v: Tensor, heads: Int, scale: Float) -> Tensor {
         attention(q, k, v, heads: heads, scale: scale, options: AttentionOptions())
+    }
+
+    /// The frames doubled, each once, and then their convolution.
+    public func convolutionDoubled(
+        _ timeline: [Tensor?], weight: Weight, bias: Weight?, border: SpatialPadding.Border
+    ) -> Tensor {
+        convolutionOfDoubled(timeline, weight: weight, bias: bias, border: border)
+    }
+
+    /// The same for kernels and frames of any size.
+    package func convolutionOfDoubled(
+        _ timeline: [Tensor?], weight: Weight, bias: Weight?, border: SpatialPadding.Border
+    ) -> Tensor {
+        var doubled: (of: Tensor, frame: Tensor)?
+        let frames = timeline.map { frame -> Tensor? in
+            guard let frame else { return nil }
+            if let doubled, frame.isSame(as: doubled.of) { return doubled.frame }
+            let large = upsampleNearest(frame.expanded(at: 0)).selected(0, 0)
+            doubled = (frame, large)
+            return large
+        }
+        return convolution(
+            frames, weight: weight, bias: bias, stride: .one,
+            padding: SpatialPadding(before: 1, after: 1, border: border), residual: nil)
     }
 
     /// `Σ aᵢ·xᵢ` over tensors of one shape, added in the order given.

@@ -38,28 +38,60 @@ extension Reference {
         _ x: HostTensor, groups: Int, weight: HostTensor, bias: HostTensor, epsilon: Float, perFrame: Bool,
         activation: Activation
     ) -> HostTensor {
-        let (frames, channels, area) = (x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
-        let (values, gains, offsets) = (x.doubles(), weight.doubles(), bias.doubles())
-        var result = [Float](repeating: 0, count: values.count)
-        let sets = perFrame ? (0..<frames).map { $0..<$0 + 1 } : [0..<frames]
-        for set in sets {
-            for group in 0..<groups {
-                let part = group * channels / groups..<(group + 1) * channels / groups
-                let places = set.flatMap { frame in
-                    part.flatMap { channel in (0..<area).map { (frame * channels + channel) * area + $0 } }
-                }
-                let mean = places.reduce(0) { $0 + values[$1] } / Double(places.count)
-                let variance =
-                    places.reduce(0) { $0 + (values[$1] - mean) * (values[$1] - mean) } / Double(places.count)
-                let factor = 1 / (variance + Double(epsilon)).squareRoot()
-                for place in places {
-                    let channel = place / area % channels
-                    let value = (values[place] - mean) * factor * gains[channel] + offsets[channel]
-                    result[place] = Float(activate(value, activation))
-                }
-            }
+        func normed(_ part: HostTensor) -> [Float] {
+            groupNorm(
+                part, statistics: statistics([part], groups: groups), weight: weight, bias: bias, epsilon: epsilon,
+                activation: activation
+            ).floats()
+        }
+        guard perFrame else { return HostTensor(normed(x), x.shape) }
+        return HostTensor((0..<x.shape[0]).flatMap { normed(x.sliced(0, $0..<$0 + 1)) }, x.shape)
+    }
+
+    /// Mean and variance of each group over all frames of the parts `[T, C, H, W]` of a video, `[groups, 2]`.
+    public static func groupStatistics(_ parts: [HostTensor], groups: Int) -> HostTensor {
+        HostTensor(statistics(parts, groups: groups).flatMap { [Float($0.mean), Float($0.variance)] }, [groups, 2])
+    }
+
+    /// Group norm of x `[T, C, H, W]` by such statistics, then the activation.
+    public static func groupNorm(
+        _ x: HostTensor, statistics: HostTensor, weight: HostTensor, bias: HostTensor, epsilon: Float,
+        activation: Activation
+    ) -> HostTensor {
+        let values = statistics.doubles()
+        return groupNorm(
+            x, statistics: (0..<statistics.shape[0]).map { (values[2 * $0], values[2 * $0 + 1]) }, weight: weight,
+            bias: bias, epsilon: epsilon, activation: activation)
+    }
+
+    private static func groupNorm(
+        _ x: HostTensor, statistics: [(mean: Double, variance: Double)], weight: HostTensor, bias: HostTensor,
+        epsilon: Float, activation: Activation
+    ) -> HostTensor {
+        let (channels, area) = (x.shape[1], x.shape[2] * x.shape[3])
+        let (gains, offsets) = (weight.doubles(), bias.doubles())
+        let result = x.doubles().enumerated().map { place, value -> Float in
+            let channel = place / area % channels
+            let (mean, variance) = statistics[channel * statistics.count / channels]
+            let normed = (value - mean) / (variance + Double(epsilon)).squareRoot()
+            return Float(activate(normed * gains[channel] + offsets[channel], activation))
         }
         return HostTensor(result, x.shape)
+    }
+
+    private static func statistics(_ parts: [HostTensor], groups: Int) -> [(mean: Double, variance: Double)] {
+        (0..<groups).map { group in
+            var values: [Double] = []
+            for part in parts {
+                let (all, perGroup) = (part.doubles(), part.count / (part.shape[0] * groups))
+                for start in stride(from: group * perGroup, to: all.count, by: groups * perGroup) {
+                    values += all[start..<start + perGroup]
+                }
+            }
+            let mean = values.reduce(0, +) / Double(values.count)
+            let variance = values.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(values.count)
+            return (mean, variance)
+        }
     }
 
     private static func mapRows(_ x: HostTensor, _ width: Int, _ body: ([Double]) -> [Double]) -> HostTensor {

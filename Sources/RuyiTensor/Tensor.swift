@@ -15,6 +15,9 @@ public struct Tensor: TensorView {
         self.storage = storage
     }
 
+    /// Whether both view the same elements of the same storage.
+    package func isSame(as other: Tensor) -> Bool { storage === other.storage && layout == other.layout }
+
     public func view(_ layout: Layout) -> Tensor { Tensor(dtype: dtype, layout: layout, storage: storage) }
 
     /// The session whose operations work on this tensor.

@@ -8,6 +8,8 @@ public enum Work: Hashable, Sendable {
     case attention(size: Int)
     /// A convolution over `frames` frames with square kernels.
     case convolution(inputs: Int, outputs: Int, frames: Int, side: Int, stride: Int)
+    /// A convolution with kernels of 3 x 3 over frames that are doubled in space.
+    case doublingConvolution(inputs: Int, outputs: Int, frames: Int)
     /// Everything else, by the bytes that it writes.
     case passing
 
@@ -21,6 +23,7 @@ public enum Work: Hashable, Sendable {
         case (.attention(let a), .attention(let b)): return ratio(a, b)
         case (.convolution(let a, let b, _, let s, let t), .convolution(let c, let d, _, let u, let v)):
             return ratio(a * b, c * d) * (s == u && t == v ? 1 : 4)
+        case (.doublingConvolution(let a, let b, _), .doublingConvolution(let c, let d, _)): return ratio(a * b, c * d)
         case (.passing, .passing): return 1
         default: return nil
         }
@@ -79,6 +82,15 @@ extension Session {
                         timeline, weight: weight, bias: nil, stride: ConvolutionStride(1, stride, stride),
                         padding: padding, residual: nil)
                 }, perPlace * Double(length / stride * (length / stride))
+            )
+        case .doublingConvolution(let inputs, let outputs, let frames):
+            let perPlace = 8 * 9 * Double(frames * inputs * outputs)
+            let length = count((amount / perPlace).squareRoot(), 16...96)
+            let timeline = (0..<frames).map { _ in Tensor?(values([inputs, length, length])) }
+            let weight = weight([outputs, inputs, frames, 3, 3])
+            return (
+                { self.convolutionDoubled(timeline, weight: weight, bias: nil, border: .zeros) },
+                perPlace * Double(length * length)
             )
         case .passing:
             // As norms do, which most of it are: read twice, written once.

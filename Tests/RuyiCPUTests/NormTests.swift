@@ -190,6 +190,29 @@ struct NormTests {
         }
     }
 
+    @Test("the parts of a clip are normalised by the statistics of all as the clip is")
+    func parts() {
+        var random = TestRandom(517)
+        let x = HostTensor(random.values(7 * 24 * 15).map { 3 + $0 }, [7, 24, 3, 5])
+        let (w, b) = (random.tensor([24]), random.tensor([24]))
+        for backend in backends {
+            let whole = backend.groupNorm(
+                x, groups: 8, weight: w, bias: b, epsilon: Self.epsilon, perFrame: false, activation: .silu)
+            let parts = [0..<1, 1..<4, 4..<7].map { backend.tensor(x.sliced(0, $0)) }
+            let statistics = backend.session.groupStatistics(parts, groups: 8)
+            let found = parts.flatMap { part in
+                backend.read(
+                    backend.session.groupNorm(
+                        part, statistics: statistics, weight: backend.weight(w), bias: backend.weight(b),
+                        epsilon: Self.epsilon, activation: .silu)
+                ).floats()
+            }
+            #expect(found == whole.floats(), "\(backend.level)")
+            let reference = Reference.groupStatistics([x], groups: 8)
+            #expect(relativeError(backend.read(statistics), reference) < 1e-6)
+        }
+    }
+
     /// Results of 16 MiB and more are written past the caches.
     @Test("large results equal those of their parts, of aligned widths and of others", arguments: [2816, 2801])
     func largeResults(_ width: Int) {

@@ -61,6 +61,99 @@ struct WinogradTests {
         }
     }
 
+    /// Frames of 4096 positions and more, of sides that no tile divides, in one row and in many.
+    @Test(
+        "large frames equal their definition",
+        arguments: [
+            (64, 64, 3, 64, 64), (66, 70, 1, 61, 71), (64, 65, 1, 3, 1401), (136, 64, 2, 131, 33), (64, 64, 1, 1, 4099),
+        ])
+    func largeSizes(_ channels: Int, _ outputs: Int, _ count: Int, _ height: Int, _ width: Int) {
+        var random = TestRandom(73)
+        let weight = random.tensor([outputs, channels, count, 3, 3])
+        let bias = random.tensor([outputs])
+        let timeline: [HostTensor?] = (0..<count).map { _ in random.tensor([channels, height, width]) }
+        for border in [SpatialPadding.Border.zeros, .edge] {
+            let padding = SpatialPadding(before: 1, after: 1, border: border)
+            let expected = referenceConvolution(timeline, weight, bias, .one, padding)
+            let residual = random.tensor(expected.shape)
+            for backend in backends {
+                let y = backend.convolution(
+                    timeline, weight: weight, bias: bias, stride: .one, padding: padding, residual: nil)
+                #expect(relativeError(y.floats(), expected.values) < 2e-6, "\(backend.level) \(border)")
+                let sum = backend.convolution(
+                    timeline, weight: weight, bias: bias, stride: .one, padding: padding, residual: residual)
+                #expect(relativeError(sum, backend.combine(y, 1, residual, 1)) < 1e-6)
+            }
+        }
+    }
+
+    /// 1.4 times the direct method's error for sums in order, more for its sums in panels: up to 1.9 was measured.
+    @Test("large tiles round at most 2.5 times as much as the direct method", arguments: [64, 320])
+    func largeAccuracy(_ channels: Int) {
+        var random = TestRandom(101)
+        let weight = random.tensor([64, channels, 1, 3, 3])
+        let frames = [random.tensor([channels, 64, 65])]
+        let expected = referenceConvolution(frames, weight, nil, .one, padding).values
+        for backend in backends {
+            let direct = backend.convolution(
+                frames, weight: weight, bias: nil, stride: .one, padding: SpatialPadding(before: 1, after: 2),
+                residual: nil
+            ).sliced(2, 0..<64).sliced(3, 0..<65)
+            let fast = backend.convolution(
+                frames, weight: weight, bias: nil, stride: .one, padding: padding, residual: nil)
+            let ratio = relativeError(fast.floats(), expected) / relativeError(direct.floats(), expected)
+            #expect(ratio < 2.5, "\(backend.level)")
+        }
+    }
+
+    /// Channels that are too few for it, and frames that are too small, among them.
+    @Test(
+        "frames that are doubled meanwhile give what doubled frames give",
+        arguments: [
+            (64, 64, 3, 8, 9), (65, 79, 1, 5, 40), (64, 70, 2, 1, 33), (264, 64, 3, 37, 1), (16, 8, 3, 4, 4),
+            (64, 64, 3, 2, 3), (72, 64, 1, 40, 67),
+        ])
+    func doubled(_ channels: Int, _ outputs: Int, _ count: Int, _ height: Int, _ width: Int) {
+        var random = TestRandom(103)
+        let weight = random.tensor([outputs, channels, count, 3, 3])
+        let bias = random.tensor([outputs])
+        var timeline: [HostTensor?] = (0..<count + 1).map { _ in random.tensor([channels, height, width]) }
+        if count > 2 { timeline[1] = nil }
+        let large = timeline.map { frame -> HostTensor? in
+            guard let frame else { return nil }
+            return Reference.upsampleNearest(frame.reshaped([1, channels, height, width])).reshaped(
+                [channels, 2 * height, 2 * width])
+        }
+        for border in [SpatialPadding.Border.zeros, .edge] {
+            let padding = SpatialPadding(before: 1, after: 1, border: border)
+            let expected = referenceConvolution(large, weight, bias, .one, padding)
+            for backend in backends {
+                let y = backend.read(
+                    backend.session.convolutionDoubled(
+                        timeline.map { $0.map(backend.tensor) }, weight: backend.weight(weight),
+                        bias: backend.weight(bias), border: border))
+                #expect(y.shape == expected.shape)
+                #expect(relativeError(y.floats(), expected.values) < 1e-6, "\(backend.level) \(border)")
+            }
+        }
+    }
+
+    @Test("a frame under several taps is multiplied by their sum", arguments: [[0, 0, 0, 1, 1, 2, 2], [0, 1, 1, 0, 0, 0]])
+    func repeated(_ places: [Int]) {
+        var random = TestRandom(107)
+        let weight = random.tensor([64, 64, 3, 3, 3])
+        let frames = (0..<3).map { _ in random.tensor([64, 12, 20]) }
+        let expected = referenceConvolution(places.map { frames[$0] }, weight, nil, .one, padding).values
+        for backend in backends {
+            let tensors = frames.map(backend.tensor)
+            let y = backend.read(
+                backend.session.convolution(
+                    places.map { tensors[$0] }, weight: backend.weight(weight), bias: nil, stride: .one,
+                    padding: padding, residual: nil))
+            #expect(relativeError(y.floats(), expected) < 1e-6, "\(backend.level)")
+        }
+    }
+
     /// Integers of a pattern without a period, so that many of them are made soon.
     @Test("outputs that are computed in groups are those of layers of their own")
     func groups() {

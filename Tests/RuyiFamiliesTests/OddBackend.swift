@@ -393,6 +393,20 @@ class OddSession: Session, @unchecked Sendable {
         }
     }
 
+    func groupStatistics(_ parts: [Tensor], groups: Int) -> Tensor {
+        put([groups, 2], parts) { Reference.groupStatistics($1, groups: groups) }
+    }
+
+    func groupNorm(
+        _ x: Tensor, statistics: Tensor, weight: Weight, bias: Weight, epsilon: Float, activation: Activation
+    ) -> Tensor {
+        put(x.shape, [x, statistics]) { session, hosts in
+            Reference.groupNorm(
+                hosts[0], statistics: hosts[1], weight: session.host(weight), bias: session.host(bias),
+                epsilon: epsilon, activation: activation)
+        }
+    }
+
     func activate(_ x: Tensor, _ activation: Activation) -> Tensor {
         put(x.shape, [x]) { Reference.map($1[0]) { Reference.activate($0, activation) } }
     }

@@ -31,10 +31,10 @@ struct PyramidVAETests {
     }
 
     private static func decoded(
-        _ vae: PyramidVAE, _ latents: Tensor, _ tiling: PyramidTiling
+        _ vae: PyramidVAE, _ latents: Tensor, _ tiling: PyramidTiling, limit: Int = .max
     ) throws -> (frames: [Float], lengths: [Int]) {
         var frames: [Tensor] = []
-        try vae.decode(latents, tiling, PyramidVAERun {}) { frames.append($0) }
+        try vae.decode(latents, tiling, PyramidVAERun(chunkByteLimit: limit) {}) { frames.append($0) }
         return (frames.flatMap { $0.session.floats($0) }, frames.map { $0.shape[0] })
     }
 
@@ -47,6 +47,9 @@ struct PyramidVAETests {
         let chunked = try Self.decoded(vae, latents, PyramidTiling(side: nil, window: window))
         #expect(whole.lengths == [33] && chunked.lengths.reduce(0, +) == 33 && chunked.lengths[0] == 8 * window + 1)
         #expect(relativeError(chunked.frames, whole.frames) < 1e-6)
+        let streamed = try Self.decoded(vae, latents, PyramidTiling(side: nil, window: window), limit: 0)
+        #expect(streamed.lengths == chunked.lengths && streamed.frames != chunked.frames)
+        #expect(relativeError(streamed.frames, whole.frames) < 1e-6)
         let video = session.upload(RandomValues().tensor([33, 3, 24, 32]))
         let mean = try vae.encode(video, PyramidTiling(side: nil, window: 9), PyramidVAERun {}).mean
         let other = try vae.encode(video, PyramidTiling(side: nil, window: window), PyramidVAERun {}).mean

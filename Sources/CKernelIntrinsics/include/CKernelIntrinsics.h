@@ -93,11 +93,52 @@ KERNEL_INLINE void kernel_prefetch_second(const void *address) { __builtin_prefe
 
 #if defined(__AVX512F__)
 typedef kernel_f32x16 kernel_vector;
+#define KERNEL_VECTOR_EVEN KERNEL_EVEN
+#define KERNEL_VECTOR_ODD KERNEL_ODD
+#define KERNEL_LOW_TURNS 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define KERNEL_HIGH_TURNS 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif defined(__AVX2__)
 typedef float kernel_vector __attribute__((ext_vector_type(8)));
+#define KERNEL_VECTOR_EVEN 0, 2, 4, 6, 8, 10, 12, 14
+#define KERNEL_VECTOR_ODD 1, 3, 5, 7, 9, 11, 13, 15
+#define KERNEL_LOW_TURNS 0, 8, 1, 9, 2, 10, 3, 11
+#define KERNEL_HIGH_TURNS 4, 12, 5, 13, 6, 14, 7, 15
 #else
 typedef float kernel_vector __attribute__((ext_vector_type(4)));
+#define KERNEL_VECTOR_EVEN 0, 2, 4, 6
+#define KERNEL_VECTOR_ODD 1, 3, 5, 7
+#define KERNEL_LOW_TURNS 0, 4, 1, 5
+#define KERNEL_HIGH_TURNS 2, 6, 3, 7
 #endif
+
+/// The even places of two vectors that follow one another.
+KERNEL_INLINE kernel_vector kernel_even(kernel_vector a, kernel_vector b) {
+    return __builtin_shufflevector(a, b, KERNEL_VECTOR_EVEN);
+}
+
+/// The odd places.
+KERNEL_INLINE kernel_vector kernel_odd(kernel_vector a, kernel_vector b) {
+    return __builtin_shufflevector(a, b, KERNEL_VECTOR_ODD);
+}
+
+/// The values of two vectors in turns, the first half.
+KERNEL_INLINE kernel_vector kernel_low_turns(kernel_vector a, kernel_vector b) {
+    return __builtin_shufflevector(a, b, KERNEL_LOW_TURNS);
+}
+
+/// The second half.
+KERNEL_INLINE kernel_vector kernel_high_turns(kernel_vector a, kernel_vector b) {
+    return __builtin_shufflevector(a, b, KERNEL_HIGH_TURNS);
+}
+
+/// `a + b · factor`, fused where the level has the instruction.
+KERNEL_INLINE kernel_vector kernel_add_scaled(kernel_vector a, kernel_vector b, float factor) {
+#if defined(__FMA__) || defined(__aarch64__)
+    return __builtin_elementwise_fma(b, (kernel_vector)factor, a);
+#else
+    return a + b * factor;
+#endif
+}
 
 /// Writes a vector to an address that is a multiple of its size, past the caches.
 KERNEL_INLINE void kernel_stream(float *target, kernel_vector value) {

@@ -72,6 +72,7 @@ extension Workload {
         convolution(128, frames: 4, 368, 640), convolution(256, frames: 1, 368, 640),
         convolution(256, frames: 4, 368, 640, isLong: true), convolution(512, frames: 4, 92, 160),
         convolution(512, frames: 4, 46, 80), convolution(512, frames: 1, 46, 80),
+        doublingConvolution(256, frames: 1, 184, 320), doublingConvolution(512, frames: 4, 46, 80),
     ]
 
     private static func convolution(
@@ -91,6 +92,22 @@ extension Workload {
                     timeline, weight: weight, bias: bias, stride: .one, padding: SpatialPadding(before: 1, after: 1),
                     residual: nil)
             }
+        }
+    }
+
+    /// Over frames of this size that are doubled in space; operations are those of the doubled ones.
+    private static func doublingConvolution(
+        _ channels: Int, frames: Int, _ height: Int, _ width: Int
+    ) -> Workload {
+        let operations = 8 * 27 * Double(channels * channels) * Double(frames * height * width)
+        return Workload(
+            "convolution-doubling-\(channels)-\(frames)x\(height)x\(width)", .operations(operations)
+        ) { session in
+            let video = random([frames + 2, channels, height, width], on: session)
+            let timeline = (0..<frames + 2).map { Optional(video.selected(0, $0)) }
+            let weight = stored(
+                RandomValues(spread: 0.02).tensor([channels, channels, 3, 3, 3], dtype: .bf16, seed: 1), on: session)
+            return { session.convolutionDoubled(timeline, weight: weight, bias: nil, border: .zeros) }
         }
     }
 

@@ -71,5 +71,5 @@ extension HunyuanVideo {
             session throws(Fault) in
             try HunyuanWorkloads.singleBlock(frames: 4, rows: 32, columns: 32, on: session)
         },
-    ]
+    ] + HunyuanVAEWorkloads.all
 }

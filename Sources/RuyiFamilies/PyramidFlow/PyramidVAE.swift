@@ -95,9 +95,10 @@ package struct PyramidVAE: Sendable {
         _ x: Tensor, _ chunks: [Range<Int>], isStart: Bool, _ body: (Tensor, PyramidChunk) throws -> Void
     ) throws {
         let memory = chunks.count > 1 ? FrameMemory() : nil
+        let frameMemory = FrameMemory(isFrameByFrame: true)
         for (index, range) in chunks.enumerated() {
-            try body(
-                x.session.copy(x.sliced(0, range)), PyramidChunk(isStart: isStart && index == 0, memory: memory))
+            let chunk = PyramidChunk(isStart: isStart && index == 0, memory: memory, frameMemory: frameMemory)
+            try body(x.session.copy(x.sliced(0, range)), chunk)
         }
     }
 }
@@ -105,11 +106,15 @@ package struct PyramidVAE: Sendable {
 /// One pass through the VAE: where its stages are recorded, and who is told of each part of the work.
 package struct PyramidVAERun {
     let trace: StageTrace?
+    /// The most bytes of a chunk's frames at the highest resolution that are there together; the result does not depend
+    /// on it.
+    let chunkByteLimit: Int
     /// Called before each level of the network; throws when the run has been cancelled.
     let step: () throws -> Void
 
-    package init(trace: StageTrace? = nil, step: @escaping () throws -> Void) {
+    package init(trace: StageTrace? = nil, chunkByteLimit: Int = usualPartLimit, step: @escaping () throws -> Void) {
         self.trace = trace
+        self.chunkByteLimit = chunkByteLimit
         self.step = step
     }
 }
@@ -179,12 +184,42 @@ private struct PyramidVAEDecoder: Sendable {
         var hidden = convIn(postQuantConv(x, chunk.memory), chunk.memory)
         run.trace?.recordVideo("decoder.conv_in", hidden)
         hidden = midBlock(hidden, chunk, run.trace, "decoder.")
-        for (level, block) in upBlocks.enumerated() {
+        let whole = isStreamed(hidden, run) ? upBlocks.count - 2 : upBlocks.count
+        for (level, block) in upBlocks[..<whole].enumerated() {
             try run.step()
             hidden = block(hidden, chunk)
             run.trace?.recordVideo("decoder.block\(level)", hidden)
         }
         try run.step()
-        return convOut(normOut(hidden, perFrame: true, .silu), chunk.memory)
+        return whole < upBlocks.count ? try stream(hidden, chunk, run) : pixels(hidden, chunk)
+    }
+
+    private func pixels(_ x: Tensor, _ chunk: PyramidChunk) -> Tensor {
+        convOut(normOut(x, perFrame: true, .silu), chunk.memory)
+    }
+
+    /// Whether the frames of the last level are too large to be there together. Nobody traces such large ones.
+    private func isStreamed(_ x: Tensor, _ run: PyramidVAERun) -> Bool {
+        guard upBlocks.count > 1, run.trace == nil else { return false }
+        let growth = 1 << (upBlocks.count - 1)
+        return 4 * growth * x.shape[0] * upBlocks[upBlocks.count - 2].width * growth * growth * x.shape[2] * x.shape[3]
+            > run.chunkByteLimit
+    }
+
+    /// The residual blocks of the last level but one for all frames, and what follows frame by frame: norms are per frame,
+    /// and convolutions remember what they saw.
+    private func stream(_ x: Tensor, _ chunk: PyramidChunk, _ run: PyramidVAERun) throws -> Tensor {
+        let (block, last) = (upBlocks[upBlocks.count - 2], upBlocks[upBlocks.count - 1])
+        let hidden = block.narrow(x, chunk)
+        var frames: [Tensor] = []
+        for index in 0..<hidden.shape[0] {
+            let part = block.doubled(hidden.sliced(0, index..<index + 1), chunk.frame(index))
+            for place in 0..<part.shape[0] {
+                try run.step()
+                let next = chunk.frame(index)
+                frames.append(pixels(last(part.sliced(0, place..<place + 1), next), next))
+            }
+        }
+        return joined(frames)
     }
 }

@@ -13,6 +13,13 @@ struct PyramidChunk {
     let isStart: Bool
     /// What was seen before; nil where the chunk is the whole video.
     let memory: FrameMemory?
+    /// What was seen before by the layers that work frame by frame.
+    let frameMemory: FrameMemory
+
+    /// Frame by frame, where only the first of the video stands alone in time.
+    func frame(_ index: Int) -> PyramidChunk {
+        PyramidChunk(isStart: isStart && index == 0, memory: frameMemory, frameMemory: frameMemory)
+    }
 }
 
 /// Norm, SiLU, convolution, twice, around a shortcut.
@@ -111,10 +118,13 @@ struct PyramidDownBlock: Sendable {
 
 /// Residual blocks, then convolutions whose channels become twice the width and height, and twice the time.
 struct PyramidUpBlock: Sendable {
+    /// Channels of the result.
+    let width: Int
     private let blocks: [PyramidResBlock]
     private let upsamplers: (space: StreamedConv3D, time: StreamedConv3D)?
 
     init(_ scope: WeightScope, _ input: Int, _ output: Int, layers: Int, groups: Int, doubles: Bool) {
+        width = output
         blocks = (0..<layers).map {
             PyramidResBlock(scope / "resnets" / $0, $0 == 0 ? input : output, output, groups: groups)
         }
@@ -126,8 +136,13 @@ struct PyramidUpBlock: Sendable {
             ) : nil
     }
 
-    func callAsFunction(_ x: Tensor, _ chunk: PyramidChunk) -> Tensor {
-        let hidden = blocks.reduce(x) { $1($0, chunk) }
+    func callAsFunction(_ x: Tensor, _ chunk: PyramidChunk) -> Tensor { doubled(narrow(x, chunk), chunk) }
+
+    /// The residual blocks.
+    func narrow(_ x: Tensor, _ chunk: PyramidChunk) -> Tensor { blocks.reduce(x) { $1($0, chunk) } }
+
+    /// What follows them.
+    func doubled(_ hidden: Tensor, _ chunk: PyramidChunk) -> Tensor {
         guard let upsamplers else { return hidden }
         let wide = PyramidUpBlock.spread(upsamplers.space(hidden, chunk.memory))
         let long = PyramidUpBlock.prolong(upsamplers.time(wide, chunk.memory))

@@ -158,7 +158,7 @@ struct RuyiUpBlock: Sendable {
     func callAsFunction(_ x: Tensor, _ chunk: Chunk) -> Tensor {
         let hidden = blocks.reduce(x) { $1($0, chunk) }
         guard let upsampler else { return hidden }
-        let larger = upsampler(x.session.upsampleNearest(hidden), chunk)
+        let larger = upsampler.ofDoubled(hidden, chunk)
         return upsampling == .spaceAndTime ? doubled(larger, chunk.mode) : larger
     }
 

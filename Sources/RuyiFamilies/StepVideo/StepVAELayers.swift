@@ -151,29 +151,23 @@ enum StepUpsampler: Sendable {
 
     /// The result for a whole chunk.
     func callAsFunction(_ x: Tensor) -> Tensor {
-        let session = x.session
-        let wide = session.upsampleNearest(x)
         switch self {
-        case .space(let conv): return conv(wide, nil)
-        case .spaceTime(let refinement):
-            let long = session.copy(wide.expanded(at: 1).repeated(1, 2))
-            return refinement(long.reshaped([2 * wide.shape[0]] + wide.shape.dropFirst()), nil)
+        case .space(let conv): conv.ofDoubled(x, nil)
+        case .spaceTime(let refinement): refinement(x, times: factor, nil)
         }
     }
 
     /// The next of the frames that come of one.
-    ///
-    /// They are widened one by one: that costs next to nothing, and a wide frame would have to stay for the others.
     func next(of x: Tensor, _ memory: FrameMemory) -> Tensor {
-        let wide = x.session.upsampleNearest(x)
         switch self {
-        case .space(let conv): return conv(wide, memory)
-        case .spaceTime(let refinement): return refinement(wide, memory)
+        case .space(let conv): conv.ofDoubled(x, memory)
+        case .spaceTime(let refinement): refinement(x, times: 1, memory)
         }
     }
 }
 
-/// What follows the doubling of frames: convolution, norm, twice, and its input added before and after a SiLU.
+/// The doubling of rows and columns and of frames, and what follows it: convolution, norm, twice, and its input added
+/// before and after a SiLU.
 struct StepRefinement: Sendable {
     private let conv1, conv2: StreamedConv3D
     private let norm1, norm2: StepNorm
@@ -185,7 +179,16 @@ struct StepRefinement: Sendable {
         norm2 = StepNorm(scope / "norm2", width)
     }
 
-    func callAsFunction(_ x: Tensor, _ memory: FrameMemory?) -> Tensor {
-        x.session.activate(norm2(conv2(norm1(conv1(x, memory), .silu), memory)) + x, .silu) + x
+    /// The frames that come of each of x, of which so many are wanted.
+    func callAsFunction(_ x: Tensor, times: Int, _ memory: FrameMemory?) -> Tensor {
+        let session = x.session
+        let change = norm2(conv2(norm1(conv1.ofDoubled(x, times: times, memory), .silu), memory))
+        let wide = session.upsampleNearest(x)
+        let long =
+            times == 1
+            ? wide
+            : session.copy(wide.expanded(at: 1).repeated(1, times)).reshaped(
+                [times * wide.shape[0]] + wide.shape.dropFirst())
+        return session.activate(change + long, .silu) + long
     }
 }
