@@ -121,8 +121,9 @@ struct FilterWork: @unchecked Sendable {
             && min(weight.shape[0], weight.shape[1]) >= 64 && area >= 128
     }
 
-    /// The way for frames of so many positions. The larger tiles round 1.4 times as much as the direct method, which
-    /// rounded operands would multiply.
+    /// The way for frames of so many positions.
+    ///
+    /// Large tiles round 1.4 times as much as the direct method does, and would show the rounding of operands more.
     static func way(_ multiplier: Multiplier, area: Int) -> FilterKernels {
         area >= largeArea && !multiplier.isRounding ? multiplier.kernels.large : multiplier.kernels.small
     }

@@ -89,7 +89,9 @@ public struct StreamedConv3D: Sendable {
             guard index >= earlier.count, let frame = all[index] else { return all[index] }
             let shelved = memory.shelved(frame)
             let isView = shelved.storedByteCount > 2 * shelved.byteCount
-            return isView ? frame.session.copy(frame) : shelved
+            let kept = isView ? frame.session.copy(frame) : shelved
+            // So that the same frame, when it comes again, is known.
+            return kept.storage === frame.storage ? kept : kept.standing(for: frame)
         }
         memory.frames[path] = kept
         return all

@@ -15,8 +15,24 @@ public struct Tensor: TensorView {
         self.storage = storage
     }
 
-    /// Whether both view the same elements of the same storage.
-    package func isSame(as other: Tensor) -> Bool { storage === other.storage && layout == other.layout }
+    /// Whether both are the same elements of the same storage, or copies of them that stand for these.
+    package func isSame(as other: Tensor) -> Bool {
+        let (mine, theirs) = (content, other.content)
+        return mine.identity === theirs.identity && mine.layout == theirs.layout
+    }
+
+    /// The tensor itself, a copy that stands for another.
+    package func standing(for original: Tensor) -> Tensor {
+        storage.origin = original.content
+        return self
+    }
+
+    private var content: TensorStorage.Content {
+        guard let origin = storage.origin, layout == Layout(shape), shape == origin.layout.shape else {
+            return TensorStorage.Content(identity: storage.identity, layout: layout)
+        }
+        return origin
+    }
 
     public func view(_ layout: Layout) -> Tensor { Tensor(dtype: dtype, layout: layout, storage: storage) }
 
@@ -33,6 +49,18 @@ open class TensorStorage: @unchecked Sendable {
     public let session: any Session
     /// Its size.
     public let byteCount: Int
+    /// What tells it from others for as long as anything stands for it.
+    fileprivate let identity = Identity()
+    /// What it is a copy of, and stands for.
+    fileprivate var origin: Content?
+
+    fileprivate final class Identity: Sendable {}
+
+    /// Elements of a storage.
+    fileprivate struct Content {
+        let identity: Identity
+        let layout: Layout
+    }
 
     /// Memory of a session.
     public init(_ session: any Session, byteCount: Int) {

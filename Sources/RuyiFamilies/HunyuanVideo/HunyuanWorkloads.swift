@@ -62,14 +62,15 @@ enum HunyuanWorkloads {
 }
 
 extension HunyuanVideo {
-    public static let workloads = [
-        Workload("hunyuanvideo-dual-4096", .operations(StreamShapes.operations(tokens: 4352))) {
-            session throws(Fault) in
-            try HunyuanWorkloads.dualBlock(frames: 4, rows: 32, columns: 32, on: session)
-        },
-        Workload("hunyuanvideo-single-4096", .operations(StreamShapes.operations(tokens: 4352))) {
-            session throws(Fault) in
-            try HunyuanWorkloads.singleBlock(frames: 4, rows: 32, columns: 32, on: session)
-        },
-    ] + HunyuanVAEWorkloads.all
+    public static let workloads =
+        [
+            Workload("hunyuanvideo-dual-4096", .operations(StreamShapes.operations(tokens: 4352))) {
+                session throws(Fault) in
+                try HunyuanWorkloads.dualBlock(frames: 4, rows: 32, columns: 32, on: session)
+            },
+            Workload("hunyuanvideo-single-4096", .operations(StreamShapes.operations(tokens: 4352))) {
+                session throws(Fault) in
+                try HunyuanWorkloads.singleBlock(frames: 4, rows: 32, columns: 32, on: session)
+            },
+        ] + HunyuanVAEWorkloads.all
 }

@@ -198,7 +198,9 @@ private struct PyramidVAEDecoder: Sendable {
         convOut(normOut(x, perFrame: true, .silu), chunk.memory)
     }
 
-    /// Whether the frames of the last level are too large to be there together. Nobody traces such large ones.
+    /// Whether the frames of the last level are too large to be there together.
+    ///
+    /// Nobody traces such large ones.
     private func isStreamed(_ x: Tensor, _ run: PyramidVAERun) -> Bool {
         guard upBlocks.count > 1, run.trace == nil else { return false }
         let growth = 1 << (upBlocks.count - 1)
