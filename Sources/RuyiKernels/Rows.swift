@@ -5,9 +5,19 @@ func finishRow(
     _ x: UnsafeMutablePointer<Float>, _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Function,
     _ gate: UnsafePointer<Float>?, _ residual: UnsafePointer<Float>?
 ) {
+    finish(count, bias, activation, gate, residual, x, false) { index, valid in load(x, index, valid) }
+}
+
+/// Writes `residual + gate · activation(value + bias)` over one row of values.
+@inline(__always)
+func finish(
+    _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Function, _ gate: UnsafePointer<Float>?,
+    _ residual: UnsafePointer<Float>?, _ target: UnsafeMutablePointer<Float>, _ streams: Bool,
+    _ value: (_ index: Int, _ valid: Int) -> Vector
+) {
     @inline(__always) func finish<F: PointwiseFunction>(_ function: F.Type) {
-        forEachVector(count, x) { index, valid in
-            var value = load(x, index, valid)
+        forEachVector(count, target, streams) { index, valid in
+            var value = value(index, valid)
             if let bias { value += load(bias, index, valid) }
             value = F.of(value)
             if let gate { value *= load(gate, index, valid) }

@@ -45,12 +45,8 @@ KERNEL_INLINE kernel_u32x16 kernel_pair(kernel_f32x16 a, kernel_f32x16 b) {
 }
 #endif
 
-/// The four bytes of `bytes`, unsigned, as 16-bit numbers, eight times.
-KERNEL_INLINE kernel_i16x32 kernel_repeat(uint32_t bytes) {
-    typedef uint32_t u32x8 __attribute__((ext_vector_type(8)));
-    typedef uint8_t u8x32 __attribute__((ext_vector_type(32)));
-    return __builtin_convertvector((u8x32)(u32x8)bytes, kernel_i16x32);
-}
+/// The two 16-bit numbers of a word, sixteen times.
+KERNEL_INLINE kernel_i16x32 kernel_repeat(uint32_t pair) { return (kernel_i16x32)(kernel_u32x16)pair; }
 
 KERNEL_INLINE kernel_i16x32 kernel_widen(kernel_i8x32 x) { return __builtin_convertvector(x, kernel_i16x32); }
 
@@ -75,13 +71,6 @@ KERNEL_INLINE kernel_i32x16 kernel_multiply_pairs(kernel_i16x32 a, kernel_i16x32
 #endif
 }
 
-/// The sums of neighbours, those of `a` first.
-KERNEL_INLINE kernel_i32x16 kernel_add_pairs(kernel_i32x16 a, kernel_i32x16 b) {
-    return __builtin_shufflevector(a, b, KERNEL_EVEN) + __builtin_shufflevector(a, b, KERNEL_ODD);
-}
-
-KERNEL_INLINE kernel_f32x16 kernel_floats(kernel_i32x16 x) { return __builtin_convertvector(x, kernel_f32x16); }
-
 /// The lowest bytes.
 KERNEL_INLINE kernel_u8x16 kernel_bytes(kernel_i32x16 x) { return __builtin_convertvector(x, kernel_u8x16); }
 
@@ -93,10 +82,40 @@ KERNEL_INLINE void kernel_prefetch_second(const void *address) { __builtin_prefe
 
 #if defined(__AVX512F__)
 typedef kernel_f32x16 kernel_vector;
+typedef kernel_i32x16 kernel_integers;
 #elif defined(__AVX2__)
 typedef float kernel_vector __attribute__((ext_vector_type(8)));
+typedef int32_t kernel_integers __attribute__((ext_vector_type(8)));
 #else
 typedef float kernel_vector __attribute__((ext_vector_type(4)));
+typedef int32_t kernel_integers __attribute__((ext_vector_type(4)));
+#endif
+
+KERNEL_INLINE kernel_vector kernel_floats(kernel_integers x) { return __builtin_convertvector(x, kernel_vector); }
+
+#if defined(__F16C__)
+#if defined(__AVX512F__)
+typedef uint16_t kernel_halves __attribute__((ext_vector_type(16)));
+#else
+typedef uint16_t kernel_halves __attribute__((ext_vector_type(8)));
+#endif
+
+/// IEEE binary16 to binary32.
+KERNEL_INLINE kernel_vector kernel_half_floats(kernel_halves x) {
+#if defined(__AVX512F__)
+    return (kernel_vector)_mm512_cvtph_ps((__m256i)x);
+#else
+    return (kernel_vector)_mm256_cvtph_ps((__m128i)x);
+#endif
+}
+
+/// OCP e4m3, a byte in each lane, to binary32: a half-precision number with the same exponent and mantissa is the number
+/// divided by 2⁸; 0x7F is NaN.
+KERNEL_INLINE kernel_vector kernel_e4m3_floats(kernel_halves x) {
+    kernel_halves magnitude = x & 0x7F;
+    kernel_halves nan = (kernel_halves)(magnitude == 0x7F) & 0x7FFF;
+    return kernel_half_floats(magnitude << 7 | (x & 0x80) << 8 | nan) * 256;
+}
 #endif
 
 /// Writes a vector to an address that is a multiple of its size, past the caches.
