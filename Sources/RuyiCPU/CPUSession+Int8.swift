@@ -81,7 +81,7 @@ extension CPUSession {
     private func quantize(_ x: Tensor, _ rows: Int, _ depth: Int) -> QuantizedRows {
         let kernels = integerKernels
         let result = QuantizedRows(rows: rows, depth: depth, kernels, in: account)
-        let source = x.floatPointer
+        let source = Shared(x.floatPointer)
         parallel(result.slivers) { sliver in
             let first = sliver * kernels.mr
             let count = min(kernels.mr, rows - first)
@@ -89,7 +89,7 @@ extension CPUSession {
             if count < kernels.mr { target.update(repeating: 0, count: result.sliverWords) }
             for index in 0..<count {
                 result.scales[first + index] = kernels.quantizeLeft(
-                    source + (first + index) * depth, depth, zeroPoint, target, index)
+                    source.pointer + (first + index) * depth, depth, zeroPoint, target, index)
             }
         }
         return result

@@ -166,23 +166,6 @@ private func multiplyIntegerTile(
     #endif
 }
 
-private func finishIntegerRow(
-    _ sums: UnsafePointer<Int32>, _ count: Int, _ columnScales: UnsafePointer<Float>, _ rowScale: Float,
-    _ bias: UnsafePointer<Float>?, _ activation: Function, _ gate: UnsafePointer<Float>?,
-    _ residual: UnsafePointer<Float>?, _ y: UnsafeMutablePointer<Float>, _ streams: Bool
-) {
-    let factor = Vector(repeating: rowScale)
-    finish(count, bias, activation, gate, residual, y, streams) { index, valid in
-        var lanes = SignedBits.zero
-        if valid == SignedBits.scalarCount {
-            lanes = UnsafeRawPointer(sums + index).loadUnaligned(as: SignedBits.self)
-        } else {
-            for lane in 0..<valid { lanes[lane] = sums[index + lane] }
-        }
-        return kernel_floats(lanes) * load(columnScales, index, valid) * factor
-    }
-}
-
 // MARK: Quantisation
 
 private func packRow(

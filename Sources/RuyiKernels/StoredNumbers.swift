@@ -19,7 +19,7 @@ enum StoredF32: StoredNumber {
 enum StoredBF16: StoredNumber {
     @inline(__always) static var byteCount: Int { 2 }
     @inline(__always) static func vector(_ source: UnsafeRawPointer) -> Vector {
-        unsafeBitCast(Bits(truncatingIfNeeded: source.loadUnaligned(as: Halves.self)) &<< 16, to: Vector.self)
+        unsafeBitCast(kernel_widen_halves(source.loadUnaligned(as: Halves.self)) &<< 16, to: Vector.self)
     }
     @inline(__always) static func float(_ source: UnsafeRawPointer) -> Float {
         Float(bitPattern: UInt32(source.loadUnaligned(as: UInt16.self)) << 16)
@@ -40,7 +40,7 @@ enum StoredF16: StoredNumber {
 enum StoredE5M2: StoredNumber {
     @inline(__always) static var byteCount: Int { 1 }
     @inline(__always) static func vector(_ source: UnsafeRawPointer) -> Vector {
-        halfFloats(Halves(truncatingIfNeeded: source.loadUnaligned(as: Bytes.self)) &<< 8)
+        halfFloats(kernel_halves_of_bytes(source.loadUnaligned(as: Bytes.self)) &<< 8)
     }
     @inline(__always) static func float(_ source: UnsafeRawPointer) -> Float {
         halfFloats(Halves(repeating: UInt16(source.load(as: UInt8.self)) << 8))[0]
@@ -50,7 +50,7 @@ enum StoredE5M2: StoredNumber {
 enum StoredE4M3: StoredNumber {
     @inline(__always) static var byteCount: Int { 1 }
     @inline(__always) static func vector(_ source: UnsafeRawPointer) -> Vector {
-        floats(Halves(truncatingIfNeeded: source.loadUnaligned(as: Bytes.self)))
+        floats(kernel_halves_of_bytes(source.loadUnaligned(as: Bytes.self)))
     }
     @inline(__always) static func float(_ source: UnsafeRawPointer) -> Float {
         floats(Halves(repeating: UInt16(source.load(as: UInt8.self))))[0]
@@ -63,7 +63,7 @@ enum StoredE4M3: StoredNumber {
         #if LEVEL_AVX512 || LEVEL_AVX2
             return kernel_e4m3_floats(byte)
         #else
-            let byte = Bits(truncatingIfNeeded: byte)
+            let byte = kernel_widen_halves(byte)
             let magnitude = (byte & Bits(repeating: 0x7F)) &<< 20
             let sign = (byte & Bits(repeating: 0x80)) &<< 24
             let scaled = unsafeBitCast(magnitude, to: Vector.self) * Vector(repeating: 0x1p120)
@@ -78,7 +78,7 @@ enum StoredE4M3: StoredNumber {
 enum StoredI8: StoredNumber {
     @inline(__always) static var byteCount: Int { 1 }
     @inline(__always) static func vector(_ source: UnsafeRawPointer) -> Vector {
-        floats(Bits(truncatingIfNeeded: source.loadUnaligned(as: Bytes.self)))
+        floats(kernel_widen_bytes(source.loadUnaligned(as: Bytes.self)))
     }
     @inline(__always) static func float(_ source: UnsafeRawPointer) -> Float {
         floats(Bits(repeating: UInt32(source.load(as: UInt8.self))))[0]
@@ -98,7 +98,7 @@ func halfFloats(_ half: Halves) -> Vector {
     #if LEVEL_AVX512 || LEVEL_AVX2
         kernel_half_floats(half)
     #else
-        unsafeBitCast(halfBits(Bits(truncatingIfNeeded: half)), to: Vector.self)
+        unsafeBitCast(halfBits(kernel_widen_halves(half)), to: Vector.self)
     #endif
 }
 

@@ -81,25 +81,25 @@ KERNEL_INLINE void kernel_prefetch(const void *address) { __builtin_prefetch(add
 KERNEL_INLINE void kernel_prefetch_second(const void *address) { __builtin_prefetch(address, 0, 2); }
 
 #if defined(__AVX512F__)
-typedef kernel_f32x16 kernel_vector;
-typedef kernel_i32x16 kernel_integers;
+#define KERNEL_LANES 16
 #elif defined(__AVX2__)
-typedef float kernel_vector __attribute__((ext_vector_type(8)));
-typedef int32_t kernel_integers __attribute__((ext_vector_type(8)));
+#define KERNEL_LANES 8
 #else
-typedef float kernel_vector __attribute__((ext_vector_type(4)));
-typedef int32_t kernel_integers __attribute__((ext_vector_type(4)));
+#define KERNEL_LANES 4
 #endif
+
+typedef float kernel_vector __attribute__((ext_vector_type(KERNEL_LANES)));
+typedef int32_t kernel_integers __attribute__((ext_vector_type(KERNEL_LANES)));
+typedef uint32_t kernel_words __attribute__((ext_vector_type(KERNEL_LANES)));
+typedef uint16_t kernel_halves __attribute__((ext_vector_type(KERNEL_LANES)));
+typedef uint8_t kernel_small __attribute__((ext_vector_type(KERNEL_LANES)));
 
 KERNEL_INLINE kernel_vector kernel_floats(kernel_integers x) { return __builtin_convertvector(x, kernel_vector); }
+KERNEL_INLINE kernel_words kernel_widen_halves(kernel_halves x) { return __builtin_convertvector(x, kernel_words); }
+KERNEL_INLINE kernel_words kernel_widen_bytes(kernel_small x) { return __builtin_convertvector(x, kernel_words); }
+KERNEL_INLINE kernel_halves kernel_halves_of_bytes(kernel_small x) { return __builtin_convertvector(x, kernel_halves); }
 
 #if defined(__F16C__)
-#if defined(__AVX512F__)
-typedef uint16_t kernel_halves __attribute__((ext_vector_type(16)));
-#else
-typedef uint16_t kernel_halves __attribute__((ext_vector_type(8)));
-#endif
-
 /// IEEE binary16 to binary32.
 KERNEL_INLINE kernel_vector kernel_half_floats(kernel_halves x) {
 #if defined(__AVX512F__)
