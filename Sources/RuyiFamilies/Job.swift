@@ -130,8 +130,9 @@ extension Job {
         meter?.drop(weights.key)
     }
 
-    /// Has the weights of a model's block after next brought in behind one that has just been computed. Where weights are
-    /// streamed, it gives those of that block back, unless there is room for them until the next call.
+    /// Has the weights of a model's block after next brought in behind one that has just been computed.
+    ///
+    /// Where weights are streamed, those of that block are given back, unless there is room for them until the next call.
     package func stream(_ weights: StageWeights, behind block: Int, of count: Int, unit: (Int) -> ResidencyUnit) {
         if isStreamed {
             let kept = weights.blocks(within: plan.keptWeightBytes)

@@ -6,8 +6,8 @@ import RuyiKernelTable
 #endif
 
 private func multiplyFewRows(
-    _ element: Element, _ w: UnsafeRawPointer, _ wStride: Int, _ outputs: Int, _ x: UnsafePointer<Float>, _ xStride: Int,
-    _ rows: Int, _ depth: Int, _ y: UnsafeMutablePointer<Float>, _ yStride: Int, _ accumulate: Bool
+    _ element: Element, _ w: UnsafeRawPointer, _ wStride: Int, _ outputs: Int, _ x: UnsafePointer<Float>,
+    _ xStride: Int, _ rows: Int, _ depth: Int, _ y: UnsafeMutablePointer<Float>, _ yStride: Int, _ accumulate: Bool
 ) {
     @inline(__always)
     func multiply<Number: StoredNumber>(_ type: Number.Type) {
