@@ -27,13 +27,15 @@ extension CPUSession {
         note(.attention(size: size), 4 * Double(q.count) * Double(k.shape[1]))
         // Copies live until the last task has read them.
         let (q, k, v) = (dense(q), dense(k), dense(v))
+        let tables = (queries: options.queryRotary.map(dense), keys: options.keyRotary.map(dense))
         let work = AttentionWork(
             multiplier: multiplier, q: q.floatPointer, k: k.floatPointer, v: v.floatPointer,
             result: result.floatPointer, queries: q.shape[1], keys: k.shape[1], heads: heads, keyHeads: keyHeads,
             size: size, scale: scale,
-            mask: options.mask, queryRotary: options.queryRotary.map(dense), keyRotary: options.keyRotary.map(dense),
+            mask: options.mask, queryRotation: tables.queries.map(Rotation.init),
+            keyRotation: tables.keys.map(Rotation.init),
             bias: options.bias.map { scoreBias($0, heads: heads, queries: q.shape[1], keys: k.shape[1]) })
-        withExtendedLifetime((q, k, v, result)) { run(work, pairs: q.shape[0] * keyHeads) }
+        withExtendedLifetime((q, k, v, tables, result)) { run(work, pairs: q.shape[0] * keyHeads) }
         return result
     }
 
@@ -132,8 +134,8 @@ private struct AttentionWork: @unchecked Sendable {
     let size: Int
     let scale: Float
     let mask: AttentionMask?
-    let queryRotary: RotaryTable?
-    let keyRotary: RotaryTable?
+    let queryRotation: Rotation?
+    let keyRotation: Rotation?
     let bias: ScoreBias?
 
     private var kernels: KernelTable { multiplier.kernels }
@@ -167,7 +169,7 @@ private struct AttentionWork: @unchecked Sendable {
         for row in stride(from: range.lowerBound, to: range.upperBound, by: mr) {
             let count = min(mr, range.upperBound - row)
             let (source, stride) = rotated(
-                k + origin + row * keyWidth, keyWidth, row..<row + count, keyRotary, staging: staging)
+                k + origin + row * keyWidth, keyWidth, row..<row + count, keyRotation, staging: staging)
             multiplier.packLeft(source, stride, count, size, packed + row * sizeWords)
         }
         let values = packed + packedCount
@@ -188,13 +190,12 @@ private struct AttentionWork: @unchecked Sendable {
 
     /// The rows of the tokens in `range`, themselves or rotated, and the distance between them.
     private func rotated(
-        _ source: UnsafePointer<Float>, _ stride: Int, _ range: Range<Int>, _ rotary: RotaryTable?,
+        _ source: UnsafePointer<Float>, _ stride: Int, _ range: Range<Int>, _ rotation: Rotation?,
         staging: UnsafeMutablePointer<Float>
     ) -> (UnsafePointer<Float>, Int) {
-        guard let rotary else { return (source, stride) }
+        guard let rotation else { return (source, stride) }
         for (index, token) in range.enumerated() {
-            let position = token % rotary.cosines.shape[0] * size
-            kernels.rotate(source + index * stride, size, rotary, position, staging + index * size, false)
+            rotation(source + index * stride, token: token, into: staging + index * size, with: kernels)
         }
         return (UnsafePointer(staging), size)
     }
@@ -225,7 +226,7 @@ private struct AttentionWork: @unchecked Sendable {
         let nr = kernels.nr
         let (item, head) = pair.quotientAndRemainder(dividingBy: heads)
         let row = (item * queries + range.lowerBound) * width + head * size
-        let (source, stride) = rotated(q + row, width, range, queryRotary, staging: staging)
+        let (source, stride) = rotated(q + row, width, range, queryRotation, staging: staging)
         kernels.packRight(.f32, source, stride, range.count, size, memory)
         kernels.combine(memory, scale * logarithmOfE, nil, 0, size * nr, memory, false)
         multiplier.pair(memory, size, nr, into: memory)

@@ -37,10 +37,10 @@ extension CPUSession {
                 let (scale, sum): (Float, Int32)
                 if let given {
                     let integers = source.pointer(to: start).assumingMemoryBound(to: Int8.self)
-                    (scale, sum) = (given[first + column], packIntegers(integers, inputs, target + column, nr))
+                    (scale, sum) = (given[first + column], integerKernels.packRow(integers, inputs, target, column))
                 } else {
                     kernels.convert(source, start..<start + inputs, into: row)
-                    (scale, sum) = integerKernels.quantizeRow(row, inputs, 0, target + column, nr)
+                    (scale, sum) = integerKernels.quantizeRow(row, inputs, target, column)
                 }
                 result.scales[first + column] = scale
                 result.starts[first + column] = 0 &- zeroPoint &* sum
@@ -59,113 +59,118 @@ extension CPUSession {
         note(
             .integerProduct(inputs: weight.inputs, outputs: weight.outputs),
             2 * Double(x.count) * Double(weight.outputs))
+        let left = quantizedRows(x, rows.count)
         let work = IntegerProduct(
-            kernels: integerKernels, weight: weight, x: x.floatPointer, finish: finish, result: result.floatPointer,
-            start: rows.lowerBound)
-        withExtendedLifetime(x) {
+            kernels: integerKernels, left: left, weight: weight, finish: finish, result: result.floatPointer,
+            start: rows.lowerBound, streams: streams(result))
+        withExtendedLifetime(left) {
             for row in stride(from: 0, to: rows.count, by: rowLimit) {
                 work.run(row..<min(row + rowLimit, rows.count), on: self)
             }
         }
     }
+
+    /// So many dense rows in 8 bits, as they were when another product wanted them.
+    private func quantizedRows(_ x: Tensor, _ rows: Int) -> QuantizedRows {
+        let depth = x.shape.last ?? 0
+        // What is a part of a tensor has no copy of its own.
+        guard x.offset == 0, 4 * x.count == x.cpu.byteCount else { return quantize(x, rows, depth) }
+        return x.cpu.quantized(depth) { quantize(x, rows, depth) }
+    }
+
+    private func quantize(_ x: Tensor, _ rows: Int, _ depth: Int) -> QuantizedRows {
+        let kernels = integerKernels
+        let result = QuantizedRows(rows: rows, depth: depth, kernels, in: account)
+        let source = Shared(x.floatPointer)
+        parallel(result.slivers) { sliver in
+            let first = sliver * kernels.mr
+            let count = min(kernels.mr, rows - first)
+            let target = result.words + sliver * result.sliverWords
+            if count < kernels.mr { target.update(repeating: 0, count: result.sliverWords) }
+            for index in 0..<count {
+                result.scales[first + index] = kernels.quantizeLeft(
+                    source.pointer + (first + index) * depth, depth, zeroPoint, target, index)
+            }
+        }
+        return result
+    }
 }
 
-/// Packs a row of integers as the kernels pack what they quantise, and gives its sum.
-private func packIntegers(
-    _ source: UnsafePointer<Int8>, _ count: Int, _ target: UnsafeMutablePointer<UInt32>, _ step: Int
-) -> Int32 {
-    var sum: Int32 = 0
-    for word in 0..<(count + 3) / 4 {
-        var quad: UInt32 = 0
-        for lane in 0..<min(4, count - 4 * word) {
-            let value = source[4 * word + lane]
-            sum += Int32(value)
-            quad |= UInt32(UInt8(bitPattern: value)) << UInt32(8 * lane)
-        }
-        target[word * step] = quad
+/// Rows of activations in 8 bits with one scale for each, packed for the kernels of one level.
+final class QuantizedRows: @unchecked Sendable {
+    /// Numbers of a row.
+    let depth: Int
+    /// Slivers of as many rows as a tile has.
+    let slivers: Int
+    let sliverWords: Int
+    private let block: CPUMemory.Block
+
+    fileprivate init(rows: Int, depth: Int, _ kernels: IntegerKernels, in account: CPUMemory) {
+        self.depth = depth
+        slivers = (rows + kernels.mr - 1) / kernels.mr
+        sliverWords = (depth + 3) / 4 * kernels.mr * kernels.leftWords
+        block = account.block(4 * max(1, slivers * (sliverWords + kernels.mr)))
     }
-    return sum
+
+    /// The slivers, one after the other.
+    fileprivate var words: UnsafeMutablePointer<UInt32> { block.base.assumingMemoryBound(to: UInt32.self) }
+
+    /// The factor of each row.
+    fileprivate var scales: UnsafeMutablePointer<Float> {
+        (block.base + 4 * slivers * sliverWords).assumingMemoryBound(to: Float.self)
+    }
 }
 
 /// A product of quantised rows and a quantised weight.
 private struct IntegerProduct: @unchecked Sendable {
     let kernels: IntegerKernels
+    let left: QuantizedRows
     let weight: QuantizedWeight
-    let x: UnsafePointer<Float>
     let finish: ProductFinish
     let result: UnsafeMutablePointer<Float>
-    /// The row of the result that x's first one makes.
+    /// The row of the result that the first one makes.
     let start: Int
+    let streams: Bool
 
     private var layout: QuantizedLayout { weight.layout }
     private var columns: Int { weight.outputs }
 
-    /// Computes some rows of the product.
+    /// Computes some rows of the product, from a sliver's first one on.
     func run(_ rows: Range<Int>, on session: CPUSession) {
-        let (mr, quads) = (kernels.mr, layout.quads)
-        let slivers = (rows.count + mr - 1) / mr
+        let mr = kernels.mr
         // Each task owns whole panels; the tasks are as large as cache and balance allow.
         let cached = max(1, cachedBytes / (4 * layout.panelWords))
         let threads = session.threadCount
         let rounds = (layout.panels + cached * threads - 1) / (cached * threads)
         let tasks = min(layout.panels, rounds * threads)
-        session.withScratch(slivers * mr * (quads + 1)) { scratch in
-            let left = Shared(UnsafeMutableRawPointer(scratch).assumingMemoryBound(to: UInt32.self))
-            let scales = Shared(scratch + slivers * mr * quads)
-            @Sendable func part(_ sliver: Int) -> Range<Int> {
-                let row = rows.lowerBound + sliver * mr
-                return row..<min(row + mr, rows.upperBound)
-            }
-            session.parallel(slivers) { sliver in
-                quantize(part(sliver), left.pointer + sliver * mr * quads, scales.pointer + sliver * mr)
-            }
-            session.parallel(tasks) { task in
-                let panels = task * layout.panels / tasks..<(task + 1) * layout.panels / tasks
-                let width = panels.count * kernels.nr
-                withUnsafeTemporaryAllocation(of: Int32.self, capacity: mr * width) { sums in
-                    guard let sums = sums.baseAddress else { return }
-                    for sliver in 0..<slivers {
-                        multiply(
-                            part(sliver), left.pointer + sliver * mr * quads, scales.pointer + sliver * mr, panels,
-                            sums)
-                    }
+        session.parallel(tasks) { task in
+            let panels = task * layout.panels / tasks..<(task + 1) * layout.panels / tasks
+            withUnsafeTemporaryAllocation(of: Int32.self, capacity: mr * panels.count * kernels.nr) { sums in
+                guard let sums = sums.baseAddress else { return }
+                for row in stride(from: rows.lowerBound, to: rows.upperBound, by: mr) {
+                    multiply(row..<min(row + mr, rows.upperBound), panels, sums)
                 }
             }
-        }
-    }
-
-    /// Quantises the rows of a sliver.
-    private func quantize(
-        _ rows: Range<Int>, _ target: UnsafeMutablePointer<UInt32>, _ scales: UnsafeMutablePointer<Float>
-    ) {
-        let (mr, depth) = (kernels.mr, weight.inputs)
-        if rows.count < mr { target.update(repeating: 0, count: mr * layout.quads) }
-        for (index, row) in rows.enumerated() {
-            scales[index] = kernels.quantizeRow(x + row * depth, depth, zeroPoint, target + index, mr).scale
+            if streams { session.kernels.endStreams() }
         }
     }
 
     /// Computes a sliver's rows of some panels' columns.
-    private func multiply(
-        _ rows: Range<Int>, _ left: UnsafePointer<UInt32>, _ scales: UnsafePointer<Float>, _ panels: Range<Int>,
-        _ sums: UnsafeMutablePointer<Int32>
-    ) {
+    private func multiply(_ rows: Range<Int>, _ panels: Range<Int>, _ sums: UnsafeMutablePointer<Int32>) {
         let nr = kernels.nr
         let range = panels.lowerBound * nr..<min(columns, panels.upperBound * nr)
         let width = panels.count * nr
+        let a = UnsafePointer(left.words + rows.lowerBound / kernels.mr * left.sliverWords)
         // While the panels are worked on, the next sliver of rows is fetched, a part with each of them.
         let step = (4 * kernels.mr + panels.count - 1) / panels.count
-        let next = UnsafeRawPointer(left + kernels.mr * layout.quads)
+        let next = UnsafeRawPointer(a + left.sliverWords)
         for (index, panel) in panels.enumerated() {
             kernels.tile(
-                layout.quads, left, weight.panels + panel * layout.panelWords, weight.starts + panel * nr,
-                sums + index * nr, width, next + index * layout.quads * step, step)
+                layout.quads, a, weight.panels + panel * layout.panelWords, weight.starts + panel * nr,
+                sums + index * nr, width, next + index * layout.quads * kernels.leftWords * step, step)
         }
-        for (index, row) in rows.enumerated() {
-            kernels.scaleRow(
-                sums + index * width, range.count, weight.scales + range.lowerBound, scales[index],
-                result + (start + row) * columns + range.lowerBound)
-        }
-        finish.apply(start + rows.lowerBound..<start + rows.upperBound, range, of: result)
+        finish.apply(
+            sums, width, rowScales: left.scales + rows.lowerBound, columnScales: weight.scales + range.lowerBound,
+            start + rows.lowerBound..<start + rows.upperBound, range, of: result, streams: streams, kernels)
     }
 }

@@ -7,6 +7,8 @@ private let greatestDepth = 1024
 private let sliversPerPanel = 4
 /// Rows of x whose product is bound by reading the weight, so that its operands are not rounded to make it faster.
 private let fewRows = 4
+/// Rows of x for which unpacking panels of the weight takes longer than reading it where it lies.
+private let unpackedRows = 24
 /// Rows of x that are packed at a time; a weight panel is unpacked once for all of them.
 private let rowLimit = 4032
 
@@ -80,10 +82,16 @@ extension CPUSession {
             return multiply(source, quantized, finish, rows: start..<start + rows, into: result)
         }
         note(.product(inputs: depth, outputs: finish.columns), 2 * Double(x.count) * Double(finish.columns))
+        let (weight, scales) = (readable(projection.matrix), projection.scale.blocks)
+        if rows <= (multiplier.isRounding ? fewRows : unpackedRows) {
+            let work = FewRowsWork(
+                kernels: kernels, dots: dotKernels, x: source.floatPointer, rows: rows, depth: depth, weight: weight,
+                scales: scales, finish: finish, result: result.floatPointer, start: start)
+            return withExtendedLifetime(source) { work.run(on: self) }
+        }
         let work = ProductWork(
-            multiplier: rows <= fewRows ? multiplier.exact : multiplier, x: source.floatPointer, depth: depth,
-            weight: readable(projection.matrix),
-            scales: projection.scale.blocks, finish: finish, result: result.floatPointer, start: start)
+            multiplier: multiplier, x: source.floatPointer, depth: depth, weight: weight, scales: scales,
+            finish: finish, result: result.floatPointer, start: start)
         withExtendedLifetime(source) {
             for row in stride(from: 0, to: rows, by: rowLimit) { work.run(row..<min(row + rowLimit, rows), on: self) }
         }

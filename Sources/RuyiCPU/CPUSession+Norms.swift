@@ -92,7 +92,8 @@ extension CPUSession {
             precondition(
                 rotary.cosines.shape[1] == size, "rotary \(rotary.cosines.shape) does not fit heads of \(size)")
         }
-        let rotary = rotary.map(dense)
+        let table = rotary.map(dense)
+        let rotation = table.map(Rotation.init)
         let source = dense(x)
         let result = empty(x.shape)
         let kernels = kernels
@@ -104,17 +105,17 @@ extension CPUSession {
                 guard let normed = buffer.baseAddress else { return }
                 for row in range {
                     for start in stride(from: row * width, to: (row + 1) * width, by: size) {
-                        guard let rotary else {
+                        guard let rotation else {
                             norm(kernels, from + start, target + start, streams)
                             continue
                         }
-                        let position = row % tokens % rotary.cosines.shape[0] * size
                         norm(kernels, from + start, normed, false)
-                        kernels.rotate(normed, size, rotary, position, target + start, streams)
+                        rotation(normed, token: row % tokens, into: target + start, streams: streams, with: kernels)
                     }
                 }
             }
         }
+        withExtendedLifetime(table) {}
         return result
     }
 
@@ -213,33 +214,6 @@ extension CPUSession {
                 seen += 1
             }
             return (Float(mean), Float(deviation) / Float(perGroup * moments.count / groups))
-        }
-    }
-}
-
-extension CPUSession {
-    /// A table in memory.
-    func dense(_ table: RotaryTable) -> RotaryTable {
-        RotaryTable(cosines: dense(table.cosines), sines: dense(table.sines), pairing: table.pairing)
-    }
-}
-
-extension KernelTable {
-    /// Rotates a head's values by the row of a table that begins at `position`.
-    func rotate(
-        _ x: UnsafePointer<Float>, _ size: Int, _ table: RotaryTable, _ position: Int,
-        _ y: UnsafeMutablePointer<Float>, _ streams: Bool
-    ) {
-        let (cosines, sines) = (table.cosines.floatPointer + position, table.sines.floatPointer + position)
-        switch table.pairing {
-        case .neighbours: rotateRow(x, size, cosines, sines, y, streams)
-        case .halves: rotateHalves(x, size, cosines, sines, y)
-        case .halvesOfParts(let parts):
-            var start = 0
-            for part in parts {
-                rotateHalves(x + start, part, cosines + start, sines + start, y + start)
-                start += part
-            }
         }
     }
 }

@@ -9,6 +9,7 @@ final class CPUStorage: TensorStorage, @unchecked Sendable {
     /// Set once, before anybody reads the elements.
     private var block: CPUMemory.Block?
     private let waiting: Mutex<PendingProduct?>
+    private let narrow = Mutex<QuantizedRows?>(nil)
 
     /// Memory that is there.
     init(_ session: CPUSession, _ block: CPUMemory.Block) {
@@ -30,6 +31,17 @@ final class CPUStorage: TensorStorage, @unchecked Sendable {
     var base: UnsafeMutableRawPointer {
         guard let block else { preconditionFailure("a product was to be read before it was computed") }
         return block.base
+    }
+
+    /// The elements as rows of so many numbers in 8 bits, which `make` makes for the first product that wants them; they
+    /// stay as long as the elements do, which nobody changes.
+    func quantized(_ depth: Int, _ make: () -> QuantizedRows) -> QuantizedRows {
+        narrow.withLock { kept in
+            if let kept, kept.depth == depth { return kept }
+            let made = make()
+            kept = made
+            return made
+        }
     }
 
     /// Computes what waits.

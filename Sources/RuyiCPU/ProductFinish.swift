@@ -42,13 +42,43 @@ struct ProductFinish: @unchecked Sendable {
             }
         }
         guard bias != nil || activation != .none || gate != nil || residual != nil else { return }
+        withOperands(rows, columns) { row, position, bias, gate, residual in
+            kernels.finishRow(result + position, columns.count, bias, activation.function, gate, residual)
+        }
+    }
+
+    /// Writes rows and columns of the whole product, finished, from sums of integers that are `stride` apart.
+    ///
+    /// They count times the scales of their row and their column.
+    func apply(
+        _ sums: UnsafePointer<Int32>, _ stride: Int, rowScales: UnsafePointer<Float>,
+        columnScales: UnsafePointer<Float>, _ rows: Range<Int>, _ columns: Range<Int>,
+        of result: UnsafeMutablePointer<Float>, streams: Bool, _ integerKernels: IntegerKernels
+    ) {
+        withOperands(rows, columns) { row, position, bias, gate, residual in
+            let index = row - rows.lowerBound
+            integerKernels.finishRow(
+                sums + index * stride, columns.count, columnScales, rowScales[index] * scale, bias,
+                activation.function, gate, residual, result + position, streams)
+        }
+    }
+
+    /// Calls `body` for each row with the place of its first column in the product, and what is there of the operands.
+    @inline(__always)
+    private func withOperands(
+        _ rows: Range<Int>, _ columns: Range<Int>,
+        _ body: (
+            _ row: Int, _ position: Int, _ bias: UnsafePointer<Float>?, _ gate: UnsafePointer<Float>?,
+            _ residual: UnsafePointer<Float>?
+        ) -> Void
+    ) {
         let addend = residual.map { UnsafePointer($0.floatPointer) }
         withOptionalPointer(bias) { bias in
             withOptionalPointer(gate) { gate in
                 for row in rows {
                     let position = row * self.columns + columns.lowerBound
-                    kernels.finishRow(
-                        result + position, columns.count, bias.map { $0 + columns.lowerBound }, activation.function,
+                    body(
+                        row, position, bias.map { $0 + columns.lowerBound },
                         gate.map { $0 + runs.index(of: row) * self.columns + columns.lowerBound },
                         addend.map { $0 + position })
                 }

@@ -20,7 +20,7 @@ final class QuantizedWeight: WeightStorage, @unchecked Sendable {
         super.init(byteCount: layout.byteCount)
     }
 
-    /// The panels, `[panel][quad][column]`.
+    /// The panels, one after the other.
     var panels: UnsafeMutablePointer<UInt32> { block.base.assumingMemoryBound(to: UInt32.self) }
 
     /// The factor of each output.

@@ -1,3 +1,4 @@
+import CKernelIntrinsics
 import RuyiKernelTable
 
 /// Elements of a row that are unpacked and transposed at a time.
@@ -84,7 +85,7 @@ func unpackBlocks(
 /// A vector of bytes as numbers.
 @inline(__always)
 private func numbers(_ source: UnsafeRawPointer) -> Bits {
-    Bits(truncatingIfNeeded: source.loadUnaligned(as: Bytes.self))
+    kernel_widen_bytes(source.loadUnaligned(as: Bytes.self))
 }
 
 /// Numbers below 2²³ as floats, less a small whole number: they are the low bits of a float's mantissa.

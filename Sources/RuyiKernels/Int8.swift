@@ -4,8 +4,8 @@ import RuyiKernelTable
 #if !LEVEL_BF16
     /// The 8-bit kernels of this target's instruction-set level.
     public let integerKernels = IntegerKernels(
-        mr: integerTileRows, nr: SumRow.columns, quantizeRow: quantizeRow, tile: multiplyIntegerTile,
-        scaleRow: scaleRow)
+        mr: integerTileRows, nr: SumRow.columns, leftWords: SumRow.leftWords, packRow: packRow,
+        quantizeRow: quantizeRow, quantizeLeft: quantizeLeft, tile: multiplyIntegerTile, finishRow: finishIntegerRow)
 #endif
 
 /// Integers that are worked on together, in one register or in several.
@@ -22,6 +22,7 @@ private let width = Integers.scalarCount
     /// One row of a tile: the sums of 32 columns.
     private struct SumRow {
         static let columns = 32
+        static let leftWords = 1
         private var low: Integers
         private var high: Integers
 
@@ -46,50 +47,42 @@ private let width = Integers.scalarCount
         let low: SIMD64<Int8>
         let high: SIMD64<Int8>
 
-        @inline(__always) init(_ source: UnsafePointer<UInt32>) {
-            low = UnsafeRawPointer(source).loadUnaligned(as: SIMD64<Int8>.self)
-            high = UnsafeRawPointer(source + width).loadUnaligned(as: SIMD64<Int8>.self)
+        @inline(__always) init(_ source: UnsafeRawPointer) {
+            low = source.loadUnaligned(as: SIMD64<Int8>.self)
+            high = source.loadUnaligned(fromByteOffset: 4 * width, as: SIMD64<Int8>.self)
         }
     }
 #else
     #if LEVEL_AVX512
         private let integerTileRows = 8
     #elseif LEVEL_AVX2
-        private let integerTileRows = 3
+        /// 12 of 16 registers hold the tile.
+        private let integerTileRows = 6
     #else
         private let integerTileRows = 1
     #endif
 
-    /// One row of a tile: two sums for each of 16 columns, that of the first and that of the last halves of quads.
+    /// One row of a tile: the sums of 16 columns.
     private struct SumRow {
         static let columns = 16
-        private let start: Integers
-        private var low = Integers.zero
-        private var high = Integers.zero
+        static let leftWords = 2
+        private var sums: Integers
 
-        @inline(__always) init(_ start: UnsafePointer<Int32>) {
-            self.start = start.integers(0)
+        @inline(__always) init(_ start: UnsafePointer<Int32>) { sums = start.integers(0) }
+
+        @inline(__always) mutating func add(_ pair: UInt32, _ right: Right) {
+            sums &+= kernel_multiply_pairs(kernel_repeat(pair), right.pairs)
         }
 
-        @inline(__always) mutating func add(_ quad: UInt32, _ right: Right) {
-            let left = kernel_repeat(quad)
-            low &+= kernel_multiply_pairs(left, right.low)
-            high &+= kernel_multiply_pairs(left, right.high)
-        }
-
-        @inline(__always) func store(_ target: UnsafeMutablePointer<Int32>) {
-            target.store(start &+ kernel_add_pairs(low, high), 0)
-        }
+        @inline(__always) func store(_ target: UnsafeMutablePointer<Int32>) { target.store(sums, 0) }
     }
 
-    /// The quads of 16 columns, 16 bits a value.
+    /// The pairs of 16 columns, 16 bits a value.
     private struct Right {
-        let low: SIMD32<Int16>
-        let high: SIMD32<Int16>
+        let pairs: SIMD32<Int16>
 
-        @inline(__always) init(_ source: UnsafePointer<UInt32>) {
-            low = kernel_widen(UnsafeRawPointer(source).loadUnaligned(as: SIMD32<Int8>.self))
-            high = kernel_widen(UnsafeRawPointer(source + width / 2).loadUnaligned(as: SIMD32<Int8>.self))
+        @inline(__always) init(_ source: UnsafeRawPointer) {
+            pairs = kernel_widen(source.loadUnaligned(as: SIMD32<Int8>.self))
         }
     }
 #endif
@@ -105,11 +98,11 @@ private func multiplyIntegerTile(
     #if LEVEL_AVX512 || LEVEL_AVX2
         var r1 = SumRow(start)
         var r2 = SumRow(start)
-    #endif
-    #if LEVEL_AVX512
         var r3 = SumRow(start)
         var r4 = SumRow(start)
         var r5 = SumRow(start)
+    #endif
+    #if LEVEL_AVX512
         var r6 = SumRow(start)
         var r7 = SumRow(start)
     #endif
@@ -122,19 +115,19 @@ private func multiplyIntegerTile(
         var r13 = SumRow(start)
     #endif
     var left = a
-    var right = b
+    var right = UnsafeRawPointer(b)
     var soon = ahead
-    for _ in 0..<quads {
+    for _ in 0..<quads * SumRow.leftWords {
         let columns = Right(right)
         r0.add(left[0], columns)
         #if LEVEL_AVX512 || LEVEL_AVX2
             r1.add(left[1], columns)
             r2.add(left[2], columns)
-        #endif
-        #if LEVEL_AVX512
             r3.add(left[3], columns)
             r4.add(left[4], columns)
             r5.add(left[5], columns)
+        #endif
+        #if LEVEL_AVX512
             r6.add(left[6], columns)
             r7.add(left[7], columns)
         #endif
@@ -149,17 +142,17 @@ private func multiplyIntegerTile(
         kernel_prefetch_second(soon)
         soon += step
         left += integerTileRows
-        right += SumRow.columns
+        right += 4 * SumRow.columns / SumRow.leftWords
     }
     r0.store(sums)
     #if LEVEL_AVX512 || LEVEL_AVX2
         r1.store(sums + lds)
         r2.store(sums + 2 * lds)
-    #endif
-    #if LEVEL_AVX512
         r3.store(sums + 3 * lds)
         r4.store(sums + 4 * lds)
         r5.store(sums + 5 * lds)
+    #endif
+    #if LEVEL_AVX512
         r6.store(sums + 6 * lds)
         r7.store(sums + 7 * lds)
     #endif
@@ -173,28 +166,60 @@ private func multiplyIntegerTile(
     #endif
 }
 
-private func scaleRow(
-    _ sums: UnsafePointer<Int32>, _ count: Int, _ columnScales: UnsafePointer<Float>, _ rowScale: Float,
-    _ y: UnsafeMutablePointer<Float>
-) {
-    let factor = Floats(repeating: rowScale)
-    var index = 0
-    while index + width <= count {
-        let scales = UnsafeRawPointer(columnScales + index).loadUnaligned(as: Floats.self)
-        let scaled = kernel_floats(sums.integers(index)) * scales * factor
-        UnsafeMutableRawPointer(y + index).storeBytes(of: scaled, as: Floats.self)
-        index += width
-    }
-    while index < count {
-        y[index] = Float(sums[index]) * columnScales[index] * rowScale
-        index += 1
-    }
-}
-
 // MARK: Quantisation
 
+private func packRow(
+    _ source: UnsafePointer<Int8>, _ count: Int, _ panel: UnsafeMutablePointer<UInt32>, _ column: Int
+) -> Int32 {
+    var sum: Int32 = 0
+    for word in 0..<(count + 3) / 4 {
+        var quad: UInt32 = 0
+        for lane in 0..<min(4, count - 4 * word) {
+            let value = source[4 * word + lane]
+            sum += Int32(value)
+            quad |= UInt32(UInt8(bitPattern: value)) << UInt32(8 * lane)
+        }
+        store(quad, panel, word, column)
+    }
+    return sum
+}
+
 private func quantizeRow(
-    _ source: UnsafePointer<Float>, _ count: Int, _ offset: Int32, _ target: UnsafeMutablePointer<UInt32>, _ step: Int
+    _ source: UnsafePointer<Float>, _ count: Int, _ panel: UnsafeMutablePointer<UInt32>, _ column: Int
+) -> (scale: Float, sum: Int32) {
+    quantize(source, count, 0) { word, quad in store(quad, panel, word, column) }
+}
+
+/// Writes a quad of the right operand.
+@inline(__always)
+private func store(_ quad: UInt32, _ panel: UnsafeMutablePointer<UInt32>, _ word: Int, _ column: Int) {
+    #if LEVEL_VNNI
+        panel[word * SumRow.columns + column] = quad
+    #else
+        let pairs = UnsafeMutableRawPointer(panel + word * SumRow.columns).assumingMemoryBound(to: UInt16.self)
+        pairs[column] = UInt16(truncatingIfNeeded: quad)
+        pairs[SumRow.columns + column] = UInt16(truncatingIfNeeded: quad >> 16)
+    #endif
+}
+
+private func quantizeLeft(
+    _ source: UnsafePointer<Float>, _ count: Int, _ offset: Int32, _ sliver: UnsafeMutablePointer<UInt32>, _ row: Int
+) -> Float {
+    quantize(source, count, offset) { word, quad in
+        let words = sliver + word * integerTileRows * SumRow.leftWords + row
+        #if LEVEL_VNNI
+            words[0] = quad
+        #else
+            words[0] = quad & 0xFF | (quad & 0xFF00) << 8
+            words[integerTileRows] = quad >> 16 & 0xFF | quad >> 8 & 0xFF_0000
+        #endif
+    }.scale
+}
+
+/// Quantises a row by its largest magnitude, and has its quads stored with an offset added to each value.
+@inline(__always)
+private func quantize(
+    _ source: UnsafePointer<Float>, _ count: Int, _ offset: Int32, _ store: (_ word: Int, _ quad: UInt32) -> Void
 ) -> (scale: Float, sum: Int32) {
     let largest = largestMagnitude(source, count)
     // Beyond the least of these, the factor would overflow; the products of such rows are zero.
@@ -211,12 +236,12 @@ private func quantizeRow(
         let quads = unsafeBitCast(kernel_bytes(rounded &+ offsets), to: SIMD4<UInt32>.self)
         let word = index / 4
         if index + width <= count {
-            target[word * step] = quads[0]
-            target[(word + 1) * step] = quads[1]
-            target[(word + 2) * step] = quads[2]
-            target[(word + 3) * step] = quads[3]
+            store(word, quads[0])
+            store(word + 1, quads[1])
+            store(word + 2, quads[2])
+            store(word + 3, quads[3])
         } else {
-            for lane in 0..<(count - index + 3) / 4 { target[(word + lane) * step] = quads[lane] }
+            for lane in 0..<(count - index + 3) / 4 { store(word + lane, quads[lane]) }
         }
         index += width
     }

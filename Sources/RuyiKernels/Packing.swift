@@ -117,89 +117,28 @@ private func convertBlock(
     case .f32:
         let from = source + 4 * start
         UnsafeMutableRawPointer(target).copyMemory(from: from, byteCount: 4 * count)
-    case .bf16:
-        let from = source + 2 * start
-        widen(count, target, from, 2) {
-            Bits(truncatingIfNeeded: $0.loadUnaligned(as: Halves.self)) &<< 16
-        } one: {
-            UInt32($0.loadUnaligned(as: UInt16.self)) << 16
-        }
-    case .f16:
-        let from = source + 2 * start
-        widen(count, target, from, 2) {
-            halfBits(Bits(truncatingIfNeeded: $0.loadUnaligned(as: Halves.self)))
-        } one: {
-            halfBits(Bits(repeating: UInt32($0.loadUnaligned(as: UInt16.self))))[0]
-        }
-    case .f8e5m2:
-        let from = source + start
-        widen(count, target, from, 1) {
-            halfBits(Bits(truncatingIfNeeded: $0.loadUnaligned(as: Bytes.self)) &<< 8)
-        } one: {
-            halfBits(Bits(repeating: UInt32($0.load(as: UInt8.self)) << 8))[0]
-        }
-    case .f8e4m3:
-        let from = source + start
-        widen(count, target, from, 1) {
-            e4m3Bits(Bits(truncatingIfNeeded: $0.loadUnaligned(as: Bytes.self)))
-        } one: {
-            e4m3Bits(Bits(repeating: UInt32($0.load(as: UInt8.self))))[0]
-        }
-    case .i8:
-        let from = source + start
-        widen(count, target, from, 1) {
-            integerBits(Bits(truncatingIfNeeded: $0.loadUnaligned(as: Bytes.self)))
-        } one: {
-            integerBits(Bits(repeating: UInt32($0.load(as: UInt8.self))))[0]
-        }
+    case .bf16: widen(StoredBF16.self, source, start, count, target)
+    case .f16: widen(StoredF16.self, source, start, count, target)
+    case .f8e5m2: widen(StoredE5M2.self, source, start, count, target)
+    case .f8e4m3: widen(StoredE4M3.self, source, start, count, target)
+    case .i8: widen(StoredI8.self, source, start, count, target)
     }
 }
 
 @inline(__always)
-private func widen(
-    _ count: Int, _ target: UnsafeMutablePointer<Float>, _ source: UnsafeRawPointer, _ width: Int,
-    many: (UnsafeRawPointer) -> Bits, one: (UnsafeRawPointer) -> UInt32
+private func widen<Number: StoredNumber>(
+    _ type: Number.Type, _ source: UnsafeRawPointer, _ start: Int, _ count: Int, _ target: UnsafeMutablePointer<Float>
 ) {
+    let from = source + start * Number.byteCount
     var index = 0
     while index + lanes <= count {
-        target.store(unsafeBitCast(many(source + index * width), to: Vector.self), index)
+        target.store(Number.vector(from + index * Number.byteCount), index)
         index += lanes
     }
     while index < count {
-        target[index] = Float(bitPattern: one(source + index * width))
+        target[index] = Number.float(from + index * Number.byteCount)
         index += 1
     }
-}
-
-/// Signed integers of eight bits to binary32 bits: with the sign's bit turned they are 128 more, and 2²³ more than that is a
-/// number whose low bits they are.
-@inline(__always)
-private func integerBits(_ bytes: Bits) -> Bits {
-    let raised = unsafeBitCast((bytes ^ Bits(repeating: 0x80)) | Bits(repeating: 0x4B00_0000), to: Vector.self)
-    return unsafeBitCast(raised - Vector(repeating: 0x1p23 + 128), to: Bits.self)
-}
-
-/// IEEE binary16 to binary32 bits: shifts exponent and mantissa into place and lets a multiplication by 2¹¹²
-/// renormalise subnormal numbers; infinities and NaN get the full exponent.
-@inline(__always)
-func halfBits(_ half: Bits) -> Bits {
-    let magnitude = (half & Bits(repeating: 0x7FFF)) &<< 13
-    let sign = (half & Bits(repeating: 0x8000)) &<< 16
-    let scaled = unsafeBitCast(magnitude, to: Vector.self) * Vector(repeating: 0x1p112)
-    let bits = unsafeBitCast(scaled, to: Bits.self)
-    let special = magnitude | Bits(repeating: 0x7F80_0000)
-    return bits.replacing(with: special, where: magnitude .>= Bits(repeating: 0x0F80_0000)) | sign
-}
-
-/// OCP e4m3 to binary32 bits, by the same multiplication with 2¹²⁰; 0x7F is NaN.
-@inline(__always)
-private func e4m3Bits(_ byte: Bits) -> Bits {
-    let magnitude = (byte & Bits(repeating: 0x7F)) &<< 20
-    let sign = (byte & Bits(repeating: 0x80)) &<< 24
-    let scaled = unsafeBitCast(magnitude, to: Vector.self) * Vector(repeating: 0x1p120)
-    let bits = unsafeBitCast(scaled, to: Bits.self)
-    let nan = Bits(repeating: 0x7FC0_0000)
-    return bits.replacing(with: nan, where: magnitude .== Bits(repeating: 0x07F0_0000)) | sign
 }
 
 func packPlanes(

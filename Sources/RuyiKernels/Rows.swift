@@ -5,9 +5,37 @@ func finishRow(
     _ x: UnsafeMutablePointer<Float>, _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Function,
     _ gate: UnsafePointer<Float>?, _ residual: UnsafePointer<Float>?
 ) {
+    finish(count, bias, activation, gate, residual, x, false) { index, valid in load(x, index, valid) }
+}
+
+func finishIntegerRow(
+    _ sums: UnsafePointer<Int32>, _ count: Int, _ columnScales: UnsafePointer<Float>, _ rowScale: Float,
+    _ bias: UnsafePointer<Float>?, _ activation: Function, _ gate: UnsafePointer<Float>?,
+    _ residual: UnsafePointer<Float>?, _ y: UnsafeMutablePointer<Float>, _ streams: Bool
+) {
+    let factor = Vector(repeating: rowScale)
+    @inline(__always) func value(_ index: Int, _ valid: Int) -> Vector {
+        var lanes = SignedBits.zero
+        if valid == SignedBits.scalarCount {
+            lanes = UnsafeRawPointer(sums + index).loadUnaligned(as: SignedBits.self)
+        } else {
+            for lane in 0..<valid { lanes[lane] = sums[index + lane] }
+        }
+        return kernel_floats(lanes) * load(columnScales, index, valid) * factor
+    }
+    finish(count, bias, activation, gate, residual, y, streams, value)
+}
+
+/// Writes `residual + gate · activation(value + bias)` over one row of values.
+@inline(__always)
+func finish(
+    _ count: Int, _ bias: UnsafePointer<Float>?, _ activation: Function, _ gate: UnsafePointer<Float>?,
+    _ residual: UnsafePointer<Float>?, _ target: UnsafeMutablePointer<Float>, _ streams: Bool,
+    _ value: (_ index: Int, _ valid: Int) -> Vector
+) {
     @inline(__always) func finish<F: PointwiseFunction>(_ function: F.Type) {
-        forEachVector(count, x) { index, valid in
-            var value = load(x, index, valid)
+        forEachVector(count, target, streams) { index, valid in
+            var value = value(index, valid)
             if let bias { value += load(bias, index, valid) }
             value = F.of(value)
             if let gate { value *= load(gate, index, valid) }

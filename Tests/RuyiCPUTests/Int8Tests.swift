@@ -6,8 +6,10 @@ import Testing
 @Suite("linear layers in 8 bits")
 struct Int8Tests {
     static let shapes: [(rows: Int, depth: Int, columns: Int)] = [
-        (1, 1, 1), (1, 7, 3), (2, 16, 32), (3, 5, 17), (8, 33, 31), (14, 32, 32), (15, 33, 33), (29, 513, 65),
-        (100, 1030, 97), (5, 2816, 130), (4033, 40, 70),
+        (1, 1, 1), (1, 7, 3), (2, 16, 32), (3, 5, 17), (6, 18, 16), (7, 19, 15), (8, 33, 31), (14, 32, 32),
+        (15, 33, 33), (29, 513, 65), (100, 1030, 97), (5, 2816, 130), (4033, 40, 70),
+        // Results that no cache holds, in rows that are multiples of a vector and in others.
+        (4100, 5, 1040), (4100, 6, 1041),
     ]
 
     private static func product(_ backend: HostOperations, _ x: HostTensor, _ w: HostTensor) throws -> [Float] {
@@ -216,6 +218,38 @@ struct Int8Tests {
         let w = random.tensor([333, 600])
         let results = try [1, 2, 5, 8].map { try Int8Tests.product(HostOperations(threads: $0), x, w) }
         #expect(results.allSatisfy { $0 == results[0] })
+    }
+
+    @Test("rows are quantised once for all products with them, and every product is as if it were alone")
+    func sharedRows() throws {
+        var random = TestRandom(23)
+        let (x, outputs) = (random.tensor([3, 20, 48]), 40)
+        let (wide, narrow) = (random.tensor([outputs, 48]), random.tensor([outputs, 24]))
+        let others = [random.tensor([outputs, 48]), random.tensor([outputs, 48])]
+        for backend in backends {
+            let session = backend.session
+            let tensor = backend.tensor(x)
+            func product(_ x: Tensor, _ w: HostTensor) throws -> [Float] {
+                backend.read(session.linear(x, Projection(try #require(backend.quantize(w))), .none)).floats()
+            }
+            func alone(_ x: HostTensor, _ w: HostTensor) throws -> [Float] {
+                try Int8Tests.product(HostOperations(threads: 1, level: backend.level), x, w)
+            }
+            let before = session.memory.usedBytes
+            #expect(try product(tensor, wide) == alone(x, wide), "\(backend.level)")
+            let after = session.memory.usedBytes
+            #expect(after > before)
+            for other in others { #expect(try product(tensor, other) == alone(x, other), "\(backend.level)") }
+            #expect(session.memory.usedBytes == after)
+            // Rows of another length, and parts of the tensor, are other rows.
+            let halves = HostTensor(x.floats(), [3, 40, 24])
+            #expect(try product(tensor.reshaped([3, 40, 24]), narrow) == alone(halves, narrow), "\(backend.level)")
+            #expect(try product(tensor, wide) == alone(x, wide), "\(backend.level)")
+            let part = HostTensor(Array(x.floats()[20 * 48..<40 * 48]), [1, 20, 48])
+            #expect(try product(tensor.sliced(0, 1..<2), wide) == alone(part, wide), "\(backend.level)")
+            let swapped = HostTensor(x.permuted([1, 0, 2]).floats(), [20, 3, 48])
+            #expect(try product(tensor.permuted([1, 0, 2]), wide) == alone(swapped, wide), "\(backend.level)")
+        }
     }
 
     @Test("a quantised weight takes the memory that is planned for it, and gives it back")

@@ -45,12 +45,8 @@ KERNEL_INLINE kernel_u32x16 kernel_pair(kernel_f32x16 a, kernel_f32x16 b) {
 }
 #endif
 
-/// The four bytes of `bytes`, unsigned, as 16-bit numbers, eight times.
-KERNEL_INLINE kernel_i16x32 kernel_repeat(uint32_t bytes) {
-    typedef uint32_t u32x8 __attribute__((ext_vector_type(8)));
-    typedef uint8_t u8x32 __attribute__((ext_vector_type(32)));
-    return __builtin_convertvector((u8x32)(u32x8)bytes, kernel_i16x32);
-}
+/// The two 16-bit numbers of a word, sixteen times.
+KERNEL_INLINE kernel_i16x32 kernel_repeat(uint32_t pair) { return (kernel_i16x32)(kernel_u32x16)pair; }
 
 KERNEL_INLINE kernel_i16x32 kernel_widen(kernel_i8x32 x) { return __builtin_convertvector(x, kernel_i16x32); }
 
@@ -75,13 +71,6 @@ KERNEL_INLINE kernel_i32x16 kernel_multiply_pairs(kernel_i16x32 a, kernel_i16x32
 #endif
 }
 
-/// The sums of neighbours, those of `a` first.
-KERNEL_INLINE kernel_i32x16 kernel_add_pairs(kernel_i32x16 a, kernel_i32x16 b) {
-    return __builtin_shufflevector(a, b, KERNEL_EVEN) + __builtin_shufflevector(a, b, KERNEL_ODD);
-}
-
-KERNEL_INLINE kernel_f32x16 kernel_floats(kernel_i32x16 x) { return __builtin_convertvector(x, kernel_f32x16); }
-
 /// The lowest bytes.
 KERNEL_INLINE kernel_u8x16 kernel_bytes(kernel_i32x16 x) { return __builtin_convertvector(x, kernel_u8x16); }
 
@@ -92,23 +81,53 @@ KERNEL_INLINE void kernel_prefetch(const void *address) { __builtin_prefetch(add
 KERNEL_INLINE void kernel_prefetch_second(const void *address) { __builtin_prefetch(address, 0, 2); }
 
 #if defined(__AVX512F__)
-typedef kernel_f32x16 kernel_vector;
+#define KERNEL_LANES 16
 #define KERNEL_VECTOR_EVEN KERNEL_EVEN
 #define KERNEL_VECTOR_ODD KERNEL_ODD
 #define KERNEL_LOW_TURNS 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define KERNEL_HIGH_TURNS 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif defined(__AVX2__)
-typedef float kernel_vector __attribute__((ext_vector_type(8)));
+#define KERNEL_LANES 8
 #define KERNEL_VECTOR_EVEN 0, 2, 4, 6, 8, 10, 12, 14
 #define KERNEL_VECTOR_ODD 1, 3, 5, 7, 9, 11, 13, 15
 #define KERNEL_LOW_TURNS 0, 8, 1, 9, 2, 10, 3, 11
 #define KERNEL_HIGH_TURNS 4, 12, 5, 13, 6, 14, 7, 15
 #else
-typedef float kernel_vector __attribute__((ext_vector_type(4)));
+#define KERNEL_LANES 4
 #define KERNEL_VECTOR_EVEN 0, 2, 4, 6
 #define KERNEL_VECTOR_ODD 1, 3, 5, 7
 #define KERNEL_LOW_TURNS 0, 4, 1, 5
 #define KERNEL_HIGH_TURNS 2, 6, 3, 7
+#endif
+
+typedef float kernel_vector __attribute__((ext_vector_type(KERNEL_LANES)));
+typedef int32_t kernel_integers __attribute__((ext_vector_type(KERNEL_LANES)));
+typedef uint32_t kernel_words __attribute__((ext_vector_type(KERNEL_LANES)));
+typedef uint16_t kernel_halves __attribute__((ext_vector_type(KERNEL_LANES)));
+typedef uint8_t kernel_small __attribute__((ext_vector_type(KERNEL_LANES)));
+
+KERNEL_INLINE kernel_vector kernel_floats(kernel_integers x) { return __builtin_convertvector(x, kernel_vector); }
+KERNEL_INLINE kernel_words kernel_widen_halves(kernel_halves x) { return __builtin_convertvector(x, kernel_words); }
+KERNEL_INLINE kernel_words kernel_widen_bytes(kernel_small x) { return __builtin_convertvector(x, kernel_words); }
+KERNEL_INLINE kernel_halves kernel_halves_of_bytes(kernel_small x) { return __builtin_convertvector(x, kernel_halves); }
+
+#if defined(__F16C__)
+/// IEEE binary16 to binary32.
+KERNEL_INLINE kernel_vector kernel_half_floats(kernel_halves x) {
+#if defined(__AVX512F__)
+    return (kernel_vector)_mm512_cvtph_ps((__m256i)x);
+#else
+    return (kernel_vector)_mm256_cvtph_ps((__m128i)x);
+#endif
+}
+
+/// OCP e4m3, a byte in each lane, to binary32: a half-precision number with the same exponent and mantissa is the number
+/// divided by 2⁸; 0x7F is NaN.
+KERNEL_INLINE kernel_vector kernel_e4m3_floats(kernel_halves x) {
+    kernel_halves magnitude = x & 0x7F;
+    kernel_halves nan = (kernel_halves)(magnitude == 0x7F) & 0x7FFF;
+    return kernel_half_floats(magnitude << 7 | (x & 0x80) << 8 | nan) * 256;
+}
 #endif
 
 /// The even places of two vectors that follow one another.

@@ -6,7 +6,7 @@ import RuyiTensor
 extension Workload {
     /// Everything that can be measured, in the order in which it runs.
     static let all =
-        linears + blockLinears + integerLinears + attentions + convolutions + rows
+        linears + blockLinears + integerLinears + vectors + texts + attentions + convolutions + rows
         + Registry.families.flatMap { $0.workloads }
 
     // MARK: Matrix products
@@ -45,6 +45,25 @@ extension Workload {
             }
             return { session.linear(x, Projection(weight, bias: bias)) }
         }
+    }
+
+    /// What modulates a block: a row or two, whose time is that of reading the weight.
+    private static let vectors = [DType.f32, .bf16, .f16, .f8e4m3, .q80, .q4k].flatMap { dtype in
+        [1, 2].map { vector(dtype, 3072, 18_432, rows: $0) }
+    }
+
+    private static func vector(_ dtype: DType, _ input: Int, _ output: Int, rows: Int) -> Workload {
+        let bytes = Work.bytes(Double(dtype.byteCount(of: input * output)))
+        return Workload("vector-\(dtype.rawValue)-\(input)x\(output)-\(rows)", bytes) { session in
+            let x = random([rows, input], on: session)
+            let weight = stored(RandomValues(spread: 0.02).tensor([output, input], dtype: dtype, seed: 1), on: session)
+            return { session.linear(x, Projection(weight)) }
+        }
+    }
+
+    /// A layer of a text encoder at short prompts.
+    private static let texts = [DType.f32, .bf16, .f16].flatMap { dtype in
+        [5, 16, 32, 77].map { linear(dtype, 4096, 10_240, rows: $0) }
     }
 
     private static let attentions =
