@@ -5,10 +5,9 @@ import RuyiTensor
 private let greatestDepth = 1024
 /// Slivers of columns of a panel, which then takes half of a second cache of 1 MiB.
 private let sliversPerPanel = 4
-/// Rows of x whose product is bound by reading the weight, so that its operands are not rounded to make it faster.
+/// Rows of x whose product is bound by reading the weight, so that this is read where it lies, and operands are not rounded
+/// to make it faster.
 private let fewRows = 4
-/// Rows of x for which unpacking panels of the weight takes longer than reading it where it lies.
-private let unpackedRows = 24
 /// Rows of x that are packed at a time; a weight panel is unpacked once for all of them.
 private let rowLimit = 4032
 
@@ -83,7 +82,7 @@ extension CPUSession {
         }
         note(.product(inputs: depth, outputs: finish.columns), 2 * Double(x.count) * Double(finish.columns))
         let (weight, scales) = (readable(projection.matrix), projection.scale.blocks)
-        if rows <= (multiplier.isRounding ? fewRows : unpackedRows) {
+        if rows <= fewRows {
             let work = FewRowsWork(
                 kernels: kernels, dots: dotKernels, x: source.floatPointer, rows: rows, depth: depth, weight: weight,
                 scales: scales, finish: finish, result: result.floatPointer, start: start)

@@ -95,7 +95,6 @@ public struct LLaMA: Sendable {
         var hidden = embeddings.expanded(at: 0)
         for (index, layer) in layers.enumerated() {
             try session.check()
-            session.willNeed(layers.map(\.unit), at: index)
             hidden = layer(hidden, mask: mask, rotary: rotary)
             try layerDone(index, hidden)
         }
@@ -108,7 +107,6 @@ public struct LLaMA: Sendable {
         let gate, up, down: Linear
         let heads: Int
         let scale: Float
-        let unit: ResidencyUnit
 
         init(_ scope: WeightScope, _ configuration: Configuration) {
             let (width, inner) = (configuration.hiddenSize, configuration.intermediateSize)
@@ -126,7 +124,6 @@ public struct LLaMA: Sendable {
             down = Linear(scope / "mlp" / "down_proj", inner, width, bias: false)
             heads = configuration.headCount
             scale = 1 / Float(configuration.headSize).squareRoot()
-            unit = scope.unit
         }
 
         func callAsFunction(_ x: Tensor, mask: AttentionMask, rotary: RotaryTable) -> Tensor {  // [1, tokens, hidden]

@@ -115,7 +115,6 @@ public struct StepLLM: Sendable {
     ) throws -> [Tensor] {
         var states = try texts.map { try embedding.rows($0, on: session).expanded(at: 0) }
         for (index, layer) in layers.enumerated() {
-            session.willNeed(layers.map(\.unit), at: index)
             for text in states.indices {
                 try session.check()
                 states[text] = layer(states[text])
@@ -144,7 +143,6 @@ package struct StepLLMLayer: Sendable {
     /// Gates and values in one.
     private let inner: Linear
     private let outer: Linear
-    let unit: ResidencyUnit
 
     package init(_ scope: WeightScope, _ configuration: StepLLM.Configuration) {
         let (width, size) = (configuration.hiddenSize, configuration.intermediateSize)
@@ -152,7 +150,6 @@ package struct StepLLMLayer: Sendable {
         norm = RMSNorm(scope / "ffn_norm", width, epsilon: configuration.epsilon)
         inner = Linear(scope / "feed_forward" / "w1", width, 2 * size, bias: false)
         outer = Linear(scope / "feed_forward" / "w2", size, width, bias: false)
-        unit = scope.unit
     }
 
     /// x `[B, tokens, hidden]`.

@@ -100,7 +100,6 @@ public struct T5Encoder: Sendable {
             mask: .lengths([valid]), bias: .tensor(distanceBias(ids.count, on: session)))
         for (index, block) in blocks.enumerated() {
             try session.check()
-            session.willNeed(blocks.map(\.unit), at: index)
             hidden = block(hidden, options)
             try layerDone(index, hidden)
         }
@@ -126,7 +125,6 @@ public struct T5Encoder: Sendable {
         let query, key, value, output: Linear
         let gate, up, down: Linear
         let heads: Int
-        let unit: ResidencyUnit
 
         init(_ scope: WeightScope, _ configuration: Configuration) {
             let (width, inner) = (configuration.hiddenSize, configuration.intermediateSize)
@@ -144,7 +142,6 @@ public struct T5Encoder: Sendable {
             up = Linear(dense / "wi_1", width, inner, bias: false)
             down = Linear(dense / "wo", inner, width, bias: false)
             heads = configuration.headCount
-            unit = scope.unit
         }
 
         func callAsFunction(_ x: Tensor, _ options: AttentionOptions) -> Tensor {  // [1, tokens, hidden]

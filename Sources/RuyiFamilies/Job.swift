@@ -130,27 +130,17 @@ extension Job {
         meter?.drop(weights.key)
     }
 
-    /// Has the weights of a model's block after next brought in behind one that has just been computed.
-    ///
-    /// Where weights are streamed, those of that block are given back, unless there is room for them until the next call.
+    /// Where weights are streamed, gives those of a model's block back that has just been computed, unless there is room for
+    /// them until the next call, and has those of the block after next brought in meanwhile.
     package func stream(_ weights: StageWeights, behind block: Int, of count: Int, unit: (Int) -> ResidencyUnit) {
-        if isStreamed {
-            let kept = weights.blocks(within: plan.keptWeightBytes)
-            if kept == 0 {
-                releaseStreamed(weights)
-            } else if block >= kept {
-                session.release(unit(block))
-            }
-        } else if plan.isQuantized {
-            // The copies in 8 bits are in memory, and what they were made of has been given back.
-            return
+        guard isStreamed else { return }
+        let kept = weights.blocks(within: plan.keptWeightBytes)
+        if kept == 0 {
+            releaseStreamed(weights)
+        } else if block >= kept {
+            session.release(unit(block))
         }
         session.willNeed(unit((block + 2) % count))
-    }
-
-    /// Has the weights of a model's first blocks brought in.
-    package func startStreaming(of count: Int, unit: (Int) -> ResidencyUnit) {
-        if isStreamed || !plan.isQuantized { for block in 0..<min(2, count) { session.willNeed(unit(block)) } }
     }
 }
 

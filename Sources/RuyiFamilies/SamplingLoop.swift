@@ -108,8 +108,7 @@ package struct SamplingLoop {
 
     /// Begins the denoising of a clip that is made in sections of so many calls each.
     package func begin(_ calls: [Int]) -> SamplingRun {
-        job.startStreaming(of: blocks, unit: unit)
-        return SamplingRun(
+        SamplingRun(
             loop: self, calls: calls,
             stage: job.begin(
                 .denoising, steps: calls.reduce(0, +), parts: blocks * sides, weights: weights, comesBack: true))

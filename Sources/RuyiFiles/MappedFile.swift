@@ -1,7 +1,6 @@
 import Glibc
 import RuyiFault
 import RuyiTensor
-import Synchronization
 
 /// A regular file mapped for reading.
 ///
@@ -13,8 +12,6 @@ public final class MappedFile: PagedFile, @unchecked Sendable {
     /// Nothing writes through it.
     private let base: UnsafeMutableRawPointer?
     private let slot: Int?
-    /// For each piece of the file, whether it has been read ahead and not been released since.
-    private let fetched: Mutex<[Bool]>
 
     /// Maps a file.
     ///
@@ -25,7 +22,6 @@ public final class MappedFile: PagedFile, @unchecked Sendable {
         slot = base.flatMap { MapRegistry.add(base: $0, byteCount: file.byteCount, path: file.path) }
         self.file = file
         self.base = base
-        fetched = Mutex(Array(repeating: false, count: (file.byteCount + MappedFile.piece - 1) / MappedFile.piece))
     }
 
     deinit {
@@ -72,44 +68,18 @@ public final class MappedFile: PagedFile, @unchecked Sendable {
     /// Tells the system that the pages inside a range are not needed soon.
     ///
     /// They are read again when touched.
-    package func release(_ range: Range<Int>) {
-        advise(range, MADV_DONTNEED, inward: true)
-        fetched.withLock { fetched in for piece in pieces(range) { fetched[piece] = false } }
-    }
+    package func release(_ range: Range<Int>) { advise(range, MADV_DONTNEED, inward: true) }
 
-    /// Has a range read ahead, which takes place while others compute; nothing is done for what was fetched before and has
-    /// not been released since.
+    /// Tells the system to read a range ahead, which takes place while others compute.
     package func willNeed(_ range: Range<Int>) {
-        fetched.withLock { fetched in
-            let pieces = pieces(range)
-            var first = pieces.lowerBound
-            while first < pieces.upperBound {
-                let end = fetched[first..<pieces.upperBound].firstIndex { $0 != fetched[first] } ?? pieces.upperBound
-                if !fetched[first] {
-                    for piece in first..<end { fetched[piece] = true }
-                    ReadAhead.shared.add(self, first * MappedFile.piece..<end * MappedFile.piece)
-                }
-                first = end
-            }
-        }
-    }
-
-    /// Has the system read a range, and waits until its device has taken the requests.
-    func fetch(_ range: Range<Int>) {
         // Of a longer range Linux reads the device's read-ahead size only.
-        for start in stride(from: range.lowerBound, to: range.upperBound, by: MappedFile.piece) {
-            advise(start..<min(start + MappedFile.piece, range.upperBound), MADV_WILLNEED, inward: false)
+        for start in stride(from: range.lowerBound, to: range.upperBound, by: MappedFile.readAhead) {
+            advise(start..<min(start + MappedFile.readAhead, range.upperBound), MADV_WILLNEED, inward: false)
         }
     }
 
     /// The read-ahead size that Linux gives to most devices.
-    private static let piece = 128 << 10
-
-    /// The pieces that a range touches.
-    private func pieces(_ range: Range<Int>) -> Range<Int> {
-        let part = range.clamped(to: 0..<byteCount)
-        return part.lowerBound / MappedFile.piece..<(part.upperBound + MappedFile.piece - 1) / MappedFile.piece
-    }
+    private static let readAhead = 128 << 10
 
     private func advise(_ range: Range<Int>, _ advice: Int32, inward: Bool) {
         guard let base else { return }

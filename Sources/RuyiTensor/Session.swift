@@ -109,12 +109,6 @@ extension Session {
     /// The tensor itself.
     public func shelved(_ x: Tensor, on shelf: (any TensorShelf)?) -> Tensor { x }
 
-    /// Says that a model is about to work through the parts with these weights, one after the other, at `place`: the two
-    /// behind it are brought in while it computes.
-    public func willNeed(_ units: [ResidencyUnit], at place: Int) {
-        for unit in units[min(place == 0 ? 0 : place + 2, units.count)..<min(place + 3, units.count)] { willNeed(unit) }
-    }
-
     /// Everything is counted as often as it is run.
     public func counting<Result>(_ times: Double, _ body: () throws -> Result) rethrows -> Result { try body() }
 
