@@ -15,7 +15,7 @@ import numpy as np
 
 CAMERAS = ("static", "left", "right", "up", "down")
 MOTIONS = (1, 2, 3, 4)
-SPEEDS = {1: 0.3, 2: 0.55, 3: 0.8, 4: 1.1}  # clip pixels a frame where the longer side has LONG_SIDE pixels
+SPEEDS = {1: 0.56, 2: 1.11, 3: 1.95, 4: 3.06}  # clip pixels a frame where the longer side has LONG_SIDE pixels
 LONG_SIDE = 640
 SCALE = 2  # scene pixels to a clip pixel
 DIRECTIONS = {"static": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
@@ -250,9 +250,9 @@ def render(background, layers, speed, frames):
 class Clips:
     """Random clips: a camera move and a motion strength, now and then with nearer layers and moving objects."""
 
-    def __init__(self, seed, layer_rate=0.25):
+    def __init__(self, seed, layer_rate=0.25, pictures=None):
         self.rng = np.random.default_rng(seed)
-        self.pictures = Pictures(seed + 1)
+        self.pictures = pictures or Pictures(seed + 1)
         self.layer_rate = layer_rate
 
     def control(self):

@@ -4,44 +4,37 @@
 usage: refine_decoder.py MODEL_DIR PHOTOGRAPHS_DIR [--state FILE] [--resume] [--minutes N] [--out NEW_MODEL_DIR]
 """
 
-import hashlib
-import shutil
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from torch import nn
 
-from basis import FRAMES, SIDE
-from photographs import Photographs, window_clip
+import config
+from basis import SIDE, Targets
+from checkpoint import write_changed
+from clip import preprocess
+from clips import Clips
+from latents import Pool, condition
+from photographs import MixedPictures, Photographs, window_clip
+from train_transformer import Nano, sampled
 from train_vae import decibels, to_video
 from training import Training, autocast, device, parser
 from vae import VAE, CausalConv3d, published
 
+VAE_FILE = "vae/diffusion_pytorch_model.safetensors"
 LEAST_NOISE, MOST_NOISE = 0.02, 0.2  # of the latents: the transformer's are wrong by 0.12 to 0.2
+START, START_WEIGHT = 4, 2.0  # frames at the beginning, and how much more their errors count
 STILL_RATE, ZOOM_RATE, LAYER_RATE = 0.15, 0.12, 0.2
-FASTEST = 1.3  # pixels a frame
+OWN_RATE = 0.6  # of the clips where there are such with the transformer's own latents
+FASTEST = 3.2  # pixels a frame
 CHECK_SIDE = 128
 LEAST_CHANGE = 1e-5  # mean square of what changes from frame to frame in a clip that counts as moving
 AHEAD, MEAN = (0, -0.5, 1.5), (1 / 3, 1 / 3, 1 / 3)  # of a kernel's slices in time
-
-
-class Linear:
-    """The latents that a model's encoder computes, as one convolution: its encoder is linear in blocks of pixels."""
-
-    @torch.no_grad()
-    def __init__(self, vae):
-        count = FRAMES * SIDE * SIDE * 3
-        blocks = torch.cat([torch.zeros(1, count), torch.eye(count)]).view(-1, 3, FRAMES, SIDE, SIDE)
-        means = vae.encode(blocks)[0].flatten(1)
-        self.bias = means[0].to(device())
-        self.weight = (means[1:] - means[0]).T.reshape(-1, 3, FRAMES, SIDE, SIDE).contiguous().to(device())
-
-    def __call__(self, video):
-        with torch.autocast(video.device.type, enabled=False):
-            return F.conv3d(video.contiguous(), self.weight, self.bias, stride=(FRAMES, SIDE, SIDE))
 
 
 def in_time(conv):
@@ -72,6 +65,10 @@ class Refined(VAE):
             weight.copy_(values if values.dim() == weight.dim() else values[:, :, -1])  # the present frame's slice
         self.post_quant_conv.load_state_dict(source.post_quant_conv.state_dict())
 
+    def is_even(self):
+        """Whether the layers after the frames are doubled see the frames before."""
+        return bool(self.decoder.conv_out.weight[:, :, :-1].any())
+
     @torch.no_grad()
     def even_out(self):
         """Before training: what a chunk shows moves in its middle and stands at its ends, for frames are interpolated
@@ -85,20 +82,10 @@ class Refined(VAE):
                 conv.weight[:, :, index] = share * present
 
 
-def write(model, out, vae):
-    """Writes the model of a folder with the decoder of this VAE; everything else stays byte for byte."""
-    shutil.copytree(model, out, dirs_exist_ok=True)
-    path = Path("vae/diffusion_pytorch_model.safetensors")
-    state, mine = load_file(Path(model) / path), vae.published_state()
-    for name in state:
-        if name.startswith(("decoder.", "post_quant_conv.")):
-            state[name] = mine[name].bfloat16().contiguous().cpu()
-    (Path(out) / path).unlink()
-    save_file(state, Path(out) / path, {"format": "pt"})
-    (Path(out) / path).chmod(0o644)
-    sums = sorted(file for file in Path(out).rglob("*") if file.is_file() and file.name not in ("SHA256SUMS", "README.md"))
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(out)}\n" for file in sums]
-    (Path(out) / "SHA256SUMS").write_text("".join(lines))
+def with_decoder(model, vae):
+    """The state of a model's VAE with the decoder of another."""
+    state, mine = load_file(Path(model) / VAE_FILE), vae.published_state()
+    return {name: mine[name] if name.startswith(("decoder.", "post_quant_conv.")) else state[name] for name in state}
 
 
 class Moves:
@@ -149,6 +136,33 @@ class Moves:
         return clip + masks * (other - clip)
 
 
+class Own:
+    """Clips with the latents that the model's own transformer makes of their first frames."""
+
+    def __init__(self, model, targets, photographs, count, seed, tokens=(12, 18)):
+        nano = Nano().to(device()).eval()
+        nano.begin_with(model)
+        pool = Pool(targets, Clips(seed, 0, MixedPictures(photographs, seed)), *tokens, count, 1)
+        self.clips, errors = [], []
+        for _ in range(count):
+            video, sets, places = pool.videos(1)
+            pictures = preprocess(video[:, :, 0] / 2 + 0.5, config.PREPROCESSOR["size"])
+            latents = sampled(nano, condition(targets, video), pictures, sets, places)
+            self.clips.append((video.half(), latents))
+            errors.append((latents - targets(video)).square().mean().item())
+        print(f"  {count} clips of the transformer's own, wrong by {np.mean(errors) ** 0.5:.3f}", flush=True)
+
+    def draw(self, count, side):
+        """Pieces of the clips [B, 3, T, side, side] and their latents."""
+        videos, latents = [], []
+        for index in torch.randint(len(self.clips), (count,)).tolist():
+            video, mine = self.clips[index]
+            top, left = (SIDE * int(torch.randint(part - side // SIDE + 1, (1,))) for part in mine.shape[3:])
+            videos.append(video[:, :, :, top:top + side, left:left + side].float())
+            latents.append(mine[..., top // SIDE:(top + side) // SIDE, left // SIDE:(left + side) // SIDE])
+        return torch.cat(videos), torch.cat(latents)
+
+
 def highpass(frames):
     """What is finer than a blur of three pixels; frames [N, C, H, W]."""
     return frames - F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, 1)
@@ -162,6 +176,61 @@ def energy(frames):
     inside = inside.repeat(frames.shape[2] // SIDE, frames.shape[3] // SIDE) / inside.mean()
     squares = frames.square().mean(1, keepdim=True) * inside
     return (F.avg_pool2d(squares, SIDE, SIDE // 2) + 1e-4).sqrt()
+
+
+class Critic(nn.Module):
+    """Tells pieces of true frames from decoded ones, place by place."""
+
+    def __init__(self, width=32):
+        super().__init__()
+        sizes = [3, width, 2 * width, 2 * width]
+        self.layers = nn.ModuleList(
+            nn.utils.parametrizations.spectral_norm(nn.Conv2d(inputs, outputs, 4, stride, 1))
+            for inputs, outputs, stride in zip(sizes, sizes[1:], (2, 2, 1)))
+        self.last = nn.Conv2d(sizes[-1], 1, 3)
+
+    def forward(self, frames):
+        """The verdicts on frames [N, 3, H, W], and what each layer saw."""
+        seen = []
+        for layer in self.layers:
+            frames = F.leaky_relu(layer(frames), 0.2)
+            seen.append(frames)
+        return self.last(frames), seen
+
+
+class Contest:
+    """A critic that is trained beside the decoder. It sees single frames without their coarse colours, cut at any
+    place, so that the borders of cells may lie anywhere."""
+
+    def __init__(self, rate=1e-3, frames=6):
+        self.critic, self.frames = Critic().to(device()), frames
+        self.optimizer = torch.optim.AdamW(self.critic.parameters(), rate, betas=(0.5, 0.95), weight_decay=0)
+
+    def pieces(self, decoded, video):
+        """The same frames and places of both [N, 3, H, W]."""
+        top, left = torch.randint(1, SIDE, (2,)).tolist()
+        chosen = torch.randperm(video.shape[2])[:self.frames].to(video.device)
+        both = (part[:, :, chosen, top:top - SIDE, left:left - SIDE] for part in (decoded, video))
+        flat = (part.transpose(1, 2).flatten(0, 1) for part in both)
+        return tuple(4 * (part - F.avg_pool2d(part, 9, 1, 4, count_include_pad=False)) for part in flat)
+
+    def learn(self, decoded, video):
+        """One step of the critic; how often it is right."""
+        fake, real = self.pieces(decoded.detach(), video)
+        verdicts = self.critic(real)[0] - self.critic(fake)[0]
+        self.optimizer.zero_grad(set_to_none=True)
+        F.softplus(-verdicts).mean().backward()
+        self.optimizer.step()
+        return (verdicts > 0).float().mean().item()
+
+    def loss(self, decoded, video):
+        """What the decoder loses: the critic's trust, and the distance of what it saw."""
+        fake, real = self.pieces(decoded, video)
+        with torch.no_grad():
+            trust, true = self.critic(real)
+        verdicts, seen = self.critic(fake)
+        distance = sum((mine - goal).abs().mean() for mine, goal in zip(seen, true)) / len(seen)
+        return F.softplus(trust - verdicts).mean() + distance
 
 
 def noisy(latents):
@@ -184,7 +253,10 @@ def loss_of(decoded, video, options):
     """The training loss and its parts; the first is the mean square error."""
     error = decoded - video
     square = error.square().mean()
-    loss = 4 * square + 0.25 * error.abs().mean()
+    weight = torch.ones(error.shape[2], device=error.device)
+    weight[:START] = START_WEIGHT
+    weighted = error * weight.view(-1, 1, 1)
+    loss = 4 * (error * weighted).mean() + 0.25 * weighted.abs().mean()
     step = error[:, :, 1:] - error[:, :, :-1]
     coarse = F.avg_pool3d(step, (1, 4, 4))
     moving = step.square().mean() + 8 * coarse.square().mean()
@@ -240,13 +312,13 @@ class Check:
                 self.clips[name].append(to_video(clip.astype(np.float32) / 255))
 
     @torch.no_grad()
-    def __call__(self, vae, linear):
+    def __call__(self, vae, targets):
         words = []
         for name, clips in self.clips.items():
             found = []
             for clip in clips:
                 with autocast():
-                    decoded = vae.decode(linear(clip[None].to(device())))[0].float().clamp(-1, 1).cpu()
+                    decoded = vae.decode(targets(clip[None].to(device())))[0].float().clamp(-1, 1).cpu()
                 frames, truth = decoded.transpose(0, 1), clip.transpose(0, 1)
                 ratio = (sharpness(frames) / sharpness(truth)).mean()
                 found.append([decibels((decoded - clip).square().mean()), float(ratio),
@@ -269,39 +341,53 @@ def main():
     arguments.add_argument("--edges", type=float, default=0.3, help="weight of the differences of neighbours")
     arguments.add_argument("--grid", type=float, default=10.0, help="how much more they count at the borders of blocks")
     arguments.add_argument("--detail", type=float, default=0.3, help="weight of the strength of fine detail")
+    arguments.add_argument("--own", type=int, default=0, help="clips with the transformer's own latents (default none)")
+    arguments.add_argument("--contest", type=float, default=0.0, help="weight of the critic's judgement (default none)")
     arguments.add_argument("--report", type=int, default=100, help="steps between measurements (default 100)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
     source = published(options.model)
-    linear = Linear(source)
+    targets = Targets(source, device())
     vae = Refined(source.config)
     vae.begin_with(source)
-    vae.even_out()
+    if not vae.is_even():
+        vae.even_out()
     for part in (vae.encoder, vae.quant_conv):
         part.requires_grad_(False)
     check = Check(options.photographs)
-    print("  begins with", check(vae.to(device()), linear), flush=True)
+    print("  begins with", check(vae.to(device()), targets), flush=True)
     training = Training(vae, options, matrix_rate=0.01, rate=2e-3, keep=0.99)
-    moves, sums = Moves(options.photographs, 1000 * options.seed + training.step), []
+    seed = 1000 * options.seed + training.step
+    moves, sums, contest = Moves(options.photographs, seed), [], Contest()
+    own = Own(options.model, targets, options.photographs, options.own, seed) if options.own else None
+    training.begin = time.monotonic()
     while not training.is_over():
-        video = torch.stack([to_video(moves.clip(options.side, options.side, options.frames))
-                             for _ in range(options.batch)]).to(device())
-        latents = noisy(linear(video))
+        if own and np.random.random() < OWN_RATE:
+            video, latents = own.draw(options.batch, options.side)
+        else:
+            video = torch.stack([to_video(moves.clip(options.side, options.side, options.frames))
+                                 for _ in range(options.batch)]).to(device())
+            latents = noisy(targets(video))
         with autocast():
             decoded = training.module.decode(latents)
-        loss, parts = loss_of(decoded.float(), video, options)
+        decoded = decoded.float()
+        loss, parts = loss_of(decoded, video, options)
+        right = contest.learn(decoded, video) if options.contest else 0.0
+        if options.contest:
+            loss = loss + options.contest * contest.loss(decoded, video)
         training.update(loss)
-        sums.append([part.item() for part in parts])
-        if training.step % 50 == 0:
-            means = np.mean(sums[-50:], 0)
+        sums.append([part.item() for part in parts] + [right])
+        if training.step % 20 == 0:
+            means = np.mean(sums[-20:], 0)
             print(f"step {training.step} minute {training.minutes():.1f} PSNR {decibels(means[0]):.2f} moving "
-                  f"{means[1]:.5f} edges {means[2]:.4f} detail {means[3]:.4f} uneven {means[4]:.3f}", flush=True)
+                  f"{means[1]:.5f} edges {means[2]:.4f} detail {means[3]:.4f} uneven {means[4]:.3f} critic {means[5]:.2f}", flush=True)
         if training.step % options.report == 0:
-            print("  " + check(training.average.module, linear), flush=True)
+            print("  " + check(training.average.module, targets), flush=True)
     training.save()
     if options.out:
-        write(options.model, options.out, training.average.module)
-    print("  " + check(training.average.module, linear), flush=True)
+        state = with_decoder(options.model, training.average.module)
+        write_changed(Path(options.model), Path(options.out), {VAE_FILE: state})
+    print("  " + check(training.average.module, targets), flush=True)
 
 
 if __name__ == "__main__":
