@@ -105,6 +105,12 @@ class Targets:
             return F.conv3d(video.contiguous(), weight, self.bias, stride=(weight.shape[2], SIDE, SIDE))
 
 
+def importance(basis):
+    """How much an error of each latent shows: between their errors' count in pixels and in latents; mean 1."""
+    weights = 1 / basis.weight.flatten(1).norm(dim=1)
+    return (weights / weights.mean()).view(-1, 1, 1, 1)
+
+
 def narrowed(functions, width):
     """The functions as two steps: `width` functions of each part of 4 x 4 pixels and 2 frames [width, 2, 4, 4, 3], and
     functions of these [16, width, 2, 2, 2] over the parts in the order frame, row, column."""

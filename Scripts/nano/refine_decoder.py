@@ -15,14 +15,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 import config
-from basis import SIDE, Targets
+from basis import SIDE, Targets, importance
 from checkpoint import write_changed
 from clip import preprocess
 from clips import Clips
 from latents import Pool, condition
 from photographs import MixedPictures, Photographs, window_clip
 from train_transformer import Nano, sampled
-from train_vae import decibels, to_video
+from train_vae import CHUNK, decibels, to_video
 from training import Training, autocast, device, parser
 from vae import VAE, CausalConv3d, published
 
@@ -31,7 +31,7 @@ LEAST_NOISE, MOST_NOISE = 0.02, 0.2  # of the latents: the transformer's are wro
 START, START_WEIGHT = 4, 2.0  # frames at the beginning, and how much more their errors count
 STILL_RATE, ZOOM_RATE, LAYER_RATE = 0.15, 0.12, 0.2
 OWN_RATE = 0.6  # of the clips where there are such with the transformer's own latents
-FASTEST = 3.2  # pixels a frame
+FASTEST = 2.3  # pixels a frame
 CHECK_SIDE = 128
 LEAST_CHANGE = 1e-5  # mean square of what changes from frame to frame in a clip that counts as moving
 AHEAD, MEAN = (0, -0.5, 1.5), (1 / 3, 1 / 3, 1 / 3)  # of a kernel's slices in time
@@ -137,7 +137,8 @@ class Moves:
 
 
 class Own:
-    """Clips with the latents that the model's own transformer makes of their first frames."""
+    """Clips with the latents that the model's own transformer makes of their first frames. Where these are far off, as a
+    move too short is, they count in part: a decoder that is to undo that learns to blur."""
 
     def __init__(self, model, targets, photographs, count, seed, tokens=(12, 18)):
         nano = Nano().to(device()).eval()
@@ -148,9 +149,12 @@ class Own:
             video, sets, places = pool.videos(1)
             pictures = preprocess(video[:, :, 0] / 2 + 0.5, config.PREPROCESSOR["size"])
             latents = sampled(nano, condition(targets, video), pictures, sets, places)
-            self.clips.append((video.half(), latents))
-            errors.append((latents - targets(video)).square().mean().item())
-        print(f"  {count} clips of the transformer's own, wrong by {np.mean(errors) ** 0.5:.3f}", flush=True)
+            true = targets(video)
+            error = latents - true
+            size = error.square().mean((1, 3, 4), keepdim=True).sqrt()
+            self.clips.append((video.half(), true + (MOST_NOISE / size).clamp(max=1) * error))
+            errors.append(size.mean().item())
+        print(f"  {count} clips of the transformer's own, wrong by {np.mean(errors):.3f}", flush=True)
 
     def draw(self, count, side):
         """Pieces of the clips [B, 3, T, side, side] and their latents."""
@@ -233,11 +237,12 @@ class Contest:
         return F.softplus(trust - verdicts).mean() + distance
 
 
-def noisy(latents):
-    """Latents with errors as the transformer's: of another strength in every clip, half of them the same in all frames."""
+def noisy(latents, shares):
+    """Latents with errors as the transformer's: of another strength in every clip, half of them the same in all frames;
+    `shares` says how much of them each latent gets."""
     strength = LEAST_NOISE + (MOST_NOISE - LEAST_NOISE) * torch.rand(len(latents), 1, 1, 1, 1, device=latents.device)
     lasting = torch.randn_like(latents[:, :, :1])
-    return latents + strength * 0.5**0.5 * (lasting + torch.randn_like(latents))
+    return latents + shares * strength * 0.5**0.5 * (lasting + torch.randn_like(latents))
 
 
 def unevenness(decoded, video):
@@ -335,7 +340,7 @@ def main():
     arguments.add_argument("photographs")
     arguments.add_argument("--out", help="folder to write the finished model to")
     arguments.add_argument("--side", type=int, default=96, help="pixels of the sides of a clip (default 96)")
-    arguments.add_argument("--frames", type=int, default=24, help="of a clip (default 24)")
+    arguments.add_argument("--frames", type=int, default=24, help="of the longest clips (default 24)")
     arguments.add_argument("--moving", type=float, default=2.0, help="weight of the changes between frames")
     arguments.add_argument("--even", type=float, default=0.4, help="weight of the evenness of the move")
     arguments.add_argument("--edges", type=float, default=0.3, help="weight of the differences of neighbours")
@@ -357,7 +362,7 @@ def main():
     check = Check(options.photographs)
     print("  begins with", check(vae.to(device()), targets), flush=True)
     training = Training(vae, options, matrix_rate=0.01, rate=2e-3, keep=0.99)
-    seed = 1000 * options.seed + training.step
+    seed, shares = 1000 * options.seed + training.step, importance(targets).sqrt()
     moves, sums, contest = Moves(options.photographs, seed), [], Contest()
     own = Own(options.model, targets, options.photographs, options.own, seed) if options.own else None
     training.begin = time.monotonic()
@@ -365,9 +370,10 @@ def main():
         if own and np.random.random() < OWN_RATE:
             video, latents = own.draw(options.batch, options.side)
         else:
-            video = torch.stack([to_video(moves.clip(options.side, options.side, options.frames))
+            frames = CHUNK * int(torch.randint(1, options.frames // CHUNK + 1, (1,)))
+            video = torch.stack([to_video(moves.clip(options.side, options.side, frames))
                                  for _ in range(options.batch)]).to(device())
-            latents = noisy(targets(video))
+            latents = noisy(targets(video), shares)
         with autocast():
             decoded = training.module.decode(latents)
         decoded = decoded.float()

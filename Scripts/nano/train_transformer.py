@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 import config
-from basis import Basis, Targets
+from basis import Basis, Targets, importance
 from checkpoint import write_changed
 from clip import CLIPVision
 from clips import HELD_OUT, Clips
@@ -122,7 +122,7 @@ def kept_frames(total, kept):
     return torch.cat([torch.zeros(1, dtype=torch.long), others.sort().values]).to(device())
 
 
-def loss_of(nano, schedule, batch, frames):
+def loss_of(nano, schedule, batch, frames, weights):
     latents, condition, pictures, sets, places = batch
     latents, condition = latents[:, :, frames], condition[:, :, frames]
     count = len(latents)
@@ -133,7 +133,7 @@ def loss_of(nano, schedule, batch, frames):
     sets = torch.where(negative, NONE, sets)
     with autocast():
         predicted = nano(noisy, condition, time.float(), sets, pictures, sees, places, frames)
-    return F.mse_loss(predicted.float(), velocity)
+    return (weights * (predicted.float() - velocity).square()).mean()
 
 
 @torch.no_grad()
@@ -208,15 +208,15 @@ def main():
     pictures = MixedPictures(options.photographs, seed) if options.photographs else None
     clips = Clips(seed, options.layers, pictures)
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
-    pools = [Pool(basis, clips, rows, columns, capacity=max(16, 2**15 // (rows * columns)), renewal=options.renewal)
+    pools = [Pool(basis, clips, rows, columns, capacity=max(8, 2**13 // (rows * columns)), renewal=options.renewal)
              for rows, columns, _ in sizes]
-    batches, schedule, losses = held_out(basis), Schedule(device()), []
+    batches, schedule, losses, weights = held_out(basis), Schedule(device()), [], importance(basis)
     while not training.is_over():
         turn = training.step % len(sizes)
         rows, columns, kept = sizes[turn]
         count = max(1, options.tokens // (rows * columns * kept))
         frames = kept_frames(config.FRAMES // 4, kept)
-        loss = loss_of(training.module, schedule, pools[turn].draw(count), frames)
+        loss = loss_of(training.module, schedule, pools[turn].draw(count), frames, weights)
         training.update(loss)
         losses.append(loss.item())
         if training.step % 50 == 0:
