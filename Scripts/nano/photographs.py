@@ -116,7 +116,7 @@ class Photographs:
 class MixedPictures:
     """Scenes for clips: pieces of photographs and procedural pictures."""
 
-    def __init__(self, folder, seed, share=0.7):
+    def __init__(self, folder, seed, share):
         self.photographs, self.procedural = Photographs(folder, seed, SCALE), Pictures(seed + 1)
         self.rng, self.share = np.random.default_rng(seed + 2), share
 

@@ -143,7 +143,7 @@ class Own:
     def __init__(self, model, targets, photographs, count, seed, tokens=(12, 18)):
         nano = Nano().to(device()).eval()
         nano.begin_with(model)
-        pool = Pool(targets, Clips(seed, 0, MixedPictures(photographs, seed)), *tokens, count, 1)
+        pool = Pool(targets, Clips(seed, 0, MixedPictures(photographs, seed, 1.0)), *tokens, count, 1)
         self.clips, errors = [], []
         for _ in range(count):
             video, sets, places = pool.videos(1)

@@ -190,12 +190,13 @@ def main():
     arguments = parser("Trains the transformer on clips.", "transformer.pt")
     arguments.add_argument("--sizes", default="8x8x3", help="in tokens and frames, such as 8x8x6,22x40x3 (default 8x8x3)")
     arguments.add_argument("--tokens", type=int, default=3072, help="tokens a step (default 3072)")
-    arguments.add_argument("--report", type=int, default=500, help="steps between measurements (default 500)")
+    arguments.add_argument("--report", type=int, default=500, help="steps between measurements, 0: none (default 500)")
     arguments.add_argument("--renewal", type=float, default=0.06, help="new clips for every one used (default 0.06)")
     arguments.add_argument("--layers", type=float, default=0.1, help="share of clips with layers (default 0.1)")
     arguments.add_argument("--model", help="folder of a published model to go on from, with its encoder")
     arguments.add_argument("--out", help="folder to write the finished model to, beside the other files of --model")
-    arguments.add_argument("--photographs", help="folder that photographs.py filled; most clips are made of them then")
+    arguments.add_argument("--photographs", help="folder that photographs.py filled")
+    arguments.add_argument("--share", type=float, default=0.7, help="share of clips of photographs (default 0.7)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
     basis, nano = Targets(published(options.model), device()) if options.model else Basis().to(device()), Nano()
@@ -205,12 +206,13 @@ def main():
         nano.standardize(measured_inputs(basis).cpu())
     training = Training(nano, options, matrix_rate=0.02, rate=1e-3)
     seed = 1000 * options.seed + training.step
-    pictures = MixedPictures(options.photographs, seed) if options.photographs else None
+    pictures = MixedPictures(options.photographs, seed, options.share) if options.photographs else None
     clips = Clips(seed, options.layers, pictures)
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
     pools = [Pool(basis, clips, rows, columns, capacity=max(8, 2**13 // (rows * columns)), renewal=options.renewal)
              for rows, columns, _ in sizes]
-    batches, schedule, losses, weights = held_out(basis), Schedule(device()), [], importance(basis)
+    schedule, losses, weights = Schedule(device()), [], importance(basis)
+    batches = held_out(basis) if options.report else {}
     while not training.is_over():
         turn = training.step % len(sizes)
         rows, columns, kept = sizes[turn]
@@ -219,10 +221,10 @@ def main():
         loss = loss_of(training.module, schedule, pools[turn].draw(count), frames, weights)
         training.update(loss)
         losses.append(loss.item())
-        if training.step % 50 == 0:
-            mean = sum(losses[-50:]) / len(losses[-50:])
+        if training.step % 20 == 0:
+            mean = sum(losses[-20:]) / len(losses[-20:])
             print(f"step {training.step} minute {training.minutes():.1f} loss {mean:.4f}", flush=True)
-        if training.step % options.report == 0:
+        if options.report and training.step % options.report == 0:
             report(training, batches)
     training.save()
     if options.out:
