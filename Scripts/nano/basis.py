@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import config
-from clips import CAMERAS, Clips
+from clips import Clips
 
 SIDE, FRAMES = 8, 4  # of a block
 CLIPS, CLIP_SIDE, SEED = 900, 96, 7
 STILL_RATE = 0.3
-SHUTTER = (0.0, 0.5, 0.5, 0.0)  # how much each frame of a block counts in the means that latents are trained to be
 LARGE = 1024.0  # what stands beside the latents in the group norm, so that it does not depend on them
 GAIN, LIFT = 0.05, 12.0  # of the latents before the activation, where that is a straight line
 
@@ -72,13 +71,9 @@ class Basis(nn.Module):
             weight = self.weight.sum(2, keepdim=True) if video.shape[2] == 1 else self.weight
             return F.conv3d(video.contiguous(), weight, self.bias, stride=(min(FRAMES, video.shape[2]), SIDE, SIDE))
 
-    encoded = forward
 
-
-class Targets:
-    """The latents that the transformer and the decoder are trained on: what a finished model's encoder computes, which is
-    linear in blocks of pixels, but for the shutter: where it takes the mean over the four frames of a block, the two
-    in the middle alone count, which blurs what moves half as much. Of still pictures they are the encoder's own."""
+class Linear:
+    """The latents that a finished model's encoder computes, as one convolution: it is linear in blocks of pixels."""
 
     @torch.no_grad()
     def __init__(self, vae, device):
@@ -86,23 +81,12 @@ class Targets:
         blocks = torch.cat([torch.zeros(1, count), torch.eye(count)]).view(-1, 3, FRAMES, SIDE, SIDE)
         means = vae.encode(blocks)[0].flatten(1)
         self.bias = means[0].to(device)
-        self.plain = (means[1:] - means[0]).T.reshape(-1, 3, FRAMES, SIDE, SIDE).contiguous().to(device)
-        mean = self.plain.mean(2, keepdim=True)
-        shutter = torch.tensor(SHUTTER, device=device).view(-1, 1, 1)
-        self.weight = self.plain - mean + FRAMES * shutter * mean
-
-    def __call__(self, video):
-        return self.convolved(video, self.weight)
-
-    def encoded(self, video):
-        """What the encoder computes; a single frame stands for four."""
-        plain = self.plain.sum(2, keepdim=True) if video.shape[2] == 1 else self.plain
-        return self.convolved(video, plain)
+        self.weight = (means[1:] - means[0]).T.reshape(-1, 3, FRAMES, SIDE, SIDE).contiguous().to(device)
 
     @torch.no_grad()
-    def convolved(self, video, weight):
+    def __call__(self, video):
         with torch.autocast(video.device.type, enabled=False):
-            return F.conv3d(video.contiguous(), weight, self.bias, stride=(weight.shape[2], SIDE, SIDE))
+            return F.conv3d(video.contiguous(), self.weight, self.bias, stride=(FRAMES, SIDE, SIDE))
 
 
 def importance(basis):

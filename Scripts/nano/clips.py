@@ -15,7 +15,7 @@ import numpy as np
 
 CAMERAS = ("static", "left", "right", "up", "down")
 MOTIONS = (1, 2, 3, 4)
-SPEEDS = {1: 0.42, 2: 0.83, 3: 1.39, 4: 2.09}  # clip pixels a frame where the longer side has LONG_SIDE pixels
+SPEEDS = {1: 0.3, 2: 0.55, 3: 0.8, 4: 1.1}  # clip pixels a frame where the longer side has LONG_SIDE pixels
 LONG_SIDE = 640
 SCALE = 2  # scene pixels to a clip pixel
 DIRECTIONS = {"static": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}

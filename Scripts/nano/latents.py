@@ -31,7 +31,7 @@ def condition(basis, video):
     known = torch.stack([masked(clip) for clip in video])
     mask = torch.ones_like(video[:1])
     mask[:, :, 0] = 0
-    return torch.cat([basis.encoded(mask).expand(len(video), -1, -1, -1, -1), basis.encoded(known)], 1)
+    return torch.cat([basis(mask).expand(len(video), -1, -1, -1, -1), basis(known)], 1)
 
 
 def draw_grid(rng):

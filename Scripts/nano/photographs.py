@@ -66,6 +66,7 @@ def fetch(folder):
             picture.save(folder / "check" / (name_of(row) + ".png"))
         else:
             np.save(folder / "train" / (name_of(row) + ".npy"), np.asarray(picture))
+    (folder / "done").touch()
 
 
 class Photographs:

@@ -12,26 +12,24 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
-from torch import nn
 
 import config
-from basis import SIDE, Targets, importance
+from basis import SIDE, Linear
 from checkpoint import write_changed
 from clip import preprocess
 from clips import Clips
 from latents import Pool, condition
 from photographs import MixedPictures, Photographs, window_clip
 from train_transformer import Nano, sampled
-from train_vae import CHUNK, decibels, to_video
+from train_vae import decibels, to_video
 from training import Training, autocast, device, parser
 from vae import VAE, CausalConv3d, published
 
 VAE_FILE = "vae/diffusion_pytorch_model.safetensors"
 LEAST_NOISE, MOST_NOISE = 0.02, 0.2  # of the latents: the transformer's are wrong by 0.12 to 0.2
-START, START_WEIGHT = 4, 2.0  # frames at the beginning, and how much more their errors count
 STILL_RATE, ZOOM_RATE, LAYER_RATE = 0.15, 0.12, 0.2
 OWN_RATE = 0.6  # of the clips where there are such with the transformer's own latents
-FASTEST = 2.3  # pixels a frame
+FASTEST = 1.3  # pixels a frame
 CHECK_SIDE = 128
 LEAST_CHANGE = 1e-5  # mean square of what changes from frame to frame in a clip that counts as moving
 AHEAD, MEAN = (0, -0.5, 1.5), (1 / 3, 1 / 3, 1 / 3)  # of a kernel's slices in time
@@ -140,16 +138,16 @@ class Own:
     """Clips with the latents that the model's own transformer makes of their first frames. Where these are far off, as a
     move too short is, they count in part: a decoder that is to undo that learns to blur."""
 
-    def __init__(self, model, targets, photographs, count, seed, tokens=(12, 18)):
+    def __init__(self, model, linear, photographs, count, seed, tokens=(12, 18)):
         nano = Nano().to(device()).eval()
         nano.begin_with(model)
-        pool = Pool(targets, Clips(seed, 0, MixedPictures(photographs, seed, 1.0)), *tokens, count, 1)
+        pool = Pool(linear, Clips(seed, 0, MixedPictures(photographs, seed, 1.0)), *tokens, count, 1)
         self.clips, errors = [], []
         for _ in range(count):
             video, sets, places = pool.videos(1)
             pictures = preprocess(video[:, :, 0] / 2 + 0.5, config.PREPROCESSOR["size"])
-            latents = sampled(nano, condition(targets, video), pictures, sets, places)
-            true = targets(video)
+            latents = sampled(nano, condition(linear, video), pictures, sets, places)
+            true = linear(video)
             error = latents - true
             size = error.square().mean((1, 3, 4), keepdim=True).sqrt()
             self.clips.append((video.half(), true + (MOST_NOISE / size).clamp(max=1) * error))
@@ -182,62 +180,7 @@ def energy(frames):
     return (F.avg_pool2d(squares, SIDE, SIDE // 2) + 1e-4).sqrt()
 
 
-class Critic(nn.Module):
-    """Tells pieces of true frames from decoded ones, place by place."""
-
-    def __init__(self, width=32):
-        super().__init__()
-        sizes = [3, width, 2 * width, 2 * width]
-        self.layers = nn.ModuleList(
-            nn.utils.parametrizations.spectral_norm(nn.Conv2d(inputs, outputs, 4, stride, 1))
-            for inputs, outputs, stride in zip(sizes, sizes[1:], (2, 2, 1)))
-        self.last = nn.Conv2d(sizes[-1], 1, 3)
-
-    def forward(self, frames):
-        """The verdicts on frames [N, 3, H, W], and what each layer saw."""
-        seen = []
-        for layer in self.layers:
-            frames = F.leaky_relu(layer(frames), 0.2)
-            seen.append(frames)
-        return self.last(frames), seen
-
-
-class Contest:
-    """A critic that is trained beside the decoder. It sees single frames without their coarse colours, cut at any
-    place, so that the borders of cells may lie anywhere."""
-
-    def __init__(self, rate=1e-3, frames=6):
-        self.critic, self.frames = Critic().to(device()), frames
-        self.optimizer = torch.optim.AdamW(self.critic.parameters(), rate, betas=(0.5, 0.95), weight_decay=0)
-
-    def pieces(self, decoded, video):
-        """The same frames and places of both [N, 3, H, W]."""
-        top, left = torch.randint(1, SIDE, (2,)).tolist()
-        chosen = torch.randperm(video.shape[2])[:self.frames].to(video.device)
-        both = (part[:, :, chosen, top:top - SIDE, left:left - SIDE] for part in (decoded, video))
-        flat = (part.transpose(1, 2).flatten(0, 1) for part in both)
-        return tuple(4 * (part - F.avg_pool2d(part, 9, 1, 4, count_include_pad=False)) for part in flat)
-
-    def learn(self, decoded, video):
-        """One step of the critic; how often it is right."""
-        fake, real = self.pieces(decoded.detach(), video)
-        verdicts = self.critic(real)[0] - self.critic(fake)[0]
-        self.optimizer.zero_grad(set_to_none=True)
-        F.softplus(-verdicts).mean().backward()
-        self.optimizer.step()
-        return (verdicts > 0).float().mean().item()
-
-    def loss(self, decoded, video):
-        """What the decoder loses: the critic's trust, and the distance of what it saw."""
-        fake, real = self.pieces(decoded, video)
-        with torch.no_grad():
-            trust, true = self.critic(real)
-        verdicts, seen = self.critic(fake)
-        distance = sum((mine - goal).abs().mean() for mine, goal in zip(seen, true)) / len(seen)
-        return F.softplus(trust - verdicts).mean() + distance
-
-
-def noisy(latents, shares):
+def noisy(latents, shares=1.0):
     """Latents with errors as the transformer's: of another strength in every clip, half of them the same in all frames;
     `shares` says how much of them each latent gets."""
     strength = LEAST_NOISE + (MOST_NOISE - LEAST_NOISE) * torch.rand(len(latents), 1, 1, 1, 1, device=latents.device)
@@ -258,10 +201,7 @@ def loss_of(decoded, video, options):
     """The training loss and its parts; the first is the mean square error."""
     error = decoded - video
     square = error.square().mean()
-    weight = torch.ones(error.shape[2], device=error.device)
-    weight[:START] = START_WEIGHT
-    weighted = error * weight.view(-1, 1, 1)
-    loss = 4 * (error * weighted).mean() + 0.25 * weighted.abs().mean()
+    loss = 4 * square + 0.25 * error.abs().mean()
     step = error[:, :, 1:] - error[:, :, :-1]
     coarse = F.avg_pool3d(step, (1, 4, 4))
     moving = step.square().mean() + 8 * coarse.square().mean()
@@ -317,13 +257,13 @@ class Check:
                 self.clips[name].append(to_video(clip.astype(np.float32) / 255))
 
     @torch.no_grad()
-    def __call__(self, vae, targets):
+    def __call__(self, vae, linear):
         words = []
         for name, clips in self.clips.items():
             found = []
             for clip in clips:
                 with autocast():
-                    decoded = vae.decode(targets(clip[None].to(device())))[0].float().clamp(-1, 1).cpu()
+                    decoded = vae.decode(linear(clip[None].to(device())))[0].float().clamp(-1, 1).cpu()
                 frames, truth = decoded.transpose(0, 1), clip.transpose(0, 1)
                 ratio = (sharpness(frames) / sharpness(truth)).mean()
                 found.append([decibels((decoded - clip).square().mean()), float(ratio),
@@ -340,19 +280,18 @@ def main():
     arguments.add_argument("photographs")
     arguments.add_argument("--out", help="folder to write the finished model to")
     arguments.add_argument("--side", type=int, default=96, help="pixels of the sides of a clip (default 96)")
-    arguments.add_argument("--frames", type=int, default=24, help="of the longest clips (default 24)")
+    arguments.add_argument("--frames", type=int, default=24, help="of a clip (default 24)")
     arguments.add_argument("--moving", type=float, default=2.0, help="weight of the changes between frames")
     arguments.add_argument("--even", type=float, default=0.4, help="weight of the evenness of the move")
     arguments.add_argument("--edges", type=float, default=0.3, help="weight of the differences of neighbours")
     arguments.add_argument("--grid", type=float, default=10.0, help="how much more they count at the borders of blocks")
     arguments.add_argument("--detail", type=float, default=0.3, help="weight of the strength of fine detail")
     arguments.add_argument("--own", type=int, default=0, help="clips with the transformer's own latents (default none)")
-    arguments.add_argument("--contest", type=float, default=0.0, help="weight of the critic's judgement (default none)")
     arguments.add_argument("--report", type=int, default=100, help="steps between measurements (default 100)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
     source = published(options.model)
-    targets = Targets(source, device())
+    linear = Linear(source, device())
     vae = Refined(source.config)
     vae.begin_with(source)
     if not vae.is_even():
@@ -360,40 +299,35 @@ def main():
     for part in (vae.encoder, vae.quant_conv):
         part.requires_grad_(False)
     check = Check(options.photographs)
-    print("  begins with", check(vae.to(device()), targets), flush=True)
+    print("  begins with", check(vae.to(device()), linear), flush=True)
     training = Training(vae, options, matrix_rate=0.01, rate=2e-3, keep=0.99)
-    seed, shares = 1000 * options.seed + training.step, importance(targets).sqrt()
-    moves, sums, contest = Moves(options.photographs, seed), [], Contest()
-    own = Own(options.model, targets, options.photographs, options.own, seed) if options.own else None
+    seed = 1000 * options.seed + training.step
+    moves, sums = Moves(options.photographs, seed), []
+    own = Own(options.model, linear, options.photographs, options.own, seed) if options.own else None
     training.begin = time.monotonic()
     while not training.is_over():
         if own and np.random.random() < OWN_RATE:
             video, latents = own.draw(options.batch, options.side)
         else:
-            frames = CHUNK * int(torch.randint(1, options.frames // CHUNK + 1, (1,)))
-            video = torch.stack([to_video(moves.clip(options.side, options.side, frames))
+            video = torch.stack([to_video(moves.clip(options.side, options.side, options.frames))
                                  for _ in range(options.batch)]).to(device())
-            latents = noisy(targets(video), shares)
+            latents = noisy(linear(video))
         with autocast():
             decoded = training.module.decode(latents)
-        decoded = decoded.float()
-        loss, parts = loss_of(decoded, video, options)
-        right = contest.learn(decoded, video) if options.contest else 0.0
-        if options.contest:
-            loss = loss + options.contest * contest.loss(decoded, video)
+        loss, parts = loss_of(decoded.float(), video, options)
         training.update(loss)
-        sums.append([part.item() for part in parts] + [right])
-        if training.step % 20 == 0:
-            means = np.mean(sums[-20:], 0)
+        sums.append([part.item() for part in parts])
+        if training.step % 50 == 0:
+            means = np.mean(sums[-50:], 0)
             print(f"step {training.step} minute {training.minutes():.1f} PSNR {decibels(means[0]):.2f} moving "
-                  f"{means[1]:.5f} edges {means[2]:.4f} detail {means[3]:.4f} uneven {means[4]:.3f} critic {means[5]:.2f}", flush=True)
+                  f"{means[1]:.5f} edges {means[2]:.4f} detail {means[3]:.4f} uneven {means[4]:.3f}", flush=True)
         if training.step % options.report == 0:
-            print("  " + check(training.average.module, targets), flush=True)
+            print("  " + check(training.average.module, linear), flush=True)
     training.save()
     if options.out:
         state = with_decoder(options.model, training.average.module)
         write_changed(Path(options.model), Path(options.out), {VAE_FILE: state})
-    print("  " + check(training.average.module, targets), flush=True)
+    print("  " + check(training.average.module, linear), flush=True)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,15 @@ small ones first.
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
 import config
-from basis import Basis, Targets, importance
+from basis import Basis, Linear, importance
 from checkpoint import write_changed
 from clip import CLIPVision
 from clips import HELD_OUT, Clips
-from controls import NONE, SETS, Controls
+from controls import NONE, Controls
 from latents import Pool
 from photographs import MixedPictures
 from schedule import TIMESTEPS, Schedule
@@ -199,7 +198,7 @@ def main():
     arguments.add_argument("--share", type=float, default=0.7, help="share of clips of photographs (default 0.7)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
-    basis, nano = Targets(published(options.model), device()) if options.model else Basis().to(device()), Nano()
+    basis, nano = Linear(published(options.model), device()) if options.model else Basis().to(device()), Nano()
     if options.model:
         nano.begin_with(options.model)
     elif not options.resume:
@@ -209,7 +208,7 @@ def main():
     pictures = MixedPictures(options.photographs, seed, options.share) if options.photographs else None
     clips = Clips(seed, options.layers, pictures)
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
-    pools = [Pool(basis, clips, rows, columns, capacity=max(8, 2**13 // (rows * columns)), renewal=options.renewal)
+    pools = [Pool(basis, clips, rows, columns, capacity=max(16, 2**15 // (rows * columns)), renewal=options.renewal)
              for rows, columns, _ in sizes]
     schedule, losses, weights = Schedule(device()), [], importance(basis)
     batches = held_out(basis) if options.report else {}
@@ -221,8 +220,8 @@ def main():
         loss = loss_of(training.module, schedule, pools[turn].draw(count), frames, weights)
         training.update(loss)
         losses.append(loss.item())
-        if training.step % 20 == 0:
-            mean = sum(losses[-20:]) / len(losses[-20:])
+        if training.step % 50 == 0:
+            mean = sum(losses[-50:]) / len(losses[-50:])
             print(f"step {training.step} minute {training.minutes():.1f} loss {mean:.4f}", flush=True)
         if options.report and training.step % options.report == 0:
             report(training, batches)
