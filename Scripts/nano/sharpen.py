@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Sets the last kernel of a finished model's decoder so that it shows fine detail more strongly.
+"""Lets a finished model's decoder show fine detail more strongly, by its last kernel.
 
 usage: sharpen.py MODEL_DIR PHOTOGRAPHS_DIR NEW_MODEL_DIR [--amount A] [--own N] [--drawn N] [--seed N]
 
-What is nearest to the true frames in the mean is soft: detail that the latents do not settle is left out, and what is
-settled in part is shown in part. The last layer is linear, so the kernel that comes nearest to any goal follows from
-sums over clips. The goal here is the true frames with their fine detail (what a blur of three pixels takes away) counted
-1 + A times: what the latents tell of it is shown more strongly, borders of blocks, which no true frame has, are not.
-The clips are the transformer's own and such with errors of the same size.
+What is nearest to the true frames in the mean is soft: detail that the latents settle in part is shown in part. The last
+layer is linear, so the kernel that comes nearest to the true frames' fine detail (what a blur of three pixels takes away)
+follows from sums over clips, without gradients. A times this kernel is added to the last one. It sees the mean of
+the three frames, as the last kernel does, so that the move stays as even. The clips are the transformer's own and such
+with errors of the same size.
 """
 
 import argparse
@@ -26,20 +26,20 @@ from vae import fold, published
 DRAWN_SIDE, OWN_SIDE = 96, 128  # pixels
 SHARE = 0.25  # of the pixels that are looked at
 EDGE_WEIGHT = 4.0  # of the pixels at the edges of the picture, beside which the layer sees nothing
-HELD = 1e-6  # how strongly the kernel is held to what it was where the clips say little
+HELD = 1e-6  # how strongly the kernel is held to nothing where the clips say little
 
 
 class Sums:
-    """What a linear layer over space and time sees, and what it ought to show: sums of products."""
+    """What a linear layer over space sees in the mean of its three frames, and what it ought to show: sums of products."""
 
-    def __init__(self, conv):
-        self.conv, self.products, self.wanted, self.clip = conv, 0, 0, []
+    def __init__(self):
+        self.products, self.wanted, self.clip = 0, 0, []
 
     def watch(self, conv, x, chunk):
-        """Keeps what the layer sees of a chunk: three frames as channels, [T, 3 C, H, W]."""
+        """Keeps what the layer sees of a chunk [T, C, H, W]."""
         line = chunk.timeline(conv, x)
         count = line.shape[2] - 2
-        self.clip.append(fold(torch.cat([line[:, :, i:i + count] for i in range(3)], 1)))
+        self.clip.append(fold(sum(line[:, :, i:i + count] for i in range(3)) / 3))
         return x.new_zeros(len(x), conv.out_channels, count, *x.shape[3:])
 
     def add(self, goals):
@@ -54,11 +54,10 @@ class Sums:
         self.products = self.products + (places.T @ places).double()
         self.wanted = self.wanted + (places.T @ goals).double()
 
-    def solve(self, held):
-        """The rows of weights and the bias [places + 1, 3] that come nearest to the goals, and near to those of `held`."""
-        strength = HELD * self.products.diagonal().mean()
-        ridge = strength * torch.eye(len(self.products), device=self.products.device, dtype=torch.float64)
-        return torch.linalg.solve(self.products + ridge, self.wanted + strength * held.double())
+    def solve(self):
+        """The rows of weights and the bias [places + 1, 3] that come nearest to the goals."""
+        ridge = HELD * self.products.diagonal().mean() * torch.eye(len(self.products), device=self.products.device)
+        return torch.linalg.solve(self.products + ridge, self.wanted)
 
 
 def counts(goals):
@@ -72,19 +71,17 @@ def counts(goals):
 
 @torch.no_grad()
 def sharpen(vae, clips, amount):
-    """Sets the last kernel by clips: (latents, video) of one clip each."""
+    """Adds to the last kernel by clips: (latents, video) of one clip each."""
     conv = vae.decoder.conv_out
-    sums, usual = Sums(conv), conv.forward
+    sums, usual = Sums(), conv.forward
     conv.forward = lambda x, chunk: sums.watch(conv, x, chunk)
     for latents, video in clips:
         vae.decode(latents)
-        frames = fold(video)
-        sums.add(frames + amount * highpass(frames))
+        sums.add(highpass(fold(video)))
     conv.forward = usual
-    present = torch.cat([conv.weight.transpose(1, 2).flatten(1), conv.bias[:, None]], 1).T
-    rows = sums.solve(present).float().T
-    conv.weight.copy_(rows[:, :-1].reshape(3, 3, conv.in_channels, 3, 3).transpose(1, 2))
-    conv.bias.copy_(rows[:, -1])
+    rows = amount * sums.solve().float().T
+    conv.weight += rows[:, :-1].reshape(3, conv.in_channels, 1, 3, 3) / 3
+    conv.bias += rows[:, -1]
 
 
 def main():
@@ -92,7 +89,7 @@ def main():
     arguments.add_argument("model", type=Path)
     arguments.add_argument("photographs", type=Path)
     arguments.add_argument("out", type=Path)
-    arguments.add_argument("--amount", type=float, default=1.5, help="of fine detail besides (default 1.5)")
+    arguments.add_argument("--amount", type=float, default=1.0, help="of fine detail besides (default 1)")
     arguments.add_argument("--own", type=int, default=14, help="clips with the transformer's own latents (default 14)")
     arguments.add_argument("--drawn", type=int, default=4, help="clips with errors that are drawn (default 4)")
     arguments.add_argument("--seed", type=int, default=41)

@@ -210,7 +210,7 @@ def main():
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
     pools = [Pool(basis, clips, rows, columns, capacity=max(16, 2**15 // (rows * columns)), renewal=options.renewal)
              for rows, columns, _ in sizes]
-    schedule, losses, weights = Schedule(device()), [], importance(basis)
+    schedule, losses, weights = Schedule(device()), [], importance(basis) if options.model else 1.0
     batches = held_out(basis) if options.report else {}
     while not training.is_over():
         turn = training.step % len(sizes)
