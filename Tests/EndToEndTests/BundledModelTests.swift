@@ -134,7 +134,7 @@ enum Frames {
 
     /// How far the camera went in pixels: the shift of the later frame that makes the middles of both most alike.
     static func move(from first: Picture, to last: Picture) -> (x: Int, y: Int) {
-        let reach = 24
+        let reach = 14
         func difference(_ x: Int, _ y: Int) -> Int {
             var total = 0
             for row in stride(from: reach, to: first.height - reach, by: 2) {
