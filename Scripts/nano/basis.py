@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import config
-from clips import CAMERAS, Clips
+from clips import Clips
 
 SIDE, FRAMES = 8, 4  # of a block
 CLIPS, CLIP_SIDE, SEED = 900, 96, 7
@@ -70,6 +70,29 @@ class Basis(nn.Module):
         with torch.autocast(video.device.type, enabled=False):
             weight = self.weight.sum(2, keepdim=True) if video.shape[2] == 1 else self.weight
             return F.conv3d(video.contiguous(), weight, self.bias, stride=(min(FRAMES, video.shape[2]), SIDE, SIDE))
+
+
+class Linear:
+    """The latents that a finished model's encoder computes, as one convolution: it is linear in blocks of pixels."""
+
+    @torch.no_grad()
+    def __init__(self, vae, device):
+        count = FRAMES * SIDE * SIDE * 3
+        blocks = torch.cat([torch.zeros(1, count), torch.eye(count)]).view(-1, 3, FRAMES, SIDE, SIDE)
+        means = vae.encode(blocks)[0].flatten(1)
+        self.bias = means[0].to(device)
+        self.weight = (means[1:] - means[0]).T.reshape(-1, 3, FRAMES, SIDE, SIDE).contiguous().to(device)
+
+    @torch.no_grad()
+    def __call__(self, video):
+        with torch.autocast(video.device.type, enabled=False):
+            return F.conv3d(video.contiguous(), self.weight, self.bias, stride=(FRAMES, SIDE, SIDE))
+
+
+def importance(basis):
+    """How much an error of each latent shows: between their errors' count in pixels and in latents; mean 1."""
+    weights = 1 / basis.weight.flatten(1).norm(dim=1)
+    return (weights / weights.mean()).view(-1, 1, 1, 1)
 
 
 def narrowed(functions, width):

@@ -250,9 +250,9 @@ def render(background, layers, speed, frames):
 class Clips:
     """Random clips: a camera move and a motion strength, now and then with nearer layers and moving objects."""
 
-    def __init__(self, seed, layer_rate=0.25):
+    def __init__(self, seed, layer_rate=0.25, pictures=None):
         self.rng = np.random.default_rng(seed)
-        self.pictures = Pictures(seed + 1)
+        self.pictures = pictures or Pictures(seed + 1)
         self.layer_rate = layer_rate
 
     def control(self):

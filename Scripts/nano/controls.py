@@ -32,6 +32,13 @@ class Controls(nn.Module):
         self.add(state, "n.default", NONE)
         return state
 
+    @torch.no_grad()
+    def begin_with(self, state):
+        """Takes the sets of a published model's embeddings.safetensors."""
+        names = [f"p.16x9movie{motion}{camera}" for camera, motion in SETS] + ["n.default"]
+        for part, mine in (("emb1", self.first), ("emb2", self.second)):
+            mine.copy_(torch.cat([state[f"{name}.{part}"] for name in names]))
+
     def add(self, state, name, index):
         names = ("emb1", "emb2", "mask1", "mask2")
         for part, value in zip(names, self(torch.tensor([index], device=self.first.device))):

@@ -10,10 +10,10 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-
 import config
+from checkpoint import write_sums, write_weights
 from latents import load_vae
+from refine_decoder import VAE_FILE
 from train_transformer import Nano
 from vae import VAE
 
@@ -23,19 +23,9 @@ def write_json(path, content):
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def write_weights(path, state):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rounded = {name: value.bfloat16() if value.is_floating_point() else value for name, value in state.items()}
-    save_file({name: value.contiguous().cpu() for name, value in rounded.items()}, path, {"format": "pt"})
-    path.chmod(0o644)
-
-
 def write_model(folder, vae, nano):
-    transformer = nano.transformer.state_dict()
-    write_weights(folder / "transformer/diffusion_pytorch_model.safetensors", transformer)
-    write_weights(folder / "vae/diffusion_pytorch_model.safetensors", vae.published_state())
-    write_weights(folder / "image_encoder/model.safetensors", nano.clip.state_dict())
-    write_weights(folder / "embeddings.safetensors", nano.controls.published_state())
+    for path, state in (nano.published_states() | {VAE_FILE: vae.published_state()}).items():
+        write_weights(folder / path, state)
     write_json(folder / "transformer/config.json", config.TRANSFORMER)
     write_json(folder / "vae/config.json", config.VAE | {"scaling_factor": 1.0})
     write_json(folder / "image_encoder/config.json", config.IMAGE_ENCODER)
@@ -45,6 +35,7 @@ def write_model(folder, vae, nano):
     write_json(folder / "ruyi.json", config.DEFAULTS)
     card = Path(__file__).with_name("model-card.md")
     shutil.copy(card, folder / "README.md")
+    write_sums(folder)
 
 
 @torch.no_grad()

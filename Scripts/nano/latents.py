@@ -10,10 +10,10 @@ from train_vae import masked, to_video
 from training import device
 from vae import VAE
 
-LONG_SIDES = range(16, 44)  # of whole pictures, in tokens of 16 x 16 pixels
+LONG_SIDES = range(16, 49)  # of whole pictures, in tokens of 16 x 16 pixels
 USUAL_LONG_SIDES = (39, 40)
 USUAL_RATE = 0.4
-SQUAREST, WIDEST = 1.0, 2.1  # shapes of pictures
+SQUAREST, WIDEST = 1.0, 2.5  # shapes of pictures
 
 
 def load_vae(path):
@@ -70,7 +70,8 @@ class Pool:
             for part, values in zip(self.parts, new):
                 part[places] = values
 
-    def encoded(self, count):
+    def videos(self, count):
+        """New clips [B, 3, T, H, W], control sets, and places: the whole picture's size and the window's corner."""
         rows, columns = self.tokens
         controls, places, frames = [], [], []
         for _ in range(count):
@@ -82,7 +83,10 @@ class Pool:
             controls.append(control)
             places.append([*grid, *corner])
             frames.append(to_video(np.ascontiguousarray(clip)))
-        video = torch.stack(frames).to(device())
-        pictures = preprocess(video[:, :, 0] / 2 + 0.5, config.PREPROCESSOR["size"])
         sets = torch.tensor([SETS.index(control) for control in controls], device=device())
-        return self.basis(video), condition(self.basis, video), pictures, sets, torch.tensor(places)
+        return torch.stack(frames).to(device()), sets, torch.tensor(places)
+
+    def encoded(self, count):
+        video, sets, places = self.videos(count)
+        pictures = preprocess(video[:, :, 0] / 2 + 0.5, config.PREPROCESSOR["size"])
+        return self.basis(video), condition(self.basis, video), pictures, sets, places

@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from clips import SCALE, Pictures
+
 TABLE = Path(__file__).with_name("photographs.tsv")
 LARGEST = 2000  # pixels of the longer side that are kept
 PYPI = "pypi:"
@@ -64,13 +66,15 @@ def fetch(folder):
             picture.save(folder / "check" / (name_of(row) + ".png"))
         else:
             np.save(folder / "train" / (name_of(row) + ".npy"), np.asarray(picture))
+    (folder / "done").touch()
 
 
 class Photographs:
     """Random pieces of the photographs for training, and clips of a camera that moves over them evenly."""
 
-    def __init__(self, folder, seed):
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, folder, seed, scale=1):
+        """Pieces whose pixels are `scale` times as fine as a clip's."""
+        self.rng, self.scale = np.random.default_rng(seed), scale
         self.sources = [np.load(path, mmap_mode="r") for path in sorted(Path(folder).glob("train/*.npy"))]
         if not self.sources:
             raise SystemExit(f"{folder}: no photographs; photographs.py {folder} fetches them")
@@ -85,7 +89,7 @@ class Photographs:
         stand for one of the clip's. Most pieces are of photographs that are brought to the size of a whole clip."""
         source = self.source()
         rows, columns = source.shape[:2]
-        whole = max(rows, columns) / self.rng.uniform(400, 700)
+        whole = max(rows, columns) / (self.scale * self.rng.uniform(400, 700))
         zoom = whole if self.rng.random() < 0.7 else self.rng.uniform(1.0, max(1.0, whole))
         room = 4 + 1.5 * speed * (frames - 1)
         zoom = min(max(zoom, 0.8), (rows - 8) / (height + room), (columns - 8) / (width + room))
@@ -108,6 +112,19 @@ class Photographs:
         size = round(piece.shape[1] / zoom), round(piece.shape[0] / zoom)
         near = np.asarray(Image.fromarray(piece).resize(size, Image.BICUBIC))  # as the program resizes pictures
         return window_clip(near, height, width, frames, speed, growth).astype(np.float32) / 255
+
+
+class MixedPictures:
+    """Scenes for clips: pieces of photographs and procedural pictures."""
+
+    def __init__(self, folder, seed, share):
+        self.photographs, self.procedural = Photographs(folder, seed, SCALE), Pictures(seed + 1)
+        self.rng, self.share = np.random.default_rng(seed + 2), share
+
+    def __call__(self, height, width):
+        """[height, width, 3] in 0..1."""
+        drawn = self.photographs.pictures if self.rng.random() < self.share else self.procedural
+        return drawn(height, width)
 
 
 def window_clip(picture, height, width, frames, speed, growth=1.0, is_centred=True):

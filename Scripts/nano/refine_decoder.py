@@ -4,44 +4,35 @@
 usage: refine_decoder.py MODEL_DIR PHOTOGRAPHS_DIR [--state FILE] [--resume] [--minutes N] [--out NEW_MODEL_DIR]
 """
 
-import hashlib
-import shutil
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from basis import FRAMES, SIDE
-from photographs import Photographs, window_clip
+import config
+from basis import SIDE, Linear
+from checkpoint import write_changed
+from clip import preprocess
+from clips import Clips
+from latents import Pool, condition
+from photographs import MixedPictures, Photographs, window_clip
+from train_transformer import Nano, sampled
 from train_vae import decibels, to_video
 from training import Training, autocast, device, parser
 from vae import VAE, CausalConv3d, published
 
+VAE_FILE = "vae/diffusion_pytorch_model.safetensors"
 LEAST_NOISE, MOST_NOISE = 0.02, 0.2  # of the latents: the transformer's are wrong by 0.12 to 0.2
 STILL_RATE, ZOOM_RATE, LAYER_RATE = 0.15, 0.12, 0.2
+OWN_RATE = 0.6  # of the clips where there are such with the transformer's own latents
 FASTEST = 1.3  # pixels a frame
 CHECK_SIDE = 128
 LEAST_CHANGE = 1e-5  # mean square of what changes from frame to frame in a clip that counts as moving
 AHEAD, MEAN = (0, -0.5, 1.5), (1 / 3, 1 / 3, 1 / 3)  # of a kernel's slices in time
-
-
-class Linear:
-    """The latents that a model's encoder computes, as one convolution: its encoder is linear in blocks of pixels."""
-
-    @torch.no_grad()
-    def __init__(self, vae):
-        count = FRAMES * SIDE * SIDE * 3
-        blocks = torch.cat([torch.zeros(1, count), torch.eye(count)]).view(-1, 3, FRAMES, SIDE, SIDE)
-        means = vae.encode(blocks)[0].flatten(1)
-        self.bias = means[0].to(device())
-        self.weight = (means[1:] - means[0]).T.reshape(-1, 3, FRAMES, SIDE, SIDE).contiguous().to(device())
-
-    def __call__(self, video):
-        with torch.autocast(video.device.type, enabled=False):
-            return F.conv3d(video.contiguous(), self.weight, self.bias, stride=(FRAMES, SIDE, SIDE))
 
 
 def in_time(conv):
@@ -72,6 +63,10 @@ class Refined(VAE):
             weight.copy_(values if values.dim() == weight.dim() else values[:, :, -1])  # the present frame's slice
         self.post_quant_conv.load_state_dict(source.post_quant_conv.state_dict())
 
+    def is_even(self):
+        """Whether the layers after the frames are doubled see the frames before."""
+        return bool(self.decoder.conv_out.weight[:, :, :-1].any())
+
     @torch.no_grad()
     def even_out(self):
         """Before training: what a chunk shows moves in its middle and stands at its ends, for frames are interpolated
@@ -85,20 +80,10 @@ class Refined(VAE):
                 conv.weight[:, :, index] = share * present
 
 
-def write(model, out, vae):
-    """Writes the model of a folder with the decoder of this VAE; everything else stays byte for byte."""
-    shutil.copytree(model, out, dirs_exist_ok=True)
-    path = Path("vae/diffusion_pytorch_model.safetensors")
-    state, mine = load_file(Path(model) / path), vae.published_state()
-    for name in state:
-        if name.startswith(("decoder.", "post_quant_conv.")):
-            state[name] = mine[name].bfloat16().contiguous().cpu()
-    (Path(out) / path).unlink()
-    save_file(state, Path(out) / path, {"format": "pt"})
-    (Path(out) / path).chmod(0o644)
-    sums = sorted(file for file in Path(out).rglob("*") if file.is_file() and file.name not in ("SHA256SUMS", "README.md"))
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(out)}\n" for file in sums]
-    (Path(out) / "SHA256SUMS").write_text("".join(lines))
+def with_decoder(model, vae):
+    """The state of a model's VAE with the decoder of another."""
+    state, mine = load_file(Path(model) / VAE_FILE), vae.published_state()
+    return {name: mine[name] if name.startswith(("decoder.", "post_quant_conv.")) else state[name] for name in state}
 
 
 class Moves:
@@ -149,6 +134,37 @@ class Moves:
         return clip + masks * (other - clip)
 
 
+class Own:
+    """Clips with the latents that the model's own transformer makes of their first frames. Where these are far off, as a
+    move too short is, they count in part: a decoder that is to undo that learns to blur."""
+
+    def __init__(self, model, linear, photographs, count, seed, tokens=(12, 18)):
+        nano = Nano().to(device()).eval()
+        nano.begin_with(model)
+        pool = Pool(linear, Clips(seed, 0, MixedPictures(photographs, seed, 1.0)), *tokens, count, 1)
+        self.clips, errors = [], []
+        for _ in range(count):
+            video, sets, places = pool.videos(1)
+            pictures = preprocess(video[:, :, 0] / 2 + 0.5, config.PREPROCESSOR["size"])
+            latents = sampled(nano, condition(linear, video), pictures, sets, places)
+            true = linear(video)
+            error = latents - true
+            size = error.square().mean((1, 3, 4), keepdim=True).sqrt()
+            self.clips.append((video.half(), true + (MOST_NOISE / size).clamp(max=1) * error))
+            errors.append(size.mean().item())
+        print(f"  {count} clips of the transformer's own, wrong by {np.mean(errors):.3f}", flush=True)
+
+    def draw(self, count, side):
+        """Pieces of the clips [B, 3, T, side, side] and their latents."""
+        videos, latents = [], []
+        for index in torch.randint(len(self.clips), (count,)).tolist():
+            video, mine = self.clips[index]
+            top, left = (SIDE * int(torch.randint(part - side // SIDE + 1, (1,))) for part in mine.shape[3:])
+            videos.append(video[:, :, :, top:top + side, left:left + side].float())
+            latents.append(mine[..., top // SIDE:(top + side) // SIDE, left // SIDE:(left + side) // SIDE])
+        return torch.cat(videos), torch.cat(latents)
+
+
 def highpass(frames):
     """What is finer than a blur of three pixels; frames [N, C, H, W]."""
     return frames - F.avg_pool2d(F.pad(frames, (1, 1, 1, 1), mode="replicate"), 3, 1)
@@ -164,11 +180,12 @@ def energy(frames):
     return (F.avg_pool2d(squares, SIDE, SIDE // 2) + 1e-4).sqrt()
 
 
-def noisy(latents):
-    """Latents with errors as the transformer's: of another strength in every clip, half of them the same in all frames."""
+def noisy(latents, shares=1.0):
+    """Latents with errors as the transformer's: of another strength in every clip, half of them the same in all frames;
+    `shares` says how much of them each latent gets."""
     strength = LEAST_NOISE + (MOST_NOISE - LEAST_NOISE) * torch.rand(len(latents), 1, 1, 1, 1, device=latents.device)
     lasting = torch.randn_like(latents[:, :, :1])
-    return latents + strength * 0.5**0.5 * (lasting + torch.randn_like(latents))
+    return latents + shares * strength * 0.5**0.5 * (lasting + torch.randn_like(latents))
 
 
 def unevenness(decoded, video):
@@ -269,24 +286,32 @@ def main():
     arguments.add_argument("--edges", type=float, default=0.3, help="weight of the differences of neighbours")
     arguments.add_argument("--grid", type=float, default=10.0, help="how much more they count at the borders of blocks")
     arguments.add_argument("--detail", type=float, default=0.3, help="weight of the strength of fine detail")
+    arguments.add_argument("--own", type=int, default=0, help="clips with the transformer's own latents (default none)")
     arguments.add_argument("--report", type=int, default=100, help="steps between measurements (default 100)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
     source = published(options.model)
-    linear = Linear(source)
+    linear = Linear(source, device())
     vae = Refined(source.config)
     vae.begin_with(source)
-    vae.even_out()
+    if not vae.is_even():
+        vae.even_out()
     for part in (vae.encoder, vae.quant_conv):
         part.requires_grad_(False)
     check = Check(options.photographs)
     print("  begins with", check(vae.to(device()), linear), flush=True)
     training = Training(vae, options, matrix_rate=0.01, rate=2e-3, keep=0.99)
-    moves, sums = Moves(options.photographs, 1000 * options.seed + training.step), []
+    seed = 1000 * options.seed + training.step
+    moves, sums = Moves(options.photographs, seed), []
+    own = Own(options.model, linear, options.photographs, options.own, seed) if options.own else None
+    training.begin = time.monotonic()
     while not training.is_over():
-        video = torch.stack([to_video(moves.clip(options.side, options.side, options.frames))
-                             for _ in range(options.batch)]).to(device())
-        latents = noisy(linear(video))
+        if own and np.random.random() < OWN_RATE:
+            video, latents = own.draw(options.batch, options.side)
+        else:
+            video = torch.stack([to_video(moves.clip(options.side, options.side, options.frames))
+                                 for _ in range(options.batch)]).to(device())
+            latents = noisy(linear(video))
         with autocast():
             decoded = training.module.decode(latents)
         loss, parts = loss_of(decoded.float(), video, options)
@@ -300,7 +325,8 @@ def main():
             print("  " + check(training.average.module, linear), flush=True)
     training.save()
     if options.out:
-        write(options.model, options.out, training.average.module)
+        state = with_decoder(options.model, training.average.module)
+        write_changed(Path(options.model), Path(options.out), {VAE_FILE: state})
     print("  " + check(training.average.module, linear), flush=True)
 
 

@@ -1,27 +1,35 @@
 #!/usr/bin/env python3
-"""Trains the transformer, the image encoder and the control embeddings together, on the latents of procedural clips.
+"""Trains the transformer, the image encoder and the control embeddings together, on the latents of clips.
 
 usage: train_transformer.py [--state FILE] [--resume] [--minutes N] [--sizes LIST] [--tokens N]
+                            [--model MODEL_DIR] [--photographs DIR] [--out NEW_MODEL_DIR]
 
 A size is ROWSxCOLUMNSxFRAMES in tokens of 16 x 16 pixels and latent frames, of which a clip has 6; 22x40x6 is the whole
 clip of 352 x 640 pixels. Small sizes are windows of it: their tokens lie as far apart as in the whole picture. Train on
 small ones first.
 """
 
+from pathlib import Path
+
 import torch
-import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import nn
 
 import config
-from basis import Basis
+from basis import Basis, Linear, importance
+from checkpoint import write_changed
 from clip import CLIPVision
 from clips import HELD_OUT, Clips
-from controls import NONE, SETS, Controls
+from controls import NONE, Controls
 from latents import Pool
+from photographs import MixedPictures
 from schedule import TIMESTEPS, Schedule
 from training import Training, autocast, device, parser
-from transformer import Transformer, rotary_positions, rotary_table
+from transformer import CLIP_OFF_FRACTION, Transformer, rotary_positions, rotary_table
+from vae import published
 
+TRANSFORMER_FILE = "transformer/diffusion_pytorch_model.safetensors"
+CLIP_FILE, EMBEDDINGS_FILE = "image_encoder/model.safetensors", "embeddings.safetensors"
 BLIND_RATE, NEGATIVE_RATE = 0.5, 0.1
 MEASURED_CLIPS = 64
 NEARBY = ((0, 0), (0, 0), (0, 0), (0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))  # where heads look, (x, y) on the base grid
@@ -57,6 +65,18 @@ class Nano(nn.Module):
         nn.init.orthogonal_(proj.weight.flatten(1))
         proj.weight *= 2 / deviation[:, None, None]
         proj.bias.copy_(-(proj.weight.sum((2, 3)) @ mean))
+
+    def begin_with(self, folder):
+        """Takes the weights of a published model of the same sizes, in float32."""
+        folder = Path(folder)
+        for module, path in ((self.transformer, TRANSFORMER_FILE), (self.clip, CLIP_FILE)):
+            module.load_state_dict({name: value.float() for name, value in load_file(folder / path).items()})
+        self.controls.begin_with(load_file(folder / EMBEDDINGS_FILE))
+
+    def published_states(self):
+        """The weights by the files and names under which they are published."""
+        return {TRANSFORMER_FILE: self.transformer.state_dict(), CLIP_FILE: self.clip.state_dict(),
+                EMBEDDINGS_FILE: self.controls.published_state()}
 
     def forward(self, noisy, condition, time, sets, pictures, sees, places, frames):
         """The predicted velocity [B, 16, f, h, w]."""
@@ -101,7 +121,7 @@ def kept_frames(total, kept):
     return torch.cat([torch.zeros(1, dtype=torch.long), others.sort().values]).to(device())
 
 
-def loss_of(nano, schedule, batch, frames):
+def loss_of(nano, schedule, batch, frames, weights):
     latents, condition, pictures, sets, places = batch
     latents, condition = latents[:, :, frames], condition[:, :, frames]
     count = len(latents)
@@ -112,7 +132,7 @@ def loss_of(nano, schedule, batch, frames):
     sets = torch.where(negative, NONE, sets)
     with autocast():
         predicted = nano(noisy, condition, time.float(), sets, pictures, sees, places, frames)
-    return F.mse_loss(predicted.float(), velocity)
+    return (weights * (predicted.float() - velocity).square()).mean()
 
 
 @torch.no_grad()
@@ -126,6 +146,21 @@ def explained(nano, batch):
         velocity = nano(torch.randn_like(latents), condition, time, sets, pictures, sees, places, frames)
     error = (velocity.float() + latents).square().mean((0, 1, 3, 4))
     return 1 - error / latents.var((0, 1, 3, 4))
+
+
+@torch.no_grad()
+def sampled(nano, condition, pictures, sets, places, steps=config.DEFAULTS["steps"]):
+    """The latents that the program gets from noise in this many steps."""
+    schedule, count = Schedule(device()), len(condition)
+    latents = torch.randn(count, config.VAE["latent_channels"], *condition.shape[2:], device=device())
+    frames = torch.arange(condition.shape[2], device=device())
+    for index, time in enumerate(schedule.timesteps(steps)):
+        sees = torch.full((count,), index >= CLIP_OFF_FRACTION * steps, device=device())
+        with autocast():
+            velocity = nano(latents, condition, torch.full((count,), float(time), device=device()), sets, pictures, sees,
+                            places, frames)
+        latents = schedule.ddim_step(velocity.float(), time, steps, latents)
+    return latents
 
 
 def report(training, batches):
@@ -151,37 +186,48 @@ def measured_inputs(basis):
 
 
 def main():
-    arguments = parser("Trains the transformer on procedural clips.", "transformer.pt")
+    arguments = parser("Trains the transformer on clips.", "transformer.pt")
     arguments.add_argument("--sizes", default="8x8x3", help="in tokens and frames, such as 8x8x6,22x40x3 (default 8x8x3)")
     arguments.add_argument("--tokens", type=int, default=3072, help="tokens a step (default 3072)")
-    arguments.add_argument("--report", type=int, default=500, help="steps between measurements (default 500)")
+    arguments.add_argument("--report", type=int, default=500, help="steps between measurements, 0: none (default 500)")
     arguments.add_argument("--renewal", type=float, default=0.06, help="new clips for every one used (default 0.06)")
     arguments.add_argument("--layers", type=float, default=0.1, help="share of clips with layers (default 0.1)")
+    arguments.add_argument("--model", help="folder of a published model to go on from, with its encoder")
+    arguments.add_argument("--out", help="folder to write the finished model to, beside the other files of --model")
+    arguments.add_argument("--photographs", help="folder that photographs.py filled")
+    arguments.add_argument("--share", type=float, default=0.7, help="share of clips of photographs (default 0.7)")
     options = arguments.parse_args()
     torch.manual_seed(options.seed)
-    basis, nano = Basis().to(device()), Nano()
-    if not options.resume:
+    basis, nano = Linear(published(options.model), device()) if options.model else Basis().to(device()), Nano()
+    if options.model:
+        nano.begin_with(options.model)
+    elif not options.resume:
         nano.standardize(measured_inputs(basis).cpu())
     training = Training(nano, options, matrix_rate=0.02, rate=1e-3)
-    clips = Clips(1000 * options.seed + training.step, layer_rate=options.layers)
+    seed = 1000 * options.seed + training.step
+    pictures = MixedPictures(options.photographs, seed, options.share) if options.photographs else None
+    clips = Clips(seed, options.layers, pictures)
     sizes = [tuple(map(int, size.split("x"))) for size in options.sizes.split(",")]
     pools = [Pool(basis, clips, rows, columns, capacity=max(16, 2**15 // (rows * columns)), renewal=options.renewal)
              for rows, columns, _ in sizes]
-    batches, schedule, losses = held_out(basis), Schedule(device()), []
+    schedule, losses, weights = Schedule(device()), [], importance(basis) if options.model else 1.0
+    batches = held_out(basis) if options.report else {}
     while not training.is_over():
         turn = training.step % len(sizes)
         rows, columns, kept = sizes[turn]
         count = max(1, options.tokens // (rows * columns * kept))
         frames = kept_frames(config.FRAMES // 4, kept)
-        loss = loss_of(training.module, schedule, pools[turn].draw(count), frames)
+        loss = loss_of(training.module, schedule, pools[turn].draw(count), frames, weights)
         training.update(loss)
         losses.append(loss.item())
         if training.step % 50 == 0:
             mean = sum(losses[-50:]) / len(losses[-50:])
             print(f"step {training.step} minute {training.minutes():.1f} loss {mean:.4f}", flush=True)
-        if training.step % options.report == 0:
+        if options.report and training.step % options.report == 0:
             report(training, batches)
     training.save()
+    if options.out:
+        write_changed(Path(options.model), Path(options.out), training.average.module.published_states())
     report(training, batches)
 
 

@@ -27,14 +27,19 @@ def device():
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def has_bfloat16():
+    """Whether products of bf16 are fast here: on processors without units for them they take fifty times as long."""
+    return device().type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
 def autocast():
-    return torch.autocast(device().type, torch.bfloat16)
+    return torch.autocast(device().type, torch.bfloat16, enabled=has_bfloat16())
 
 
 def orthogonalized(matrix):
     """The nearest matrix with singular values near 1, by five Newton-Schulz iterations."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix.bfloat16()
+    x = matrix.bfloat16() if has_bfloat16() else matrix
     x = x / (x.norm() + 1e-7)
     is_tall = x.shape[0] > x.shape[1]
     x = x.T if is_tall else x

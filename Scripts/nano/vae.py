@@ -60,6 +60,11 @@ class CausalConv3d(nn.Conv3d):
             weight = self.weight[:, :, self.present].contiguous(memory_format=torch.channels_last)
             return unfold(F.conv2d(frames, weight, self.bias, self.stride[1], border), x.shape[0])
         x, border = spatial_padding(chunk.timeline(self, x), self.stride[1])
+        if self.stride[0] == 1:  # kernels over space with the three frames as channels are several times as fast on CPUs
+            count = x.shape[2] - 2
+            line = torch.cat([x[:, :, i:i + count] for i in range(3)], 1)
+            weight = self.weight.transpose(1, 2).flatten(1, 2)
+            return unfold(F.conv2d(fold(line), weight, self.bias, self.stride[1], border), x.shape[0])
         return F.conv3d(x, self.weight, self.bias, self.stride, (0, border, border))
 
 
