@@ -5,8 +5,7 @@ import RuyiTensor
 private let greatestDepth = 1024
 /// Slivers of columns of a panel, which then takes half of a second cache of 1 MiB.
 private let sliversPerPanel = 4
-/// Rows of x whose product is bound by reading the weight, so that this is read where it lies, and operands are not rounded
-/// to make it faster.
+/// Rows of x whose product is bound by reading the weight, so that its operands are not rounded to make it faster.
 private let fewRows = 4
 /// Rows of x that are packed at a time; a weight panel is unpacked once for all of them.
 private let rowLimit = 4032
@@ -81,16 +80,10 @@ extension CPUSession {
             return multiply(source, quantized, finish, rows: start..<start + rows, into: result)
         }
         note(.product(inputs: depth, outputs: finish.columns), 2 * Double(x.count) * Double(finish.columns))
-        let (weight, scales) = (readable(projection.matrix), projection.scale.blocks)
-        if rows <= fewRows {
-            let work = FewRowsWork(
-                kernels: kernels, dots: dotKernels, x: source.floatPointer, rows: rows, depth: depth, weight: weight,
-                scales: scales, finish: finish, result: result.floatPointer, start: start)
-            return withExtendedLifetime(source) { work.run(on: self) }
-        }
         let work = ProductWork(
-            multiplier: multiplier, x: source.floatPointer, depth: depth, weight: weight, scales: scales,
-            finish: finish, result: result.floatPointer, start: start)
+            multiplier: rows <= fewRows ? multiplier.exact : multiplier, x: source.floatPointer, depth: depth,
+            weight: readable(projection.matrix),
+            scales: projection.scale.blocks, finish: finish, result: result.floatPointer, start: start)
         withExtendedLifetime(source) {
             for row in stride(from: 0, to: rows, by: rowLimit) { work.run(row..<min(row + rowLimit, rows), on: self) }
         }

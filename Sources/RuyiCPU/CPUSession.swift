@@ -8,7 +8,6 @@ class CPUSession: Session, @unchecked Sendable {
     let cpu: CPUBackend
     let kernels: KernelTable
     let integerKernels: IntegerKernels
-    let dotKernels: DotKernels
     /// How products multiply where nobody asks for float32.
     private let usual: Multiplier
     private let isExact = Atomic(false)
@@ -22,7 +21,6 @@ class CPUSession: Session, @unchecked Sendable {
         kernels = backend.level.table
         usual = Multiplier(kernels, arithmetic == .bf16 ? backend.level.pairKernels : nil)
         integerKernels = backend.level.integerKernels
-        dotKernels = backend.level.dotKernels
         account = memory
         self.cancellation = cancellation
         halt = Halt(cancellation, memory)

@@ -50,20 +50,6 @@ public enum KernelLevel: String, Sendable, CaseIterable {
         #endif
     }
 
-    /// The kernels of products of few rows.
-    var dotKernels: DotKernels {
-        #if arch(x86_64)
-            switch self {
-            case .baseline: RuyiKernels.dotKernels
-            case .avx2: RuyiKernelsAVX2.dotKernels
-            case .avx512: RuyiKernelsAVX512.dotKernels
-            case .avx512vnni, .avx512bf16: RuyiKernelsVNNI.dotKernels
-            }
-        #else
-            RuyiKernels.dotKernels
-        #endif
-    }
-
     /// The kernels of bf16 products, on processors that have units for them.
     var pairKernels: PairKernels? {
         #if arch(x86_64)

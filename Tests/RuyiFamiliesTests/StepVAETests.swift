@@ -220,7 +220,7 @@ struct StepVAETests {
         let shelved = try [3, 18].map { try peak($0, shelf) }
         #expect(shelved[1] < 1_800_000_000 && shelved[1] - shelved[0] < 50_000_000, "\(shelved)")
         let most = shelf.takePeak()
-        #expect(most > 7_000_000_000 && shelf.takePeak() == 0, "\(most)")
+        #expect(most > 6_500_000_000 && shelf.takePeak() == 0, "\(most)")
         let session = CPUBackend(threads: 8).meter()
         let vae = try Self.vae(file, on: session.backend)
         _ = try vae.encode(session.empty([1, 3, 1, 544, 992]), StepVAERun {})
