@@ -89,6 +89,13 @@ let package = Package(
                 dependencies: ["CProcessor", "RuyiFault", "RuyiKernelTable", "RuyiTensor"]
                     + kernelLevels.map { .byName(name: $0.target) },
                 swiftSettings: strict),
+            // A GPU through Vulkan, whose loader is opened when it is first needed, so it is not linked.
+            .target(name: "CVulkan"),
+            .target(name: "CGPUKernels", exclude: ["shaders", "spirv"]),
+            // A GPU as a backend: kernels, memory, weights that come and go.
+            .target(
+                name: "RuyiGPU", dependencies: ["CVulkan", "CGPUKernels", "RuyiFault", "RuyiTensor"],
+                swiftSettings: strict),
             // Is this file what it says: strict JSON, safetensors, torch pickles, atomic writing, model folders.
             .target(name: "RuyiFiles", dependencies: ["RuyiFault", "RuyiTensor"], swiftSettings: strict),
             // 8-bit pictures and PIL-exact resizing.
@@ -126,7 +133,7 @@ let package = Package(
             .target(
                 name: "RuyiEngine",
                 dependencies: [
-                    "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiPicture",
+                    "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiGPU", "RuyiPicture",
                     "RuyiSampling", .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
             // Models from the hub, clips from a server; nothing else opens a connection outwards.

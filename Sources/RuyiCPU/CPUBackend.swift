@@ -69,13 +69,3 @@ public final class CPUBackend: Backend {
         CPUMeter(isMeasuring ? self : CPUBackend(measuring: self), arithmetic)
     }
 }
-
-/// A weight that lies where the host has it, mostly in a mapped file.
-final class MappedWeight: WeightStorage, @unchecked Sendable {
-    let host: HostStorage
-
-    init(_ tensor: HostTensor) {
-        host = tensor.storage
-        super.init(byteCount: tensor.byteCount)
-    }
-}

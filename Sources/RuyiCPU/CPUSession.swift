@@ -229,25 +229,3 @@ final class CPUMeter: CPUSession, Meter, @unchecked Sendable {
         return try body()
     }
 }
-
-extension ResidencyUnit {
-    /// The parts of files that the unit's weights are mapped from, those that touch joined.
-    fileprivate var pages: [(file: any PagedFile, range: Range<Int>)] {
-        var files: [ObjectIdentifier: (file: any PagedFile, ranges: [Range<Int>])] = [:]
-        for storage in storages {
-            guard let pages = (storage as? MappedWeight)?.host.pages else { continue }
-            files[ObjectIdentifier(pages.file), default: (pages.file, [])].ranges.append(pages.range)
-        }
-        return files.values.flatMap { file, ranges in
-            var joined: [Range<Int>] = []
-            for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {
-                if let last = joined.last, range.lowerBound <= last.upperBound + 64 {
-                    joined[joined.count - 1] = last.lowerBound..<max(last.upperBound, range.upperBound)
-                } else {
-                    joined.append(range)
-                }
-            }
-            return joined.map { (file, $0) }
-        }
-    }
-}

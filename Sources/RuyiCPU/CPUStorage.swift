@@ -99,16 +99,6 @@ extension Tensor {
     }
 }
 
-extension Weight {
-    /// The stored elements.
-    package var elements: HostTensor {
-        guard let mapped = storage as? MappedWeight else {
-            preconditionFailure("a weight \(shape) of \(dtype) has no elements of its own")
-        }
-        return HostTensor(dtype: dtype, layout: layout, storage: mapped.host)
-    }
-}
-
 /// A pointer that tasks share: each writes its own part.
 struct Shared<Pointee>: @unchecked Sendable {
     let pointer: UnsafeMutablePointer<Pointee>

@@ -66,7 +66,12 @@ public struct Clip: Sendable {
         parts.append("seed \(plan.seed)")
         parts.append("\(plan.tokens) tokens")
         let mode = plan.memoryMode == .resident ? "" : " (\(plan.memoryMode.rawValue))"
-        parts.append("memory \(Bytes.text(memory.anonymous)) + \(Bytes.text(memory.weights)) of weights\(mode)")
+        if let device = memory.device {
+            let streams = device.wanted > device.limit ? " (weights come and go)" : ""
+            parts.append("memory \(Bytes.text(memory.anonymous)), GPU memory \(Bytes.text(device.bytes))\(streams)")
+        } else {
+            parts.append("memory \(Bytes.text(memory.anonymous)) + \(Bytes.text(memory.weights)) of weights\(mode)")
+        }
         if let estimate { parts.append("about \(EstimatedTime.text(estimate))") }
         return (count > 1 ? "clip \(index + 1) of \(count): " : "") + parts.joined(separator: ", ")
     }
@@ -104,6 +109,7 @@ public struct Clip: Sendable {
             "resident_weight_bytes": .int(memory.weights), "disk_passing_bytes": .int(passingBytes),
             "estimated_seconds": estimate.map { .double(EstimatedTime.rounded($0)) } ?? .null,
             "fit": .string(plan.fit.rawValue),
+            "device_memory_bytes": memory.device.map { .int($0.bytes) } ?? .null,
         ]
         // A family's own form of a setting says more than the common one.
         let steps = CommonSettings.table.steps.key

@@ -98,7 +98,9 @@ public struct Engine: Sendable {
         if let noise = order.request.noise {
             Faults.collect(&faults) { () throws(Fault) in try Engine.requireFile(noise, "noise file") }
         }
-        let kernels = Faults.collect(&faults) { () throws(Fault) in try KernelChoice.forced() } ?? nil
+        let kernels = Faults.collect(&faults) { () throws(Fault) in
+            try KernelChoice.chosen(order.device, memory: order.deviceMemory.flatMap(MemoryBudget.init))
+        }
         try Faults.check(faults)
         guard let checkpoint else { throw Faults(Fault(.software, "no checkpoint and no fault")) }
         do {
@@ -144,7 +146,10 @@ public struct Engine: Sendable {
             choice.plan.warnings += unread(order, checkpoint)
             choice.plan.notes = notes.map(Fault.printable) + choice.plan.notes
             if choice.plan.precision.arithmetic == .bf16, !kernels.backend(threads: 1).arithmetics.contains(.bf16) {
-                choice.plan.notes.append("this processor has no units for bf16: the clip is computed in float32")
+                choice.plan.notes.append(
+                    kernels.gpu == nil
+                        ? "this processor has no units for bf16: the clip is computed in float32"
+                        : "the GPU computes in float32, not in bf16")
             }
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.

@@ -110,7 +110,8 @@ struct Fitting: Sendable {
         plan.stages = phases.map(\.stage)
         let account = MemoryAccount(
             phases, plan, output, order.encoding, pictures: pictures.compactMap { $0 }, threads: threads,
-            trials: costs.trialBytes(phases, plan.precision.arithmetic, threads: threads, kernels: kernels))
+            trials: costs.trialBytes(phases, plan.precision.arithmetic, threads: threads, kernels: kernels),
+            deviceLimit: kernels.deviceMemory)
         plan.activationBytes = account.activations
         return Choice(plan: plan, phases: phases, memory: account, reason: reason)
     }
@@ -230,6 +231,9 @@ final class PlanCosts: Sendable {
 extension MemoryAccount {
     /// Whether the clip fits into the limits, and if not, which one it breaks.
     func broken(_ limits: MemoryLimits) -> (needed: Int, bound: MemoryLimits.Bound)? {
+        if let device, device.activations > device.limit {
+            return (device.activations, MemoryLimits.Bound(bytes: device.limit, name: "memory of the GPU"))
+        }
         if let bound = limits.anonymous, resident > bound.bytes { return (resident, bound) }
         if let bound = limits.addressSpace, anonymous + weights > bound.bytes { return (anonymous + weights, bound) }
         return nil

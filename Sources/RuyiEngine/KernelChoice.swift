@@ -1,6 +1,7 @@
 import Glibc
 import RuyiCPU
 import RuyiFault
+import RuyiGPU
 import RuyiTensor
 
 /// What a run computes on: the one place that knows which backends there are.
@@ -12,7 +13,26 @@ struct KernelChoice: Sendable, Hashable {
     /// The best kernels for this processor.
     static let best = KernelChoice(level: KernelLevel.supported.last ?? .baseline)
 
-    private let level: KernelLevel
+    private enum Device: Sendable {
+        case processor(KernelLevel)
+        case gpu(GPUBackend)
+    }
+
+    private let device: Device
+
+    private init(level: KernelLevel) { device = .processor(level) }
+    private init(gpu: GPUBackend) { device = .gpu(gpu) }
+
+    /// What is asked for: `cpu`, `gpu`, `gpu:N`, or `auto` for a GPU where there is one; the processor where nothing is.
+    ///
+    /// - Parameters:
+    ///   - memory: The most of a GPU's memory that a run may take.
+    static func chosen(_ name: String?, memory: MemoryBudget? = nil) throws(Fault) -> KernelChoice {
+        let processor = try forced()
+        guard let name, let choice = DeviceChoice(name), choice != .cpu else { return processor ?? .best }
+        guard let facts = try choice.facts() else { return processor ?? .best }
+        return KernelChoice(gpu: try GPUBackend(facts, memoryLimit: memory?.bytes(of: facts.available)))
+    }
 
     /// The kernels that the environment names, or nil where it names none.
     static func forced() throws(Fault) -> KernelChoice? {
@@ -28,12 +48,94 @@ struct KernelChoice: Sendable, Hashable {
     }
 
     /// Their name.
-    var name: String { level.rawValue }
+    var name: String {
+        switch device {
+        case .processor(let level): level.rawValue
+        case .gpu(let backend): "\(backend.kernelName) on \(backend.name)"
+        }
+    }
+
     /// Whether they are those of any processor.
-    var isBaseline: Bool { level == .baseline }
+    var isBaseline: Bool { self == KernelChoice(level: .baseline) }
+
+    /// The GPU; nil for the processor.
+    var gpu: GPUBackend? { if case .gpu(let backend) = device { backend } else { nil } }
+
+    /// The most bytes of a GPU's memory that may be taken; nil for the processor.
+    var deviceMemory: Int? { gpu?.memoryLimit }
 
     /// The backend, on as many threads as a run takes if nothing else is said.
     func backend(threads: Int?) -> any Backend {
-        CPUBackend(threads: threads ?? ThreadCount.standard(), level: level)
+        switch device {
+        case .processor(let level): CPUBackend(threads: threads ?? ThreadCount.standard(), level: level)
+        case .gpu(let backend): backend
+        }
+    }
+
+    static func == (left: KernelChoice, right: KernelChoice) -> Bool {
+        switch (left.device, right.device) {
+        case (.processor(let one), .processor(let other)): one == other
+        case (.gpu(let one), .gpu(let other)): one === other
+        default: false
+        }
+    }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(name) }
+}
+
+/// The device that a person asks for.
+enum DeviceChoice: Equatable {
+    /// A GPU of its own kind where there is one, else the processor.
+    case auto
+    case cpu
+    /// The best GPU, or the one of this number.
+    case gpu(Int?)
+
+    /// Reads `auto`, `cpu`, `gpu` or `gpu:N`.
+    init?(_ text: String) {
+        switch text {
+        case "auto": self = .auto
+        case "cpu": self = .cpu
+        case "gpu": self = .gpu(nil)
+        default:
+            guard text.hasPrefix("gpu:"), let index = Int(text.dropFirst(4)), (0..<64).contains(index) else { return nil }
+            self = .gpu(index)
+        }
+    }
+
+    /// The GPU that is meant; nil for the processor.
+    func facts() throws(Fault) -> GPUFacts? {
+        if self == .cpu { return nil }
+        let (list, reason) = GPUFacts.all()
+        let usable = list.filter { $0.lacking == nil }.sorted { ($0.kind.rank, $0.index) < ($1.kind.rank, $1.index) }
+        switch self {
+        case .auto: return usable.first { $0.kind != .software }
+        case .gpu(nil):
+            if let best = usable.first { return best }
+            let why = reason ?? list.compactMap { facts in facts.lacking.map { "'\(facts.name)' lacks \($0)" } }.joined(separator: ", ")
+            throw Fault(
+                .unavailable, "there is no GPU to compute on: \(why)", at: "--device",
+                hint: "install the Vulkan part of its driver ('ruyi doctor' lists what is found), or use --device cpu")
+        case .gpu(let index?):
+            if let facts = list.first(where: { $0.index == index }) { return facts }
+            throw Fault(
+                .unavailable, "there is no GPU \(index)", at: "--device",
+                hint: list.isEmpty
+                    ? reason : "there are " + list.map { "gpu:\($0.index), \($0.name)" }.joined(separator: "; "))
+        case .cpu: return nil
+        }
+    }
+}
+
+extension GPUFacts.Kind {
+    /// The best ones first.
+    fileprivate var rank: Int {
+        switch self {
+        case .discrete: 0
+        case .integrated: 1
+        case .virtual: 2
+        case .other: 3
+        case .software: 4
+        }
     }
 }

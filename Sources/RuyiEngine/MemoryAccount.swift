@@ -18,6 +18,21 @@ public struct MemoryAccount: Sendable, Equatable {
         public let weights: Int
     }
 
+    /// What a clip takes of a GPU's memory.
+    public struct Device: Sendable, Equatable {
+        /// The largest set of tensors alive at once, which has to find room.
+        public let activations: Int
+        /// Tensors and weights at their common peak; weights that find no room come and go.
+        public let wanted: Int
+        /// The most that may be taken.
+        public let limit: Int
+
+        /// What is taken.
+        public var bytes: Int { min(wanted, limit) }
+    }
+
+    /// What is taken of a GPU's memory; nil where the processor computes.
+    public let device: Device?
     /// The parts of the run in order.
     public let parts: [Part]
     /// The largest set of tensors alive at once.
@@ -27,7 +42,7 @@ public struct MemoryAccount: Sendable, Equatable {
 
     init(
         _ phases: [Phase], _ plan: Plan, _ output: Output, _ encoding: Encoding, pictures: [PictureSize], threads: Int,
-        trials: Int
+        trials: Int, deviceLimit: Int? = nil
     ) {
         let pixels = plan.width * plan.height
         // The pictures as they are in their files stay until the clip is finished.
@@ -35,14 +50,23 @@ public struct MemoryAccount: Sendable, Equatable {
         let encoder = EncoderMemory(plan, output, encoding)
         let program =
             MemoryAccount.program + threads * MemoryAccount.thread + (plan.grows ? MemoryAccount.closedEncoder : 0)
-        let estimating = Part(name: "estimating the time", anonymous: trials + program, weights: 0)
+        let isOnDevice = deviceLimit != nil
+        device = deviceLimit.map { limit in
+            Device(
+                activations: phases.map(\.bytes).max() ?? 0,
+                wanted: phases.map { $0.bytes + $0.weightBytes }.max() ?? 0, limit: limit)
+        }
+        let estimating = Part(name: "estimating the time", anonymous: (isOnDevice ? 0 : trials) + program, weights: 0)
         parts =
             [estimating]
             + phases.map { phase in
                 // A frame in floats, in 8 bits, and on its way to the encoder.
                 let frames = phase.givesFrames ? 18 * pixels + encoder.full : encoder.open
+                // What a GPU computes lies in its memory; pages of weights are let go once it has them.
                 return Part(
-                    name: phase.name, anonymous: phase.bytes + program + given + frames, weights: phase.weightBytes)
+                    name: phase.name,
+                    anonymous: (isOnDevice ? MemoryAccount.staging : phase.bytes) + program + given + frames,
+                    weights: isOnDevice ? 0 : phase.weightBytes)
             }
         activations = phases.map(\.bytes).max() ?? 0
         shelf = phases.map(\.shelfBytes).max() ?? 0
@@ -52,6 +76,8 @@ public struct MemoryAccount: Sendable, Equatable {
     private static let program = 7_400 << 10
     /// The stack and the allocator's share of a thread.
     private static let thread = 256 << 10
+    /// By which numbers go to a GPU and come back, and what its driver takes.
+    private static let staging = 64 << 20
     /// What an encoder's threads leave with the allocator when it is closed; the next one's get the same.
     private static let closedEncoder = 9 << 20
 

@@ -1,5 +1,5 @@
 /// Where the elements of a view lie: shape, strides in elements, and the index of the first element.
-public struct Layout: Sendable, Equatable {
+public struct Layout: Sendable, Hashable {
     /// The lengths of the axes, outermost first.
     public let shape: [Int]
     /// The distance between neighbours along each axis, in elements.

@@ -104,6 +104,9 @@ extension Reference {
 
     // MARK: Element by element
 
+    /// `e^x` of every element.
+    public static func exponential(_ x: HostTensor) -> HostTensor { map(x) { exp($0) } }
+
     /// `f` of every element.
     public static func map(_ x: HostTensor, _ f: (Double) -> Double) -> HostTensor {
         HostTensor(x.floats().map { Float(f(Double($0))) }, x.shape)

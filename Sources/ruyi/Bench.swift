@@ -17,6 +17,9 @@ struct BenchCommand: Sendable {
             "What products, attention and convolutions multiply; layers whose name has int8 multiply that.",
             value: "kind"
         ) { $0.standardText = "float32" }
+        let device = Setting("device", RunSettings.table.device.kind, .options, "What computes.", value: "device") {
+            $0.standardText = "cpu"
+        }
         let repeats = Setting(
             "repeat", .integer, .options, "Timed runs of each workload; the median counts.", value: "n"
         ) { $0.standardText = "5, fewer of those that take seconds" }
@@ -69,6 +72,7 @@ struct BenchCommand: Sendable {
         order.filter = given.filter
         order.takesLong = given.all ?? false
         order.threads = given.threads
+        order.device = given.device
         order.repeats = given.repeats
         order.arithmetic = given.precision == .bf16 ? .bf16 : .float32
         order.model = given.model

@@ -26,7 +26,8 @@ enum DecodeCommand {
         ]
         let rate = common.fps.described(common.fps.traits.help, standard: "as asked before")
         let running: [any AnySetting] = [
-            run.sidecar, run.thumbnail, run.sheet, rate, common.vaeTile, run.threads, run.memory, run.memoryMode,
+            run.sidecar, run.thumbnail, run.sheet, rate, common.vaeTile, run.threads, run.device,
+            run.deviceMemory, run.memory, run.memoryMode,
             run.ignoreMemory, run.quiet, run.progress, run.dryRun,
         ]
         return own + PartSettings.all + RunSettings.all.filter { $0.traits.scope == .encoding } + running

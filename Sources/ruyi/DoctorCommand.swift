@@ -11,25 +11,30 @@ struct DoctorCommand: PrintingCommand {
             $0.completion = .model
             $0.standardText = "all that are installed"
         }
+        let device = Setting(
+            "device", RunSettings.table.device.kind, .options,
+            "Also run every operation on this device and compare it with its plain reference.", value: "device"
+        ) { $0.standardText = "" }
         let json = Setting("json", .flag, .options, "Print one JSON object.") { $0.standardText = "" }
     }
 
     static let command = Command(
         "doctor", .printing { DoctorCommand(given: Given($0)) },
         "Says whether this machine has what a run needs, or what is missing.",
-        usage: "ruyi doctor [--model <name>] [--json]",
+        usage: "ruyi doctor [--model <name>] [--device <device>] [--json]",
         discussion: """
-            Looks at processor, memory, libraries, encoders, the current folder, settings, environment, models, terminal, \
+            Looks at processor, memory, GPUs, libraries, encoders, the current folder, settings, environment, models, terminal, \
             clock and locale. Each is ok, worth a note, or a problem; with a problem the exit code is 78.
 
               ruyi doctor
               ruyi doctor --model Ruyi-Mini-7B --json
+              ruyi doctor --device gpu
             """, settings: Options.all)
 
     let given: Given<Options>
 
     func answer(print: (String) throws -> Void) throws -> Faults? {
-        let doctor = Doctor(model: given.model, terminal: DoctorCommand.terminal())
+        let doctor = Doctor(model: given.model, device: given.device, terminal: DoctorCommand.terminal())
         try print(given.json == true ? doctor.json : DoctorCommand.text(doctor.checks))
         return doctor.fault.map { Faults($0) }
     }

@@ -11,6 +11,8 @@ public struct BenchOrder: Sendable {
     public var threads: Int?
     /// What products, attention and convolutions multiply.
     public var arithmetic = Arithmetic.float32
+    /// What computes, as in a request.
+    public var device: String?
     /// Timed runs of each workload; nil takes five, or fewer of those that take seconds.
     public var repeats: Int?
     /// Whether the long workloads are measured too.
@@ -47,7 +49,7 @@ public final class Bench {
         _ order: BenchOrder, cancellation: Cancellation = Cancellation()
     ) throws(Faults) {
         var faults = Bench.faults(order)
-        kernels = (Faults.collect(&faults) { () throws(Fault) in try KernelChoice.forced() } ?? nil) ?? .best
+        kernels = Faults.collect(&faults) { () throws(Fault) in try KernelChoice.chosen(order.device) } ?? .best
         if !kernels.backend(threads: 1).arithmetics.contains(order.arithmetic) {
             faults.append(
                 Fault(

@@ -2,6 +2,7 @@ import Glibc
 import RuyiFamilies
 import RuyiFault
 import RuyiFiles
+import RuyiGPU
 import RuyiMedia
 import RuyiTensor
 
@@ -61,8 +62,9 @@ public struct Doctor: Sendable {
 
     /// Looks at the machine, the libraries, the folders, the settings and `model`, or every installed model, and takes
     /// over what the caller has found.
-    public init(model: String?, terminal: Check) {
-        var checks = [Doctor.processor(), Doctor.kernels(), Doctor.cores(), Doctor.memory(), Doctor.libraries()]
+    public init(model: String?, device: String? = nil, terminal: Check) {
+        var checks = [Doctor.processor(), Doctor.kernels(), Doctor.cores(), Doctor.memory(), Doctor.gpus(), Doctor.libraries()]
+        checks += device.map { [Doctor.operations($0)] } ?? []
         checks += Doctor.containers()
         checks += [Doctor.folder(), Doctor.settings()]
         checks += Doctor.environment()
@@ -119,6 +121,41 @@ public struct Doctor: Sendable {
             "\(Bytes.text(bound.bytes)) for runs (\(bound.name))" + (total.map { "; the system has \($0)" } ?? "")
         let isScarce = bound.bytes < 2 << 30
         return Check("memory", isScarce ? .note : .ok, text, hint: isScarce ? "clips have to be small and short" : nil)
+    }
+
+    private static func gpus() -> Check {
+        let (list, reason) = GPUFacts.all()
+        if list.isEmpty { return Check("GPU", "none: \(reason ?? "no driver reports one"); the processor computes") }
+        let lines = list.map { facts in
+            let memory = "\(Bytes.text(facts.available)) of \(Bytes.text(facts.memory)) free"
+            let lacking = facts.lacking.map { ", of no use: it lacks \($0)" } ?? ""
+            return "gpu:\(facts.index) \(facts.name) (\(facts.driver)), \(memory)\(lacking)"
+        }
+        return Check("GPU", lines.joined(separator: "; "))
+    }
+
+    /// Runs every operation on a device and compares it with its plain reference.
+    private static func operations(_ device: String) -> Check {
+        do {
+            guard let backend = try KernelChoice.chosen(device).gpu else {
+                return Check("operations", .note, "the processor computes, whose kernels are tested with the program")
+            }
+            let results = try OperationSuite.run(on: backend)
+            let wrong = results.filter { !$0.isRight }
+            let place = "on \(backend.name) with the kernels \(backend.kernelName)"
+            if let worst = wrong.max(by: { $0.error < $1.error }) {
+                return Check(
+                    "operations", .problem,
+                    "\(wrong.count) of \(results.count) are wrong \(place), \(worst.name) by \(worst.error)",
+                    hint: "use --device cpu, and report it with the driver's version")
+            }
+            let worst = results.map(\.error).max() ?? 0
+            return Check("operations", "all \(results.count) are right \(place), to \(Float(worst)) of their size")
+        } catch let fault as Fault {
+            return Check("operations", .problem, fault.description, hint: fault.hint)
+        } catch {
+            return Check("operations", .problem, "\(error)")
+        }
     }
 
     // MARK: Libraries

@@ -289,6 +289,24 @@ public struct RunSettings: SettingTable {
         $0.scope = .run
         $0.standardText = "the physical cores allowed"
     }
+    /// What computes, in the form of `DeviceChoice`.
+    public let device = Setting(
+        "device", .device, .running,
+        "What computes: the processor, a GPU through Vulkan ('ruyi doctor' lists them), or a GPU only where there is one.",
+        value: "device", standard: "cpu"
+    ) {
+        $0.isFirst = true
+        $0.scope = .run
+    }
+    /// The most memory of a GPU that the run may take, in the form of `MemoryBudget`.
+    public let deviceMemory = Setting(
+        "device_memory", .memory, .running,
+        "The memory of the GPU that a run may take, such as 6G or 75% of what is free; weights that find no room are "
+            + "brought in when they are used.", value: "size"
+    ) {
+        $0.scope = .aside
+        $0.standardText = "what is free, less a tenth, at most 512 MiB"
+    }
     /// The memory that the run may take, in the form of `MemoryBudget`.
     public let memory = Setting(
         "memory", .memory, .running,
@@ -362,6 +380,17 @@ extension SettingKind where Value == String {
         ).checked { value, key in
             PadColor(value) == nil
                 ? "\(key) is '\(value.prefix(40))', and must be black, white, grey or such as #102030" : nil
+        }
+    }
+
+    /// A device.
+    static var device: SettingKind {
+        SettingKind(
+            "auto, cpu, gpu or gpu:N", json: { $0.string.flatMap { DeviceChoice($0) == nil ? nil : $0 } },
+            text: { DeviceChoice($0) == nil ? nil : $0 }, write: JSON.string
+        ).choices(["auto", "cpu", "gpu", "gpu:N"]).checked { value, key in
+            DeviceChoice(value) == nil
+                ? "\(key) is '\(value.prefix(40))', and must be auto, cpu, gpu or gpu:N" : nil
         }
     }
 
