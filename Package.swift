@@ -133,7 +133,8 @@ let package = Package(
             .target(
                 name: "RuyiEngine",
                 dependencies: [
-                    "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiGPU", "RuyiPicture",
+                    "RuyiFault", "RuyiFamilies", "RuyiMedia", "RuyiFiles", "RuyiTensor", "RuyiCPU", "RuyiGPU",
+                    "RuyiPicture",
                     "RuyiSampling", .product(name: "Logging", package: "swift-log"),
                 ], swiftSettings: strict),
             // Models from the hub, clips from a server; nothing else opens a connection outwards.
@@ -172,6 +173,8 @@ let package = Package(
             .testTarget(
                 name: "RuyiCPUTests", dependencies: ["RuyiCPU", "RuyiTensor", "RuyiFault", "COpenBLAS"],
                 swiftSettings: strict),
+            .testTarget(
+                name: "RuyiGPUTests", dependencies: ["RuyiGPU", "RuyiTensor", "RuyiFault"], swiftSettings: strict),
             // Recorded cases of references: where they are, and how near a run must come to them.
             .target(
                 name: "GoldenRecords", dependencies: ["RuyiFamilies", "RuyiFiles", "RuyiTensor"],
@@ -203,7 +206,8 @@ let package = Package(
                 name: "EndToEndTests",
                 dependencies: [
                     "RuyiEngine", "RuyiFamilies", "RuyiModels", "RuyiLayers", "RuyiSampling", "RuyiFiles", "RuyiTensor",
-                    "RuyiCPU", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi", "TorchFixtures", "GoldenRecords",
+                    "RuyiCPU", "RuyiGPU", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi", "TorchFixtures",
+                    "GoldenRecords",
                 ],
                 swiftSettings: strict),
         ],

@@ -98,7 +98,9 @@ enum DeviceChoice: Equatable {
         case "cpu": self = .cpu
         case "gpu": self = .gpu(nil)
         default:
-            guard text.hasPrefix("gpu:"), let index = Int(text.dropFirst(4)), (0..<64).contains(index) else { return nil }
+            guard text.hasPrefix("gpu:"), let index = Int(text.dropFirst(4)), (0..<64).contains(index) else {
+                return nil
+            }
             self = .gpu(index)
         }
     }
@@ -112,7 +114,10 @@ enum DeviceChoice: Equatable {
         case .auto: return usable.first { $0.kind != .software }
         case .gpu(nil):
             if let best = usable.first { return best }
-            let why = reason ?? list.compactMap { facts in facts.lacking.map { "'\(facts.name)' lacks \($0)" } }.joined(separator: ", ")
+            let why =
+                reason
+                ?? list.compactMap { facts in facts.lacking.map { "'\(facts.name)' lacks \($0)" } }.joined(
+                    separator: ", ")
             throw Fault(
                 .unavailable, "there is no GPU to compute on: \(why)", at: "--device",
                 hint: "install the Vulkan part of its driver ('ruyi doctor' lists what is found), or use --device cpu")

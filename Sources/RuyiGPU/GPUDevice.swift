@@ -31,8 +31,9 @@ enum DeviceTrouble: Sendable {
     case failed(String)
 }
 
-/// A GPU that is open. Everything that it is given takes place in that order.
+/// A GPU that is open.
 ///
+/// Everything that it is given takes place in that order.
 /// Memory that is freed is handed out again at once: what is to be done with it comes after what was to be done before.
 final class GPUDevice: Sendable {
     /// What one list holds before it is handed over, in operations: about 50 ms, so that a desktop stays alive and a run
@@ -127,7 +128,8 @@ final class GPUDevice: Sendable {
         return state.withLock { state -> Block? in
             if state.trouble != nil { return nil }
             if let block = cut(&state, size) { return block }
-            let wanted = max(size, min(GPUDevice.chunkBytes, state.limit / 8 / GPUDevice.alignment * GPUDevice.alignment))
+            let chunk = min(GPUDevice.chunkBytes, GPUDevice.roundedSize(state.limit / 8))
+            let wanted = max(size, chunk)
             if state.mappedBytes + wanted > state.limit { GPUDevice.trim(&state) }
             guard state.mappedBytes + wanted <= state.limit else { return nil }
             var memory = RuyiGPUMemory()
@@ -183,7 +185,8 @@ final class GPUDevice: Sendable {
             state.usedBytes -= block.byteCount
             guard let index = state.chunks.firstIndex(where: { $0.memory.buffer == block.buffer }) else { return }
             var range = block.offset..<block.offset + block.byteCount
-            var place = state.chunks[index].free.firstIndex { $0.lowerBound > range.lowerBound }
+            var place =
+                state.chunks[index].free.firstIndex { $0.lowerBound > range.lowerBound }
                 ?? state.chunks[index].free.count
             if place < state.chunks[index].free.count, state.chunks[index].free[place].lowerBound == range.upperBound {
                 range = range.lowerBound..<state.chunks[index].free.remove(at: place).upperBound

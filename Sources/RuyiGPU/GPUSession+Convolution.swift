@@ -27,7 +27,8 @@ extension GPUSession {
         guard let operand = operand(weight) else { return result }
         var addresses: [UInt32] = []
         for source in sources {
-            let address = source.flatMap { source in source.gpu.memory.map { $0.address + UInt64(4 * source.offset) } } ?? 0
+            let address =
+                source.flatMap { source in source.gpu.memory.map { $0.address + UInt64(4 * source.offset) } } ?? 0
             addresses += [UInt32(truncatingIfNeeded: address), UInt32(truncatingIfNeeded: address >> 32)]
         }
         let (places, present) = (words(addresses), words(sources.map { $0 == nil ? 0 : 1 }))

@@ -48,7 +48,9 @@ extension GPUSession {
     }
 
     /// Writes the product of all rows of x to those of the result from a row on.
-    private func multiply(_ x: Tensor, _ projection: Projection, _ finish: ProductFinish, rows start: Int, into result: Tensor) {
+    private func multiply(
+        _ x: Tensor, _ projection: Projection, _ finish: ProductFinish, rows start: Int, into result: Tensor
+    ) {
         let depth = x.shape.last ?? 0
         let source = dense(x)
         let rows = x.count / max(depth, 1)
@@ -73,7 +75,8 @@ extension GPUSession {
                     Kernel(name, operand.type, isScaled ? 1 : 0),
                     [.place(place), .place(operand.place)]
                         + finish.arguments(
-                            result, self, rows: end, depth: depth, first: operand.first, across: finish.across, start: row),
+                            result, self, rows: end, depth: depth, first: operand.first, across: finish.across,
+                            start: row),
                     groups: grid(columns: columns, rows: end - row, side: side, width: variantWidth(side)),
                     operations: 2 * Double(end - row) * Double(depth) * Double(columns))
             }
@@ -115,7 +118,8 @@ extension GPUSession {
         if case .stored(let weight) = projection.matrix, weight.dtype == .i8, weight.isContiguous,
             let factors = projection.scale.perRow(outputs)
         {
-            let bytes = isHalted
+            let bytes =
+                isHalted
                 ? HostTensor.zeros([outputs * (1 + words)]) : packed(weight.elements, factors, outputs, inputs, words)
             storage = GPUQuantizedWeight(outputs: outputs, inputs: inputs, bytes: bytes)
         } else {

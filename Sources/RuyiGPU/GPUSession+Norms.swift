@@ -101,7 +101,8 @@ extension GPUSession {
         let moments = empty([frames * groups, 2])
         note(moments, of: source, groups: groups, at: 0)
         let length = x.shape[1] / groups * area
-        let statistics = isPerFrame
+        let statistics =
+            isPerFrame
             ? merged(moments, groups: frames * groups, length: length) : merged(moments, groups: groups, length: length)
         return normed(
             source, statistics, groups: groups, frameGroups: isPerFrame ? groups : 0, weight, bias, epsilon, activation)

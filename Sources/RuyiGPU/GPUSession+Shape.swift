@@ -42,8 +42,8 @@ extension GPUSession {
     ) {
         guard layout.count > 0, blocks > 0 else { return }
         let axes = layout.joinedAxes
-        precondition(axes.count <= 6, "\(layout.shape) with strides \(layout.strides) has too many axes to copy")
-        let rest = [Argument](repeating: .integer(1), count: 6 - axes.count)
+        precondition(axes.count <= 10, "\(layout.shape) with strides \(layout.strides) has too many axes to copy")
+        let rest = [Argument](repeating: .integer(1), count: 10 - axes.count)
         run(
             Kernel("copy", type),
             [

@@ -65,7 +65,8 @@ class GPUSession: Session, @unchecked Sendable {
         let result = HostTensor(dtype: .f32, shape: x.shape, storage: storage)
         guard !isHalted, x.count > 0, let block = source.gpu.memory else { return result }
         gpu.device?.read(
-            block, from: 4 * source.offset, into: UnsafeMutableRawBufferPointer(start: storage.base, count: 4 * x.count))
+            block, from: 4 * source.offset, into: UnsafeMutableRawBufferPointer(start: storage.base, count: 4 * x.count)
+        )
         return result
     }
 
@@ -147,9 +148,8 @@ class GPUSession: Session, @unchecked Sendable {
 
     /// A weight's elements as kernels read them, row by row: where they are, their type, and what keeps them there.
     func operand(_ weight: Weight) -> (place: UInt64, first: Int, type: UInt32, keeper: AnyObject)? {
-        guard weight.isContiguous, weight.dtype.stored != nil || !weight.dtype.isBlocked, let copy = copy(of: weight),
-            let type = copy.type.stored
-        else { return operand(tensor(weight)) }
+        guard weight.isContiguous, !weight.dtype.isBlocked else { return operand(tensor(weight)) }
+        guard let copy = copy(of: weight), let type = copy.type.stored else { return nil }
         return (copy.block.address, weight.offset - copy.first, type, copy.block)
     }
 

@@ -91,6 +91,9 @@ public struct OperationSuite {
     private mutating func places() {
         let x = values(3, 5, 7, 4)
         note("copy of a view", session.copy(tensor(x).permuted([2, 0, 3, 1])), x.permuted([2, 0, 3, 1]).single)
+        let many = values(2, 3, 2, 2, 3, 2, 2, 2)
+        let order = [7, 3, 5, 1, 6, 0, 2, 4]
+        note("copy of a view of eight axes", session.copy(tensor(many).permuted(order)), many.permuted(order).single)
         let part = tensor(x).sliced(1, 1..<4).sliced(3, 2..<4)
         note("copy of a part", session.copy(part), x.sliced(1, 1..<4).sliced(3, 2..<4).single)
         let (left, right) = (values(2, 3, 5), values(2, 4, 5))
@@ -208,7 +211,8 @@ public struct OperationSuite {
             Reference.linear(x, w, scale: scales))
         let computed = tensor(values(48, 30))
         note(
-            "linear of a computed matrix", session.linear(tensor(x), Projection(.computed(computed.permuted([1, 0]))), .none),
+            "linear of a computed matrix",
+            session.linear(tensor(x), Projection(.computed(computed.permuted([1, 0]))), .none),
             Reference.linear(x, session.read(computed).permuted([1, 0]).single))
         let (inner, outer, beside) = (values(40, 48), values(48, 40 + 30), residual)
         note(
@@ -220,7 +224,9 @@ public struct OperationSuite {
                 Reference.concatenate([beside, Reference.linear(x, inner, .geluTanh)], axis: 2), outer))
         for type in [DType.f8e4m3, .f8e5m2] {
             let wide = HostTensor(
-                values(3, 70).floats().enumerated().map { $1 * Float(sign: .plus, exponent: $0 % 40 - 24, significand: 1) },
+                values(3, 70).floats().enumerated().map {
+                    $1 * Float(sign: .plus, exponent: $0 % 40 - 24, significand: 1)
+                },
                 [3, 70])
             let narrow = session.narrowed(weight(wide), to: type)
             note(
@@ -334,7 +340,10 @@ public struct OperationSuite {
 
     private mutating func attention() {
         for (batch, queries, keys, heads, size) in [(1, 1, 1, 1, 4), (2, 37, 53, 2, 24), (1, 70, 20, 1, 176)] {
-            let (q, k, v) = (values(batch, queries, heads * size), values(batch, keys, heads * size), values(batch, keys, heads * size))
+            let (q, k, v) = (
+                values(batch, queries, heads * size), values(batch, keys, heads * size),
+                values(batch, keys, heads * size)
+            )
             note(
                 "attention \(heads) x \(size), \(queries) to \(keys)",
                 session.attention(tensor(q), tensor(k), tensor(v), heads: heads, scale: 0.3),
@@ -417,7 +426,9 @@ public struct OperationSuite {
 
     private mutating func statistics() {
         let (x, y) = (values(3, 5000), values(3, 5000))
-        func mean(_ values: [Double]) -> HostTensor { HostTensor([Float(values.reduce(0, +) / Double(values.count))], [1]) }
+        func mean(_ values: [Double]) -> HostTensor {
+            HostTensor([Float(values.reduce(0, +) / Double(values.count))], [1])
+        }
         let (left, right) = (x.floats().map(Double.init), y.floats().map(Double.init))
         note("meanMagnitude", session.meanMagnitude(tensor(x), minus: nil), mean(left.map(abs)))
         note(

@@ -34,14 +34,17 @@ class GPUWeight: MappedWeight, @unchecked Sendable {
             device.write(UnsafeRawBufferPointer(start: start, count: whole), to: block)
             if whole < size {
                 var rest: UInt32 = 0
-                withUnsafeMutableBytes(of: &rest) { $0.copyMemory(from: UnsafeRawBufferPointer(start: start + whole, count: size - whole)) }
+                withUnsafeMutableBytes(of: &rest) {
+                    $0.copyMemory(from: UnsafeRawBufferPointer(start: start + whole, count: size - whole))
+                }
                 withUnsafeBytes(of: rest) { device.write($0, to: block, at: whole) }
             }
             tensor.releasePages()
             return Copy(block: block, first: span.lowerBound, type: dtype)
         }
         guard let block = room(4 * span.count) else { return nil }
-        let values = HostTensor(dtype: dtype, layout: Layout([span.count], offset: span.lowerBound), storage: tensor.storage)
+        let values = HostTensor(
+            dtype: dtype, layout: Layout([span.count], offset: span.lowerBound), storage: tensor.storage)
         values.floats().withUnsafeBytes { device.write($0, to: block) }
         tensor.releasePages()
         return Copy(block: block, first: span.lowerBound, type: .f32)
@@ -74,7 +77,11 @@ final class Residency: Sendable {
         var isReleased: Bool
     }
 
-    private let state = Mutex<(entries: [ObjectIdentifier: Entry], time: Int, brought: Int, evicted: Int)>(([:], 0, 0, 0))
+    /// The most weights that one operation has.
+    private static let operands = 4
+
+    private let state = Mutex<(entries: [ObjectIdentifier: Entry], time: Int, brought: Int, evicted: Int)>(
+        ([:], 0, 0, 0))
 
     /// How often weights were brought in, and how often let go to make room.
     var traffic: (brought: Int, evicted: Int) { state.withLock { ($0.brought, $0.evicted) } }
@@ -111,12 +118,15 @@ final class Residency: Sendable {
     /// Lets a weight go to make room; no where there is none.
     ///
     /// Weights are used in the same order again and again. So those go that were used last: the others are there when
-    /// their turn comes. What nobody has said is released goes when nothing else is left, that unused for longest first.
+    /// their turn comes. What nobody has said is released goes when nothing else is left.
     func evict() -> Bool {
         let weight = state.withLock { state -> GPUWeight? in
             state.entries = state.entries.filter { $0.value.weight != nil }
-            let released = state.entries.filter { $0.value.isReleased }.max { $0.value.time < $1.value.time }
-            guard let chosen = released ?? state.entries.min(by: { $0.value.time < $1.value.time }) else { return nil }
+            // What was used just now may be an operand of the operation that asks for room.
+            let idle = state.entries.filter { $0.value.time + Residency.operands < state.time }
+            let released = idle.filter { $0.value.isReleased }.max { $0.value.time < $1.value.time }
+            let last = released ?? idle.max { $0.value.time < $1.value.time }
+            guard let chosen = last ?? state.entries.min(by: { $0.value.time < $1.value.time }) else { return nil }
             state.entries[chosen.key] = nil
             state.evicted += 1
             return chosen.value.weight

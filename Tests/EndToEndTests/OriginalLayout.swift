@@ -24,6 +24,8 @@ struct OriginalLayout {
         case nested([String])
         /// In 8 bits with scales, and the decoded values in a checkpoint beside it, called `decoded`.
         case narrow
+        /// The same with scales that are powers of two, so that multiplying by them rounds nothing.
+        case narrowExactly
     }
 
     /// Writes the checkpoint into a folder of the scratch folder.
@@ -34,7 +36,9 @@ struct OriginalLayout {
         switch form {
         case .nested(let keys):
             try put(TorchFile.bytes(original.map { try torch($0.name, $0.parts) }, under: keys), states + ".pt")
-        case .narrow: try narrow(original, transformer, states)
+        case .narrow: try narrow(original, transformer, states) { $0 }
+        case .narrowExactly:
+            try narrow(original, transformer, states) { Float(sign: .plus, exponent: $0.exponent + 1, significand: 1) }
         }
         let vae = try scratch.folder(folder + "/" + inner + "/vae")
         var settings = try json("model/vae/config.json")
@@ -93,7 +97,8 @@ struct OriginalLayout {
 
     /// Writes the matrices of the blocks in 8 bits, each with the scale that its greatest magnitude gives.
     private func narrow(
-        _ original: [(name: String, parts: [HostTensor])], _ transformer: SafetensorsFile, _ states: String
+        _ original: [(name: String, parts: [HostTensor])], _ transformer: SafetensorsFile, _ states: String,
+        _ scaled: (Float) -> Float
     ) throws {
         var tensors: [TorchTensor] = []
         var scales: [TorchTensor] = []
@@ -104,7 +109,7 @@ struct OriginalLayout {
                 continue
             }
             let values = parts.flatMap { $0.floats() }
-            let scale = (values.map(\.magnitude).max() ?? 0) / 448
+            let scale = scaled((values.map(\.magnitude).max() ?? 0) / 448)
             let bytes = values.map { FloatBits.e4m3(rounding: $0 / scale) }
             let shape = [parts.reduce(0) { $0 + $1.shape[0] }, parts[0].shape[1]]
             tensors.append(TorchTensor(name, "float8_e4m3fn", shape, bytes))

@@ -8,7 +8,7 @@ layout(push_constant, scalar) uniform Arguments {
     Words x;
     Floats result;
     uint first, count, rank, start, block, block_stride;
-    uint shape[6], strides[6];
+    uint shape[10], strides[10];
 };
 void main() {
     uint i = invocation();

@@ -63,7 +63,9 @@ public struct Doctor: Sendable {
     /// Looks at the machine, the libraries, the folders, the settings and `model`, or every installed model, and takes
     /// over what the caller has found.
     public init(model: String?, device: String? = nil, terminal: Check) {
-        var checks = [Doctor.processor(), Doctor.kernels(), Doctor.cores(), Doctor.memory(), Doctor.gpus(), Doctor.libraries()]
+        var checks = [
+            Doctor.processor(), Doctor.kernels(), Doctor.cores(), Doctor.memory(), Doctor.gpus(), Doctor.libraries(),
+        ]
         checks += device.map { [Doctor.operations($0)] } ?? []
         checks += Doctor.containers()
         checks += [Doctor.folder(), Doctor.settings()]

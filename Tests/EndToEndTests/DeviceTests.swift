@@ -1,0 +1,90 @@
+import Foundation
+import GoldenRecords
+import RuyiFault
+import RuyiFiles
+import RuyiGPU
+import Testing
+
+/// Whether the machine has a GPU, or a driver that computes on the processor.
+private let hasDevice = GPUFacts.all().list.contains { $0.lacking == nil }
+
+@Suite("Devices through the executable", .enabled(if: hasDevice))
+struct DeviceTests {
+    /// Cases of every family, of several types of weights, and of what changes a model.
+    static let cases: [Golden] = GoldenSet.runs.map { Golden($0) }.filter { golden in
+        [
+            "ruyi i2v-bf16", "ruyi i2v-fp8", "ruyi i2v-lora", "ruyi i2v-enhance", "hunyuanvideo t2v-basic",
+            "framepack i2v-real-dtypes", "pyramid-flow miniflux-t2i", "pyramid-flow sd3-t2v",
+        ].contains(golden.testDescription)
+    }
+
+    private func run(_ golden: Golden, _ scratch: Scratch, _ name: String, _ more: [String]) throws -> Outcome {
+        let models = try Scratch()
+        return try Executable.run(
+            [
+                "--request", golden("request.json"), "--model", try golden.record.model(orCopiedTo: models("model")),
+                "--noise", golden("expected.safetensors"), "--trace", scratch(name + ".safetensors"), "-o",
+                scratch(name + ".mkv"),
+            ] + more)
+    }
+
+    @Test("a case gives the reference's stages on a GPU", arguments: cases)
+    func matches(_ golden: Golden) throws {
+        let scratch = try Scratch()
+        let outcome = try run(golden, scratch, "a", ["--device", "gpu"])
+        #expect(outcome.code == 0, "\(outcome.errors)")
+        #expect(try golden.differences(scratch("a.safetensors")) == [])
+    }
+
+    @Test("with less memory than the weights take the clip is the same, byte for byte")
+    func streams() throws {
+        let golden = Golden(name: "i2v-euler")
+        let scratch = try Scratch()
+        for (name, memory) in [("a", "1G"), ("b", "1G"), ("c", "16M")] {
+            let outcome = try run(golden, scratch, name, ["--device", "gpu", "--device-memory", memory, "-q"])
+            #expect(outcome.code == 0, "\(outcome.errors)")
+        }
+        let traces = ["a", "b", "c"].map { FileManager.default.contents(atPath: scratch($0 + ".safetensors")) }
+        #expect(traces[0] != nil && traces[0] == traces[1] && traces[1] == traces[2])
+    }
+
+    @Test("a clip that the GPU has no room for is refused before anything is read")
+    func refused() throws {
+        let golden = Golden(name: "i2v-euler")
+        let scratch = try Scratch()
+        let outcome = try run(golden, scratch, "a", ["--device", "gpu", "--device-memory", "200K"])
+        #expect(outcome.code == Fault.Kind.resources.rawValue && scratch.files.isEmpty)
+        #expect(outcome.errors.contains("the memory of the GPU leaves"), "\(outcome.errors)")
+    }
+
+    @Test("a device that is not there is refused with what there is")
+    func absent() throws {
+        let golden = Golden(name: "i2v-euler")
+        let scratch = try Scratch()
+        let number = try run(golden, scratch, "a", ["--device", "gpu:63"])
+        #expect(number.code == Fault.Kind.unavailable.rawValue && number.errors.contains("there is no GPU 63"))
+        let kind = try run(golden, scratch, "a", ["--device", "tpu"])
+        #expect(kind.code == Fault.Kind.usage.rawValue && kind.errors.contains("--device"))
+        #expect(scratch.files.isEmpty)
+    }
+
+    @Test("without a driver a GPU is refused, and auto takes the processor")
+    func driverless() throws {
+        let scratch = try Scratch()
+        let none = ["VK_ICD_FILENAMES": scratch("none.json"), "VK_DRIVER_FILES": scratch("none.json")]
+        let request = ["--request", Golden(name: "i2v-euler")("request.json"), "-q", "-o", scratch("a.mkv")]
+        let outcome = try Executable.run(request + ["--device", "gpu"], environment: none)
+        #expect(outcome.code == Fault.Kind.unavailable.rawValue && scratch.files.isEmpty)
+        #expect(outcome.errors.contains("there is no GPU to compute on"), "\(outcome.errors)")
+        let auto = try Executable.run(request + ["--device", "auto"], environment: none)
+        #expect(auto.code == 0 && scratch.files == ["a.mkv"], "\(auto.errors)")
+        let doctor = try Executable.run(["doctor"], environment: none)
+        #expect(doctor.output.contains("none: "))
+    }
+
+    @Test("the doctor lists the devices and runs every operation on one")
+    func doctor() throws {
+        let outcome = try Executable.run(["doctor", "--device", "gpu", "--json"])
+        #expect(outcome.output.contains("are right on"), "\(outcome.output)")
+    }
+}
