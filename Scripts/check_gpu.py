@@ -66,7 +66,7 @@ def peer(name, kind):
 def peer_seconds(name, kind):
     import torch
 
-    function = peer(name, kind)
+    function = peer(name, getattr(torch, kind))
     if function is None:
         return None
     times = []
@@ -89,21 +89,20 @@ def speed(ruyi, device, quick):
         has_peer = False
     if not has_peer:
         print("PyTorch sees no GPU here: the figures stand alone.\n")
-    print("| work | ruyi | rate | PyTorch float32 | PyTorch bf16 |\n| --- | ---: | ---: | ---: | ---: |")
+    print("| work | ruyi float32 | bf16 | PyTorch float32 | bf16 |\n| --- | ---: | ---: | ---: | ---: |")
     for name in QUICK if quick else ROWS:
-        answer = subprocess.run(
-            [ruyi, "bench", "--device", device, "--filter", name, "--all", "--repeat", "5", "--json"],
-            stdout=subprocess.PIPE, text=True)
-        if answer.returncode:
-            print("| %s | failed | | | |" % name)
-            continue
-        row = next(row for row in json.loads(answer.stdout)["workloads"] if row["name"] == name)
-        others = []
-        if has_peer:
-            others = [peer_seconds(name, kind) for kind in (torch.float32, torch.bfloat16)]
-        columns = ["%.2f ms" % (1e3 * value) if value else "" for value in others] or ["", ""]
-        print("| %s | %.2f ms | %.0f %s | %s |" % (
-            name, 1e3 * row["median_seconds"], row["rate"], row["unit"], " | ".join(columns)), flush=True)
+        found = [own_seconds(ruyi, device, name, precision) for precision in ("float32", "bf16")]
+        found += [peer_seconds(name, kind) if has_peer else None for kind in ("float32", "bfloat16")]
+        print("| %s | %s |" % (name, " | ".join("-" if value is None else "%.2f ms" % (1e3 * value) for value in found)), flush=True)
+
+
+def own_seconds(ruyi, device, name, precision):
+    """The median of five runs; None where the device does not have the precision, or something fails."""
+    command = [ruyi, "bench", "--device", device, "--precision", precision, "--filter", name, "--all", "--repeat", "5", "--json"]
+    answer = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    if answer.returncode:
+        return None
+    return next(row["median_seconds"] for row in json.loads(answer.stdout)["workloads"] if row["name"] == name)
 
 
 if __name__ == "__main__":

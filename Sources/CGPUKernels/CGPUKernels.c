@@ -21,6 +21,7 @@
     X(narrow) \
     X(norm) \
     X(product_lanes) \
+    X(product_matrices) \
     X(product_tiles) \
     X(product_tiles_small) \
     X(quantize) \
@@ -73,6 +74,9 @@ _Alignas(4) static const unsigned char norm[] = {
 };
 _Alignas(4) static const unsigned char product_lanes[] = {
 #embed "spirv/product_lanes.spv"
+};
+_Alignas(4) static const unsigned char product_matrices[] = {
+#embed "spirv/product_matrices.spv"
 };
 _Alignas(4) static const unsigned char product_tiles[] = {
 #embed "spirv/product_tiles.spv"

@@ -149,7 +149,7 @@ public struct Engine: Sendable {
                 choice.plan.notes.append(
                     kernels.gpu == nil
                         ? "this processor has no units for bf16: the clip is computed in float32"
-                        : "the GPU computes in float32, not in bf16")
+                        : "the GPU has no units for bf16 that are of use: the clip is computed in float32")
             }
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.

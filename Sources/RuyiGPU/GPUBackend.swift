@@ -22,6 +22,8 @@ public final class GPUBackend: Backend {
     let device: GPUDevice?
     let facts: GPUFacts
     let residency = Residency()
+    /// Whether the units for bf16 compute what they should; nil until that was looked at.
+    private let trust = Mutex<Bool?>(nil)
 
     /// Opens a device; throws `.unavailable` where its driver does not let it be used.
     ///
@@ -43,6 +45,26 @@ public final class GPUBackend: Backend {
     private init(measuring other: GPUBackend) {
         (facts, variant, kernelName) = (other.facts, other.variant, other.kernelName)
         (isMeasuring, device) = (true, nil)
+        trust.withLock { $0 = other.trust.withLock { $0 } }
+    }
+
+    /// bf16 where the device has units for matrices of it and they have just been seen to compute what they should.
+    ///
+    /// No machine on which the program is tested has such units, so that each one proves them for itself, once a run.
+    public var arithmetics: [Arithmetic] {
+        guard facts.hasMatrices, variant == .tiles else { return [.float32] }
+        let isTrusted = trust.withLock { known in
+            if let known { return known }
+            let found = device != nil && OperationSuite.areMatricesRight(on: self)
+            known = found
+            return found
+        }
+        return isTrusted ? Arithmetic.allCases : [.float32]
+    }
+
+    /// A session whose products take the units for bf16 whether they are trusted or not.
+    func untrustedSession() -> any Session {
+        GPUSession(self, Cancellation(), GPUMemory(device, limit: nil), isRounding: true)
     }
 
     /// The device's name.
@@ -68,7 +90,10 @@ public final class GPUBackend: Backend {
     public func allocatedByteCount(_ byteCount: Int) -> Int { GPUDevice.roundedSize(byteCount) }
 
     public func session(_ cancellation: Cancellation, memoryLimit: Int?, arithmetic: Arithmetic) -> any Session {
-        isMeasuring ? meter(arithmetic) : GPUSession(self, cancellation, GPUMemory(device, limit: memoryLimit))
+        if isMeasuring { return meter(arithmetic) }
+        return GPUSession(
+            self, cancellation, GPUMemory(device, limit: memoryLimit),
+            isRounding: arithmetic == .bf16 && arithmetics.contains(.bf16))
     }
 
     public func meter(_ arithmetic: Arithmetic) -> any Meter {

@@ -244,7 +244,7 @@ final class GPUDevice: Sendable {
     /// Writes bytes of the host to memory, from a place on; their number is a multiple of four.
     func write(_ bytes: UnsafeRawBufferPointer, to block: Block, at place: Int = 0) {
         state.withLock { state in
-            guard let start = bytes.baseAddress, state.trouble == nil else { return }
+            guard let start = bytes.baseAddress, !bytes.isEmpty, state.trouble == nil else { return }
             if bytes.count <= 4096 {
                 let result = ruyi_gpu_write(
                     state.gpu, block.buffer, UInt64(block.offset + place), UInt64(bytes.count), start)

@@ -22,6 +22,8 @@ public struct GPUFacts: Sendable, Equatable {
     public let available: Int
     /// Bytes that a group of invocations shares.
     let sharedBytes: Int
+    /// Whether it has units for matrices of bf16 as the kernels use them.
+    public let hasMatrices: Bool
     /// What it lacks to be of use; nil where it lacks nothing.
     public let lacking: String?
 
@@ -50,6 +52,7 @@ public struct GPUFacts: Sendable, Equatable {
         memory = Int(clamping: info.memory)
         available = Int(clamping: info.available)
         sharedBytes = Int(info.shared)
+        hasMatrices = info.bfloat_matrices != 0 && info.subgroup == 32 && info.shared >= 28_672
         let missing = withUnsafeBytes(of: info.lacking, text)
         lacking = missing.isEmpty ? nil : missing
     }

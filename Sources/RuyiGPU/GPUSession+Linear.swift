@@ -5,7 +5,8 @@ private let rowLimit = 4096
 
 extension GPUSession {
     func linear(_ x: Tensor, _ projection: Projection, _ activation: Activation) -> Tensor {
-        let product = PendingProduct(x: x, projection: projection, kind: .linear(activation), gate: nil)
+        let product = PendingProduct(
+            x: x, projection: projection, kind: .linear(activation), isRounding: isRounding, gate: nil)
         let depth = x.shape.last ?? 0
         let shape = projection.matrix.shape
         precondition(
@@ -18,7 +19,8 @@ extension GPUSession {
         _ x: Tensor, inner: Projection, _ activation: Activation, outer: Projection, beside: Tensor?
     ) -> Tensor {
         let product = PendingProduct(
-            x: x, projection: outer, kind: .feedForward(inner: inner, activation, beside: beside), gate: nil)
+            x: x, projection: outer, kind: .feedForward(inner: inner, activation, beside: beside),
+            isRounding: isRounding, gate: nil)
         return Tensor(dtype: .f32, layout: Layout(product.shape), storage: GPUStorage(self, product))
     }
 
@@ -27,7 +29,7 @@ extension GPUSession {
         let finish = ProductFinish(self, product, residual: residual)
         let result = empty(product.shape)
         switch product.kind {
-        case .linear: multiply(product.x, product.projection, finish, rows: 0, into: result)
+        case .linear: multiply(product.x, product, finish, rows: 0, into: result)
         case .feedForward(let inner, let activation, let beside):
             func flat(_ x: Tensor) -> Tensor {
                 let width = x.shape.last ?? 0
@@ -36,12 +38,15 @@ extension GPUSession {
             let (x, beside) = (flat(product.x), beside.map(flat))
             // A function of its own, so that the hidden values are gone when their copy is multiplied.
             func wide(_ rows: Range<Int>) -> Tensor {
-                let hidden = linear(x.sliced(0, rows), inner, activation)
+                let first = PendingProduct(
+                    x: x.sliced(0, rows), projection: inner, kind: .linear(activation),
+                    isRounding: product.isRounding, gate: nil)
+                let hidden = compute(first, residual: nil)
                 return beside.map { concatenate([$0.sliced(0, rows), hidden], axis: 1) } ?? hidden
             }
             for start in stride(from: 0, to: x.shape[0], by: rowLimit) {
                 let rows = start..<min(start + rowLimit, x.shape[0])
-                multiply(wide(rows), product.projection, finish, rows: start, into: result)
+                multiply(wide(rows), product, finish, rows: start, into: result)
             }
         }
         return result
@@ -49,8 +54,9 @@ extension GPUSession {
 
     /// Writes the product of all rows of x to those of the result from a row on.
     private func multiply(
-        _ x: Tensor, _ projection: Projection, _ finish: ProductFinish, rows start: Int, into result: Tensor
+        _ x: Tensor, _ product: PendingProduct, _ finish: ProductFinish, rows start: Int, into result: Tensor
     ) {
+        let projection = product.projection
         let depth = x.shape.last ?? 0
         let source = dense(x)
         let rows = x.count / max(depth, 1)
@@ -66,7 +72,7 @@ extension GPUSession {
             }
         guard let operand, let place = address(source, before: start * depth) else { return }
         let isScaled = finish.across > 0
-        let (name, side) = kernel(rows)
+        let (name, side) = kernel(rows, isRounding: product.isRounding)
         let lines = slice(2 * Double(depth) * Double(columns), grain: side)
         withExtendedLifetime((source, operand.keeper, finish)) {
             for row in stride(from: start, to: start + rows, by: lines) {
@@ -77,22 +83,22 @@ extension GPUSession {
                         + finish.arguments(
                             result, self, rows: end, depth: depth, first: operand.first, across: finish.across,
                             start: row),
-                    groups: grid(columns: columns, rows: end - row, side: side, width: variantWidth(side)),
+                    groups: grid(columns: columns, rows: end - row, side: side, width: side),
                     operations: 2 * Double(end - row) * Double(depth) * Double(columns))
             }
         }
     }
 
     /// The kernel for so many rows, and the rows that a group of it makes.
-    private func kernel(_ rows: Int) -> (name: String, side: Int) {
+    ///
+    /// Few rows are bound by reading the weight, so that their operands are not rounded to make them faster.
+    private func kernel(_ rows: Int, isRounding: Bool) -> (name: String, side: Int) {
         switch gpu.variant {
         case .lanes: ("product_lanes", 8)
-        case .tiles: rows > 64 ? ("product_tiles", 128) : ("product_tiles_small", 32)
+        case .tiles where rows <= 64: ("product_tiles_small", 32)
+        case .tiles: (isRounding ? "product_matrices" : "product_tiles", 128)
         }
     }
-
-    /// The columns that a group makes.
-    private func variantWidth(_ side: Int) -> Int { side }
 
     func grid(columns: Int, rows: Int, side: Int, width: Int) -> (Int, Int, Int) {
         let down = folded((rows + side - 1) / side)

@@ -7,9 +7,13 @@ class GPUSession: Session, @unchecked Sendable {
     let gpu: GPUBackend
     let account: GPUMemory
     let cancellation: Cancellation
+    /// Whether products take units for bf16 where nobody asks for float32.
+    private let isUsuallyRounding: Bool
+    private let isExact = Atomic(false)
 
-    init(_ backend: GPUBackend, _ cancellation: Cancellation, _ memory: GPUMemory) {
+    init(_ backend: GPUBackend, _ cancellation: Cancellation, _ memory: GPUMemory, isRounding: Bool) {
         gpu = backend
+        isUsuallyRounding = isRounding
         account = memory
         self.cancellation = cancellation
     }
@@ -34,6 +38,15 @@ class GPUSession: Session, @unchecked Sendable {
             throw Fault(.unavailable, "the GPU '\(gpu.facts.name)' cannot be used: \(why)", hint: "use --device cpu")
         case nil: break
         }
+    }
+
+    /// Whether products take units for bf16 now.
+    var isRounding: Bool { isUsuallyRounding && !isExact.load(ordering: .relaxed) }
+
+    func inFloat32<Result>(_ body: () throws -> Result) rethrows -> Result {
+        let before = isExact.exchange(true, ordering: .relaxed)
+        defer { isExact.store(before, ordering: .relaxed) }
+        return try body()
     }
 
     /// Whether nothing is computed any more.
@@ -198,7 +211,7 @@ class GPUSession: Session, @unchecked Sendable {
 final class GPUMeter: GPUSession, Meter, @unchecked Sendable {
     private let uncomputed = Mutex<(work: [Work: Double], times: Double)>(([:], 1))
 
-    init(_ backend: GPUBackend) { super.init(backend, Cancellation(), GPUMemory(nil, limit: nil)) }
+    init(_ backend: GPUBackend) { super.init(backend, Cancellation(), GPUMemory(nil, limit: nil), isRounding: false) }
 
     func takePeak() -> Int { account.takePeak() }
 

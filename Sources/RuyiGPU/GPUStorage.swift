@@ -47,6 +47,8 @@ struct PendingProduct: Sendable {
     let x: Tensor
     let projection: Projection
     let kind: Kind
+    /// Whether it takes units for bf16, whenever it is computed.
+    let isRounding: Bool
     var gate: TokenRows?
 
     /// `[B, ..., N]`.

@@ -26,9 +26,16 @@ public struct OperationSuite {
     private var state: UInt64 = 88_172_645_463_325_252
     private var results: [Result] = []
 
-    private init(_ backend: any Backend) {
+    private init(_ backend: any Backend, _ session: (any Session)? = nil) {
         self.backend = backend
-        session = backend.session()
+        self.session = session ?? backend.session()
+    }
+
+    /// Whether the units for matrices of bf16 multiply what they are given and add it up in float32.
+    static func areMatricesRight(on backend: GPUBackend) -> Bool {
+        var suite = OperationSuite(backend, backend.untrustedSession())
+        suite.matrices()
+        return (try? suite.session.check()) != nil && suite.results.allSatisfy(\.isRight)
     }
 
     /// Runs all of it; throws what the session throws.
@@ -232,6 +239,20 @@ public struct OperationSuite {
             note(
                 "narrowed to \(type.rawValue)", session.tensor(narrow),
                 HostTensor(wide.bytes(0..<210, as: type), [3, 70], as: type).single, limit: 0)
+        }
+    }
+
+    private mutating func matrices() {
+        for (rows, depth, columns) in [(130, 48, 200), (128, 32, 128), (300, 161, 65)] {
+            let (x, w, b) = (values(1, rows, depth), values(columns, depth), values(columns))
+            for type in [DType.f32, .bf16, .f8e4m3] {
+                let stored = HostTensor(w.bytes(0..<w.count, as: type), w.shape, as: type)
+                note(
+                    "linear in bf16 of \(type.rawValue), \(rows) x \(depth) x \(columns)",
+                    session.linear(
+                        tensor(x), Projection(.stored(weight(stored)), bias: weight(b)), .silu),
+                    Reference.linear(x.roundedToBFloat16, stored.single.roundedToBFloat16, bias: b, .silu))
+            }
         }
     }
 

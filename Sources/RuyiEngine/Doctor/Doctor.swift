@@ -152,7 +152,8 @@ public struct Doctor: Sendable {
                     hint: "use --device cpu, and report it with the driver's version")
             }
             let worst = results.map(\.error).max() ?? 0
-            return Check("operations", "all \(results.count) are right \(place), to \(Float(worst)) of their size")
+            let matrices = backend.arithmetics.contains(.bf16) ? "; its units for bf16 are right too" : ""
+            return Check("operations", "all \(results.count) are right \(place), to \(Float(worst)) of their size\(matrices)")
         } catch let fault as Fault {
             return Check("operations", .problem, fault.description, hint: fault.hint)
         } catch {
