@@ -122,7 +122,8 @@ struct OriginalLayoutTests {
         #expect(error > 1e-5 && error < 0.1, "\(error)")
         // The scale is within that of each output.
         #expect(
-            try distance("latents.final", rounded, render(layout, "decoded", "c", "--precision", "int8")) < error / 1000)
+            try distance("latents.final", rounded, render(layout, "decoded", "c", "--precision", "int8")) < error / 1000
+        )
     }
 
     @Test("rounding at a run gives what the converted weights give")

@@ -153,7 +153,8 @@ public struct Doctor: Sendable {
             }
             let worst = results.map(\.error).max() ?? 0
             let matrices = backend.arithmetics.contains(.bf16) ? "; its units for bf16 are right too" : ""
-            return Check("operations", "all \(results.count) are right \(place), to \(Float(worst)) of their size\(matrices)")
+            let rightness = "all \(results.count) are right \(place), to \(Float(worst)) of their size"
+            return Check("operations", rightness + matrices)
         } catch let fault as Fault {
             return Check("operations", .problem, fault.description, hint: fault.hint)
         } catch {

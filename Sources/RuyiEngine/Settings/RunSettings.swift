@@ -295,7 +295,6 @@ public struct RunSettings: SettingTable {
         "What computes: the processor, a GPU through Vulkan ('ruyi doctor' lists them), or a GPU only where there is one.",
         value: "device", standard: "cpu"
     ) {
-        $0.isFirst = true
         $0.scope = .run
     }
     /// The most memory of a GPU that the run may take, in the form of `MemoryBudget`.
