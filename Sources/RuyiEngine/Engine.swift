@@ -53,6 +53,7 @@ public struct Engine: Sendable {
 
     /// Settles an order completely without reading any weight; everything that is wrong with it is reported together.
     public func prepare(_ given: Order) throws(Faults) -> Run {
+        do { try MemoryLimits.requireSlack() } catch { throw Faults(error) }
         var opening: [Fault] = []
         var order = Faults.collect(&opening) { () throws(Fault) in try given.readingTexts() } ?? given
         var tensors = GivenTensors()

@@ -21,6 +21,21 @@ struct MemoryLimits: Sendable {
         return MemoryLimits(anonymous: lowered(anonymous), addressSpace: lowered(addressSpace))
     }
 
+    /// Throws `.resources` where the process can hardly have any memory more: Swift's own small allocations end a program that
+    /// is refused them.
+    static func requireSlack() throws(Fault) {
+        let slack = mmap(nil, MemoryLimits.slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        guard let slack, slack != MAP_FAILED else {
+            throw Fault(
+                .resources, "the limit of the address space leaves less than \(Bytes.text(MemoryLimits.slack))",
+                hint: "raise it (ulimit -v)")
+        }
+        munmap(slack, MemoryLimits.slack)
+    }
+
+    /// What the program's own bookkeeping takes before anything large.
+    private static let slack = 8 << 20
+
     /// Reads the bounds of this process.
     ///
     /// Without a budget, a tenth of the memory that the system has available is left to others.

@@ -84,6 +84,14 @@ public struct PlanReport: Sendable {
             ),
             ("disk", "about \(Bytes.text(diskBytes))\(meanwhile)\(free)"),
         ]
+        if let device = clip.memory.device {
+            let streams = device.wanted > device.limit ? "; weights come and go" : ""
+            rows.append(
+                (
+                    "device_memory",
+                    "\(Bytes.text(device.bytes)) of the GPU's, tensors \(Bytes.text(device.activations))\(streams)"
+                ))
+        }
         if let estimate = clip.estimate { rows.append(("time", "about \(EstimatedTime.text(estimate))")) }
         return rows + plan.notes.map { ("note", $0) } + plan.warnings.map { ("warning", $0) }
     }

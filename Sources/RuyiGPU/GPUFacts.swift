@@ -62,7 +62,7 @@ public struct GPUFacts: Sendable, Equatable {
         switch kind {
         case .discrete: 1e11
         case .integrated, .virtual, .other: 1e10
-        case .software: 2e8
+        case .software: 5e7
         }
     }
 }

@@ -57,6 +57,19 @@ struct DeviceTests {
         #expect(outcome.errors.contains("the memory of the GPU leaves"), "\(outcome.errors)")
     }
 
+    @Test("a plan says what a clip takes of the GPU's memory, and the run of another size takes more")
+    func plan() throws {
+        let request = ["--request", Golden(name: "i2v-euler")("request.json"), "--device", "gpu"]
+        func planned(_ more: [String]) throws -> Int {
+            let outcome = try Executable.run(["plan", "--json"] + request + more)
+            return try JSONObject(parsing: Array(outcome.output.utf8), file: "plan").int("device_memory_bytes")
+        }
+        #expect(try planned(["--size", "96x64"]) > planned([]))
+        #expect(try planned(["--device-memory", "16M"]) <= 16_000_000)
+        let text = try Executable.run(["plan"] + request)
+        #expect(text.output.contains("device_memory") && text.output.contains("of the GPU's"), "\(text.output)")
+    }
+
     @Test("a device that is not there is refused with what there is")
     func absent() throws {
         let golden = Golden(name: "i2v-euler")
