@@ -261,7 +261,6 @@ static void matrices(const Loader *loader, VkPhysicalDevice device, const Abilit
             || one->CType != VK_COMPONENT_TYPE_FLOAT32_KHR || one->ResultType != VK_COMPONENT_TYPE_FLOAT32_KHR || one->AType != one->BType) {
             continue;
         }
-        if (one->AType == VK_COMPONENT_TYPE_FLOAT16_KHR) info->half_matrices = 1;
         if (one->AType == VK_COMPONENT_TYPE_BFLOAT16_KHR && abilities->bfloat.cooperativeMatrix) info->bfloat_matrices = 1;
     }
     free(list);
@@ -306,8 +305,6 @@ static void describe(const Loader *loader, VkPhysicalDevice device, RuyiGPUInfo 
     loader->GetPhysicalDeviceMemoryProperties2(device, &memory);
     info->memory = memory.memoryProperties.memoryHeaps[own_heap(&memory.memoryProperties)].size;
     info->available = available(loader, device, abilities.has_budget);
-    uint32_t own = memory_type(&memory.memoryProperties, UINT32_MAX, 0);
-    info->is_shared = own != UINT32_MAX && memory.memoryProperties.memoryTypes[own].propertyFlags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT;
     matrices(loader, device, &abilities, info);
     const char *lacking = !abilities.addresses.bufferDeviceAddress ? "buffer addresses"
         : !abilities.timeline.timelineSemaphore                    ? "timeline semaphores"

@@ -47,8 +47,6 @@ final class GPUDevice: Sendable {
         let gpu: OpaquePointer
         var kernels: [Kernel: OpaquePointer] = [:]
         var chunks: [Chunk] = []
-        /// Bytes that tensors and weights take.
-        var usedBytes = 0
         /// Bytes of all chunks.
         var mappedBytes = 0
         /// The most bytes that chunks may take.
@@ -173,7 +171,6 @@ final class GPUDevice: Sendable {
         } else {
             state.chunks[best.chunk].free[best.part] = range.lowerBound + size..<range.upperBound
         }
-        state.usedBytes += size
         let memory = state.chunks[best.chunk].memory
         return Block(
             self, buffer: memory.buffer, offset: range.lowerBound,
@@ -182,7 +179,6 @@ final class GPUDevice: Sendable {
 
     private func giveBack(_ block: Block) {
         state.withLock { state in
-            state.usedBytes -= block.byteCount
             guard let index = state.chunks.firstIndex(where: { $0.memory.buffer == block.buffer }) else { return }
             var range = block.offset..<block.offset + block.byteCount
             var place =

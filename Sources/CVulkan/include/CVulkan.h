@@ -33,10 +33,8 @@ typedef struct {
     uint32_t shared;
     // Bytes of the largest heap of its own memory, and how many of them are free as far as the driver tells.
     uint64_t memory, available;
-    // Whether matrices of 16 x 16 in f16, and in bf16, are multiplied by units of their own with sums in float32.
-    int half_matrices, bfloat_matrices;
-    // Whether memory of its own can be written by the host, as where both have the same.
-    int is_shared;
+    // Whether matrices of 16 x 16 in bf16 are multiplied by units of their own with sums in float32.
+    int bfloat_matrices;
 } RuyiGPUInfo;
 
 // A device that is open. One thread at a time uses it.
