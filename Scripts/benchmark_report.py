@@ -16,19 +16,25 @@ def note(text):
     print("benchmark: " + text, file=sys.stderr, flush=True)
 
 
+def times_as_fast(ratio):
+    return "-" if ratio is None else "%.2f" % ratio
+
+
 def duration(seconds):
+    if seconds is None:
+        return "-"
     return "%.3f s" % seconds if seconds >= 1 else "%.1f ms" % (1000 * seconds)
 
 
 class Result:
-    """A workload against one way of doing it in PyTorch."""
+    """A workload, and one way of doing it in PyTorch: its label, times, the least ratio and what that is held against."""
 
-    def __init__(self, row, machine, answer, own, label, others, least, prefix):
-        self.name, self.kind, self.label, self.least, self.prefix = row.workload, row.kind, label, least, prefix
-        self.runs = len(own)
-        self.own, self.other = statistics.median(own), statistics.median(others)
-        self.ratio = self.other / self.own
-        self.spread = max((max(times) - min(times)) / statistics.median(times) for times in (own, others))
+    def __init__(self, row, machine, answer, own, peer=None):
+        self.name, self.kind, self.runs = row.workload, row.kind, len(own)
+        self.label, others, self.least, self.prefix = peer or ("-", [], None, "")
+        self.own, self.other = statistics.median(own), statistics.median(others) if others else None
+        self.ratio = self.other / self.own if others else None
+        self.spread = max((max(times) - min(times)) / statistics.median(times) for times in (own, others) if times)
         # The answer describes its last run; the rate belongs to the median.
         self.speed, self.unit = answer["rate"] * answer["seconds"][0] / self.own, answer["unit"]
         self.rate = "%.*f %s" % (1 if self.speed < 100 else 0, self.speed, self.unit)
@@ -39,6 +45,8 @@ class Result:
         return self.speed / machine["peak_gflops"] if self.unit == "GFLOP/s" else None
 
     def verdict(self):
+        if self.least is None:
+            return "-"
         if self.kind == "Linear layers" and self.prefix == "bf16" and has_bf16_units():
             return "does not apply"
         return "yes" if self.ratio >= self.least else "no"
@@ -62,8 +70,8 @@ def progress(result):
     share = "%.0f %%" % (100 * result.share) if result.share is not None else "-"
     print(
         COLUMNS % (
-            result.name, duration(result.own), share, result.label, duration(result.other), "%.2f" % result.ratio,
-            "%.2f" % result.least, result.verdict(), "%.0f %%" % (100 * result.spread)),
+            result.name, duration(result.own), share, result.label, duration(result.other), times_as_fast(result.ratio),
+            times_as_fast(result.least), result.verdict(), "%.0f %%" % (100 * result.spread)),
         flush=True)
 
 
@@ -125,9 +133,10 @@ def commit():
 
 
 class Page:
-    """Documentation/Benchmarks.md."""
+    """Documentation/Benchmarks.md, or the page of a GPU, which this text of `ruyi doctor` describes."""
 
-    def __init__(self, ruyi, torch, threads):
+    def __init__(self, ruyi, torch, threads, gpu=None, alone=False):
+        self.gpu, self.alone = gpu, alone
         self.machine, self.version, self.threads = ruyi.machine, ruyi.version, threads
         self.torch, self.libraries = torch.__version__, libraries(torch)
         self.results, self.left_out, self.loading = [], [], None
@@ -138,7 +147,7 @@ class Page:
 
     def is_busy(self):
         """Whether other programs were running: PyTorch, whose threads wait actively, suffers most from them."""
-        return self.load > 0.5
+        return self.load > 0.5 and not self.gpu
 
     def write(self, path):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -149,11 +158,12 @@ class Page:
         for result in self.results:  # The peak may have been found after a row.
             result.share = result.share_of(self.machine)
         parts = [
-            "# Benchmarks\n\nWritten by `Scripts/benchmark`; a new run replaces it.\n\n" + self.environment(),
+            "# Benchmarks%s\n\nWritten by `Scripts/benchmark`; a new run replaces it.\n\n" % (" on a GPU" if self.gpu else "")
+            + self.environment(),
             *(self.section(kind) for kind in dict.fromkeys(result.kind for result in self.results)),
             *([self.scaling()] if self.scalings else []),
             *([self.growth()] if self.lengths else []),
-            self.closing(),
+            self.closing_of_gpu() if self.gpu else self.closing(),
         ]
         return "\n".join(parts)
 
@@ -169,9 +179,11 @@ class Page:
             ("system", system()),
             ("load before the run", "%.2f" % self.load),
             ("ruyi", "%s at %s, %s kernels" % (self.version, commit(), self.machine["kernels"])),
-            ("float32 peak", "%.0f GFLOP/s, the best of the engine's own large matrix products, measured before every row"
-             % self.machine["peak_gflops"]),
-            ("PyTorch", "%s (%s), Python %s" % (self.torch, self.libraries, platform.python_version())),
+            ("float32 peak", "%.0f GFLOP/s, the best of the engine's own large matrix products, measured before %s"
+             % (self.machine["peak_gflops"], "the first row" if self.gpu else "every row")),
+            *([("GPU", self.gpu)] if self.gpu else []),
+            *([] if self.alone else [
+                ("PyTorch", "%s (%s), Python %s" % (self.torch, self.libraries, platform.python_version()))]),
             ("date and command", "%s, `%s`" % (datetime.date.today().isoformat(), arguments)),
         ]
         return "| | |\n| --- | --- |\n" + "".join("| %s | %s |\n" % line for line in lines)
@@ -179,8 +191,9 @@ class Page:
     def section(self, kind):
         lines = [
             "## %s\n" % kind,
-            "| work | ruyi | rate | of peak | fastest in PyTorch | its time | ratio | at least | reached | runs |",
-            "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | --- | --- |",
+            "| work | ruyi | rate | of peak | fastest in PyTorch | its time | ratio |%s runs |"
+            % ("" if self.gpu else " at least | reached |"),
+            "| --- | ---: | ---: | ---: | --- | ---: | ---: |%s --- |" % ("" if self.gpu else " ---: | --- |"),
         ]
         for result in self.results:
             if result.kind != kind:
@@ -188,11 +201,11 @@ class Page:
             share = "%.0f %%" % (100 * result.share) if result.share is not None else "-"
             cells = [
                 result.name, duration(result.own), result.rate, share, result.label, duration(result.other),
-                "**%.2f**" % result.ratio, "%.2f" % result.least, result.verdict(),
+                "**%s**" % times_as_fast(result.ratio), *([] if self.gpu else [times_as_fast(result.least), result.verdict()]),
                 "%d, spread %.0f %%" % (result.runs, 100 * result.spread),
             ]
             lines.append("| " + " | ".join(cells) + " |")
-        if kind == "A whole block":
+        if kind == "A whole block" and not self.gpu:
             shares = {result.name: result.share for result in self.results if result.kind == kind}
             said = ["%s reaches %.0f %%" % (name, 100 * share) for name, share in shares.items()]
             lines.append("\nA block has to reach %.0f %% of the float32 peak: %s. Its operations are counted as those of "
@@ -225,6 +238,20 @@ class Page:
                 answer["name"], duration(answer["seconds"][0]), answer["rate"],
                 100 * answer["rate"] / self.machine["peak_gflops"], answer["memory_bytes"] / (1 << 20)))
         return "\n".join(lines) + "\n"
+
+    def closing_of_gpu(self):
+        lines = [
+            "## How it was measured\n",
+            "Times are medians, after warming up, with weights and inputs on the GPU, and end when the result is there.\n",
+        ]
+        if not self.alone:
+            lines.append(
+                "Both programs did the same work on the same GPU in turns, in one run. The ratio is PyTorch's time over "
+                "ruyi's. Each way of doing the work in PyTorch was tried first, and the fastest counts. Its float32 is "
+                "that, without TF32, and it may look for its fastest convolution.\n")
+        if self.left_out:
+            lines.append("Left out for lack of time: %s.\n" % ", ".join(self.left_out))
+        return "\n".join(lines)
 
     def closing(self):
         lines = [

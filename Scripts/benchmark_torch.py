@@ -1,15 +1,68 @@
-"""The work of Scripts/benchmark in plain PyTorch: each function returns what makes {label: function}, ready to be timed."""
+"""The work of `ruyi bench` in plain PyTorch: each function returns what makes {label: function}, ready to be timed.
+
+`benchmark_torch.py PRECISION GPU` answers like `ruyi bench --interactive`: a name a line, one run each, timed on the GPU
+that this text of `ruyi doctor` names.
+"""
+
+import gc
+import json
+import re
+import sys
+import time
 
 import torch
 import torch.nn.functional as F
 
 
+PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 # What everything is, but for what a row has beside it in another type.
 DTYPE = torch.float32
+# What computes.
+DEVICE = "cpu"
 
 
 def kind():
-    return "float32" if DTYPE == torch.float32 else "bf16"
+    return next(name for name, dtype in PRECISIONS.items() if dtype == DTYPE)
+
+
+def use_gpu(text):
+    """Computes on the GPU that this text of `ruyi doctor` names, and gives its name; None where PyTorch sees none such."""
+    global DEVICE
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    found = [index for index, name in enumerate(names) if name in text]
+    if len(names) == 1 and "llvmpipe" not in text:
+        found = [0]  # Whatever the drivers call it.
+    if not found:
+        return None
+    DEVICE = "cuda:%d" % found[0]
+    torch.cuda.set_device(found[0])
+    # Both sides multiply float32 as such, and PyTorch may look for its fastest convolution.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
+    return names[found[0]]
+
+
+def built(make):
+    """What a row's `make` gives, with its weights and inputs where they are needed."""
+    gc.collect()
+    if DEVICE == "cpu":
+        return make()
+    torch.cuda.empty_cache()
+    with torch.device(DEVICE):
+        return make()
+
+
+def timed(function):
+    """The seconds of one run."""
+    wait = torch.cuda.synchronize if DEVICE != "cpu" else lambda: None
+    with torch.inference_mode():
+        wait()
+        start = time.perf_counter()
+        result = function()
+        wait()
+        seconds = time.perf_counter() - start
+    del result
+    return seconds
 
 
 def uniform(*shape, spread=1.0, centre=0.0, dtype=None):
@@ -21,13 +74,13 @@ def linear(rows, inputs, outputs, with_bf16, int8=False):
         x = uniform(rows, inputs)
         weight, bias = uniform(outputs, inputs, spread=0.02), uniform(outputs)
         peers = {kind() + " F.linear": lambda: F.linear(x, weight, bias)}
-        if torch.backends.mkldnn.is_available() and DTYPE == torch.float32:
+        if torch.backends.mkldnn.is_available() and DTYPE == torch.float32 and DEVICE == "cpu":
             dense, packed, added = x.to_mkldnn(), weight.to_mkldnn(), bias.to_mkldnn()
             peers["float32 oneDNN linear"] = lambda: torch._C._nn.mkldnn_linear(dense, packed, added)
         if with_bf16:
             short = [t.bfloat16() for t in (x, weight, bias)]
             peers["bf16 F.linear"] = lambda: F.linear(*short)
-        if int8:
+        if int8 and DEVICE == "cpu":
             module = torch.nn.Linear(inputs, outputs)
             quantized = torch.ao.quantization.quantize_dynamic(
                 torch.nn.Sequential(module), {torch.nn.Linear}, dtype=torch.qint8)
@@ -196,28 +249,32 @@ class Block:
         return h + F.linear(F.gelu(inner, approximate="tanh"), *self.outer)
 
 
-def block(frames, rows, columns, with_bf16):
+def block(tokens, with_bf16):
     def make():
-        peers = {kind() + " block": Block(frames, rows, columns, DTYPE)}
+        shape = {2048: (2, 32, 32)}.get(tokens, (tokens // 1008, 24, 42))
+        peers = {kind() + " block": Block(*shape, DTYPE)}
         if with_bf16:
-            peers["bf16 block"] = Block(frames, rows, columns, torch.bfloat16)
+            peers["bf16 block"] = Block(*shape, torch.bfloat16)
         return peers
 
     return make
 
 
-def hunyuan_block(stream, frames, rows, columns, texts=256):
-    """A block of HunyuanVideo as diffusers has it, all of whose text is seen."""
+def hunyuan_block(stream, tokens, texts=256):
+    """A block of HunyuanVideo in plain PyTorch and, where that is there, as diffusers has it, all of whose text is seen."""
 
     def make():
-        from diffusers.models.transformers import transformer_hunyuan_video as reference
-
+        plain = stream_block(stream, (1,), (tokens,), texts, 3072, 24)()
+        try:
+            from diffusers.models.transformers import transformer_hunyuan_video as reference
+        except ImportError:
+            return plain
         block = {
             "dual": reference.HunyuanVideoTransformerBlock, "single": reference.HunyuanVideoSingleTransformerBlock,
         }[stream](24, 128, 4.0, "rms_norm").eval().to(DTYPE)
-        x, text, embedding = (uniform(1, count, 3072) for count in (frames * rows * columns, texts, 1))
-        turns = tuple(uniform(frames * rows * columns, 128) for _ in range(2))
-        return {kind() + " diffusers": lambda: block(x, text, embedding[:, 0], None, turns)[0]}
+        x, text, embedding = (uniform(1, count, 3072) for count in (tokens, texts, 1))
+        turns = tuple(uniform(tokens, 128) for _ in range(2))
+        return {**plain, kind() + " diffusers": lambda: block(x, text, embedding[:, 0], None, turns)[0]}
 
     return make
 
@@ -289,7 +346,7 @@ def step_block(tokens, texts=237, width=6144, heads=48):
     return make
 
 
-def pyramid_block(part, frames=(13, 1, 1, 1), areas=(240, 960, 3840, 3840), texts=128, width=1920, heads=30):
+def stream_block(part, frames=(13, 1, 1, 1), areas=(240, 960, 3840, 3840), texts=128, width=1920, heads=30):
     """A block of Pyramid Flow's miniFLUX form, by the same operations: frames see the text and the frames before them."""
 
     def make():
@@ -299,7 +356,7 @@ def pyramid_block(part, frames=(13, 1, 1, 1), areas=(240, 960, 3840, 3840), text
             for _ in range(number):
                 end += area
                 ends += [end] * (area + (texts if not ends else 0))
-        mask = torch.arange(texts + count)[None] < torch.tensor(ends)[:, None]
+        mask = None if len(frames) == 1 else torch.arange(texts + count)[None] < torch.tensor(ends)[:, None]
         video, text = uniform(1, count, width), uniform(1, texts, width)
         gain, cosines, sines = uniform(size, centre=1, spread=0.1), uniform(count, size), uniform(count, size)
 
@@ -334,7 +391,8 @@ def pyramid_block(part, frames=(13, 1, 1, 1), areas=(240, 960, 3840, 3840), text
             return finish(video, attended[:, texts:], first)
 
         both = torch.cat((text, video), 1)
-        all_turns = (torch.cat((torch.ones(texts, size), cosines)), torch.cat((torch.zeros(texts, size), sines)))
+        still = torch.ones(texts, size, dtype=DTYPE), torch.zeros(texts, size, dtype=DTYPE)
+        all_turns = [torch.cat(parts) for parts in zip(still, turns)]
         last = layer(width, 5 * width)
 
         def single():
@@ -595,3 +653,79 @@ def step_decoder(side):
         }
 
     return make
+
+
+# ---------------------------------------------------------------------------------------- By name
+
+
+NAMED = [
+    (r"linear-(?:bf16|f32)-(\d+)x(\d+)-(\d+)", lambda short, i, o, rows: linear(rows, i, o, short)),
+    (r"linear-int8-(\d+)x(\d+)-(\d+)", lambda short, i, o, rows: linear(rows, i, o, short, int8=True)),
+    (r"attention-(\d+)x(\d+)-(\d+)", lambda short, heads, size, tokens: attention(heads, size, tokens, tokens)),
+    (r"attention-(\d+)x(\d+)-(\d+)x(\d+)", lambda short, *sizes: attention(*sizes)),
+    (r"convolution-(\d+)-(\d+)x(\d+)x(\d+)", lambda short, *sizes: convolution(*sizes)),
+    (r"group-norm-silu-(\d+)-(\d+)x(\d+)x(\d+)", lambda short, *sizes: group_norm_silu(*sizes)),
+    (r"layer-norm-modulate-(\d+)x(\d+)", lambda short, *sizes: layer_norm_modulate(*sizes)),
+    (r"head-norm-rope-(\d+)x(\d+)x(\d+)", lambda short, *sizes: head_norm_rope(*sizes)),
+    (r"(gelu|gelu-tanh|silu)-4096x12288", lambda short, name: activation(name)),
+    (r"ruyi-block-(\d+)", lambda short, tokens: block(tokens, short)),
+    (r"hunyuanvideo-(dual|single)-(\d+)", lambda short, part, tokens: hunyuan_block(part, tokens)),
+    (r"framepack-packed-17970", lambda short: framepack_call()),
+    (r"pyramid-flow-(dual|single)-11888", lambda short, part: stream_block(part)),
+    (r"step-video-block-(\d+)", lambda short, tokens: step_block(tokens)),
+    (r"ruyi-vae-last-(\d+)x(\d+)", lambda short, *sizes: last_up_block(*sizes)),
+    (r"hunyuanvideo-vae-decode-256x256x17", lambda short: hunyuan_decoder(5, 32)),
+    (r"pyramid-flow-vae-decode-128x128x9", lambda short: pyramid_decoder(2, 16)),
+    (r"step-video-vae-decode-128x128x17", lambda short: step_decoder(8)),
+]
+
+
+def named(name, with_bf16=False):
+    """What makes the functions that do the work of this name; None where there are none."""
+    for pattern, maker in NAMED:
+        match = re.fullmatch(pattern, name)
+        if match:
+            return maker(with_bf16, *(int(text) if text.isdigit() else text for text in match.groups()))
+    return None
+
+
+def fastest(name):
+    """The fastest function for a name's work. Each is warmed up and, unless that took long, tried once."""
+    make = named(name)
+    if make is None:
+        raise RuntimeError("nothing does the same")
+    found, errors = {}, []
+    for function in built(make).values():
+        try:
+            first = timed(function)
+            found[function] = timed(function) if first < 2 else first
+        except RuntimeError as error:
+            errors.append(error)
+    if not found:
+        raise errors[0]
+    return min(found, key=found.get)
+
+
+def answer(precision, text):
+    global DTYPE
+    DTYPE = PRECISIONS[precision]
+    gpu = use_gpu(text)
+    if gpu is None:
+        print(json.dumps({"error": "PyTorch %s sees no such GPU" % torch.__version__}))
+        return
+    print(json.dumps({"torch": torch.__version__, "gpu": gpu}), flush=True)
+    current = function = None
+    for line in sys.stdin:
+        name = line.strip()
+        try:
+            if name != current:
+                current = function = None
+                current, function = name, fastest(name)
+            found = {"seconds": [timed(function)]}
+        except (RuntimeError, ImportError, TypeError) as error:
+            found = {"error": str(error).split("\n")[0]}
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    answer(*sys.argv[1:])

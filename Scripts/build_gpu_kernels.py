@@ -1,6 +1,7 @@
-"""Compiles a kernel whose extensions are newer than Debian's glslang, by the one inside PyPI's slangpy.
+"""Compiles a kernel whose extensions are newer than Debian's glslang, by the one inside PyPI's slangpy, and has the SPIR-V
+tools that it carries validate what comes out.
 
-usage: build_gpu_kernels.py SHADER.comp OUT.spv
+usage: build_gpu_kernels.py SHADER.comp OUT.spv [MACRO...]
 """
 
 import ctypes
@@ -30,19 +31,25 @@ def inlined(path):
 
 
 def main():
-    source, target = map(pathlib.Path, sys.argv[1:])
+    source, target = map(pathlib.Path, sys.argv[1:3])
     library = next(pathlib.Path(importlib.util.find_spec("slangpy").origin).parent.glob("libslang-glslang-*.so"))
-    text = inlined(source).encode()
+    tools = ctypes.CDLL(str(library))
+    head, rest = inlined(source).split("\n", 1)
+    macros = "".join("#define %s\n" % macro for macro in sys.argv[3:])
+    text = (head + "\n" + macros + rest).encode()
     buffer, output = ctypes.create_string_buffer(text, len(text)), bytearray()
     request = Request(size=ctypes.sizeof(Request), path=str(source).encode(), stage=6, entry=b"main")
     request.begin = ctypes.addressof(buffer)
     request.end = request.begin + len(text)
     request.problem = Request.Text(lambda text, size, _: sys.stderr.write(ctypes.string_at(text, size).decode()))
     request.output = Request.Text(lambda bytes_, size, _: output.extend(ctypes.string_at(bytes_, size)))
-    # SPIR-V 1.6, which every driver with these extensions takes.
-    request.version[0], request.version[1] = 1, 6
-    if ctypes.CDLL(str(library)).glslang_compile_1_2(ctypes.byref(request)) or not output:
+    # 1.5 is the newest in which the size of groups may be a constant without a further feature of the device.
+    request.version[0], request.version[1] = 1, 6 if b"GL_NV_cooperative_matrix2" in text else 5
+    if tools.glslang_compile_1_2(ctypes.byref(request)) or not output:
         sys.exit("build-gpu-kernels: %s does not compile" % source)
+    words = ctypes.create_string_buffer(bytes(output), len(output))
+    if not tools.glslang_validateSPIRV(words, len(output) // 4):
+        sys.exit("build-gpu-kernels: what is made of %s is not valid" % source)
     target.write_bytes(output)
 
 

@@ -6,22 +6,33 @@
 #pragma clang diagnostic ignored "-Wc23-extensions"
 
 #define KERNELS(X) \
+    X(attention_groups_bf16) \
+    X(attention_groups_f16) \
     X(attention_lanes) \
+    X(attention_matrices_bf16) \
+    X(attention_matrices_f16) \
     X(attention_tiles) \
+    X(channels) \
     X(convolution_lanes) \
+    X(convolution_matrices_bf16) \
+    X(convolution_matrices_f16) \
     X(convolution_tiles) \
     X(copy) \
     X(crossframe) \
     X(gather) \
     X(group) \
+    X(halves) \
     X(integers) \
     X(map) \
     X(merge) \
     X(moments) \
     X(narrow) \
     X(norm) \
+    X(product_groups_bf16) \
+    X(product_groups_f16) \
     X(product_lanes) \
-    X(product_matrices) \
+    X(product_matrices_bf16) \
+    X(product_matrices_f16) \
     X(product_tiles) \
     X(product_tiles_small) \
     X(quantize) \
@@ -30,14 +41,35 @@
     X(unpack) \
     X(upsample)
 
+_Alignas(4) static const unsigned char attention_groups_bf16[] = {
+#embed "spirv/attention_groups_bf16.spv"
+};
+_Alignas(4) static const unsigned char attention_groups_f16[] = {
+#embed "spirv/attention_groups_f16.spv"
+};
 _Alignas(4) static const unsigned char attention_lanes[] = {
 #embed "spirv/attention_lanes.spv"
+};
+_Alignas(4) static const unsigned char attention_matrices_bf16[] = {
+#embed "spirv/attention_matrices_bf16.spv"
+};
+_Alignas(4) static const unsigned char attention_matrices_f16[] = {
+#embed "spirv/attention_matrices_f16.spv"
 };
 _Alignas(4) static const unsigned char attention_tiles[] = {
 #embed "spirv/attention_tiles.spv"
 };
+_Alignas(4) static const unsigned char channels[] = {
+#embed "spirv/channels.spv"
+};
 _Alignas(4) static const unsigned char convolution_lanes[] = {
 #embed "spirv/convolution_lanes.spv"
+};
+_Alignas(4) static const unsigned char convolution_matrices_bf16[] = {
+#embed "spirv/convolution_matrices_bf16.spv"
+};
+_Alignas(4) static const unsigned char convolution_matrices_f16[] = {
+#embed "spirv/convolution_matrices_f16.spv"
 };
 _Alignas(4) static const unsigned char convolution_tiles[] = {
 #embed "spirv/convolution_tiles.spv"
@@ -53,6 +85,9 @@ _Alignas(4) static const unsigned char gather[] = {
 };
 _Alignas(4) static const unsigned char group[] = {
 #embed "spirv/group.spv"
+};
+_Alignas(4) static const unsigned char halves[] = {
+#embed "spirv/halves.spv"
 };
 _Alignas(4) static const unsigned char integers[] = {
 #embed "spirv/integers.spv"
@@ -72,11 +107,20 @@ _Alignas(4) static const unsigned char narrow[] = {
 _Alignas(4) static const unsigned char norm[] = {
 #embed "spirv/norm.spv"
 };
+_Alignas(4) static const unsigned char product_groups_bf16[] = {
+#embed "spirv/product_groups_bf16.spv"
+};
+_Alignas(4) static const unsigned char product_groups_f16[] = {
+#embed "spirv/product_groups_f16.spv"
+};
 _Alignas(4) static const unsigned char product_lanes[] = {
 #embed "spirv/product_lanes.spv"
 };
-_Alignas(4) static const unsigned char product_matrices[] = {
-#embed "spirv/product_matrices.spv"
+_Alignas(4) static const unsigned char product_matrices_bf16[] = {
+#embed "spirv/product_matrices_bf16.spv"
+};
+_Alignas(4) static const unsigned char product_matrices_f16[] = {
+#embed "spirv/product_matrices_f16.spv"
 };
 _Alignas(4) static const unsigned char product_tiles[] = {
 #embed "spirv/product_tiles.spv"

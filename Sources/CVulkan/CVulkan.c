@@ -57,6 +57,7 @@ enum { SHARED_MEMORY_PLACE = 512 };
     X(void, CmdUpdateBuffer, VkCommandBuffer, VkBuffer, VkDeviceSize, VkDeviceSize, const void *) \
     X(VkResult, CreateSemaphore, VkDevice, const VkSemaphoreCreateInfo *, const void *, VkSemaphore *) \
     X(void, DestroySemaphore, VkDevice, VkSemaphore, const void *) \
+    X(VkResult, GetSemaphoreCounterValue, VkDevice, VkSemaphore, uint64_t *) \
     X(VkResult, WaitSemaphores, VkDevice, const VkSemaphoreWaitInfo *, uint64_t) \
     X(VkResult, QueueSubmit, VkQueue, uint32_t, const VkSubmitInfo *, VkFence)
 
@@ -70,6 +71,7 @@ typedef struct {
     VkInstance instance;
     INSTANCE_FUNCTIONS(MEMBER)
     VkResult (*GetPhysicalDeviceCooperativeMatrixPropertiesKHR)(VkPhysicalDevice, uint32_t *, VkCooperativeMatrixPropertiesKHR *);
+    VkResult (*GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV)(VkPhysicalDevice, uint32_t *, VkCooperativeMatrixFlexibleDimensionsPropertiesNV *);
 } Loader;
 
 struct RuyiGPU {
@@ -85,6 +87,17 @@ struct RuyiGPU {
     uint64_t tickets[LIST_COUNT];
     VkSemaphore semaphore;
     uint64_t ticket;
+    // Copies beside the lists: the queue may be the same.
+    VkQueue copies;
+    VkCommandPool copy_pool;
+    VkCommandBuffer uploads[LIST_COUNT];
+    uint64_t upload_tickets[LIST_COUNT];
+    VkSemaphore uploaded;
+    uint64_t upload;
+    // The upload that the next list waits for; 0 for none.
+    uint64_t after;
+    // The families of both queues.
+    uint32_t families[2];
     int list, is_open, has_budget;
     VkPhysicalDeviceMemoryProperties memory;
 };
@@ -132,6 +145,8 @@ static int load(Loader *loader, char *message, size_t room) {
     INSTANCE_FUNCTIONS(FIND)
 #undef FIND
     loader->GetPhysicalDeviceCooperativeMatrixPropertiesKHR = get(loader->instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+    loader->GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV =
+        get(loader->instance, "vkGetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV");
     if (is_whole) return 1;
     snprintf(message, room, "the Vulkan loader is older than Vulkan 1.1");
     if (loader->DestroyInstance) loader->DestroyInstance(loader->instance, NULL);
@@ -167,19 +182,24 @@ typedef struct {
     VkPhysicalDeviceVulkanMemoryModelFeatures model;
     VkPhysicalDevice16BitStorageFeatures halves;
     VkPhysicalDeviceShaderFloat16Int8Features arithmetic;
+    VkPhysicalDeviceSubgroupSizeControlFeatures subgroups;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrices;
     VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat;
-    int has_matrices, has_bfloat, has_budget;
+    VkPhysicalDeviceCooperativeMatrix2FeaturesNV groups;
+    int has_matrices, has_bfloat, has_groups, has_budget;
 } Abilities;
 
 static void ask(const Loader *loader, VkPhysicalDevice device, Abilities *found) {
     memset(found, 0, sizeof *found);
+    VkPhysicalDeviceProperties properties;
+    loader->GetPhysicalDeviceProperties(device, &properties);
     uint32_t count = 0;
     loader->EnumerateDeviceExtensionProperties(device, NULL, &count, NULL);
     VkExtensionProperties *extensions = calloc(count + 1, sizeof *extensions);
     if (extensions && loader->EnumerateDeviceExtensionProperties(device, NULL, &count, extensions) >= 0) {
-        found->has_matrices = has(extensions, count, "VK_KHR_cooperative_matrix");
+        found->has_matrices = properties.apiVersion >= VK_API_VERSION_1_3 && has(extensions, count, "VK_KHR_cooperative_matrix");
         found->has_bfloat = found->has_matrices && has(extensions, count, "VK_KHR_shader_bfloat16");
+        found->has_groups = found->has_matrices && has(extensions, count, "VK_NV_cooperative_matrix2");
         found->has_budget = has(extensions, count, "VK_EXT_memory_budget");
     }
     free(extensions);
@@ -195,8 +215,10 @@ static void ask(const Loader *loader, VkPhysicalDevice device, Abilities *found)
     CHAIN(model, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES)
     CHAIN(halves, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES)
     CHAIN(arithmetic, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES)
+    if (found->has_matrices) { CHAIN(subgroups, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES) }
     if (found->has_matrices) { CHAIN(matrices, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR) }
     if (found->has_bfloat) { CHAIN(bfloat, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR) }
+    if (found->has_groups) { CHAIN(groups, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV) }
 #undef CHAIN
     loader->GetPhysicalDeviceFeatures2(device, &found->all);
     // Nothing that costs speed, and nothing that is not used.
@@ -246,6 +268,9 @@ static uint64_t available(const Loader *loader, VkPhysicalDevice device, int has
     return whole > used ? whole - used : 0;
 }
 
+// Sides of matrices that the kernels can be made of.
+static int is_side(uint32_t size) { return size == 8 || size == 16; }
+
 static void matrices(const Loader *loader, VkPhysicalDevice device, const Abilities *abilities, RuyiGPUInfo *info) {
     if (!abilities->matrices.cooperativeMatrix || !loader->GetPhysicalDeviceCooperativeMatrixPropertiesKHR) return;
     uint32_t count = 0;
@@ -254,16 +279,60 @@ static void matrices(const Loader *loader, VkPhysicalDevice device, const Abilit
     if (!list) return;
     for (uint32_t index = 0; index < count; index++) list[index].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
     if (loader->GetPhysicalDeviceCooperativeMatrixPropertiesKHR(device, &count, list) < 0) count = 0;
-    int is_usable = abilities->model.vulkanMemoryModel && abilities->halves.storageBuffer16BitAccess && abilities->arithmetic.shaderFloat16;
+    int is_usable = abilities->model.vulkanMemoryModel && abilities->halves.storageBuffer16BitAccess && abilities->arithmetic.shaderFloat16
+        && abilities->subgroups.subgroupSizeControl && abilities->subgroups.computeFullSubgroups;
     for (uint32_t index = 0; index < count && is_usable; index++) {
         const VkCooperativeMatrixPropertiesKHR *one = &list[index];
-        if (one->MSize != 16 || one->NSize != 16 || one->KSize != 16 || one->scope != VK_SCOPE_SUBGROUP_KHR
-            || one->CType != VK_COMPONENT_TYPE_FLOAT32_KHR || one->ResultType != VK_COMPONENT_TYPE_FLOAT32_KHR || one->AType != one->BType) {
+        if (one->scope != VK_SCOPE_SUBGROUP_KHR || one->CType != VK_COMPONENT_TYPE_FLOAT32_KHR || one->ResultType != VK_COMPONENT_TYPE_FLOAT32_KHR
+            || one->AType != one->BType || !is_side(one->MSize) || !is_side(one->NSize) || !is_side(one->KSize)) {
             continue;
         }
-        if (one->AType == VK_COMPONENT_TYPE_BFLOAT16_KHR && abilities->bfloat.cooperativeMatrix) info->bfloat_matrices = 1;
+        int is_bfloat = one->AType == VK_COMPONENT_TYPE_BFLOAT16_KHR && abilities->bfloat.cooperativeMatrix;
+        if (!is_bfloat && one->AType != VK_COMPONENT_TYPE_FLOAT16_KHR) continue;
+        RuyiGPUMatrices *best = is_bfloat ? &info->bfloat_matrices : &info->half_matrices;
+        if (one->MSize * one->NSize * one->KSize <= best->rows * best->columns * best->depth) continue;
+        *best = (RuyiGPUMatrices){one->MSize, one->NSize, one->KSize};
     }
     free(list);
+}
+
+static void groups(const Loader *loader, VkPhysicalDevice device, const Abilities *abilities, RuyiGPUInfo *info) {
+    const VkPhysicalDeviceCooperativeMatrix2FeaturesNV *has = &abilities->groups;
+    if (!has->workgroupScope || !has->flexibleDimensions || !has->reductions || !has->conversions || !has->perElementOperations
+        || !has->tensorAddressing || !loader->GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV) {
+        return;
+    }
+    uint32_t count = 0;
+    if (loader->GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV(device, &count, NULL) < 0) return;
+    VkCooperativeMatrixFlexibleDimensionsPropertiesNV *list = calloc(count + 1, sizeof *list);
+    if (!list) return;
+    for (uint32_t index = 0; index < count; index++) list[index].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV;
+    if (loader->GetPhysicalDeviceCooperativeMatrixFlexibleDimensionsPropertiesNV(device, &count, list) < 0) count = 0;
+    for (uint32_t index = 0; index < count; index++) {
+        const VkCooperativeMatrixFlexibleDimensionsPropertiesNV *one = &list[index];
+        // The sides that kernels use are multiples of 32 and 64.
+        if (one->scope != VK_SCOPE_WORKGROUP_KHR || one->workgroupInvocations != 256 || one->CType != VK_COMPONENT_TYPE_FLOAT32_KHR
+            || one->ResultType != VK_COMPONENT_TYPE_FLOAT32_KHR || one->AType != one->BType || 64 % one->MGranularity || 32 % one->NGranularity
+            || 32 % one->KGranularity) {
+            continue;
+        }
+        if (one->AType == VK_COMPONENT_TYPE_FLOAT16_KHR && info->half_matrices.rows) info->half_groups = 1;
+        if (one->AType == VK_COMPONENT_TYPE_BFLOAT16_KHR && info->bfloat_matrices.rows) info->bfloat_groups = 1;
+    }
+    free(list);
+}
+
+// The queue family that does nothing but copy, which goes on beside everything else; `other` where there is none.
+static uint32_t copy_family(const Loader *loader, VkPhysicalDevice device, uint32_t other) {
+    VkQueueFamilyProperties families[16];
+    uint32_t count = 16;
+    loader->GetPhysicalDeviceQueueFamilyProperties(device, &count, families);
+    for (uint32_t index = 0; index < count; index++) {
+        VkFlags flags = families[index].queueFlags;
+        // Those for video (bits 5 and 6) copy too, and may be slow at it.
+        if (flags & VK_QUEUE_TRANSFER_BIT && !(flags & (1 | VK_QUEUE_COMPUTE_BIT | 0x60))) return index;
+    }
+    return other;
 }
 
 // The queue family for computing: one that does not draw too, if there is one, so that a desktop goes on.
@@ -306,10 +375,13 @@ static void describe(const Loader *loader, VkPhysicalDevice device, RuyiGPUInfo 
     info->memory = memory.memoryProperties.memoryHeaps[own_heap(&memory.memoryProperties)].size;
     info->available = available(loader, device, abilities.has_budget);
     matrices(loader, device, &abilities, info);
+    groups(loader, device, &abilities, info);
+    uint32_t family = compute_family(loader, device);
+    info->has_transfer_queue = copy_family(loader, device, family) != family;
     const char *lacking = !abilities.addresses.bufferDeviceAddress ? "buffer addresses"
         : !abilities.timeline.timelineSemaphore                    ? "timeline semaphores"
         : !abilities.scalars.scalarBlockLayout                     ? "scalar block layout"
-        : compute_family(loader, device) == UINT32_MAX             ? "a compute queue"
+        : family == UINT32_MAX                                     ? "a compute queue"
                                                                    : "";
     snprintf(info->lacking, sizeof info->lacking, "%s", lacking);
 }
@@ -340,16 +412,24 @@ static int prepare(RuyiGPU *gpu, int index, char *message, size_t room) {
     Abilities abilities;
     ask(&gpu->loader, gpu->physical, &abilities);
     gpu->has_budget = abilities.has_budget;
-    const char *extensions[3];
+    const char *extensions[4];
     uint32_t extension_count = 0;
     if (abilities.has_matrices) extensions[extension_count++] = "VK_KHR_cooperative_matrix";
     if (abilities.has_bfloat) extensions[extension_count++] = "VK_KHR_shader_bfloat16";
+    if (abilities.has_groups) extensions[extension_count++] = "VK_NV_cooperative_matrix2";
     if (abilities.has_budget) extensions[extension_count++] = "VK_EXT_memory_budget";
     float priority = 0;
     uint32_t family = compute_family(&gpu->loader, gpu->physical);
     if (family == UINT32_MAX) return fail(gpu, message, room, "the device has no queue for computing");
-    VkDeviceQueueCreateInfo queue = {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, NULL, 0, family, 1, &priority};
-    VkDeviceCreateInfo info = {VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &abilities.all, 0, 1, &queue, 0, NULL, extension_count, extensions, NULL};
+    uint32_t copying = copy_family(&gpu->loader, gpu->physical, family);
+    gpu->families[0] = family;
+    gpu->families[1] = copying;
+    VkDeviceQueueCreateInfo queues[2] = {
+        {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, NULL, 0, family, 1, &priority},
+        {VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, NULL, 0, copying, 1, &priority},
+    };
+    uint32_t queue_count = copying != family ? 2 : 1;
+    VkDeviceCreateInfo info = {VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, &abilities.all, 0, queue_count, queues, 0, NULL, extension_count, extensions, NULL};
     if (gpu->loader.CreateDevice(gpu->physical, &info, NULL, &gpu->device) != VK_SUCCESS) {
         gpu->device = NULL;
         return fail(gpu, message, room, "the driver does not open the device");
@@ -362,20 +442,27 @@ static int prepare(RuyiGPU *gpu, int index, char *message, size_t room) {
 #undef FIND
     if (!is_whole) return fail(gpu, message, room, "the driver lacks functions of Vulkan 1.2");
     gpu->GetDeviceQueue(gpu->device, family, 0, &gpu->queue);
+    gpu->GetDeviceQueue(gpu->device, copying, 0, &gpu->copies);
     VkPhysicalDeviceMemoryProperties2 memory = {VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
     gpu->loader.GetPhysicalDeviceMemoryProperties2(gpu->physical, &memory);
     gpu->memory = memory.memoryProperties;
     VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, ARGUMENT_BYTES};
     VkPipelineLayoutCreateInfo layout = {VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, NULL, 0, 0, NULL, 1, &range};
     VkCommandPoolCreateInfo pool = {VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, NULL, VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT, family};
+    VkCommandPoolCreateInfo copy_pool = {VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, NULL, VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT, copying};
     VkSemaphoreTypeCreateInfo type = {VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, NULL, VK_SEMAPHORE_TYPE_TIMELINE, 0};
     VkSemaphoreCreateInfo semaphore = {VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, &type, 0};
     if (gpu->CreatePipelineLayout(gpu->device, &layout, NULL, &gpu->layout) || gpu->CreateCommandPool(gpu->device, &pool, NULL, &gpu->pool)
-        || gpu->CreateSemaphore(gpu->device, &semaphore, NULL, &gpu->semaphore)) {
+        || gpu->CreateCommandPool(gpu->device, &copy_pool, NULL, &gpu->copy_pool)
+        || gpu->CreateSemaphore(gpu->device, &semaphore, NULL, &gpu->semaphore)
+        || gpu->CreateSemaphore(gpu->device, &semaphore, NULL, &gpu->uploaded)) {
         return fail(gpu, message, room, "the driver has no memory for the device");
     }
     VkCommandBufferAllocateInfo lists = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, NULL, gpu->pool, 0, LIST_COUNT};
-    if (gpu->AllocateCommandBuffers(gpu->device, &lists, gpu->lists)) return fail(gpu, message, room, "the driver has no memory for the device");
+    VkCommandBufferAllocateInfo uploads = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, NULL, gpu->copy_pool, 0, LIST_COUNT};
+    if (gpu->AllocateCommandBuffers(gpu->device, &lists, gpu->lists) || gpu->AllocateCommandBuffers(gpu->device, &uploads, gpu->uploads)) {
+        return fail(gpu, message, room, "the driver has no memory for the device");
+    }
     return 1;
 }
 
@@ -396,6 +483,8 @@ void ruyi_gpu_close(RuyiGPU *gpu) {
     if (gpu->device && gpu->DestroyDevice) {
         if (gpu->DeviceWaitIdle) gpu->DeviceWaitIdle(gpu->device);
         if (gpu->semaphore) gpu->DestroySemaphore(gpu->device, gpu->semaphore, NULL);
+        if (gpu->uploaded) gpu->DestroySemaphore(gpu->device, gpu->uploaded, NULL);
+        if (gpu->copy_pool) gpu->DestroyCommandPool(gpu->device, gpu->copy_pool, NULL);
         if (gpu->pool) gpu->DestroyCommandPool(gpu->device, gpu->pool, NULL);
         if (gpu->layout) gpu->DestroyPipelineLayout(gpu->device, gpu->layout, NULL);
         gpu->DestroyDevice(gpu->device, NULL);
@@ -412,7 +501,7 @@ int ruyi_gpu_allocate(RuyiGPU *gpu, uint64_t size, int is_of_host, RuyiGPUMemory
     memset(memory, 0, sizeof *memory);
     VkFlags usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_STORAGE_BUFFER_BIT
         | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
-    VkBufferCreateInfo buffer = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, NULL, 0, size, usage, 0, 0, NULL};
+    VkBufferCreateInfo buffer = {VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, NULL, 0, size, usage, gpu->families[0] != gpu->families[1], 2, gpu->families};
     VkResult result = gpu->CreateBuffer(gpu->device, &buffer, NULL, &memory->buffer);
     if (result) return problem(result);
     VkMemoryRequirements needs;
@@ -440,7 +529,7 @@ void ruyi_gpu_free(RuyiGPU *gpu, const RuyiGPUMemory *memory) {
 
 // MARK: Kernels
 
-RuyiGPUKernel *ruyi_gpu_kernel(RuyiGPU *gpu, const void *code, size_t size, const uint32_t *constants, uint32_t count) {
+RuyiGPUKernel *ruyi_gpu_kernel(RuyiGPU *gpu, const void *code, size_t size, const uint32_t *constants, uint32_t count, uint32_t lanes) {
     VkSpecializationMapEntry entries[16];
     if (count > 16) return NULL;
     for (uint32_t index = 0; index < count; index++) entries[index] = (VkSpecializationMapEntry){index, 4 * index, 4};
@@ -448,7 +537,10 @@ RuyiGPUKernel *ruyi_gpu_kernel(RuyiGPU *gpu, const void *code, size_t size, cons
     VkShaderModuleCreateInfo module = {VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, NULL, 0, size, code};
     VkShaderModule shader;
     if (gpu->CreateShaderModule(gpu->device, &module, NULL, &shader)) return NULL;
-    VkPipelineShaderStageCreateInfo stage = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, NULL, 0, VK_SHADER_STAGE_COMPUTE_BIT, shader, "main", &special};
+    VkPipelineShaderStageRequiredSubgroupSizeCreateInfo width = {VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO, NULL, lanes};
+    VkPipelineShaderStageCreateInfo stage = {
+        VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO, lanes ? &width : NULL, lanes ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
+        VK_SHADER_STAGE_COMPUTE_BIT, shader, "main", &special};
     VkComputePipelineCreateInfo info = {VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO, NULL, 0, stage, gpu->layout, 0, -1};
     RuyiGPUKernel *kernel = calloc(1, sizeof *kernel);
     if (kernel && gpu->CreateComputePipelines(gpu->device, 0, 1, &info, NULL, &kernel->pipeline)) {
@@ -524,16 +616,59 @@ int ruyi_gpu_submit(RuyiGPU *gpu, uint64_t *ticket) {
     VkResult result = gpu->EndCommandBuffer(list);
     if (result) return problem(result);
     uint64_t value = gpu->ticket + 1;
-    VkTimelineSemaphoreSubmitInfo timeline = {VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO, NULL, 0, NULL, 1, &value};
-    VkSubmitInfo info = {VK_STRUCTURE_TYPE_SUBMIT_INFO, &timeline, 0, NULL, NULL, 1, &list, 1, &gpu->semaphore};
+    uint32_t waits = gpu->after ? 1 : 0;
+    VkFlags stages = VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+    VkTimelineSemaphoreSubmitInfo timeline = {VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO, NULL, waits, &gpu->after, 1, &value};
+    VkSubmitInfo info = {VK_STRUCTURE_TYPE_SUBMIT_INFO, &timeline, waits, &gpu->uploaded, &stages, 1, &list, 1, &gpu->semaphore};
     result = gpu->QueueSubmit(gpu->queue, 1, &info, 0);
+    gpu->after = 0;
     if (result) return problem(result);
     gpu->ticket = gpu->tickets[gpu->list] = *ticket = value;
     return RUYI_GPU_OK;
 }
 
-int ruyi_gpu_wait(RuyiGPU *gpu, uint64_t ticket, uint64_t nanoseconds) {
-    if (!ticket) return RUYI_GPU_OK;
-    VkSemaphoreWaitInfo info = {VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, NULL, 0, 1, &gpu->semaphore, &ticket};
+static int wait_for(const RuyiGPU *gpu, VkSemaphore semaphore, uint64_t value, uint64_t nanoseconds) {
+    if (!value) return RUYI_GPU_OK;
+    VkSemaphoreWaitInfo info = {VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, NULL, 0, 1, &semaphore, &value};
     return problem(gpu->WaitSemaphores(gpu->device, &info, nanoseconds));
 }
+
+int ruyi_gpu_wait(RuyiGPU *gpu, uint64_t ticket, uint64_t nanoseconds) { return wait_for(gpu, gpu->semaphore, ticket, nanoseconds); }
+
+void ruyi_gpu_idle(RuyiGPU *gpu) { gpu->DeviceWaitIdle(gpu->device); }
+
+uint64_t ruyi_gpu_done(RuyiGPU *gpu) {
+    uint64_t value = 0;
+    return gpu->GetSemaphoreCounterValue(gpu->device, gpu->semaphore, &value) ? 0 : value;
+}
+
+// MARK: Uploads
+
+int ruyi_gpu_upload(RuyiGPU *gpu, uint64_t from, uint64_t to, uint64_t to_offset, uint64_t size, uint64_t after, uint64_t *upload) {
+    uint64_t value = gpu->upload + 1;
+    int place = (int)(value % LIST_COUNT);
+    int state = ruyi_gpu_wait_upload(gpu, gpu->upload_tickets[place], UINT64_MAX);
+    if (state != RUYI_GPU_OK) return state;
+    VkCommandBuffer list = gpu->uploads[place];
+    VkCommandBufferBeginInfo begin = {VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, NULL, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, NULL};
+    VkResult result = gpu->BeginCommandBuffer(list, &begin);
+    if (result) return problem(result);
+    VkBufferCopy part = {0, to_offset, size};
+    gpu->CmdCopyBuffer(list, from, to, 1, &part);
+    result = gpu->EndCommandBuffer(list);
+    if (result) return problem(result);
+    uint32_t waits = after ? 1 : 0;
+    VkFlags stages = VK_PIPELINE_STAGE_TRANSFER_BIT;
+    VkTimelineSemaphoreSubmitInfo timeline = {VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO, NULL, waits, &after, 1, &value};
+    VkSubmitInfo info = {VK_STRUCTURE_TYPE_SUBMIT_INFO, &timeline, waits, &gpu->semaphore, &stages, 1, &list, 1, &gpu->uploaded};
+    result = gpu->QueueSubmit(gpu->copies, 1, &info, 0);
+    if (result) return problem(result);
+    gpu->upload = gpu->upload_tickets[place] = *upload = value;
+    return RUYI_GPU_OK;
+}
+
+void ruyi_gpu_after(RuyiGPU *gpu, uint64_t upload) {
+    if (upload > gpu->after) gpu->after = upload;
+}
+
+int ruyi_gpu_wait_upload(RuyiGPU *gpu, uint64_t upload, uint64_t nanoseconds) { return wait_for(gpu, gpu->uploaded, upload, nanoseconds); }

@@ -52,12 +52,17 @@ enum {
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT = 1000237000,
     VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO = 1000244001,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES = 1000257000,
+    VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO = 1000225001,
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES = 1000225002,
     VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR = 1000506000,
-    VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR = 1000506001
+    VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR = 1000506001,
+    VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_2_FEATURES_NV = 1000593000,
+    VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_FLEXIBLE_DIMENSIONS_PROPERTIES_NV = 1000593001
 };
 
 enum {
     VK_QUEUE_COMPUTE_BIT = 2,
+    VK_QUEUE_TRANSFER_BIT = 4,
     VK_BUFFER_USAGE_TRANSFER_SRC_BIT = 1,
     VK_BUFFER_USAGE_TRANSFER_DST_BIT = 2,
     VK_BUFFER_USAGE_STORAGE_BUFFER_BIT = 32,
@@ -81,8 +86,11 @@ enum {
     VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT = 2,
     VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT = 1,
     VK_SEMAPHORE_TYPE_TIMELINE = 1,
+    VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT = 2,
+    VK_COMPONENT_TYPE_FLOAT16_KHR = 0,
     VK_COMPONENT_TYPE_FLOAT32_KHR = 1,
     VK_COMPONENT_TYPE_BFLOAT16_KHR = 1000141000,
+    VK_SCOPE_WORKGROUP_KHR = 2,
     VK_SCOPE_SUBGROUP_KHR = 3
 };
 
@@ -102,10 +110,14 @@ typedef struct { VkStructureType sType; void *pNext; VkBool32 timelineSemaphore;
 typedef struct { VkStructureType sType; void *pNext; VkBool32 scalarBlockLayout; } VkPhysicalDeviceScalarBlockLayoutFeatures;
 typedef struct { VkStructureType sType; void *pNext; VkBool32 vulkanMemoryModel, deviceScope, availabilityVisibilityChains; } VkPhysicalDeviceVulkanMemoryModelFeatures;
 typedef struct { VkStructureType sType; void *pNext; VkBool32 storageBuffer16BitAccess, uniformAndStorageBuffer16BitAccess, storagePushConstant16, storageInputOutput16; } VkPhysicalDevice16BitStorageFeatures;
+typedef struct { VkStructureType sType; void *pNext; VkBool32 subgroupSizeControl, computeFullSubgroups; } VkPhysicalDeviceSubgroupSizeControlFeatures;
+typedef struct { VkStructureType sType; const void *pNext; uint32_t requiredSubgroupSize; } VkPipelineShaderStageRequiredSubgroupSizeCreateInfo;
 typedef struct { VkStructureType sType; void *pNext; VkBool32 shaderFloat16, shaderInt8; } VkPhysicalDeviceShaderFloat16Int8Features;
 typedef struct { VkStructureType sType; void *pNext; VkBool32 cooperativeMatrix, robustBufferAccess; } VkPhysicalDeviceCooperativeMatrixFeaturesKHR;
 typedef struct { VkStructureType sType; void *pNext; VkBool32 shaderBFloat16Type, dotProduct, cooperativeMatrix; } VkPhysicalDeviceShaderBfloat16FeaturesKHR;
 typedef struct { VkStructureType sType; void *pNext; uint32_t MSize, NSize, KSize; int32_t AType, BType, CType, ResultType; VkBool32 saturatingAccumulation; int32_t scope; } VkCooperativeMatrixPropertiesKHR;
+typedef struct { VkStructureType sType; void *pNext; VkBool32 workgroupScope, flexibleDimensions, reductions, conversions, perElementOperations, tensorAddressing, blockLoads; } VkPhysicalDeviceCooperativeMatrix2FeaturesNV;
+typedef struct { VkStructureType sType; void *pNext; uint32_t MGranularity, NGranularity, KGranularity; int32_t AType, BType, CType, ResultType; VkBool32 saturatingAccumulation; int32_t scope; uint32_t workgroupInvocations; } VkCooperativeMatrixFlexibleDimensionsPropertiesNV;
 typedef struct { VkFlags propertyFlags; uint32_t heapIndex; } VkMemoryType;
 typedef struct { VkDeviceSize size; VkFlags flags; } VkMemoryHeap;
 typedef struct { uint32_t memoryTypeCount; VkMemoryType memoryTypes[32]; uint32_t memoryHeapCount; VkMemoryHeap memoryHeaps[16]; } VkPhysicalDeviceMemoryProperties;
@@ -145,5 +157,6 @@ _Static_assert(sizeof(VkPhysicalDeviceMemoryBudgetPropertiesEXT) == 272, "budget
 _Static_assert(sizeof(VkPhysicalDeviceFeatures2) == 240, "features");
 _Static_assert(sizeof(VkComputePipelineCreateInfo) == 96, "pipeline");
 _Static_assert(sizeof(VkCooperativeMatrixPropertiesKHR) == 56, "matrices");
+_Static_assert(sizeof(VkCooperativeMatrixFlexibleDimensionsPropertiesNV) == 56, "matrices of groups");
 
 #endif

@@ -58,7 +58,7 @@ public final class CPUBackend: Backend {
 
     public func allocatedByteCount(_ byteCount: Int) -> Int { MemoryPool.roundedSize(byteCount) }
 
-    public var arithmetics: [Arithmetic] { level.pairKernels == nil ? [.float32] : Arithmetic.allCases }
+    public var arithmetics: [Arithmetic] { level.pairKernels == nil ? [.float32] : [.float32, .bf16] }
 
     public func session(_ cancellation: Cancellation, memoryLimit: Int?, arithmetic: Arithmetic) -> any Session {
         isMeasuring

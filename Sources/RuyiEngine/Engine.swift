@@ -139,6 +139,7 @@ public struct Engine: Sendable {
         for (index, seed) in seeds.enumerated() {
             var request = order.request
             request.seed = seed
+            request.precision = request.precision ?? kernels.usualPrecision
             let output = try Output(outputs[index], container: order.container)
             let fitting = Fitting(
                 checkpoint: checkpoint, order: order, kernels: kernels, output: output, pictures: pictures,
@@ -146,11 +147,13 @@ public struct Engine: Sendable {
             var choice = try fitting.choice(request)
             choice.plan.warnings += unread(order, checkpoint)
             choice.plan.notes = notes.map(Fault.printable) + choice.plan.notes
-            if choice.plan.precision.arithmetic == .bf16, !kernels.backend(threads: 1).arithmetics.contains(.bf16) {
+            let precision = choice.plan.precision
+            if !kernels.backend(threads: 1).arithmetics.contains(precision.arithmetic) {
                 choice.plan.notes.append(
                     kernels.gpu == nil
-                        ? "this processor has no units for bf16: the clip is computed in float32"
-                        : "the GPU has no units for bf16 that are of use: the clip is computed in float32")
+                        ? "this processor has no units for \(precision.rawValue): the clip is computed in float32"
+                        : "the GPU has no units for \(precision.rawValue) that compute what they should: the clip is computed "
+                            + "in float32")
             }
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.

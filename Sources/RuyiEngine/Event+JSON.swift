@@ -44,12 +44,13 @@ extension Event {
                     "bytes_per_second": .int(Int(transfer.rate)), "elapsed": rounded(transfer.elapsed),
                     "remaining": transfer.remaining.map(rounded) ?? .null,
                 ])
-        case .finished(let clip, let files, let seconds):
+        case .finished(let clip, let files, let seconds, let deviceMemory):
             line(
                 "done",
                 [
                     "files": .array(files.map(JSON.string)), "frames": .int(clip.plan.frames),
                     "seed": .exact(clip.plan.seed), "seconds": rounded(seconds),
+                    "device_memory_bytes": deviceMemory.map(JSON.int) ?? .null,
                 ])
         }
     }

@@ -18,8 +18,8 @@ public enum Event: Sendable {
     case preview(PreviewPicture)
     /// A download goes on.
     case transfer(Transfer)
-    /// A clip is finished: its files, and the seconds it took.
-    case finished(Clip, files: [String], seconds: Double)
+    /// A clip is finished: its files, the seconds it took, and the most of a GPU's memory that it took, where one computed.
+    case finished(Clip, files: [String], seconds: Double, deviceMemory: Int? = nil)
 }
 
 /// How far a clip is, and the run that it is part of.

@@ -231,8 +231,8 @@ final class PlanCosts: Sendable {
 extension MemoryAccount {
     /// Whether the clip fits into the limits, and if not, which one it breaks.
     func broken(_ limits: MemoryLimits) -> (needed: Int, bound: MemoryLimits.Bound)? {
-        if let device, device.activations > device.limit {
-            return (device.activations, MemoryLimits.Bound(bytes: device.limit, name: "memory of the GPU"))
+        if let device, device.activations > device.room {
+            return (device.activations, MemoryLimits.Bound(bytes: device.room, name: "memory of the GPU"))
         }
         if let bound = limits.anonymous, resident > bound.bytes { return (resident, bound) }
         if let bound = limits.addressSpace, anonymous + weights > bound.bytes { return (anonymous + weights, bound) }

@@ -1,5 +1,6 @@
 import Glibc
 import RuyiCPU
+import RuyiFamilies
 import RuyiFault
 import RuyiGPU
 import RuyiTensor
@@ -31,7 +32,11 @@ struct KernelChoice: Sendable, Hashable {
         let processor = try forced()
         guard let name, let choice = DeviceChoice(name), choice != .cpu else { return processor ?? .best }
         guard let facts = try choice.facts() else { return processor ?? .best }
-        return KernelChoice(gpu: try GPUBackend(facts, memoryLimit: memory?.bytes(of: facts.available)))
+        let kept = DeviceFindings()
+        return KernelChoice(
+            gpu: try GPUBackend(
+                facts, memoryLimit: memory?.bytes(of: facts.available), findings: kept?.read(facts) ?? GPUFindings(),
+                remember: { kept?.write($0, of: facts) }))
     }
 
     /// The kernels that the environment names, or nil where it names none.
@@ -63,6 +68,19 @@ struct KernelChoice: Sendable, Hashable {
 
     /// The most bytes of a GPU's memory that may be taken; nil for the processor.
     var deviceMemory: Int? { gpu?.memoryLimit }
+
+    /// The most bytes of a GPU's memory that were taken since this was asked last; nil for the processor.
+    func takeDevicePeak() -> Int? { gpu?.takePeak() }
+
+    /// What a clip is computed in if nothing is said: on a GPU the halves whose units are right and make it faster; nil leaves
+    /// it to the plan.
+    var usualPrecision: Precision? {
+        guard let gpu else { return nil }
+        let proved = gpu.arithmetics
+        return [.bf16, .f16].first {
+            proved.contains($0.arithmetic) && gpu.findings.units[$0.arithmetic]?.speedup ?? 0 > 1
+        }
+    }
 
     /// The backend, on as many threads as a run takes if nothing else is said.
     func backend(threads: Int?) -> any Backend {

@@ -26,6 +26,8 @@ public struct MemoryAccount: Sendable, Equatable {
         public let wanted: Int
         /// The most that may be taken.
         public let limit: Int
+        /// The most that tensors may take, as some lies idle between them.
+        var room: Int { limit / 16 * 15 }
 
         /// What is taken.
         public var bytes: Int { min(wanted, limit) }

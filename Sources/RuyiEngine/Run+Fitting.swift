@@ -53,12 +53,16 @@ extension Run {
         let all = clip.plan.frames * clip.plan.width * clip.plan.height
         let common = CommonSettings.table
         var found: [Shortfall.Change] = []
+        // What is needed is told of the memory that is too small.
+        let isOfDevice = clip.memory.device.map { $0.activations > $0.room } ?? false
         func note(_ choice: Fitting.Choice?, _ setting: any AnySetting, _ value: (Plan) -> JSON) {
             guard let choice else { return }
             let plan = choice.plan
             let kept = Double(plan.frames * plan.width * plan.height) / Double(max(all, 1))
+            let bytes = isOfDevice ? choice.memory.device?.activations : nil
             found.append(
-                Shortfall.Change(setting: setting, value: value(plan), kept: kept, bytes: choice.memory.resident))
+                Shortfall.Change(
+                    setting: setting, value: value(plan), kept: kept, bytes: bytes ?? choice.memory.resident))
         }
         if clip.plan.precision != .float32 {
             var exact = clip.request

@@ -197,6 +197,8 @@ public struct Run: Sendable {
         var saved: String?
         do {
             let count = Mutex(0)
+            // What was taken before is not this clip's.
+            _ = kernels.takeDevicePeak()
             let job = Job(
                 plan: clip.plan, image: fitted.0, endImage: fitted.1, noise: noise, trace: trace,
                 session: loaded.backend.session(cancellation, arithmetic: clip.plan.precision.arithmetic),
@@ -240,7 +242,8 @@ public struct Run: Sendable {
             let files = try sink.commit()
             if let saved, order.keepLatents != true { System.unlink(saved) }
             sections?.remove()
-            observe(.finished(clip, files: files, seconds: clock.seconds))
+            observe(
+                .finished(clip, files: files, seconds: clock.seconds, deviceMemory: kernels.takeDevicePeak()))
             return files
         } catch {
             sink.discard()

@@ -6,11 +6,19 @@ public enum Precision: String, Sendable, CaseIterable {
     case float32
     /// Operands of the transformer's and the decoder's products, attention and convolutions rounded to bf16.
     case bf16
+    /// The same rounded to f16, on GPUs.
+    case f16
     /// The operands of the transformer's large linear layers in 8 bits, with exact sums.
     case int8
 
     /// What products, attention and convolutions multiply.
-    public var arithmetic: Arithmetic { self == .bf16 ? .bf16 : .float32 }
+    public var arithmetic: Arithmetic {
+        switch self {
+        case .bf16: .bf16
+        case .f16: .f16
+        case .float32, .int8: .float32
+        }
+    }
 }
 
 /// Which layers of a transformer are rounded to 8-bit floating-point numbers, as the reference's loader offers it.

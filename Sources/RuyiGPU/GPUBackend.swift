@@ -22,15 +22,21 @@ public final class GPUBackend: Backend {
     let device: GPUDevice?
     let facts: GPUFacts
     let residency = Residency()
-    /// Whether the units for bf16 compute what they should; nil until that was looked at.
-    private let trust = Mutex<Bool?>(nil)
+    /// What is known of its units so far.
+    private let found: Mutex<GPUFindings>
+    private let remember: @Sendable (GPUFindings) -> Void
 
     /// Opens a device; throws `.unavailable` where its driver does not let it be used.
     ///
     /// - Parameters:
     ///   - memoryLimit: The most bytes of the device's memory that it may take; nil for what is free.
     ///   - variant: The kernels; nil takes those for the kind of device.
-    public init(_ facts: GPUFacts, memoryLimit: Int? = nil, variant: Variant? = nil) throws(Fault) {
+    ///   - findings: What an earlier run found out about the device, under the same key.
+    ///   - remember: Is given what this one finds out.
+    public init(
+        _ facts: GPUFacts, memoryLimit: Int? = nil, variant: Variant? = nil, findings: GPUFindings = GPUFindings(),
+        remember: @escaping @Sendable (GPUFindings) -> Void = { _ in }
+    ) throws(Fault) {
         if let lacking = facts.lacking {
             throw Fault(.unavailable, "the GPU '\(facts.name)' cannot be used: it lacks \(lacking)")
         }
@@ -38,6 +44,8 @@ public final class GPUBackend: Backend {
         self.variant = variant ?? (facts.kind == .software ? .lanes : .tiles)
         kernelName = "vulkan-\(self.variant.rawValue)"
         isMeasuring = false
+        found = Mutex(findings)
+        self.remember = remember
         device = try GPUDevice(facts, memoryLimit: memoryLimit)
     }
 
@@ -45,32 +53,56 @@ public final class GPUBackend: Backend {
     private init(measuring other: GPUBackend) {
         (facts, variant, kernelName) = (other.facts, other.variant, other.kernelName)
         (isMeasuring, device) = (true, nil)
-        trust.withLock { $0 = other.trust.withLock { $0 } }
+        found = Mutex(other.findings)
+        remember = { _ in }
     }
 
-    /// bf16 where the device has units for matrices of it and they have just been seen to compute what they should.
+    /// What the device has units for that have been seen to compute what they should.
     ///
-    /// No machine on which the program is tested has such units, so that each one proves them for itself, once a run.
+    /// Hardly any machine on which the program is tested has such units, so that each one proves them for itself.
     public var arithmetics: [Arithmetic] {
-        guard facts.hasMatrices, variant == .tiles else { return [.float32] }
-        let isTrusted = trust.withLock { known in
-            if let known { return known }
-            let found = device != nil && OperationSuite.areMatricesRight(on: self)
-            known = found
+        [.float32] + Halves.allCases.filter { units($0).isRight }.map(\.arithmetic)
+    }
+
+    /// What was found out about its units, without trying anything out.
+    public var findings: GPUFindings { found.withLock { $0 } }
+
+    /// Forgets what was found out, so that it is found out again.
+    public func forget() { found.withLock { $0 = GPUFindings() } }
+
+    /// What is known of units for halves; tried out if nothing is.
+    private func units(_ halves: Halves) -> GPUFindings.Units {
+        guard !facts.styles(halves).isEmpty else { return .none }
+        if let known = findings.units[halves.arithmetic] { return known }
+        guard !isMeasuring else { return .none }
+        let units = findings(of: halves)
+        let all = found.withLock { found in
+            found.units[halves.arithmetic] = units
             return found
         }
-        return isTrusted ? Arithmetic.allCases : [.float32]
+        remember(all)
+        return units
     }
 
-    /// A session whose products take the units for bf16 whether they are trusted or not.
-    func untrustedSession() -> any Session {
-        GPUSession(self, Cancellation(), GPUMemory(device, limit: nil), isRounding: true)
+    /// A session that takes the units for halves whether they are trusted or not.
+    func untrustedSession(_ halves: Halves?, _ style: MatrixStyle?) -> any Session {
+        GPUSession(self, Cancellation(), GPUMemory(device, limit: nil), halves, style)
+    }
+
+    /// The halves to take for an arithmetic and how, if their units are right.
+    private func trusted(_ arithmetic: Arithmetic) -> (halves: Halves, style: MatrixStyle)? {
+        guard let halves = Halves(arithmetic) else { return nil }
+        let units = units(halves)
+        let style = MatrixStyle(tile: units.tile, isOfGroups: units.isOfGroups)
+        return units.isRight && facts.styles(halves).contains(style) ? (halves, style) : nil
     }
 
     /// The device's name.
     public var name: String { facts.name }
     /// The most bytes of its memory that may be taken.
     public var memoryLimit: Int { device?.limit ?? .max }
+    /// The most bytes of it that tensors and weights have taken together since this was asked last.
+    public func takePeak() -> Int { device?.takePeak() ?? 0 }
     /// How often weights were brought to the device, and how often let go to make room for others.
     public var traffic: (brought: Int, evicted: Int) { residency.traffic }
 
@@ -91,12 +123,12 @@ public final class GPUBackend: Backend {
 
     public func session(_ cancellation: Cancellation, memoryLimit: Int?, arithmetic: Arithmetic) -> any Session {
         if isMeasuring { return meter(arithmetic) }
+        let trusted = trusted(arithmetic)
         return GPUSession(
-            self, cancellation, GPUMemory(device, limit: memoryLimit),
-            isRounding: arithmetic == .bf16 && arithmetics.contains(.bf16))
+            self, cancellation, GPUMemory(device, limit: memoryLimit), trusted?.halves, trusted?.style)
     }
 
     public func meter(_ arithmetic: Arithmetic) -> any Meter {
-        GPUMeter(isMeasuring ? self : GPUBackend(measuring: self))
+        GPUMeter(isMeasuring ? self : GPUBackend(measuring: self), trusted(arithmetic))
     }
 }

@@ -22,8 +22,11 @@ public struct GPUFacts: Sendable, Equatable {
     public let available: Int
     /// Bytes that a group of invocations shares.
     let sharedBytes: Int
-    /// Whether it has units for matrices of bf16 as the kernels use them.
-    public let hasMatrices: Bool
+    /// Invocations that run in step.
+    let lanes: Int
+    private let groups: [Halves: Bool]
+    private let halfUnits: MatrixUnits?
+    private let bfloatUnits: MatrixUnits?
     /// What it lacks to be of use; nil where it lacks nothing.
     public let lacking: String?
 
@@ -32,15 +35,15 @@ public struct GPUFacts: Sendable, Equatable {
         var infos = [RuyiGPUInfo](repeating: RuyiGPUInfo(), count: 64)
         var message = [CChar](repeating: 0, count: 256)
         let count = ruyi_gpu_list(&infos, Int32(infos.count), &message, message.count)
-        if count < 0 { return ([], message.withUnsafeBytes(text)) }
+        if count < 0 { return ([], message.withUnsafeBytes(GPUFacts.text)) }
         let list = infos[..<Int(count)].enumerated().map { GPUFacts($0.offset, $0.element) }
         return (list, list.isEmpty ? "no Vulkan driver reports a GPU" : nil)
     }
 
     private init(_ index: Int, _ info: RuyiGPUInfo) {
         self.index = index
-        name = withUnsafeBytes(of: info.name, text)
-        driver = withUnsafeBytes(of: info.driver, text)
+        name = withUnsafeBytes(of: info.name, GPUFacts.text)
+        driver = withUnsafeBytes(of: info.driver, GPUFacts.text)
         kind =
             switch Int(info.kind) {
             case RUYI_GPU_DISCRETE: .discrete
@@ -52,9 +55,32 @@ public struct GPUFacts: Sendable, Equatable {
         memory = Int(clamping: info.memory)
         available = Int(clamping: info.available)
         sharedBytes = Int(info.shared)
-        hasMatrices = info.bfloat_matrices != 0 && info.subgroup == 32 && info.shared >= 28_672
-        let missing = withUnsafeBytes(of: info.lacking, text)
+        lanes = Int(info.subgroup)
+        groups = [.f16: info.half_groups != 0, .bf16: info.bfloat_groups != 0]
+        halfUnits = MatrixUnits(info.half_matrices, sharedBytes: sharedBytes)
+        bfloatUnits = MatrixUnits(info.bfloat_matrices, sharedBytes: sharedBytes)
+        let missing = withUnsafeBytes(of: info.lacking, GPUFacts.text)
         lacking = missing.isEmpty ? nil : missing
+    }
+
+    /// Whether it has units for matrices of any halves.
+    public var hasUnits: Bool { halfUnits != nil || bfloatUnits != nil }
+
+    /// The matrices of halves that it has units for; nil where it has none.
+    func units(_ halves: Halves) -> MatrixUnits? { halves == .f16 ? halfUnits : bfloatUnits }
+
+    /// The ways in which its units can be used for halves, best first as far as can be guessed; empty where it has none.
+    func styles(_ halves: Halves) -> [MatrixStyle] {
+        if units(halves) == nil { return [] }
+        // A driver that computes on the processor would take minutes to compile more.
+        let tiles = kind == .software ? [32] : [128, 64]
+        let ofGroups = groups[halves] == true ? [MatrixStyle(tile: 128, isOfGroups: true)] : []
+        return ofGroups + tiles.map { MatrixStyle(tile: $0, isOfGroups: false) }
+    }
+
+    /// The text up to the first zero.
+    static func text(_ bytes: UnsafeRawBufferPointer) -> String {
+        Fault.printable(String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self))
     }
 
     /// Operations of about 50 ms on a slow device of the kind.
@@ -67,7 +93,10 @@ public struct GPUFacts: Sendable, Equatable {
     }
 }
 
-/// The text up to the first zero.
-private func text(_ bytes: UnsafeRawBufferPointer) -> String {
-    Fault.printable(String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self))
+extension MatrixUnits {
+    /// Nil where there are none, or a group shares too little memory for the kernels.
+    fileprivate init?(_ found: RuyiGPUMatrices, sharedBytes: Int) {
+        guard found.rows > 0, sharedBytes >= 32_768 else { return nil }
+        (rows, columns, depth) = (Int(found.rows), Int(found.columns), Int(found.depth))
+    }
 }

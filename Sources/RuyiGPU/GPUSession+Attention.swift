@@ -25,15 +25,30 @@ extension GPUSession {
             return rotated(x, size: size, rotary)
         }
         let (q, k, v) = (ready(q, options.queryRotary), ready(k, options.keyRotary), dense(v))
-        let (kernel, grain) = attentionKernel(size)
+        let (kernel, grain, inHalves) = attentionKernel(size, queries: queries)
+        let places: [Argument]
+        let keepers: [HalfRows]
+        if let inHalves {
+            // Whole groups read queries, whether they are there or not.
+            let rows = [
+                self.halves(q, depth: q.shape[2], pitch: q.shape[2], lines: batch * queries + grain + 1, inHalves),
+                self.halves(k, depth: k.shape[2], pitch: k.shape[2], inHalves),
+                self.halves(v, depth: v.shape[2], pitch: v.shape[2], inHalves),
+            ]
+            keepers = rows.compactMap(\.self)
+            places = keepers.map { .place($0.place) }
+        } else {
+            (places, keepers) = ([place(q), place(k), place(v)], [])
+        }
+        guard places.count == 3 else { return result }
         let lines = slice(4 * Double(batch * heads * size) * Double(keys), grain: grain)
-        withExtendedLifetime((q, k, v, mask.rows, bias.values)) {
+        withExtendedLifetime((q, k, v, keepers, mask.rows, bias.values)) {
             for start in stride(from: 0, to: queries, by: lines) {
                 let end = min(start + lines, queries)
                 run(
                     kernel,
-                    [
-                        place(q), place(k), place(v), place(result), place(bias.values),
+                    places + [
+                        place(result), place(bias.values),
                         .place(mask.rows?.memory?.address ?? 0), .integer(queries), .integer(keys), .integer(heads),
                         .integer(keyHeads), .integer(size), .integer(bias.kind), .integer(bias.heads),
                         .integer(mask.each), .integer(mask.isOfItems ? 1 : 0), .number(scale), .integer(start),
@@ -45,16 +60,20 @@ extension GPUSession {
         return result
     }
 
-    /// The kernel for heads of a size, and the queries that a group of it takes.
-    private func attentionKernel(_ size: Int) -> (Kernel, Int) {
+    /// The kernel for heads of a size, the queries that a group of it takes, and the halves that it reads.
+    private func attentionKernel(_ size: Int, queries: Int) -> (Kernel, Int, Halves?) {
+        if let halves, size % 8 == 0, size <= 256, queries >= 64 {
+            if unitStyle.isOfGroups { return (Kernel("attention_groups_\(halves)", UInt32(size), 64), 64, halves) }
+            if let kernel = matrices("attention", halves, UInt32(size), 32) { return (kernel, 64, halves) }
+        }
         switch gpu.variant {
-        case .lanes: return (Kernel("attention_lanes", UInt32(size)), 8)
+        case .lanes: return (Kernel("attention_lanes", UInt32(size)), 8, nil)
         case .tiles:
             // The most queries and keys for which a group has the memory.
             for (queries, keys) in [(32, 16), (16, 16), (8, 8), (4, 4)] {
                 let bytes = 4 * (queries * (size + 1) + keys * (size + 1) + queries * (keys + 1))
                 if bytes <= min(gpu.facts.sharedBytes, 48 << 10) || queries == 4 {
-                    return (Kernel("attention_tiles", UInt32(size), UInt32(queries), UInt32(keys)), queries)
+                    return (Kernel("attention_tiles", UInt32(size), UInt32(queries), UInt32(keys)), queries, nil)
                 }
             }
             preconditionFailure("heads of \(size)")

@@ -21,35 +21,28 @@ extension GPUSession {
             .convolution(
                 inputs: channels, outputs: outputs, frames: taps[0], side: taps[1], stride: step.height),
             perPlace * Double(frames * outHeight * outWidth))
-        let sources = timeline.map { $0.map(dense) }
-        let added = residual.map(dense)
         let offsets = vector(bias, count: outputs, "bias")
-        guard let operand = operand(weight) else { return result }
-        var addresses: [UInt32] = []
-        for source in sources {
-            let address =
-                source.flatMap { source in source.gpu.memory.map { $0.address + UInt64(4 * source.offset) } } ?? 0
-            addresses += [UInt32(truncatingIfNeeded: address), UInt32(truncatingIfNeeded: address >> 32)]
+        let added = residual.map(dense)
+        let operands = convolutionOperands(timeline, weight)
+        guard let stored = operands.weight else { return result }
+        let addresses = operands.places.flatMap {
+            [UInt32(truncatingIfNeeded: $0), UInt32(truncatingIfNeeded: $0 >> 32)]
         }
-        let (places, present) = (words(addresses), words(sources.map { $0 == nil ? 0 : 1 }))
-        let (name, lines, columns) =
-            switch gpu.variant {
-            case .lanes: ("convolution_lanes", 8, 64)
-            case .tiles: ("convolution_tiles", 64, 64)
-            }
+        let (places, present) = (words(addresses), words(timeline.map { $0 == nil ? 0 : 1 }))
+        let (kernel, lines, columns) = operands.kernel
         let area = outHeight * outWidth
         let has = (bias != nil ? 1 : 0) | (added != nil ? 2 : 0) | (padding.border == .edge ? 4 : 0)
         let slice = slice(perPlace, grain: columns)
-        withExtendedLifetime((sources, added, offsets, operand.keeper, places, present)) {
+        withExtendedLifetime((operands, added, offsets, places, present)) {
             for time in 0..<frames {
                 for start in Swift.stride(from: 0, to: area, by: slice) {
                     let end = min(start + slice, area)
                     run(
-                        Kernel(name, operand.type),
+                        kernel,
                         [
                             .place(places.memory?.address ?? 0), .place(present.memory?.address ?? 0),
-                            .place(operand.place), place(result), .place(offsets?.address ?? 0), place(added),
-                            .integer(operand.first), .integer(channels), .integer(height), .integer(width),
+                            .place(stored.place), place(result), .place(offsets?.address ?? 0), place(added),
+                            .integer(stored.first), .integer(operands.channels), .integer(height), .integer(width),
                             .integer(outputs), .integer(outHeight), .integer(outWidth), .integer(taps[0]),
                             .integer(taps[1]), .integer(taps[2]), .integer(step.time), .integer(step.height),
                             .integer(step.width), .integer(padding.before), .integer(has), .integer(start),
@@ -60,5 +53,52 @@ extension GPUSession {
             }
         }
         return result
+    }
+
+    /// What a kernel for convolutions reads.
+    private struct ConvolutionOperands {
+        /// With the channels and the places that a group of it makes.
+        let kernel: (Kernel, Int, Int)
+        let weight: (place: UInt64, first: Int, type: UInt32, keeper: AnyObject)?
+        /// Where frames begin; 0 for those that are not there.
+        let places: [UInt64]
+        /// Channels as the kernel counts them.
+        let channels: Int
+        /// What keeps the frames.
+        let keepers: [AnyObject]
+    }
+
+    private func convolutionOperands(_ timeline: [Tensor?], _ weight: Weight) -> ConvolutionOperands {
+        let (outputs, channels) = (weight.shape[0], weight.shape[1])
+        let sources = timeline.map { $0.map(dense) }
+        let stored = operand(weight)
+        // Few channels are not worth being put side by side.
+        if let halves, channels >= 16, outputs >= 32,
+            let kernel = matrices("convolution", halves, UInt32(unitStyle.tile), UInt32(unitStyle.tile))
+        {
+            let taps = weight.shape[2...].reduce(1, *)
+            let last = channelsLast(stored, items: outputs, channels: channels, places: taps, halves)
+            let frames = sources.map { source in
+                source.map { source in
+                    channelsLast(
+                        operand(source), items: 1, channels: channels, places: source.count / channels, halves)
+                }
+            }
+            return ConvolutionOperands(
+                kernel: (kernel, unitStyle.tile, unitStyle.tile), weight: last.map { ($0.place, 0, 0, $0.keeper) },
+                places: frames.map { ($0 ?? nil)?.place ?? 0 }, channels: Halves.pitch(channels),
+                keepers: frames.compactMap { ($0 ?? nil)?.keeper })
+        }
+        let places = sources.map { source in
+            source.flatMap { source in source.gpu.memory.map { $0.address + UInt64(4 * source.offset) } } ?? 0
+        }
+        let kernel =
+            switch gpu.variant {
+            case .lanes: (Kernel("convolution_lanes", stored?.type ?? 0), 8, 64)
+            case .tiles: (Kernel("convolution_tiles", stored?.type ?? 0), 64, 64)
+            }
+        return ConvolutionOperands(
+            kernel: kernel, weight: stored, places: places, channels: channels,
+            keepers: sources.compactMap { $0?.storage })
     }
 }

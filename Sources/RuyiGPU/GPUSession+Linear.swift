@@ -6,7 +6,7 @@ private let rowLimit = 4096
 extension GPUSession {
     func linear(_ x: Tensor, _ projection: Projection, _ activation: Activation) -> Tensor {
         let product = PendingProduct(
-            x: x, projection: projection, kind: .linear(activation), isRounding: isRounding, gate: nil)
+            x: x, projection: projection, kind: .linear(activation), halves: halves, gate: nil)
         let depth = x.shape.last ?? 0
         let shape = projection.matrix.shape
         precondition(
@@ -20,7 +20,7 @@ extension GPUSession {
     ) -> Tensor {
         let product = PendingProduct(
             x: x, projection: outer, kind: .feedForward(inner: inner, activation, beside: beside),
-            isRounding: isRounding, gate: nil)
+            halves: halves, gate: nil)
         return Tensor(dtype: .f32, layout: Layout(product.shape), storage: GPUStorage(self, product))
     }
 
@@ -40,7 +40,7 @@ extension GPUSession {
             func wide(_ rows: Range<Int>) -> Tensor {
                 let first = PendingProduct(
                     x: x.sliced(0, rows), projection: inner, kind: .linear(activation),
-                    isRounding: product.isRounding, gate: nil)
+                    halves: product.halves, gate: nil)
                 let hidden = compute(first, residual: nil)
                 return beside.map { concatenate([$0.sliced(0, rows), hidden], axis: 1) } ?? hidden
             }
@@ -70,9 +70,18 @@ extension GPUSession {
             case .stored(let weight): self.operand(weight)
             case .computed(let tensor): self.operand(tensor)
             }
+        if let halves = product.halves, rows > GPUSession.fewRows,
+            let kernel = productKernel(halves)
+        {
+            var type: DType?
+            if case .stored(let weight) = projection.matrix, weight.isContiguous { type = weight.dtype }
+            return multiply(
+                source, operand, kernel, halves, finish, isHalf: type == halves.type, rows: start..<start + rows,
+                into: result)
+        }
         guard let operand, let place = address(source, before: start * depth) else { return }
         let isScaled = finish.across > 0
-        let (name, side) = kernel(rows, isRounding: product.isRounding)
+        let (name, side) = kernel(rows)
         let lines = slice(2 * Double(depth) * Double(columns), grain: side)
         withExtendedLifetime((source, operand.keeper, finish)) {
             for row in stride(from: start, to: start + rows, by: lines) {
@@ -89,14 +98,58 @@ extension GPUSession {
         }
     }
 
+    /// Rows up to which a product is bound by reading the weight, so that rounding its operands makes nothing faster.
+    private static let fewRows = 64
+
     /// The kernel for so many rows, and the rows that a group of it makes.
-    ///
-    /// Few rows are bound by reading the weight, so that their operands are not rounded to make them faster.
-    private func kernel(_ rows: Int, isRounding: Bool) -> (name: String, side: Int) {
+    private func kernel(_ rows: Int) -> (name: String, side: Int) {
         switch gpu.variant {
         case .lanes: ("product_lanes", 8)
-        case .tiles where rows <= 64: ("product_tiles_small", 32)
-        case .tiles: (isRounding ? "product_matrices" : "product_tiles", 128)
+        case .tiles: rows <= GPUSession.fewRows ? ("product_tiles_small", 32) : ("product_tiles", 128)
+        }
+    }
+
+    private func productKernel(_ halves: Halves) -> Kernel? {
+        let tile = UInt32(unitStyle.tile)
+        return unitStyle.isOfGroups
+            ? Kernel("product_groups_\(halves)", tile, tile) : matrices("product", halves, tile, tile)
+    }
+
+    /// Writes the product of dense rows to these rows of the result, on units for halves.
+    private func multiply(
+        _ x: Tensor, _ weight: (place: UInt64, first: Int, type: UInt32, keeper: AnyObject)?, _ kernel: Kernel,
+        _ halves: Halves, _ finish: ProductFinish, isHalf: Bool, rows: Range<Int>, into result: Tensor
+    ) {
+        let (depth, columns) = (x.shape.last ?? 0, finish.columns)
+        let pitch = Halves.pitch(depth)
+        // Rows of f16 are divided by a power of two, so that none of their numbers is too large for it.
+        let left = self.halves(x, depth: depth, pitch: pitch, halves, isDivided: halves == .f16)
+        // A weight that is there as the kernel reads it is not copied.
+        let isThere =
+            isHalf && depth == pitch && finish.across == 0
+            && (weight.map { $0.place % 16 == 0 && $0.first % 8 == 0 } ?? true)
+        let right =
+            isThere
+            ? weight.map { HalfRows(place: $0.place, first: $0.first, pitch: pitch, factors: nil, keeper: $0.keeper) }
+            : self.halves(
+                weight, rows: columns, lines: columns, depth: depth, pitch: pitch, halves, scales: finish.blocks)
+        guard let left, let right else { return }
+        // As if rows that are not there came before.
+        let place = left.place &- UInt64(2 * rows.lowerBound * pitch)
+        let factors = left.factors?.memory.map { $0.address &- UInt64(4 * rows.lowerBound) }
+        let lines = slice(2 * Double(depth) * Double(columns), grain: unitStyle.tile)
+        withExtendedLifetime((left, right, finish)) {
+            for row in stride(from: rows.lowerBound, to: rows.upperBound, by: lines) {
+                let end = min(row + lines, rows.upperBound)
+                run(
+                    kernel,
+                    [.place(place), .place(right.place)]
+                        + finish.arguments(
+                            result, self, rows: end, depth: pitch, first: right.first,
+                            across: factors == nil ? 0 : 1, start: row, factors: factors ?? 0),
+                    groups: grid(columns: columns, rows: end - row, side: unitStyle.tile, width: unitStyle.tile),
+                    operations: 2 * Double(end - row) * Double(depth) * Double(columns))
+            }
         }
     }
 
@@ -259,6 +312,9 @@ struct ProductFinish {
         if let residual { precondition(residual.shape == shape, "residual \(residual.shape) is not \(shape)") }
         self.residual = residual.map(session.dense)
     }
+
+    /// The blocks of scales, if there are any.
+    var blocks: (tensor: Tensor, across: Int, width: Int)? { scales.map { ($0, across, blockWidth) } }
 
     /// The arguments of a kernel that follow those of x and of the weight.
     func arguments(

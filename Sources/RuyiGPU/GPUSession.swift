@@ -7,13 +7,18 @@ class GPUSession: Session, @unchecked Sendable {
     let gpu: GPUBackend
     let account: GPUMemory
     let cancellation: Cancellation
-    /// Whether products take units for bf16 where nobody asks for float32.
-    private let isUsuallyRounding: Bool
+    /// What products, attention and convolutions multiply where nobody asks for float32.
+    private let usualHalves: Halves?
+    private let style: MatrixStyle?
     private let isExact = Atomic(false)
 
-    init(_ backend: GPUBackend, _ cancellation: Cancellation, _ memory: GPUMemory, isRounding: Bool) {
+    init(
+        _ backend: GPUBackend, _ cancellation: Cancellation, _ memory: GPUMemory, _ halves: Halves?,
+        _ style: MatrixStyle? = nil
+    ) {
         gpu = backend
-        isUsuallyRounding = isRounding
+        usualHalves = halves
+        self.style = style ?? halves.flatMap { backend.facts.styles($0).first }
         account = memory
         self.cancellation = cancellation
     }
@@ -40,8 +45,10 @@ class GPUSession: Session, @unchecked Sendable {
         }
     }
 
-    /// Whether products take units for bf16 now.
-    var isRounding: Bool { isUsuallyRounding && !isExact.load(ordering: .relaxed) }
+    /// The numbers whose units are used now; nil for float32.
+    var halves: Halves? { isExact.load(ordering: .relaxed) || style == nil ? nil : usualHalves }
+    /// How units are used, where they are.
+    var unitStyle: MatrixStyle { style ?? MatrixStyle(tile: 128, isOfGroups: false) }
 
     func inFloat32<Result>(_ body: () throws -> Result) rethrows -> Result {
         let before = isExact.exchange(true, ordering: .relaxed)
@@ -101,7 +108,9 @@ class GPUSession: Session, @unchecked Sendable {
     }
 
     /// Memory on the session's account.
-    func block(_ byteCount: Int) -> GPUMemory.Block { account.block(byteCount, makeRoom: gpu.residency.evict) }
+    func block(_ byteCount: Int) -> GPUMemory.Block {
+        account.block(byteCount) { [gpu] in gpu.device.map(gpu.residency.evict) ?? false }
+    }
 
     // MARK: Operands
 
@@ -150,7 +159,7 @@ class GPUSession: Session, @unchecked Sendable {
         guard let weight else { return nil }
         precondition(weight.count == count, "\(name) \(weight.shape) does not have \(count) values")
         guard !isHalted, let device = gpu.device, let storage = weight.storage as? GPUWeight else { return nil }
-        let vector = gpu.residency.vector(storage, weight.layout) {
+        let vector = gpu.residency.vector(storage, weight.layout, device) {
             let block = gpu.residency.room(4 * count, device)
             if let block { weight.elements.floats().withUnsafeBytes { device.write($0, to: block) } }
             return block
@@ -211,7 +220,9 @@ class GPUSession: Session, @unchecked Sendable {
 final class GPUMeter: GPUSession, Meter, @unchecked Sendable {
     private let uncomputed = Mutex<(work: [Work: Double], times: Double)>(([:], 1))
 
-    init(_ backend: GPUBackend) { super.init(backend, Cancellation(), GPUMemory(nil, limit: nil), isRounding: false) }
+    init(_ backend: GPUBackend, _ trusted: (halves: Halves, style: MatrixStyle)?) {
+        super.init(backend, Cancellation(), GPUMemory(nil, limit: nil), trusted?.halves, trusted?.style)
+    }
 
     func takePeak() -> Int { account.takePeak() }
 

@@ -47,8 +47,8 @@ struct PendingProduct: Sendable {
     let x: Tensor
     let projection: Projection
     let kind: Kind
-    /// Whether it takes units for bf16, whenever it is computed.
-    let isRounding: Bool
+    /// The numbers whose units it takes, whenever it is computed; nil for float32.
+    let halves: Halves?
     var gate: TokenRows?
 
     /// `[B, ..., N]`.

@@ -31,11 +31,25 @@ public struct OperationSuite {
         self.session = session ?? backend.session()
     }
 
-    /// Whether the units for matrices of bf16 multiply what they are given and add it up in float32.
-    static func areMatricesRight(on backend: GPUBackend) -> Bool {
-        var suite = OperationSuite(backend, backend.untrustedSession())
-        suite.matrices()
-        return (try? suite.session.check()) != nil && suite.results.allSatisfy(\.isRight)
+    /// Whether a GPU's units for matrices of halves multiply what they are given and add it up in float32.
+    static func areMatricesRight(of halves: Halves, _ style: MatrixStyle, on backend: GPUBackend) -> Bool {
+        let results = matrices(of: halves, style, on: backend)
+        return !results.isEmpty && results.allSatisfy(\.isRight)
+    }
+
+    /// What a GPU's units for matrices make of products, attention and convolutions, for every kind of numbers that it has
+    /// units for, in every way in which they can be used.
+    public static func matrices(on backend: GPUBackend) -> [Result] {
+        Halves.allCases.flatMap { halves in
+            backend.facts.styles(halves).flatMap { matrices(of: halves, $0, on: backend) }
+        }
+    }
+
+    /// Empty where the device gives up.
+    private static func matrices(of halves: Halves, _ style: MatrixStyle, on backend: GPUBackend) -> [Result] {
+        var suite = OperationSuite(backend, backend.untrustedSession(halves, style))
+        suite.matrices(halves)
+        return (try? suite.session.check()) == nil ? [] : suite.results
     }
 
     /// Runs all of it; throws what the session throws.
@@ -242,16 +256,87 @@ public struct OperationSuite {
         }
     }
 
-    private mutating func matrices() {
+    /// Products, attention and convolutions on units for halves, against references of the same rounded numbers.
+    private mutating func matrices(_ halves: Halves) {
+        func rounded(_ x: HostTensor) -> HostTensor {
+            HostTensor(x.single.bytes(0..<x.count, as: halves.type), x.shape, as: halves.type).single
+        }
         for (rows, depth, columns) in [(130, 48, 200), (128, 32, 128), (300, 161, 65)] {
             let (x, w, b) = (values(1, rows, depth), values(columns, depth), values(columns))
-            for type in [DType.f32, .bf16, .f8e4m3] {
+            for type in [DType.f32, halves.type, .f8e4m3] {
                 let stored = HostTensor(w.bytes(0..<w.count, as: type), w.shape, as: type)
                 note(
-                    "linear in bf16 of \(type.rawValue), \(rows) x \(depth) x \(columns)",
-                    session.linear(
-                        tensor(x), Projection(.stored(weight(stored)), bias: weight(b)), .silu),
-                    Reference.linear(x.roundedToBFloat16, stored.single.roundedToBFloat16, bias: b, .silu))
+                    "linear in \(halves) of \(type.rawValue), \(rows) x \(depth) x \(columns)",
+                    session.linear(tensor(x), Projection(.stored(weight(stored)), bias: weight(b)), .silu),
+                    Reference.linear(rounded(x), rounded(stored), bias: b, .silu))
+            }
+        }
+        let (x, w, residual) = (values(2, 70, 64), values(40, 64), values(2, 70, 40))
+        let scales = WeightScale.blocks(
+            ScaleBlocks((0..<10).map { Float(1 << ($0 % 3)) }, across: 2, height: 8, width: 32))
+        note(
+            "linear in \(halves) with scales of blocks and a residual",
+            tensor(residual)
+                + session.linear(tensor(x), Projection(.stored(weight(w)), scale: scales), .none),
+            Reference.zip(residual, Reference.linear(rounded(x), rounded(w), scale: scales)) { $0 + $1 })
+        // Numbers far beyond the range of f16.
+        let wide = Reference.map(values(1, 80, 64)) { $0 * 1e9 }
+        note(
+            "linear in \(halves) of large numbers", session.linear(tensor(wide), Projection(weight(w)), .none),
+            Reference.linear(wide, rounded(w)), limit: halves == .f16 ? 1e-3 : 1e-2)
+        // Weights of attention are rounded too, so that it is further from its reference.
+        let limit = halves == .f16 ? 1e-3 : 1e-2
+        for (batch, queries, keys, heads, shared, size) in [
+            (2, 70, 53, 4, 2, 24), (1, 64, 130, 1, 1, 128), (1, 100, 33, 2, 2, 88), (1, 65, 64, 2, 2, 64),
+        ] {
+            let (q, k, v) = (
+                values(batch, queries, heads * size), values(batch, keys, shared * size),
+                values(batch, keys, shared * size)
+            )
+            note(
+                "attention in \(halves), \(heads) x \(size), \(queries) to \(keys)",
+                session.attention(tensor(q), tensor(k), tensor(v), heads: heads, scale: 0.3),
+                Reference.attention(rounded(q), rounded(k), rounded(v), heads: heads, scale: 0.3), limit: limit)
+        }
+        let (q, k, v) = (values(2, 66, 4 * 16), values(2, 66, 4 * 16), values(2, 66, 4 * 16))
+        for (name, mask) in [
+            ("causal order", AttentionMask.causal(66)), ("padding", .lengths([45, 0])),
+            ("causal blocks", .causal(blocks: [29, 4, 33])),
+        ] {
+            note(
+                "attention in \(halves) with \(name)",
+                session.attention(
+                    tensor(q), tensor(k), tensor(v), heads: 4, scale: 0.25, options: AttentionOptions(mask: mask)),
+                Reference.attention(rounded(q), rounded(k), rounded(v), heads: 4, scale: 0.25, mask: mask), limit: limit
+            )
+        }
+        let slopes: [Float] = [0.5, 0.25, 0.125, 0.0625]
+        note(
+            "attention in \(halves) with ALiBi",
+            session.attention(
+                tensor(q), tensor(k), tensor(v), heads: 4, scale: 0.25,
+                options: AttentionOptions(bias: .alibi(slopes: slopes))),
+            Reference.attention(
+                rounded(q), rounded(k), rounded(v), heads: 4, scale: 0.25,
+                bias: { Double(-slopes[$0]) * Double(abs($1 - $2)) }), limit: limit)
+        for (channels, outputs, count, height, width, side, step) in [
+            (16, 32, 4, 6, 9, 3, 1), (40, 130, 3, 12, 11, 3, 1), (33, 64, 1, 16, 9, 3, 2), (64, 33, 1, 7, 5, 1, 1),
+        ] {
+            let depth = min(side, count)
+            let (w, b) = (values(outputs, channels, depth, side, side), values(outputs))
+            var timeline = (0..<count).map { _ in Optional(values(channels, height, width)) }
+            if count > 2 { timeline[0] = nil }
+            for border in [SpatialPadding.Border.zeros, .edge] {
+                let padding = SpatialPadding(before: side / 2, after: side / 2, border: border)
+                let stride = ConvolutionStride(1, step, step)
+                let expected = Reference.convolution(
+                    timeline.map { $0.map(rounded) }, rounded(w), bias: b, stride: stride, padding: padding)
+                let residual = values(expected.count).reshaped(expected.shape)
+                note(
+                    "convolution in \(halves), \(channels) to \(outputs), \(side) x \(side), step \(step), \(border)",
+                    session.convolution(
+                        timeline.map { $0.map(tensor) }, weight: weight(w), bias: weight(b), stride: stride,
+                        padding: padding, residual: tensor(residual)), Reference.zip(expected, residual) { $0 + $1 })
             }
         }
     }

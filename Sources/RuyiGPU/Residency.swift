@@ -31,13 +31,13 @@ class GPUWeight: MappedWeight, @unchecked Sendable {
             guard let block = room((size + 3) / 4 * 4) else { return nil }
             let start = UnsafeRawPointer(tensor.storage.base) + dtype.byteCount(of: span.lowerBound)
             let whole = size / 4 * 4
-            device.write(UnsafeRawBufferPointer(start: start, count: whole), to: block)
+            device.upload(UnsafeRawBufferPointer(start: start, count: whole), to: block)
             if whole < size {
                 var rest: UInt32 = 0
                 withUnsafeMutableBytes(of: &rest) {
                     $0.copyMemory(from: UnsafeRawBufferPointer(start: start + whole, count: size - whole))
                 }
-                withUnsafeBytes(of: rest) { device.write($0, to: block, at: whole) }
+                withUnsafeBytes(of: rest) { device.upload($0, to: block, at: whole) }
             }
             tensor.releasePages()
             return Copy(block: block, first: span.lowerBound, type: dtype)
@@ -45,7 +45,7 @@ class GPUWeight: MappedWeight, @unchecked Sendable {
         guard let block = room(4 * span.count) else { return nil }
         let values = HostTensor(
             dtype: dtype, layout: Layout([span.count], offset: span.lowerBound), storage: tensor.storage)
-        values.floats().withUnsafeBytes { device.write($0, to: block) }
+        values.floats().withUnsafeBytes { device.upload($0, to: block) }
         tensor.releasePages()
         return Copy(block: block, first: span.lowerBound, type: .f32)
     }
@@ -73,6 +73,8 @@ final class Residency: Sendable {
         weak var weight: GPUWeight?
         /// When it was used last.
         var time: Int
+        /// The list in which that was, more or less.
+        var list: UInt64
         /// Whether nobody needs it for a while.
         var isReleased: Bool
     }
@@ -88,10 +90,11 @@ final class Residency: Sendable {
 
     /// The device's copy of a weight, brought in if it is not there; nil where there is no room.
     func copy(_ weight: GPUWeight, _ device: GPUDevice) -> GPUWeight.Copy? {
-        note(weight)
+        note(weight, device)
         if let copy = weight.copy.withLock({ $0.copy }) { return copy }
         let copy = weight.bring({ size in self.room(size, device) }, device)
         if let copy {
+            device.await(copy.block)
             weight.copy.withLock { $0.copy = copy }
             state.withLock { $0.brought += 1 }
         }
@@ -99,8 +102,10 @@ final class Residency: Sendable {
     }
 
     /// A vector of floats made of a weight, which stays as long as it does.
-    func vector(_ weight: GPUWeight, _ layout: Layout, _ make: () -> GPUDevice.Block?) -> GPUDevice.Block? {
-        note(weight)
+    func vector(
+        _ weight: GPUWeight, _ layout: Layout, _ device: GPUDevice, _ make: () -> GPUDevice.Block?
+    ) -> GPUDevice.Block? {
+        note(weight, device)
         if let vector = weight.copy.withLock({ $0.vectors[layout] }) { return vector }
         guard let vector = make() else { return nil }
         weight.copy.withLock { $0.vectors[layout] = vector }
@@ -111,21 +116,26 @@ final class Residency: Sendable {
     func room(_ byteCount: Int, _ device: GPUDevice) -> GPUDevice.Block? {
         while true {
             if let block = device.block(byteCount) { return block }
-            if device.trouble != nil || !evict() { return nil }
+            if device.trouble != nil || !evict(device) { return nil }
         }
     }
 
     /// Lets a weight go to make room; no where there is none.
     ///
     /// Weights are used in the same order again and again. So those go that were used last: the others are there when
-    /// their turn comes. What nobody has said is released goes when nothing else is left.
-    func evict() -> Bool {
+    /// their turn comes. Of these the device must be done with one, if there is one, so that what takes its memory comes while
+    /// the device computes. What nobody has said is released goes when nothing else is left.
+    func evict(_ device: GPUDevice) -> Bool {
+        let done = device.progress.done
         let weight = state.withLock { state -> GPUWeight? in
             state.entries = state.entries.filter { $0.value.weight != nil }
             // What was used just now may be an operand of the operation that asks for room.
             let idle = state.entries.filter { $0.value.time + Residency.operands < state.time }
-            let released = idle.filter { $0.value.isReleased }.max { $0.value.time < $1.value.time }
-            let last = released ?? idle.max { $0.value.time < $1.value.time }
+            let finished = idle.filter { $0.value.list <= done }
+            let choices = [
+                finished.filter(\.value.isReleased), idle.filter(\.value.isReleased), finished, idle,
+            ]
+            let last = choices.lazy.compactMap { $0.max { $0.value.time < $1.value.time } }.first
             guard let chosen = last ?? state.entries.min(by: { $0.value.time < $1.value.time }) else { return nil }
             state.entries[chosen.key] = nil
             state.evicted += 1
@@ -143,10 +153,12 @@ final class Residency: Sendable {
         }
     }
 
-    private func note(_ weight: GPUWeight) {
+    private func note(_ weight: GPUWeight, _ device: GPUDevice) {
+        let list = device.progress.current
         state.withLock { state in
             state.time += 1
-            state.entries[ObjectIdentifier(weight)] = Entry(weight: weight, time: state.time, isReleased: false)
+            state.entries[ObjectIdentifier(weight)] = Entry(
+                weight: weight, time: state.time, list: list, isReleased: false)
         }
     }
 }

@@ -5,7 +5,7 @@ import Synchronization
 
 /// Figures in the text form of Prometheus.
 enum Metrics {
-    static func text(_ office: Office, _ worker: Worker) -> String {
+    static func text(_ office: Office, _ workers: Workers) -> String {
         var lines: [String] = []
         func add(_ name: String, _ type: String, _ help: String, _ samples: [(labels: String, value: Double)]) {
             lines += ["# HELP ruyi_\(name) \(help)", "# TYPE ruyi_\(name) \(type)"]
@@ -19,8 +19,10 @@ enum Metrics {
             "jobs", "gauge", "Jobs in each state.",
             Job.State.allCases.map { ("state=\"\($0.rawValue)\"", Double(counts[$0] ?? 0)) })
         add("queue_length", "gauge", "Jobs that wait.", [("", Double(counts[.queued] ?? 0))])
-        let live = worker.live
-        add("job_fraction", "gauge", "The finished share of the job that is rendered.", [("", live?.job.fraction ?? 0)])
+        let live = workers.live
+        add(
+            "job_fraction", "gauge", "The finished share of the job that is rendered, the mean of several.",
+            [("", live.values.reduce(0) { $0 + $1.fraction } / Double(max(live.count, 1)))])
         let counters = office.counters.withLock { $0 }
         var steps: [(labels: String, value: Double)] = []
         for (stage, progress) in counters.steps.sorted(by: { $0.key < $1.key }) where progress.done > 0 {
@@ -28,12 +30,12 @@ enum Metrics {
             steps.append(("stage=\"\(name)\"", progress.elapsed / Double(progress.done)))
         }
         add("step_seconds", "gauge", "Seconds a step of the latest run, by stage.", steps)
-        let planned = live.flatMap { try? office.store.job($0.id) }.flatMap {
-            JSON.stored($0.plan)["peak_memory_bytes"]?.int
+        let planned = live.keys.compactMap { id in
+            (try? office.store.job(id)).flatMap { JSON.stored($0.plan)["peak_memory_bytes"]?.int }
         }
         add(
-            "memory_planned_bytes", "gauge", "What the plan of the job that is rendered takes.",
-            [("", Double(planned ?? 0))])
+            "memory_planned_bytes", "gauge", "What the plans of the jobs that are rendered take.",
+            [("", Double(planned.reduce(0, +)))])
         add("memory_peak_bytes", "gauge", "The most that a job has taken.", [("", Double(counters.peakMemory))])
         add(
             "memory_resident_bytes", "gauge", "What the process has in memory.",

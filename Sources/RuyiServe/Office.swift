@@ -26,6 +26,8 @@ final class Office: Sendable {
     let catalog: ModelCatalog
     /// The memory that a clip may take, where somebody said it.
     private let memory: String?
+    /// What computes, each of them a clip of its own at a time; empty where requests say it.
+    let devices: [String]
     let hub = EventHub()
     let counters = Mutex(Counters())
     let started = Date().timeIntervalSince1970
@@ -33,8 +35,8 @@ final class Office: Sendable {
     /// Plans are made one after the other: each opens a checkpoint.
     private let planning = DispatchQueue(label: "ruyi.plan")
 
-    init(_ folder: ServeFolder, catalog: ModelCatalog, memory: String?) throws(Fault) {
-        (self.folder, self.catalog, self.memory) = (folder, catalog, memory)
+    init(_ folder: ServeFolder, catalog: ModelCatalog, memory: String?, devices: [String]) throws(Fault) {
+        (self.folder, self.catalog, self.memory, self.devices) = (folder, catalog, memory, devices)
         pictures = PictureStore(folder.pictures)
         do {
             store = try JobStore(folder.queue)
@@ -104,7 +106,9 @@ final class Office: Sendable {
         order.container = nil
         order.previewTerminal = true
         order.previewEvery = 1
-        order.memory = memory ?? Office.budget.map { "\($0 >> 20)MiB" }
+        order.memory = memory ?? Office.budget.map { "\(($0 >> 20) / max(devices.count, 1))MiB" }
+        // A request is planned for the first device, whichever takes it then.
+        order.device = devices.first ?? order.device
         if offer.grows { order.request.grow = true }
     }
 

@@ -9,7 +9,7 @@ import RuyiFiles
 /// The addresses of the server and what each of them does.
 struct Routes: Sendable {
     let office: Office
-    let worker: Worker
+    let workers: Workers
 
     /// The most bytes of a request: a picture with what stands around it.
     static let bodyLimit = 64 << 20
@@ -24,7 +24,7 @@ struct Routes: Sendable {
         addPage(to: router)
         router.get("/healthz") { _, _ in Response.json(JSON.object(["status": "ok"])) }
         router.get("/metrics") { _, _ in
-            Response.text(Metrics.text(office, worker), type: "text/plain; version=0.0.4; charset=utf-8")
+            Response.text(Metrics.text(office, workers), type: "text/plain; version=0.0.4; charset=utf-8")
         }
         router.get("/openapi.json") { _, _ in Response.json(OpenAPI.document) }
         router.get("/v1/models") { _, _ in
@@ -139,7 +139,7 @@ struct Routes: Sendable {
     }
 
     private func answer(_ jobs: [Job]) throws -> Response {
-        worker.wake()
+        workers.wake()
         let list = try jobs.map { try json(of: $0) }
         return .json(list.count == 1 ? list[0] : .object(["object": "list", "data": .array(list)]))
     }
@@ -184,7 +184,7 @@ struct Routes: Sendable {
     }
 
     private func json(of job: Job) throws -> JSON {
-        let live = worker.live.flatMap { $0.id == job.id ? $0.job : nil }
+        let live = workers.live[job.id]
         let rank = job.state == .queued ? try office.store.queue().firstIndex(of: job.id) : nil
         return job.json(live: live, rank: rank)
     }
@@ -207,10 +207,10 @@ struct Routes: Sendable {
         let found = try office.store.list(
             limit: limit + 1, after: after, isAscending: order == "asc", states: states)
         let queue = try office.store.queue()
-        let live = worker.live
+        let live = workers.live
         let page = found.prefix(limit).map { job in
             job.json(
-                live: live.flatMap { $0.id == job.id ? $0.job : nil },
+                live: live[job.id],
                 rank: job.state == .queued ? queue.firstIndex(of: job.id) : nil)
         }
         return .json(
@@ -232,7 +232,7 @@ struct Routes: Sendable {
             office.hub.end(ended.id)
             return ended
         }
-        guard worker.cancel(job.id) else {
+        guard workers.cancel(job.id) else {
             throw Refusal(.conflict, "conflict", "the video is \(job.state.rawValue) already")
         }
         return job

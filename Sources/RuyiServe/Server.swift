@@ -22,6 +22,8 @@ public struct ServeOptions: Sendable {
     public var folder = "."
     /// The memory that a clip may take, as `--memory` has it; nil for nine tenths of what is there.
     public var memory: String?
+    /// What computes, each of them a clip of its own at a time; empty leaves it to the requests.
+    public var devices: [String] = []
     /// What every request has to bring where the address can be reached from other machines.
     public var token: String?
 
@@ -72,28 +74,28 @@ public struct Server: Sendable {
         catalog: ModelCatalog = .installed(), cancellation: Cancellation, ready: @escaping @Sendable (String) -> Void
     ) throws(Fault) {
         let folder = try ServeFolder(options.folder)
-        let office = try Office(folder, catalog: catalog, memory: options.memory)
-        let worker = Worker(office)
+        let office = try Office(folder, catalog: catalog, memory: options.memory, devices: options.devices)
+        let workers = Workers(office)
         let descriptors = Server.raiseDescriptors()
         let failure = Mutex<Fault?>(nil)
         let done = DispatchSemaphore(value: 0)
         let task = Task {
             do {
-                try await serve(office, worker, descriptors, cancellation, ready)
+                try await serve(office, workers, descriptors, cancellation, ready)
             } catch {
                 failure.withLock { $0 = Server.fault(error, options) }
             }
             done.signal()
         }
-        worker.start()
+        workers.start()
         done.wait()
         _ = task
-        worker.stop()
+        workers.stop()
         if let fault = failure.withLock({ $0 }) { throw fault }
     }
 
     private func serve(
-        _ office: Office, _ worker: Worker, _ descriptors: Int, _ cancellation: Cancellation,
+        _ office: Office, _ workers: Workers, _ descriptors: Int, _ cancellation: Cancellation,
         _ ready: @escaping @Sendable (String) -> Void
     ) async throws {
         let isEverywhere = options.host == "0.0.0.0" || options.host == "::"
@@ -109,7 +111,7 @@ public struct Server: Sendable {
         configuration.availableConnectionsDelegate = .maximum(
             descriptors - Server.spareDescriptors, logger: logger)
         let application = Application(
-            router: Routes(office: office, worker: worker).router(gate),
+            router: Routes(office: office, workers: workers).router(gate),
             server: .http1(configuration: .init(idleTimeout: .seconds(Int64(Server.patience)))),
             configuration: configuration,
             onServerRunning: { channel in ready("http://\(host):\(channel.localAddress?.port ?? 0)/") },

@@ -8,6 +8,31 @@ import RuyiMedia
 import RuyiTensor
 import Synchronization
 
+/// The workers of a server: one for each device.
+struct Workers: Sendable {
+    private let all: [Worker]
+
+    init(_ office: Office) {
+        all = office.devices.isEmpty ? [Worker(office, nil)] : office.devices.map { Worker(office, $0) }
+    }
+
+    /// The jobs that are being rendered, by their names, and how far each is.
+    var live: [String: LiveJob] {
+        Dictionary(all.compactMap(\.live).map { ($0.id, $0.job) }) { first, _ in first }
+    }
+
+    func start() { all.forEach { $0.start() } }
+    func wake() { all.forEach { $0.wake() } }
+    /// Stops a job that is being rendered; false when it is not.
+    func cancel(_ id: String) -> Bool { all.contains { $0.cancel(id) } }
+
+    /// Stops what is being rendered, which goes on when the server is started again, and waits for the end of it.
+    func stop() {
+        all.forEach { $0.cancel() }
+        all.forEach { $0.wait() }
+    }
+}
+
 /// Renders one job after the other on a thread of its own; the model stays loaded between jobs that share it.
 final class Worker: Sendable {
     private struct Current {
@@ -19,12 +44,14 @@ final class Worker: Sendable {
     }
 
     private let office: Office
+    /// What computes; nil leaves it to the requests.
+    private let device: String?
     private let current = Mutex<Current?>(nil)
     private let isStopping = Atomic<Bool>(false)
     private let bell = DispatchSemaphore(value: 0)
     private let end = DispatchSemaphore(value: 0)
 
-    init(_ office: Office) { self.office = office }
+    init(_ office: Office, _ device: String?) { (self.office, self.device) = (office, device) }
 
     /// The job that is being rendered, and how far it is.
     var live: (id: String, job: LiveJob)? { current.withLock { $0.map { ($0.id, $0.live) } } }
@@ -56,13 +83,15 @@ final class Worker: Sendable {
         }
     }
 
-    /// Stops what is being rendered, which goes on when the server is started again, and waits for the end of the thread.
-    func stop() {
+    /// Stops what is being rendered, which goes on when the server is started again.
+    func cancel() {
         isStopping.store(true, ordering: .releasing)
         current.withLock { $0?.cancellation.cancel() }
         bell.signal()
-        end.wait()
     }
+
+    /// Waits for the end of the thread.
+    func wait() { end.wait() }
 
     private func render(_ job: Job, _ workbench: inout Workbench) {
         let cancellation = Cancellation()
@@ -115,7 +144,9 @@ final class Worker: Sendable {
         if Path.kind(path) == .file, JSON.stored(job.plan)["grows"] != .bool(true) { return Path.fileSize(path) ?? 0 }
         let engine = Engine(catalog: office.catalog) { [self] event in received(event, job) }
         ResidentMemory.restartPeak()
-        let run = try engine.prepare(office.order(of: job))
+        var order = try office.order(of: job)
+        order.device = device ?? order.device
+        let run = try engine.prepare(order)
         try workbench.render(run, cancellation: cancellation) { _ in }
         return Path.fileSize(path) ?? 0
     }

@@ -5,6 +5,8 @@ public enum Arithmetic: Sendable, CaseIterable {
     case float32
     /// Operands rounded to bf16, to the nearest with ties to even, where the device has units for it.
     case bf16
+    /// Operands rounded to f16 in the same way; rows of products divided by a power of two before, so that they fit.
+    case f16
 }
 
 /// A device that computes: its kernels, its threads or queues, its memory.

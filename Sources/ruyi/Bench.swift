@@ -45,7 +45,7 @@ struct BenchCommand: Sendable {
 
     /// The precisions that every workload can be measured in.
     enum BenchPrecision: String, Sendable, CaseIterable {
-        case float32, bf16
+        case float32, bf16, f16
     }
 
     static let command = Command(
@@ -74,7 +74,11 @@ struct BenchCommand: Sendable {
         order.threads = given.threads
         order.device = given.device
         order.repeats = given.repeats
-        order.arithmetic = given.precision == .bf16 ? .bf16 : .float32
+        switch given.precision {
+        case .bf16: order.arithmetic = .bf16
+        case .f16: order.arithmetic = .f16
+        case .float32, nil: break
+        }
         order.model = given.model
         return order
     }

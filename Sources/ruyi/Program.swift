@@ -89,8 +89,8 @@ struct Program {
         let last = LastClip()
         let engine = Engine { event in
             reporter.receive(event)
-            if json, case .finished(let clip, let files, let seconds) = event {
-                last.line = ResultLine.clip(clip, files: files, seconds: seconds)
+            if json, case .finished(let clip, let files, let seconds, let deviceMemory) = event {
+                last.line = ResultLine.clip(clip, files: files, seconds: seconds, deviceMemory: deviceMemory)
             }
         }
         let start = ContinuousClock.now
@@ -159,8 +159,8 @@ struct Program {
             let last = LastClip()
             let engine = Engine { event in
                 reporter.receive(event)
-                if case .finished(let clip, let files, let seconds) = event {
-                    last.line = ResultLine.clip(clip, files: files, seconds: seconds)
+                if case .finished(let clip, let files, let seconds, let deviceMemory) = event {
+                    last.line = ResultLine.clip(clip, files: files, seconds: seconds, deviceMemory: deviceMemory)
                 }
             }
             let batch = try Batch(try line.batchOrder(layers), engine: engine)

@@ -65,7 +65,7 @@ final class Reporter: Sendable {
         case .step(let progress) where form == .plain: logger.info("\(Reporter.line(progress))")
         case .transfer(let transfer) where form == .plain: logger.info("\(Reporter.line(transfer.progress))")
         case .section(let section, let clip) where form != .none: logger.info("\(Reporter.line(section, clip))")
-        case .finished(let clip, _, let seconds) where form != .none:
+        case .finished(let clip, _, let seconds, _) where form != .none:
             bar?.end()
             let frames = "\(clip.plan.frames) frame\(clip.plan.frames == 1 ? "" : "s")"
             logger.info("done: \(clip.hasFrames ? frames : "conditions") in \(TimeText.short(seconds))")

@@ -4,17 +4,22 @@ import Synchronization
 /// Results as JSON, an object a line.
 enum ResultLine {
     /// A clip that is finished.
-    static func clip(_ clip: Clip, files: [String], seconds: Double) -> String {
-        self.clip(frames: clip.plan.frames, seed: clip.plan.seed, files: files, seconds: seconds)
+    static func clip(_ clip: Clip, files: [String], seconds: Double, deviceMemory: Int?) -> String {
+        self.clip(
+            frames: clip.plan.frames, seed: clip.plan.seed, files: files, seconds: seconds, deviceMemory: deviceMemory)
     }
 
     /// A clip of so many frames that is finished.
-    static func clip(frames: Int, seed: UInt64, files: [String], seconds: Double) -> String {
-        JSON.object([
-            .init("type", "clip"), .init("schema", 1), .init("files", .array(files.map(JSON.string))),
-            .init("frames", .int(frames)), .init("seed", .exact(seed)),
-            .init("seconds", .double((seconds * 1000).rounded() / 1000)),
-        ]).text()
+    static func clip(
+        frames: Int, seed: UInt64, files: [String], seconds: Double, deviceMemory: Int? = nil
+    ) -> String {
+        JSON.object(
+            [
+                .init("type", "clip"), .init("schema", 1), .init("files", .array(files.map(JSON.string))),
+                .init("frames", .int(frames)), .init("seed", .exact(seed)),
+                .init("seconds", .double((seconds * 1000).rounded() / 1000)),
+            ] + (deviceMemory.map { [.init("device_memory_bytes", .int($0))] } ?? [])
+        ).text()
     }
 
     /// A clip that a server is to make.

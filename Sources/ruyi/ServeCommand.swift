@@ -20,6 +20,10 @@ struct ServeCommand: LongCommand {
         let memory = RunSettings.table.memory.described(
             "The memory that a clip may take, such as 8G; one that does not fit is refused when it is asked for.",
             standard: "90% of what is available")
+        let devices = Setting(
+            "device", .devices, .options,
+            "What computes; of several, each renders a clip of its own.", value: "device[,device...]"
+        ) { $0.standardText = "what a request names, else cpu" }
         let tokenFile = Setting(
             "token_file", .path, .options,
             "A file with the token that every request has to bring, where --host lets others in.", value: "file"
@@ -34,13 +38,14 @@ struct ServeCommand: LongCommand {
         "Shows a page to work on, and takes requests from other programs.",
         usage: "ruyi serve [--port <n>] [--folder <dir>] [<options>]",
         discussion: """
-            Prints the address of the page and serves until it is stopped. One clip is rendered at a time, with the model \
-            kept loaded; the queue lies in the folder and outlives the process, and the clips are ordinary files beside it. \
+            Prints the address of the page and serves until it is stopped. One clip is rendered at a time on each device, with \
+            the model kept loaded; the queue lies in the folder and outlives the process, and the clips are ordinary files beside it. \
             Programs find the interface at /openapi.json; OpenAI's clients for videos work with it.
 
               ruyi serve
               ruyi serve --folder clips --port 8000
               ruyi serve --host 0.0.0.0 --token-file token
+              ruyi serve --device gpu:0,gpu:1
             """, settings: Options.all + ReportingOptions.all)
 
     let given: Given<Options>
@@ -51,6 +56,7 @@ struct ServeCommand: LongCommand {
         options.port = given.port ?? options.port
         options.folder = given.folder ?? options.folder
         options.memory = given.memory
+        options.devices = given.devices ?? []
         options.token = try given.tokenFile.map(ServeOptions.token(inFile:)) ?? System.variable("RUYI_TOKEN")
         let server = try Server(options)
         let print = errand.print

@@ -8,6 +8,10 @@ import Testing
 /// Whether the machine has a GPU, or a driver that computes on the processor.
 private let hasDevice = GPUFacts.all().list.contains { $0.lacking == nil }
 
+/// Whether Khronos's validation layers are installed.
+private let hasLayers = FileManager.default.fileExists(
+    atPath: "/usr/share/vulkan/explicit_layer.d/VkLayer_khronos_validation.json")
+
 @Suite("Devices through the executable", .enabled(if: hasDevice))
 struct DeviceTests {
     /// Cases of every family, of several types of weights, and of what changes a model.
@@ -70,6 +74,28 @@ struct DeviceTests {
         #expect(text.output.contains("device_memory") && text.output.contains("of the GPU's"), "\(text.output)")
     }
 
+    @Test(
+        "a plan of the GPU's memory lies at most 5 % below and 15 % above what is taken",
+        arguments: [
+            "--size 96x64 --frames 8", "--size 160x96 --frames 16", "--size 160x96 --frames 16 --device-memory 12M",
+            "--size 96x64 --frames 8 --precision int8",
+        ])
+    func planned(_ options: String) throws {
+        let golden = Golden(name: "i2v-euler")
+        let scratch = try Scratch()
+        let model = try golden.record.model(orCopiedTo: Scratch()("model"))
+        let arguments =
+            [golden("start.png"), "-m", model, "--device", "gpu", "--steps", "1"]
+            + options.split(separator: " ").map(String.init)
+        let plan = try Executable.run(["plan", "--json"] + arguments)
+        let planned = try JSONObject(parsing: Array(plan.output.utf8), file: "plan").int("device_memory_bytes")
+        let outcome = try Executable.run(arguments + ["--json", "-o", scratch("a.mkv")])
+        let line = outcome.output.split(separator: "\n").first { $0.contains("\"clip\"") } ?? ""
+        let taken = try JSONObject(parsing: Array(line.utf8), file: "result").int("device_memory_bytes")
+        let ratio = Double(planned) / Double(max(taken, 1))
+        #expect((0.95...1.15).contains(ratio), "\(planned) planned, \(taken) taken, ratio \(ratio)")
+    }
+
     @Test("a device that is not there is refused with what there is")
     func absent() throws {
         let golden = Golden(name: "i2v-euler")
@@ -93,6 +119,71 @@ struct DeviceTests {
         #expect(auto.code == 0 && scratch.files == ["a.mkv"], "\(auto.errors)")
         let doctor = try Executable.run(["doctor"], environment: none)
         #expect(doctor.output.contains("none: "))
+    }
+
+    @Test("without a loader a GPU is refused with its name, and clips are made on the processor as ever")
+    func loaderless() throws {
+        let (scratch, libraries) = (try Scratch(), try Scratch())
+        // Files that are no libraries are found first.
+        for name in ["libvulkan.so.1", "libvulkan.so"] {
+            #expect(FileManager.default.createFile(atPath: libraries(name), contents: Data("none".utf8)))
+        }
+        let known = ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"].map { ":" + $0 } ?? ""
+        let none = ["LD_LIBRARY_PATH": libraries("") + known]
+        let request = ["--request", Golden(name: "i2v-euler")("request.json"), "-q", "-o", scratch("a.mkv")]
+        let outcome = try Executable.run(request + ["--device", "gpu"], environment: none)
+        #expect(outcome.code == Fault.Kind.unavailable.rawValue && scratch.files.isEmpty)
+        #expect(outcome.errors.contains("libvulkan.so.1"), "\(outcome.errors)")
+        let usual = try Executable.run(request, environment: none)
+        #expect(usual.code == 0 && scratch.files == ["a.mkv"], "\(usual.errors)")
+    }
+
+    @Test("units for halves that a device does not have are not claimed, and the clip is that of float32")
+    func halves() throws {
+        let golden = Golden(name: "i2v-euler")
+        let scratch = try Scratch()
+        let usual = try run(golden, scratch, "a", ["--device", "gpu", "--precision", "float32"])
+        #expect(usual.code == 0, "\(usual.errors)")
+        for precision in ["f16", "bf16"] {
+            let outcome = try run(golden, scratch, precision, ["--device", "gpu", "--precision", precision])
+            #expect(outcome.code == 0, "\(outcome.errors)")
+            let trace = FileManager.default.contents(atPath: scratch(precision + ".safetensors"))
+            let isSame = trace == FileManager.default.contents(atPath: scratch("a.safetensors"))
+            #expect(isSame == outcome.errors.contains("no units for \(precision)"), "\(outcome.errors)")
+        }
+        let processor = try run(golden, scratch, "b", ["--precision", "f16"])
+        #expect(processor.errors.contains("this processor has no units for f16"), "\(processor.errors)")
+    }
+
+    @Test("what is found out about a device is kept in the cache folder, and what is no record of it does no harm")
+    func findings() throws {
+        let (scratch, cache) = (try Scratch(), try Scratch())
+        let golden = Golden(name: "i2v-euler")
+        let hasUnits = GPUFacts.all().list.contains { $0.hasUnits }
+        for content in [nil, "{", "{\"x\": {\"f16\": 1}}", "[1]"] {
+            if let content {
+                try FileManager.default.createDirectory(atPath: cache("ruyi"), withIntermediateDirectories: true)
+                try Data(content.utf8).write(to: URL(fileURLWithPath: cache("ruyi/gpus.json")))
+            }
+            let outcome = try Executable.run(
+                [
+                    "--request", golden("request.json"), "-q", "--device", "gpu", "--overwrite", "-o", scratch("a.mkv"),
+                ], environment: ["XDG_CACHE_HOME": cache("")])
+            #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
+            let kept = FileManager.default.contents(atPath: cache("ruyi/gpus.json"))
+            if hasUnits { #expect(kept.map { String(decoding: $0, as: UTF8.self).contains("speedup") } == true) }
+        }
+    }
+
+    @Test("Khronos's validation layers have nothing to say about any operation", .enabled(if: hasLayers))
+    func validation() throws {
+        let outcome = try Executable.run(
+            ["doctor", "--device", "gpu"], environment: ["VK_INSTANCE_LAYERS": "VK_LAYER_KHRONOS_validation"])
+        #expect(outcome.output.contains("are right on"), "\(outcome.output)")
+        for text in ["VUID", "Validation"] {
+            #expect(
+                !outcome.output.contains(text) && !outcome.errors.contains(text), "\(outcome.output)\(outcome.errors)")
+        }
     }
 
     @Test("the doctor lists the devices and runs every operation on one")

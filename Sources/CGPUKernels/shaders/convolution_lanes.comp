@@ -1,21 +1,11 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
+#include "convolution.glsl"
 // Convolution over a timeline of frames, in which 0 is a frame of zeros. An invocation makes eight channels of a place.
 layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint TYPE = 0;
-const uint BIAS = 1, RESIDUAL = 2, EDGE = 4, OUTPUTS = 8;
-layout(push_constant, scalar) uniform Arguments {
-    // The addresses of the timeline's frames, and which of them are there.
-    Frames timeline;
-    Words present;
-    Words w;
-    Floats result, bias, residual;
-    uint first, channels, height, width, outputs, out_height, out_width;
-    uint taps_time, taps_down, taps_across, step_time, step_down, step_across, before, has;
-    // The place and the frame to begin with.
-    uint start_place, start_time;
-};
+const uint OUTPUTS = 8;
 void main() {
     uint area = out_height * out_width, place = start_place + gl_WorkGroupID.x * 64 + gl_LocalInvocationIndex;
     if (place >= area) return;

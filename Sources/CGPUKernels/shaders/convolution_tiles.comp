@@ -1,21 +1,12 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
+#include "convolution.glsl"
 // Convolution over a timeline of frames as a product: 64 channels by 64 places, made by 256 invocations through shared
 // memory, 4 x 4 each.
 layout(local_size_x = 256) in;
 layout(constant_id = 0) const uint TYPE = 0;
-const uint BIAS = 1, RESIDUAL = 2, EDGE = 4, SIDE = 64, DEPTH = 16;
-layout(push_constant, scalar) uniform Arguments {
-    Frames timeline;
-    Words present;
-    Words w;
-    Floats result, bias, residual;
-    uint first, channels, height, width, outputs, out_height, out_width;
-    uint taps_time, taps_down, taps_across, step_time, step_down, step_across, before, has;
-    // The place and the frame to begin with.
-    uint start_place, start_time;
-};
+const uint SIDE = 64, DEPTH = 16;
 shared float left[DEPTH][SIDE + 4], right[DEPTH][SIDE + 4];
 void main() {
     uint area = out_height * out_width, t = gl_LocalInvocationIndex, down = t / 16, over = t % 16;

@@ -3,58 +3,72 @@
 #extension GL_KHR_cooperative_matrix : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_EXT_bfloat16 : require
 #include "common.glsl"
+#include "packing.glsl"
+#include "matrices.glsl"
 #include "finish.glsl"
-// x (scale · W)ᵀ on units for matrices of bf16 with float32 sums: a group of eight subgroups makes 128 x 128 results, a
-// subgroup 32 x 64 of them. Operands are rounded to bf16 on their way into shared memory, to the nearest, ties to even.
-layout(local_size_x = 256) in;
-layout(constant_id = 0) const uint TYPE = 0;
-layout(constant_id = 1) const uint IS_SCALED = 0;
-const uint SIDE = 128, DEPTH = 32, LINE = DEPTH + 8, PART = 16;
-shared bfloat16_t left[SIDE * LINE], right[SIDE * LINE];
-shared float edge[8 * PART * PART];
+// x Wᵀ of rows in halves, `depth` numbers each, a multiple of 32: a group makes ROWS x COLUMNS results, a quarter of them by
+// each of its subgroups. `scales` are factors of the rows of x, where `across` is not 0.
+layout(constant_id = 5) const uint ROWS = 128;
+layout(constant_id = 6) const uint COLUMNS = 128;
+const uint THREADS = 4 * LANES, DOWN = ROWS / 2, OVER = COLUMNS / 2, DEPTH = 32, PART = DEPTH / 8, LINE = PART + 1;
+const uint LEFTS = (ROWS * PART + THREADS - 1) / THREADS, RIGHTS = (COLUMNS * PART + THREADS - 1) / THREADS;
+shared uvec4 left[ROWS * LINE], right[COLUMNS * LINE];
+shared float edge[4 * M * N];
 void main() {
     uint t = gl_LocalInvocationIndex, part = gl_SubgroupID, lane = gl_SubgroupInvocationID;
-    uint row = start + (gl_WorkGroupID.z * gl_NumWorkGroups.y + gl_WorkGroupID.y) * SIDE, column = gl_WorkGroupID.x * SIDE;
+    uint row = start + (gl_WorkGroupID.z * gl_NumWorkGroups.y + gl_WorkGroupID.y) * ROWS, column = gl_WorkGroupID.x * COLUMNS;
     if (row >= rows) return;
-    uint down = part / 2 * 32, over = part % 2 * 64;
-    coopmat<float, gl_ScopeSubgroup, PART, PART, gl_MatrixUseAccumulator> sums[2][4];
-    [[unroll]] for (uint i = 0; i < 2; i++) [[unroll]] for (uint j = 0; j < 4; j++) {
-        sums[i][j] = coopmat<float, gl_ScopeSubgroup, PART, PART, gl_MatrixUseAccumulator>(0.0);
-    }
-    for (uint origin = 0; origin < depth; origin += DEPTH) {
-        for (uint i = t; i < SIDE * DEPTH; i += 256) {
-            uint line = i / DEPTH, k = origin + i % DEPTH;
-            float a = row + line < rows && k < depth ? x.at[(row + line) * depth + k] : 0, b = 0;
-            if (column + line < columns && k < depth) {
-                b = stored(w, TYPE, first + (column + line) * depth + k);
-                if (IS_SCALED != 0) b *= scales.at[(column + line) * across + k / block];
+    Quads a = Quads(x), b = Quads(w);
+    uint pitch = depth / 8, begin = first / 8, down = part / 2 * DOWN, over = part % 2 * OVER;
+    uvec4 next_left[LEFTS], next_right[RIGHTS];
+    SUMS sums[DOWN / M][OVER / N];
+    [[unroll]] for (uint i = 0; i < DOWN / M; i++) [[unroll]] for (uint j = 0; j < OVER / N; j++) sums[i][j] = SUMS(0.0);
+    for (uint origin = 0; origin <= pitch; origin += PART) {
+        // While a part is multiplied, the next one is on its way.
+        if (origin < pitch) {
+            [[unroll]] for (uint i = 0; i < LEFTS; i++) {
+                uint at = t + i * THREADS;
+                if (at < ROWS * PART) next_left[i] = a.at[min(row + at / PART, rows - 1) * pitch + origin + at % PART];
             }
-            left[line * LINE + i % DEPTH] = bfloat16_t(a);
-            right[line * LINE + i % DEPTH] = bfloat16_t(b);
-        }
-        barrier();
-        [[unroll]] for (uint k = 0; k < DEPTH; k += PART) {
-            coopmat<bfloat16_t, gl_ScopeSubgroup, PART, PART, gl_MatrixUseA> a[2];
-            [[unroll]] for (uint i = 0; i < 2; i++) {
-                coopMatLoad(a[i], left, (down + PART * i) * LINE + k, LINE, gl_CooperativeMatrixLayoutRowMajor);
-            }
-            [[unroll]] for (uint j = 0; j < 4; j++) {
-                coopmat<bfloat16_t, gl_ScopeSubgroup, PART, PART, gl_MatrixUseB> b;
-                coopMatLoad(b, right, (over + PART * j) * LINE + k, LINE, gl_CooperativeMatrixLayoutColumnMajor);
-                [[unroll]] for (uint i = 0; i < 2; i++) sums[i][j] = coopMatMulAdd(a[i], b, sums[i][j]);
+            [[unroll]] for (uint i = 0; i < RIGHTS; i++) {
+                uint at = t + i * THREADS;
+                if (at < COLUMNS * PART) next_right[i] = b.at[begin + min(column + at / PART, columns - 1) * pitch + origin + at % PART];
             }
         }
+        if (origin > 0) {
+            [[unroll]] for (uint k = 0; k < DEPTH; k += K) {
+                LEFT lefts[DOWN / M];
+                [[unroll]] for (uint i = 0; i < DOWN / M; i++) coopMatLoad(lefts[i], left, (down + M * i) * LINE + k / 8, LINE, BY_ROWS);
+                [[unroll]] for (uint j = 0; j < OVER / N; j++) {
+                    RIGHT one;
+                    coopMatLoad(one, right, (over + N * j) * LINE + k / 8, LINE, BY_COLUMNS);
+                    [[unroll]] for (uint i = 0; i < DOWN / M; i++) sums[i][j] = coopMatMulAdd(lefts[i], one, sums[i][j]);
+                }
+            }
+        }
+        barrier();
+        if (origin < pitch) {
+            [[unroll]] for (uint i = 0; i < LEFTS; i++) {
+                uint at = t + i * THREADS;
+                if (at < ROWS * PART) left[at / PART * LINE + at % PART] = next_left[i];
+            }
+            [[unroll]] for (uint i = 0; i < RIGHTS; i++) {
+                uint at = t + i * THREADS;
+                if (at < COLUMNS * PART) right[at / PART * LINE + at % PART] = next_right[i];
+            }
+        }
         barrier();
     }
-    [[unroll]] for (uint i = 0; i < 2; i++) {
-        [[unroll]] for (uint j = 0; j < 4; j++) {
-            coopMatStore(sums[i][j], edge, part * PART * PART, PART, gl_CooperativeMatrixLayoutRowMajor);
+    [[unroll]] for (uint i = 0; i < DOWN / M; i++) {
+        [[unroll]] for (uint j = 0; j < OVER / N; j++) {
+            coopMatStore(sums[i][j], edge, part * M * N, N, BY_ROWS);
             barrier();
-            for (uint e = lane; e < PART * PART; e += gl_SubgroupSize) {
-                uint r = row + down + PART * i + e / PART, c = column + over + PART * j + e % PART;
-                if (r < rows && c < columns) finish(r, c, edge[part * PART * PART + e]);
+            for (uint e = lane; e < M * N; e += LANES) {
+                uint r = row + down + M * i + e / N, c = column + over + N * j + e % N;
+                if (r < rows && c < columns) finish(r, c, edge[part * M * N + e] * (across != 0 ? scales.at[r] : 1));
             }
             barrier();
         }

@@ -53,7 +53,9 @@ public final class Bench {
         if !kernels.backend(threads: 1).arithmetics.contains(order.arithmetic) {
             faults.append(
                 Fault(
-                    .configuration, "this processor has no units for bf16", at: "--precision",
+                    .configuration,
+                    "\(kernels.gpu == nil ? "this processor" : "this GPU") has no units for \(order.arithmetic)",
+                    at: "--precision",
                     hint: "measure float32, in which it would compute"))
         }
         try Faults.check(faults)
@@ -145,11 +147,17 @@ public final class Bench {
 
     /// The best rate of a large square matrix product in float32, in operations a second.
     private static func peak(_ session: any Session) -> Double {
-        let side = 2816
+        // Where that takes minutes, a smaller one tells as much.
+        let small = peak(session, side: 704, times: 1)
+        return 2 * Double(2816 * 2816 * 2816) / small > 5
+            ? peak(session, side: 704, times: 3) : peak(session, side: 2816, times: 3)
+    }
+
+    private static func peak(_ session: any Session, side: Int, times: Int) -> Double {
         let x = session.upload(RandomValues().tensor([side, side]))
         let weight = session.backend.weight(RandomValues().tensor([side, side], seed: 1), in: ResidencyUnit())
         var (best, spent) = (Double.infinity, 0.0)
-        for count in 0..<16 where count < 3 || spent < 1 {
+        for count in 0..<16 where count < times || (times > 1 && spent < 1) {
             let start = ContinuousClock.now
             _ = session.read(session.linear(x, Projection(weight)).view(Layout([1])))
             let seconds = (ContinuousClock.now - start) / .seconds(1)

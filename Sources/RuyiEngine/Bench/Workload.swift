@@ -6,7 +6,7 @@ import RuyiTensor
 extension Workload {
     /// Everything that can be measured, in the order in which it runs.
     static let all =
-        linears + blockLinears + integerLinears + vectors + texts + attentions + convolutions + rows
+        linears + clipLinears + blockLinears + integerLinears + vectors + texts + attentions + convolutions + rows
         + Registry.families.flatMap { $0.workloads }
 
     // MARK: Matrix products
@@ -17,9 +17,17 @@ extension Workload {
         }
     }
 
-    private static func linear(_ dtype: DType, _ input: Int, _ output: Int, rows: Int) -> Workload {
+    /// Layers at the tokens of short, usual and long clips, for GPUs.
+    private static let clipLinears = [3072, 12_288, 9216].flatMap { output in
+        [10_000, 30_000, 120_000].map { linear(.bf16, 3072, output, rows: $0, isLong: true) }
+    }
+
+    private static func linear(
+        _ dtype: DType, _ input: Int, _ output: Int, rows: Int, isLong: Bool = false
+    ) -> Workload {
         let operations = 2 * Double(rows) * Double(input) * Double(output)
-        return Workload("linear-\(dtype.rawValue)-\(input)x\(output)-\(rows)", .operations(operations)) { session in
+        let name = "linear-\(dtype.rawValue)-\(input)x\(output)-\(rows)"
+        return Workload(name, .operations(operations), isLong: isLong) { session in
             let x = random([rows, input], on: session)
             let weight = stored(RandomValues(spread: 0.02).tensor([output, input], dtype: dtype, seed: 1), on: session)
             let bias = stored(RandomValues().tensor([output], dtype: dtype, seed: 2), on: session)
@@ -70,6 +78,7 @@ extension Workload {
         [(16, 176), (24, 128)].flatMap { heads, size in
             [4096, 8192, 16_384].map { attention(heads, size, queries: $0, keys: $0, isLong: $0 > 8192) }
         } + [attention(16, 176, queries: 4096, keys: 333), attention(24, 128, queries: 4096, keys: 333)]
+        + [10_000, 30_000, 120_000].map { attention(24, 128, queries: $0, keys: $0, isLong: true) }
 
     private static func attention(
         _ heads: Int, _ size: Int, queries: Int, keys: Int, isLong: Bool = false

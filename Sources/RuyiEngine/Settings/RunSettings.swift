@@ -414,3 +414,16 @@ extension SettingKind where Value == SeedList {
         ).checked { list, _ in Set(list.seeds).count < list.seeds.count ? "a seed is given twice" : nil }
     }
 }
+
+extension SettingKind where Value == [String] {
+    /// Several devices, separated by commas.
+    public static var devices: SettingKind {
+        @Sendable func read(_ text: String) -> [String]? {
+            let names = text.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+            return names.allSatisfy { DeviceChoice($0) != nil } && Set(names).count == names.count ? names : nil
+        }
+        return SettingKind(
+            "devices such as gpu:0,gpu:1, each once", json: { $0.string.flatMap(read) }, text: read,
+            write: { .string($0.joined(separator: ",")) })
+    }
+}
