@@ -23,16 +23,17 @@ extension GPUSession {
             perPlace * Double(frames * outHeight * outWidth))
         let offsets = vector(bias, count: outputs, "bias")
         let added = residual.map(dense)
-        let operands = convolutionOperands(timeline, weight)
+        let operands = convolutionOperands(timeline, weight, step)
         guard let stored = operands.weight else { return result }
         let addresses = operands.places.flatMap {
             [UInt32(truncatingIfNeeded: $0), UInt32(truncatingIfNeeded: $0 >> 32)]
         }
         let (places, present) = (words(addresses), words(timeline.map { $0 == nil ? 0 : 1 }))
         let (kernel, lines, columns) = operands.kernel
-        let area = outHeight * outWidth
+        // What invocations count: places, or runs of them that lie side by side.
+        let area = outHeight * ((outWidth + operands.run - 1) / operands.run)
         let has = (bias != nil ? 1 : 0) | (added != nil ? 2 : 0) | (padding.border == .edge ? 4 : 0)
-        let slice = slice(perPlace, grain: columns)
+        let slice = slice(perPlace * Double(operands.run), grain: columns)
         withExtendedLifetime((operands, added, offsets, places, present)) {
             for time in 0..<frames {
                 for start in Swift.stride(from: 0, to: area, by: slice) {
@@ -48,7 +49,7 @@ extension GPUSession {
                             .integer(step.width), .integer(padding.before), .integer(has), .integer(start),
                             .integer(time),
                         ], groups: ((end - start + columns - 1) / columns, (outputs + lines - 1) / lines, 1),
-                        operations: perPlace * Double(end - start))
+                        operations: perPlace * Double((end - start) * operands.run))
                 }
             }
         }
@@ -57,8 +58,10 @@ extension GPUSession {
 
     /// What a kernel for convolutions reads.
     private struct ConvolutionOperands {
-        /// With the channels and the places that a group of it makes.
+        /// With the channels and the runs of places that a group of it makes.
         let kernel: (Kernel, Int, Int)
+        /// Places of a run.
+        let run: Int
         let weight: (place: UInt64, first: Int, type: UInt32, keeper: AnyObject)?
         /// Where frames begin; 0 for those that are not there.
         let places: [UInt64]
@@ -68,7 +71,9 @@ extension GPUSession {
         let keepers: [AnyObject]
     }
 
-    private func convolutionOperands(_ timeline: [Tensor?], _ weight: Weight) -> ConvolutionOperands {
+    private func convolutionOperands(
+        _ timeline: [Tensor?], _ weight: Weight, _ step: ConvolutionStride
+    ) -> ConvolutionOperands {
         let (outputs, channels) = (weight.shape[0], weight.shape[1])
         let sources = timeline.map { $0.map(dense) }
         let stored = operand(weight)
@@ -85,20 +90,24 @@ extension GPUSession {
                 }
             }
             return ConvolutionOperands(
-                kernel: (kernel, unitStyle.tile, unitStyle.tile), weight: last.map { ($0.place, 0, 0, $0.keeper) },
+                kernel: (kernel, unitStyle.tile, unitStyle.tile), run: 1,
+                weight: last.map { ($0.place, 0, 0, $0.keeper) },
                 places: frames.map { ($0 ?? nil)?.place ?? 0 }, channels: Halves.pitch(channels),
                 keepers: frames.compactMap { ($0 ?? nil)?.keeper })
         }
         let places = sources.map { source in
             source.flatMap { source in source.gpu.memory.map { $0.address + UInt64(4 * source.offset) } } ?? 0
         }
-        let kernel =
+        let type = stored?.type ?? 0
+        // Each number of a line is read once for three that lie side by side.
+        let across: UInt32 = weight.shape[4] == 3 && step.width == 1 ? 3 : 0
+        let (kernel, run) =
             switch gpu.variant {
-            case .lanes: (Kernel("convolution_lanes", stored?.type ?? 0), 8, 64)
-            case .tiles: (Kernel("convolution_tiles", stored?.type ?? 0), 64, 64)
+            case .lanes: ((Kernel("convolution_lanes", type, across), 4, 16), 4)
+            case .tiles: ((Kernel("convolution_tiles", type), 64, 64), 1)
             }
         return ConvolutionOperands(
-            kernel: kernel, weight: stored, places: places, channels: channels,
+            kernel: kernel, run: run, weight: stored, places: places, channels: channels,
             keepers: sources.compactMap { $0?.storage })
     }
 }

@@ -81,18 +81,19 @@ extension GPUSession {
         }
         guard let operand, let place = address(source, before: start * depth) else { return }
         let isScaled = finish.across > 0
-        let (name, side) = kernel(rows)
+        let (name, side, width) = kernel(rows)
+        let hasWholeRuns = depth % 4 == 0 && operand.first % 4 == 0
         let lines = slice(2 * Double(depth) * Double(columns), grain: side)
         withExtendedLifetime((source, operand.keeper, finish)) {
             for row in stride(from: start, to: start + rows, by: lines) {
                 let end = min(row + lines, start + rows)
                 run(
-                    Kernel(name, operand.type, isScaled ? 1 : 0),
+                    Kernel(name, operand.type, isScaled ? 1 : 0, hasWholeRuns ? 4 : 1),
                     [.place(place), .place(operand.place)]
                         + finish.arguments(
                             result, self, rows: end, depth: depth, first: operand.first, across: finish.across,
                             start: row),
-                    groups: grid(columns: columns, rows: end - row, side: side, width: side),
+                    groups: grid(columns: columns, rows: end - row, side: side, width: width),
                     operations: 2 * Double(end - row) * Double(depth) * Double(columns))
             }
         }
@@ -101,11 +102,11 @@ extension GPUSession {
     /// Rows up to which a product is bound by reading the weight, so that rounding its operands makes nothing faster.
     private static let fewRows = 64
 
-    /// The kernel for so many rows, and the rows that a group of it makes.
-    private func kernel(_ rows: Int) -> (name: String, side: Int) {
+    /// The kernel for so many rows, and the rows and columns that a group of it makes.
+    private func kernel(_ rows: Int) -> (name: String, rows: Int, columns: Int) {
         switch gpu.variant {
-        case .lanes: ("product_lanes", 8)
-        case .tiles: rows <= GPUSession.fewRows ? ("product_tiles_small", 32) : ("product_tiles", 128)
+        case .lanes: ("product_lanes", 4, 32)
+        case .tiles: rows <= GPUSession.fewRows ? ("product_tiles_small", 32, 32) : ("product_tiles", 128, 128)
         }
     }
 

@@ -45,6 +45,21 @@ float stored(Words words, uint type, uint index) {
     }
 }
 
+// Four elements from a multiple of four on.
+vec4 stored_run(Words words, uint type, uint index) {
+    uint low, high;
+    switch (type) {
+    case F16:
+    case BF16:
+        low = words.at[index >> 1];
+        high = words.at[(index >> 1) + 1];
+        return type == BF16 ? uintBitsToFloat(uvec4(low << 16, low & 0xffff0000, high << 16, high & 0xffff0000))
+                            : vec4(half_value(low & 0xffff), half_value(low >> 16), half_value(high & 0xffff), half_value(high >> 16));
+    case F32: return uintBitsToFloat(uvec4(words.at[index], words.at[index + 1], words.at[index + 2], words.at[index + 3]));
+    default: return vec4(stored(words, type, index), stored(words, type, index + 1), stored(words, type, index + 2), stored(words, type, index + 3));
+    }
+}
+
 // The complementary error function to 1.2e-7 of its value (Press et al., "Numerical Recipes", erfcc).
 float complementary_error(float x) {
     float z = abs(x), t = 1 / (1 + 0.5 * z);
