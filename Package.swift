@@ -29,6 +29,9 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("MemberImportVisibility"), .enableUpcomingFeature("ExistentialAny"),
 ]
 
+/// Tests of the executable wait for it: making their own code fast takes longer than it saves.
+let waiting: [SwiftSetting] = strict + [.unsafeFlags(["-Onone"], .when(configuration: .release))]
+
 let package = Package(
     name: "ruyi",
     products: [
@@ -209,7 +212,7 @@ let package = Package(
                     "RuyiCPU", "RuyiGPU", "RuyiFault", "RuyiMedia", "RuyiPicture", "ruyi", "TorchFixtures",
                     "GoldenRecords",
                 ],
-                swiftSettings: strict),
+                swiftSettings: waiting),
         ],
     swiftLanguageModes: [.v6]
 )

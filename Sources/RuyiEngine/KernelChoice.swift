@@ -101,6 +101,11 @@ struct KernelChoice: Sendable, Hashable {
     func hash(into hasher: inout Hasher) { hasher.combine(name) }
 }
 
+extension Engine {
+    /// Throws `.unavailable` where what is asked for is no device of this machine, in the form of `DeviceChoice`.
+    public static func require(device name: String) throws(Fault) { _ = try DeviceChoice(name)?.facts() }
+}
+
 /// The device that a person asks for.
 enum DeviceChoice: Equatable {
     /// A GPU of its own kind where there is one, else the processor.

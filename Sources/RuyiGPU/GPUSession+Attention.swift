@@ -67,7 +67,7 @@ extension GPUSession {
             if let kernel = matrices("attention", halves, UInt32(size), 32) { return (kernel, 64, halves) }
         }
         switch gpu.variant {
-        case .lanes: return (Kernel("attention_lanes", UInt32(size)), 8, nil)
+        case .lanes: return (Kernel("attention_lanes", UInt32(size)), 16, nil)
         case .tiles:
             // The most queries and keys for which a group has the memory.
             for (queries, keys) in [(32, 16), (16, 16), (8, 8), (4, 4)] {

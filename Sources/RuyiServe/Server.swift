@@ -48,9 +48,10 @@ public struct Server: Sendable {
 
     /// A server with these options.
     ///
-    /// Throws `.usage` for an address that others reach without a token.
+    /// Throws `.usage` for an address that others reach without a token, and `.unavailable` for a device that is not there.
     public init(_ options: ServeOptions) throws(Fault) {
         self.options = options
+        for device in options.devices { try Engine.require(device: device) }
         guard Server.isLoopback(options.host) || options.token?.isEmpty == false else {
             throw Fault(
                 .usage, "other machines reach \(options.host), so that a token is needed", at: "--host",

@@ -27,7 +27,7 @@ struct CommandLineTests {
         Invocation("--ouput v.mp4", 64, "--output"), Invocation("--frobnicate", 64, "--frobnicate"),
         Invocation("-z", 64, "-z"), Invocation("a.png b.png", 64, "b.png"), Invocation("a.png -i b.png", 64, "twice"),
         Invocation("a.png --camera up-and-away", 64, "auto, static, left, right, up, down"),
-        Invocation("a.png --precision int4", 64, "float32, bf16, int8"),
+        Invocation("a.png --precision int4", 64, "float32, bf16, f16, int8"),
         Invocation("a.png --motion 5", 64, "auto, 1, 2, 3, 4"),
         Invocation("a.png --progress loud", 64, "auto, bar, plain, json, none"),
         Invocation("a.png --size huge", 64, "WIDTHxHEIGHT, 360p, 480p, 540p, 720p"),

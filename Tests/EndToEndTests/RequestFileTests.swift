@@ -33,7 +33,7 @@ struct RequestFileTests {
         BadRequest("{\"seed\": 18446744073709551616}", "seed"), BadRequest("{\"seed\": 1.0}", "seed"),
         BadRequest("{\"seed\": []}", "seed"), BadRequest("{\"seed\": [1, -2]}", "seed"),
         BadRequest("{\"camera\": \"sideways\"}", "left"), BadRequest("{\"motion\": 5}", "motion"),
-        BadRequest("{\"precision\": \"int4\"}", "one of float32, bf16, int8"),
+        BadRequest("{\"precision\": \"int4\"}", "one of float32, bf16, f16, int8"),
         BadRequest("{\"image\": 3}", "image"), BadRequest("{\"prompt\": [\"a\"]}", "prompt"),
         BadRequest("{\"model\": false}", "model"), BadRequest("{\"scheduler\": 1}", "scheduler"),
         BadRequest("{\"family\": 1}", "family"), BadRequest("{\"size\": \"big\"}", "size"),

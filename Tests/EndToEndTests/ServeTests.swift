@@ -1,6 +1,7 @@
 import Foundation
 import FoundationNetworking
 import RuyiFiles
+import RuyiGPU
 import RuyiMedia
 import Testing
 
@@ -179,6 +180,31 @@ struct ServeTests {
         #expect(server.send("GET", "/v1/videos/\(id)").status == 404 && server.clips.count == 1)
         let outcome = server.stop()
         #expect(outcome.code == 0, "\(outcome.errors)")
+    }
+
+    @Test(
+        "each device renders a clip of its own at a time",
+        .enabled(if: GPUFacts.all().list.contains { $0.lacking == nil }))
+    func devices() throws {
+        let server = try Served(folder, ["--device", "gpu,cpu"])
+        let picture = try server.picture()
+        let ids = try (1...4).map { seed in
+            let created = server.post("/v1/videos", request(picture, [("seed", .int(seed)), ("device", "gpu:63")])).json
+            return try #require(created["id"]?.string, "\(created)")
+        }
+        var most = 0
+        let limit = Date().addingTimeInterval(120)
+        func running() -> Int { server.send("GET", "/v1/videos?state=running").json["data"]?.array?.count ?? 0 }
+        while most < 2, Date() < limit { most = max(most, running()) }
+        #expect(most == 2)
+        for id in ids { #expect(server.waits(for: id)["state"] == "done") }
+        #expect(server.clips.count == 4)
+        let outcome = server.stop()
+        #expect(outcome.code == 0, "\(outcome.errors)")
+        for (devices, code) in [("gpu:63", 69), ("cpu,cpu", 64), ("cpu,", 64)] {
+            let refused = try Executable.run(["serve", "--port", "0", "--folder", folder, "--device", devices])
+            #expect(Int(refused.code) == code && refused.errors.contains("--device"), "\(refused.errors)")
+        }
     }
 
     @Test("forms as OpenAI's clients send them, several seeds, and the same request sent again")
