@@ -148,7 +148,10 @@ public struct Engine: Sendable {
             choice.plan.warnings += unread(order, checkpoint)
             choice.plan.notes = notes.map(Fault.printable) + choice.plan.notes
             let precision = choice.plan.precision
-            if !kernels.backend(threads: 1).arithmetics.contains(precision.arithmetic) {
+            // Units are tried out only where somebody wants them.
+            if precision.arithmetic != .float32,
+                !kernels.backend(threads: 1).arithmetics.contains(precision.arithmetic)
+            {
                 choice.plan.notes.append(
                     kernels.gpu == nil
                         ? "this processor has no units for \(precision.rawValue): the clip is computed in float32"

@@ -67,6 +67,7 @@ package struct FiniteCheck: Sendable {
         }
         if plan.fp8QuantMode != .none { return "try it without --fp8-quant-mode" }
         if plan.isQuantized { return "try it without --precision int8" }
+        if plan.precision == .f16 { return "they may be too large for f16: try --precision bf16 or float32" }
         return "try a smaller --guidance, and look whether the checkpoint is whole with 'ruyi models verify'"
     }
 }

@@ -75,13 +75,19 @@ public final class GPUBackend: Backend {
         guard !facts.styles(halves).isEmpty else { return .none }
         if let known = findings.units[halves.arithmetic] { return known }
         guard !isMeasuring else { return .none }
+        // Should trying them end the process, or the driver, the next run does not try again.
+        note(.none, of: halves)
         let units = findings(of: halves)
-        let all = found.withLock { found in
-            found.units[halves.arithmetic] = units
-            return found
-        }
-        remember(all)
+        note(units, of: halves)
         return units
+    }
+
+    private func note(_ units: GPUFindings.Units, of halves: Halves) {
+        remember(
+            found.withLock { found in
+                found.units[halves.arithmetic] = units
+                return found
+            })
     }
 
     /// A session that takes the units for halves whether they are trusted or not.

@@ -26,7 +26,7 @@ final class Office: Sendable {
     let catalog: ModelCatalog
     /// The memory that a clip may take, where somebody said it.
     private let memory: String?
-    /// What computes, each of them a clip of its own at a time; empty where requests say it.
+    /// What computes, each of them a clip of its own at a time; empty for the processor.
     let devices: [String]
     let hub = EventHub()
     let counters = Mutex(Counters())
@@ -108,7 +108,7 @@ final class Office: Sendable {
         order.previewEvery = 1
         order.memory = memory ?? Office.budget.map { "\(($0 >> 20) / max(devices.count, 1))MiB" }
         // A request is planned for the first device, whichever takes it then.
-        order.device = devices.first ?? order.device
+        order.device = devices.first
         if offer.grows { order.request.grow = true }
     }
 

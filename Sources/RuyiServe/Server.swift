@@ -22,7 +22,7 @@ public struct ServeOptions: Sendable {
     public var folder = "."
     /// The memory that a clip may take, as `--memory` has it; nil for nine tenths of what is there.
     public var memory: String?
-    /// What computes, each of them a clip of its own at a time; empty leaves it to the requests.
+    /// What computes, each of them a clip of its own at a time; empty for the processor.
     public var devices: [String] = []
     /// What every request has to bring where the address can be reached from other machines.
     public var token: String?

@@ -44,7 +44,7 @@ final class Worker: Sendable {
     }
 
     private let office: Office
-    /// What computes; nil leaves it to the requests.
+    /// What computes; nil for the processor.
     private let device: String?
     private let current = Mutex<Current?>(nil)
     private let isStopping = Atomic<Bool>(false)
@@ -145,7 +145,7 @@ final class Worker: Sendable {
         let engine = Engine(catalog: office.catalog) { [self] event in received(event, job) }
         ResidentMemory.restartPeak()
         var order = try office.order(of: job)
-        order.device = device ?? order.device
+        order.device = device
         let run = try engine.prepare(order)
         try workbench.render(run, cancellation: cancellation) { _ in }
         return Path.fileSize(path) ?? 0

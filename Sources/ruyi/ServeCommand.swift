@@ -23,7 +23,7 @@ struct ServeCommand: LongCommand {
         let devices = Setting(
             "device", .devices, .options,
             "What computes; of several, each renders a clip of its own.", value: "device[,device...]"
-        ) { $0.standardText = "what a request names, else cpu" }
+        ) { $0.standardText = "cpu" }
         let tokenFile = Setting(
             "token_file", .path, .options,
             "A file with the token that every request has to bring, where --host lets others in.", value: "file"

@@ -50,7 +50,7 @@ public final class Bench {
     ) throws(Faults) {
         var faults = Bench.faults(order)
         kernels = Faults.collect(&faults) { () throws(Fault) in try KernelChoice.chosen(order.device) } ?? .best
-        if !kernels.backend(threads: 1).arithmetics.contains(order.arithmetic) {
+        if order.arithmetic != .float32, !kernels.backend(threads: 1).arithmetics.contains(order.arithmetic) {
             faults.append(
                 Fault(
                     .configuration,

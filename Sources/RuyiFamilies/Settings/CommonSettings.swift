@@ -189,12 +189,12 @@ public struct CommonSettings: SettingTable {
     /// The arithmetic of what takes most of the time.
     public let precision = Setting(
         "precision", SettingKind<Precision>.named, .model,
-        "The arithmetic. bf16 (and f16 on a GPU), where there are units for it, and int8, with a copy of large weights in "
-            + "memory, are faster, and the video differs a little.", value: "kind"
+        "The arithmetic. bf16 and f16, where there are units for it, and int8, with a copy of large weights, are faster; the "
+            + "video differs a little.", value: "kind"
     ) {
         $0.isFirst = true
         $0.isKept = true
-        $0.standardText = "float32; on a GPU the first of bf16 and f16 that it has units for"
+        $0.standardText = "float32; 16 bits on a GPU"
     }
     /// Files of changes to the transformer, in the order in which they are made.
     public let loras = Setting(
