@@ -234,12 +234,16 @@ if isFuzzing {
         "RuyiFiles", "RuyiMedia", "RuyiPicture", "RuyiEncoders", "RuyiModels", "RuyiFamilies", "RuyiEngine",
         "ParserEntries",
     ]
+    // What computes is not looked at: making it fast would take most of the time.
+    for target in package.targets where target.type == .regular && !target.name.hasPrefix("RuyiKernels") {
+        target.swiftSettings = strict + [.unsafeFlags(["-Onone"])]
+    }
     for target in package.targets where parsing.contains(target.name) {
-        target.swiftSettings = strict + [.unsafeFlags(["-sanitize=fuzzer,address"])]
+        target.swiftSettings = strict + [.unsafeFlags(["-Onone", "-sanitize=fuzzer,address"])]
     }
     package.targets.append(
         .executableTarget(
             name: "ruyi-fuzz", dependencies: ["ParserEntries"], path: "Tests/Fuzz",
-            swiftSettings: strict + [.unsafeFlags(["-sanitize=fuzzer,address"])],
+            swiftSettings: strict + [.unsafeFlags(["-Onone", "-sanitize=fuzzer,address"])],
             linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])]))
 }
