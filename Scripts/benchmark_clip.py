@@ -134,18 +134,22 @@ def main():
     parser.add_argument("--steps", type=int, default=4, help="denoising steps (default: 4)")
     parser.add_argument("--only", default=",".join(CONTENDERS), help="contenders, with commas between them")
     parser.add_argument("--keep", metavar="DIR", help="keep the checkpoint here, or take it from here")
+    parser.add_argument("--write", metavar="DIR", help=argparse.SUPPRESS)
     parser.add_argument("--peer", choices=("float32", "bf16"), help=argparse.SUPPRESS)
     parser.add_argument("--model", help=argparse.SUPPRESS)
     parser.add_argument("--output", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.peer:
         return peer(options)
+    if options.write:
+        return write_checkpoint(Path(options.write))
     names = options.only.split(",")
     with tempfile.TemporaryDirectory() as folder:
         model = Path(options.keep or folder) / "HunyuanVideo"
         if not model.exists():
             model.mkdir(parents=True)
-            write_checkpoint(model)
+            # In a process of its own: what this one has had in memory counts for those that it starts.
+            subprocess.run([sys.executable, __file__, "--write", str(model)], check=True)
         found = {name: [] for name in names}
         for _ in range(options.runs):
             for name in names:

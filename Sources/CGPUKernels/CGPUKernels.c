@@ -30,6 +30,7 @@
     X(norm) \
     X(product_groups_bf16) \
     X(product_groups_f16) \
+    X(product_halves) \
     X(product_lanes) \
     X(product_matrices_bf16) \
     X(product_matrices_f16) \
@@ -112,6 +113,9 @@ _Alignas(4) static const unsigned char product_groups_bf16[] = {
 };
 _Alignas(4) static const unsigned char product_groups_f16[] = {
 #embed "spirv/product_groups_f16.spv"
+};
+_Alignas(4) static const unsigned char product_halves[] = {
+#embed "spirv/product_halves.spv"
 };
 _Alignas(4) static const unsigned char product_lanes[] = {
 #embed "spirv/product_lanes.spv"

@@ -30,10 +30,10 @@ struct DeviceFindings {
         for (name, arithmetic) in DeviceFindings.names {
             guard let entry = all.first(where: { $0.key == GPUFindings.key(facts) })?.value[name],
                 let isRight = entry["right"]?.bool, let tile = entry["tile"]?.int,
-                let isOfGroups = entry["groups"]?.bool, let speedup = entry["speedup"]?.double
+                let way = entry["way"]?.string.flatMap(GPUFindings.Way.init), let speedup = entry["speedup"]?.double
             else { continue }
             findings.units[arithmetic] = GPUFindings.Units(
-                isRight: isRight, tile: tile, isOfGroups: isOfGroups, speedup: speedup)
+                isRight: isRight, tile: tile, way: way, speedup: speedup)
         }
         return findings
     }
@@ -45,7 +45,7 @@ struct DeviceFindings {
                 JSON.Member(
                     name,
                     [
-                        "right": .bool(units.isRight), "tile": .int(units.tile), "groups": .bool(units.isOfGroups),
+                        "right": .bool(units.isRight), "tile": .int(units.tile), "way": .string(units.way.rawValue),
                         "speedup": .double(units.speedup),
                     ])
             }

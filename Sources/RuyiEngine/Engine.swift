@@ -155,7 +155,7 @@ public struct Engine: Sendable {
                 choice.plan.notes.append(
                     kernels.gpu == nil
                         ? "this processor has no units for \(precision.rawValue): the clip is computed in float32"
-                        : "the GPU has no units for \(precision.rawValue) that compute what they should: the clip is computed "
+                        : "products in \(precision.rawValue) are not what they should be on this GPU: the clip is computed "
                             + "in float32")
             }
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }

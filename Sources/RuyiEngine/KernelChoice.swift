@@ -72,10 +72,10 @@ struct KernelChoice: Sendable, Hashable {
     /// The most bytes of a GPU's memory that were taken since this was asked last; nil for the processor.
     func takeDevicePeak() -> Int? { gpu?.takePeak() }
 
-    /// What a clip is computed in if nothing is said: on a GPU the halves whose units are right and make it faster; nil leaves
-    /// it to the plan.
+    /// What a clip is computed in if nothing is said: on a GPU the halves that are right and make it faster; nil leaves it to
+    /// the plan.
     var usualPrecision: Precision? {
-        guard let gpu else { return nil }
+        guard let gpu, !gpu.isSoftware else { return nil }
         let proved = gpu.arithmetics
         return [.bf16, .f16].first {
             proved.contains($0.arithmetic) && gpu.findings.units[$0.arithmetic]?.speedup ?? 0 > 1

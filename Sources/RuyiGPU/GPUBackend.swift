@@ -72,7 +72,6 @@ public final class GPUBackend: Backend {
 
     /// What is known of units for halves; tried out if nothing is.
     private func units(_ halves: Halves) -> GPUFindings.Units {
-        guard !facts.styles(halves).isEmpty else { return .none }
         if let known = findings.units[halves.arithmetic] { return known }
         guard !isMeasuring else { return .none }
         // Should trying them end the process, or the driver, the next run does not try again.
@@ -99,10 +98,12 @@ public final class GPUBackend: Backend {
     private func trusted(_ arithmetic: Arithmetic) -> (halves: Halves, style: MatrixStyle)? {
         guard let halves = Halves(arithmetic) else { return nil }
         let units = units(halves)
-        let style = MatrixStyle(tile: units.tile, isOfGroups: units.isOfGroups)
+        let style = MatrixStyle(tile: units.tile, way: units.way)
         return units.isRight && facts.styles(halves).contains(style) ? (halves, style) : nil
     }
 
+    /// Whether its driver computes on the processor.
+    public var isSoftware: Bool { facts.kind == .software }
     /// The device's name.
     public var name: String { facts.name }
     /// The most bytes of its memory that may be taken.

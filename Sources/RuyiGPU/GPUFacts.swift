@@ -63,19 +63,17 @@ public struct GPUFacts: Sendable, Equatable {
         lacking = missing.isEmpty ? nil : missing
     }
 
-    /// Whether it has units for matrices of any halves.
-    public var hasUnits: Bool { halfUnits != nil || bfloatUnits != nil }
-
     /// The matrices of halves that it has units for; nil where it has none.
     func units(_ halves: Halves) -> MatrixUnits? { halves == .f16 ? halfUnits : bfloatUnits }
 
-    /// The ways in which its units can be used for halves, best first as far as can be guessed; empty where it has none.
+    /// The ways in which it can multiply matrices of halves, best first as far as can be guessed.
     func styles(_ halves: Halves) -> [MatrixStyle] {
-        if units(halves) == nil { return [] }
+        let plain = MatrixStyle(tile: 64, way: .invocations)
+        if units(halves) == nil { return [plain] }
         // A driver that computes on the processor would take minutes to compile more.
         let tiles = kind == .software ? [32] : [128, 64]
-        let ofGroups = groups[halves] == true ? [MatrixStyle(tile: 128, isOfGroups: true)] : []
-        return ofGroups + tiles.map { MatrixStyle(tile: $0, isOfGroups: false) }
+        let ofGroups = groups[halves] == true ? [MatrixStyle(tile: 128, way: .groups)] : []
+        return ofGroups + tiles.map { MatrixStyle(tile: $0, way: .subgroups) } + [plain]
     }
 
     /// The text up to the first zero.

@@ -5,24 +5,34 @@ import RuyiTensor
 ///
 /// It holds for one device with one version of its driver and of the kernels, so that it can be kept under `key`.
 public struct GPUFindings: Sendable, Equatable {
+    /// Who holds matrices of halves.
+    public enum Way: String, Sendable {
+        /// A group of invocations together, of the device's units.
+        case groups
+        /// Each subgroup its own, of the device's units.
+        case subgroups
+        /// Each invocation some numbers, where there are no units: products take less memory from place to place.
+        case invocations
+    }
+
     /// What is known of the units for one kind of numbers.
     public struct Units: Sendable, Equatable {
         /// Whether products, attention and convolutions on them were within what rounding allows.
         public var isRight: Bool
         /// Rows and columns of a product that a group makes fastest; 0 where they are not right.
         public var tile: Int
-        /// Whether a group holds its matrices together.
-        public var isOfGroups: Bool
+        /// How matrices are multiplied.
+        public var way: Way
         /// How many times as fast they make a large product as float32 does.
         public var speedup: Double
 
         /// What is known of units.
-        public init(isRight: Bool, tile: Int, isOfGroups: Bool, speedup: Double) {
-            (self.isRight, self.tile, self.isOfGroups, self.speedup) = (isRight, tile, isOfGroups, speedup)
+        public init(isRight: Bool, tile: Int, way: Way, speedup: Double) {
+            (self.isRight, self.tile, self.way, self.speedup) = (isRight, tile, way, speedup)
         }
 
         /// None that are of use.
-        static let none = Units(isRight: false, tile: 0, isOfGroups: false, speedup: 0)
+        static let none = Units(isRight: false, tile: 0, way: .invocations, speedup: 0)
     }
 
     /// What was tried, by the arithmetic.
@@ -39,11 +49,14 @@ public struct GPUFindings: Sendable, Equatable {
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         let names = [
             "product_matrices", "attention_matrices", "convolution_matrices", "product_groups", "attention_groups",
+            "product_halves",
         ]
         for name in names {
             for halves in Halves.allCases {
                 var size = 0
-                guard let code = ruyi_gpu_code("\(name)_\(halves)", &size) else { continue }
+                guard let code = ruyi_gpu_code(name == "product_halves" ? name : "\(name)_\(halves)", &size) else {
+                    continue
+                }
                 // FNV-1a (Fowler, Noll, Vo).
                 for byte in UnsafeRawBufferPointer(start: code, count: size) {
                     hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3
@@ -57,20 +70,15 @@ public struct GPUFindings: Sendable, Equatable {
 extension GPUBackend {
     /// Tries the units for halves out: in which ways they are right, and which of them is fastest.
     func findings(of halves: Halves) -> GPUFindings.Units {
-        guard let device else { return .none }
+        if device == nil { return .none }
         let times = facts.styles(halves).compactMap { style -> (style: MatrixStyle, seconds: Double)? in
-            guard OperationSuite.areMatricesRight(of: halves, style, on: self) else {
-                // A kernel that the driver does not take is no reason not to use the others.
-                device.forgive()
-                return nil
-            }
+            guard OperationSuite.areMatricesRight(of: halves, style, on: self) else { return nil }
             return (style, seconds(untrustedSession(halves, style), halves))
         }
         guard let best = times.min(by: { $0.seconds < $1.seconds }) else { return .none }
         let exact = seconds(untrustedSession(nil, nil), halves)
         return GPUFindings.Units(
-            isRight: true, tile: best.style.tile, isOfGroups: best.style.isOfGroups,
-            speedup: exact / max(best.seconds, 1e-9))
+            isRight: true, tile: best.style.tile, way: best.style.way, speedup: exact / max(best.seconds, 1e-9))
     }
 
     /// The best of three times of a square product of weights that are halves.

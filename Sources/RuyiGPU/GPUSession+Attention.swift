@@ -35,12 +35,10 @@ extension GPUSession {
                 self.halves(k, depth: k.shape[2], pitch: k.shape[2], inHalves),
                 self.halves(v, depth: v.shape[2], pitch: v.shape[2], inHalves),
             ]
-            keepers = rows.compactMap(\.self)
-            places = keepers.map { .place($0.place) }
+            (places, keepers) = (rows.map { .place($0.place) }, rows)
         } else {
             (places, keepers) = ([place(q), place(k), place(v)], [])
         }
-        guard places.count == 3 else { return result }
         let lines = slice(4 * Double(batch * heads * size) * Double(keys), grain: grain)
         withExtendedLifetime((q, k, v, keepers, mask.rows, bias.values)) {
             for start in stride(from: 0, to: queries, by: lines) {
@@ -63,8 +61,12 @@ extension GPUSession {
     /// The kernel for heads of a size, the queries that a group of it takes, and the halves that it reads.
     private func attentionKernel(_ size: Int, queries: Int) -> (Kernel, Int, Halves?) {
         if let halves, size % 8 == 0, size <= 256, queries >= 64 {
-            if unitStyle.isOfGroups { return (Kernel("attention_groups_\(halves)", UInt32(size), 64), 64, halves) }
-            if let kernel = matrices("attention", halves, UInt32(size), 32) { return (kernel, 64, halves) }
+            switch unitStyle.way {
+            case .groups: return (Kernel("attention_groups_\(halves)", UInt32(size), 64), 64, halves)
+            case .subgroups:
+                if let kernel = matrices("attention", halves, UInt32(size), 32) { return (kernel, 64, halves) }
+            case .invocations: break
+            }
         }
         switch gpu.variant {
         case .lanes: return (Kernel("attention_lanes", UInt32(size)), 16, nil)

@@ -78,7 +78,7 @@ extension GPUSession {
         let sources = timeline.map { $0.map(dense) }
         let stored = operand(weight)
         // Few channels are not worth being put side by side.
-        if let halves, channels >= 16, outputs >= 32,
+        if let halves, unitStyle.way != .invocations, channels >= 16, outputs >= 32,
             let kernel = matrices("convolution", halves, UInt32(unitStyle.tile), UInt32(unitStyle.tile))
         {
             let taps = weight.shape[2...].reduce(1, *)
@@ -91,9 +91,8 @@ extension GPUSession {
             }
             return ConvolutionOperands(
                 kernel: (kernel, unitStyle.tile, unitStyle.tile), run: 1,
-                weight: last.map { ($0.place, 0, 0, $0.keeper) },
-                places: frames.map { ($0 ?? nil)?.place ?? 0 }, channels: Halves.pitch(channels),
-                keepers: frames.compactMap { ($0 ?? nil)?.keeper })
+                weight: (last.place, 0, 0, last.keeper), places: frames.map { $0?.place ?? 0 },
+                channels: Halves.pitch(channels), keepers: frames.compactMap { $0?.keeper })
         }
         let places = sources.map { source in
             source.flatMap { source in source.gpu.memory.map { $0.address + UInt64(4 * source.offset) } } ?? 0

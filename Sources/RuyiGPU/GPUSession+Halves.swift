@@ -26,12 +26,11 @@ struct MatrixUnits: Sendable, Equatable {
     let depth: Int
 }
 
-/// How units for matrices are used.
+/// How matrices of halves are multiplied.
 struct MatrixStyle: Sendable, Equatable {
     /// Rows and columns of a product that a group makes.
     let tile: Int
-    /// Whether a group holds its matrices together, and not each of its subgroups its own.
-    let isOfGroups: Bool
+    let way: GPUFindings.Way
 }
 
 /// Rows of halves, each from a multiple of 16 bytes on.
@@ -62,7 +61,7 @@ extension GPUSession {
     /// Dense rows of floats as halves; rows of zeros follow up to `lines`.
     func halves(
         _ x: Tensor, depth: Int, pitch: Int, lines: Int? = nil, _ halves: Halves, isDivided: Bool = false
-    ) -> HalfRows? {
+    ) -> HalfRows {
         let rows = x.count / max(depth, 1)
         return self.halves(
             operand(x), rows: rows, lines: lines ?? rows, depth: depth, pitch: pitch, halves, isDivided: isDivided)
@@ -72,39 +71,44 @@ extension GPUSession {
     func halves(
         _ source: (place: UInt64, first: Int, type: UInt32, keeper: AnyObject)?, rows: Int, lines: Int, depth: Int,
         pitch: Int, _ halves: Halves, scales: (tensor: Tensor, across: Int, width: Int)? = nil, isDivided: Bool = false
-    ) -> HalfRows? {
+    ) -> HalfRows {
         let block = self.block(2 * lines * pitch)
         let factors = isDivided ? self.block(4 * rows) : nil
-        guard let source, let memory = block.memory else { return nil }
-        withExtendedLifetime((source.keeper, scales?.tensor)) {
-            run(
-                Kernel("halves", source.type, halves.rawValue, scales != nil ? 1 : 0, isDivided ? 1 : 0),
-                [
-                    .place(source.place), .place(memory.address), place(scales?.tensor),
-                    .place(factors?.memory?.address ?? 0), .integer(source.first), .integer(rows), .integer(lines),
-                    .integer(depth), .integer(pitch), .integer(scales?.across ?? 0), .integer(scales?.width ?? 1),
-                ], groups: folded(lines), operations: Double(8 * lines * pitch))
+        let place = block.memory?.address ?? 0
+        if let source {
+            withExtendedLifetime((source.keeper, scales?.tensor)) {
+                run(
+                    Kernel("halves", source.type, halves.rawValue, scales != nil ? 1 : 0, isDivided ? 1 : 0),
+                    [
+                        .place(source.place), .place(place), self.place(scales?.tensor),
+                        .place(factors?.memory?.address ?? 0), .integer(source.first), .integer(rows),
+                        .integer(lines), .integer(depth), .integer(pitch), .integer(scales?.across ?? 0),
+                        .integer(scales?.width ?? 1),
+                    ], groups: folded(lines), operations: Double(8 * lines * pitch))
+            }
         }
-        return HalfRows(place: memory.address, first: 0, pitch: pitch, factors: factors, keeper: block)
+        return HalfRows(place: place, first: 0, pitch: pitch, factors: factors, keeper: block)
     }
 
     /// Numbers `[items, channels, places]` as halves `[items, places, pitch]`.
     func channelsLast(
         _ source: (place: UInt64, first: Int, type: UInt32, keeper: AnyObject)?, items: Int, channels: Int, places: Int,
         _ halves: Halves
-    ) -> (place: UInt64, keeper: AnyObject)? {
+    ) -> (place: UInt64, keeper: AnyObject) {
         let pitch = Halves.pitch(channels)
         let block = self.block(2 * items * places * pitch)
-        guard let source, let memory = block.memory else { return nil }
+        let place = block.memory?.address ?? 0
         let count = items * places * pitch / 8
-        withExtendedLifetime(source.keeper) {
-            run(
-                Kernel("channels", source.type, halves.rawValue),
-                [
-                    .place(source.place), .place(memory.address), .integer(source.first), .integer(count),
-                    .integer(channels), .integer(places), .integer(pitch),
-                ], invocations: count, operations: Double(64 * count))
+        if let source {
+            withExtendedLifetime(source.keeper) {
+                run(
+                    Kernel("channels", source.type, halves.rawValue),
+                    [
+                        .place(source.place), .place(place), .integer(source.first), .integer(count),
+                        .integer(channels), .integer(places), .integer(pitch),
+                    ], invocations: count, operations: Double(64 * count))
+            }
         }
-        return (memory.address, block)
+        return (place, block)
     }
 }

@@ -112,8 +112,11 @@ extension GPUSession {
 
     private func productKernel(_ halves: Halves) -> Kernel? {
         let tile = UInt32(unitStyle.tile)
-        return unitStyle.isOfGroups
-            ? Kernel("product_groups_\(halves)", tile, tile) : matrices("product", halves, tile, tile)
+        return switch unitStyle.way {
+        case .groups: Kernel("product_groups_\(halves)", tile, tile)
+        case .subgroups: matrices("product", halves, tile, tile)
+        case .invocations: Kernel("product_halves", halves.rawValue)
+        }
     }
 
     /// Writes the product of dense rows to these rows of the result, on units for halves.
@@ -134,7 +137,7 @@ extension GPUSession {
             ? weight.map { HalfRows(place: $0.place, first: $0.first, pitch: pitch, factors: nil, keeper: $0.keeper) }
             : self.halves(
                 weight, rows: columns, lines: columns, depth: depth, pitch: pitch, halves, scales: finish.blocks)
-        guard let left, let right else { return }
+        guard let right else { return }
         // As if rows that are not there came before.
         let place = left.place &- UInt64(2 * rows.lowerBound * pitch)
         let factors = left.factors?.memory.map { $0.address &- UInt64(4 * rows.lowerBound) }

@@ -48,7 +48,7 @@ class GPUSession: Session, @unchecked Sendable {
     /// The numbers whose units are used now; nil for float32.
     var halves: Halves? { isExact.load(ordering: .relaxed) || style == nil ? nil : usualHalves }
     /// How units are used, where they are.
-    var unitStyle: MatrixStyle { style ?? MatrixStyle(tile: 128, isOfGroups: false) }
+    var unitStyle: MatrixStyle { style ?? MatrixStyle(tile: 64, way: .invocations) }
 
     func inFloat32<Result>(_ body: () throws -> Result) rethrows -> Result {
         let before = isExact.exchange(true, ordering: .relaxed)

@@ -3,6 +3,7 @@ import GoldenRecords
 import RuyiFault
 import RuyiFiles
 import RuyiGPU
+import RuyiTensor
 import Testing
 
 /// Whether the machine has a GPU, or a driver that computes on the processor.
@@ -22,14 +23,16 @@ struct DeviceTests {
         ].contains(golden.testDescription)
     }
 
-    private func run(_ golden: Golden, _ scratch: Scratch, _ name: String, _ more: [String]) throws -> Outcome {
+    private func run(
+        _ golden: Golden, _ scratch: Scratch, _ name: String, _ more: [String], environment: [String: String] = [:]
+    ) throws -> Outcome {
         let models = try Scratch()
         return try Executable.run(
             [
                 "--request", golden("request.json"), "--model", try golden.record.model(orCopiedTo: models("model")),
                 "--noise", golden("expected.safetensors"), "--trace", scratch(name + ".safetensors"), "-o",
                 scratch(name + ".mkv"),
-            ] + more)
+            ] + more, environment: environment)
     }
 
     @Test("a case gives the reference's stages on a GPU", arguments: cases)
@@ -138,19 +141,31 @@ struct DeviceTests {
         #expect(usual.code == 0 && scratch.files == ["a.mkv"], "\(usual.errors)")
     }
 
-    @Test("units for halves that a device does not have are not claimed, and the clip is that of float32")
+    @Test("halves make another clip, near that of float32, and the processor says that it has no units for f16")
     func halves() throws {
-        let golden = Golden(name: "i2v-euler")
-        let scratch = try Scratch()
-        let usual = try run(golden, scratch, "a", ["--device", "gpu", "--precision", "float32"])
-        #expect(usual.code == 0, "\(usual.errors)")
-        for precision in ["f16", "bf16"] {
-            let outcome = try run(golden, scratch, precision, ["--device", "gpu", "--precision", precision])
-            #expect(outcome.code == 0, "\(outcome.errors)")
-            let trace = FileManager.default.contents(atPath: scratch(precision + ".safetensors"))
-            let isSame = trace == FileManager.default.contents(atPath: scratch("a.safetensors"))
-            #expect(isSame == outcome.errors.contains("no units for \(precision)"), "\(outcome.errors)")
+        // Its layers have more than 64 rows.
+        let golden = Golden(name: "t2v-basic", family: "hunyuanvideo")
+        let (scratch, cache) = (try Scratch(), try Scratch())
+        func output(_ name: String) throws -> [Float] {
+            try SafetensorsFile(path: scratch(name + ".safetensors")).tensor("step.000.model_output").floats()
         }
+        func trace(_ name: String) -> Data? { FileManager.default.contents(atPath: scratch(name + ".safetensors")) }
+        for (name, precision) in [("a", "float32"), ("f16", "f16"), ("bf16", "bf16"), ("again", "f16")] {
+            let outcome = try run(
+                golden, scratch, name, ["--device", "gpu", "--precision", precision],
+                environment: ["XDG_CACHE_HOME": cache("")])
+            #expect(outcome.code == 0 && !outcome.errors.contains("computed in float32"), "\(outcome.errors)")
+        }
+        let exact = try output("a")
+        for (name, limit) in [("f16", 1e-3), ("bf16", 1e-2)] {
+            let (sum, norm) = try zip(output(name), exact).reduce((0.0, 0.0)) { sums, pair in
+                let difference = Double(pair.0) - Double(pair.1)
+                return (sums.0 + difference * difference, sums.1 + Double(pair.1) * Double(pair.1))
+            }
+            let error = (sum / norm).squareRoot()
+            #expect(error > limit / 100 && error < limit, "\(name): \(error)")
+        }
+        #expect(trace("f16") != nil && trace("f16") == trace("again"))
         let processor = try run(golden, scratch, "b", ["--precision", "f16"])
         #expect(processor.errors.contains("this processor has no units for f16"), "\(processor.errors)")
     }
@@ -159,20 +174,25 @@ struct DeviceTests {
     func findings() throws {
         let (scratch, cache) = (try Scratch(), try Scratch())
         let golden = Golden(name: "i2v-euler")
-        let hasUnits = GPUFacts.all().list.contains { $0.hasUnits }
+        var kept: Data? { FileManager.default.contents(atPath: cache("ruyi/gpus.json")) }
         for content in [nil, "{", "{\"x\": {\"f16\": 1}}", "[1]"] {
-            if let content {
-                try FileManager.default.createDirectory(atPath: cache("ruyi"), withIntermediateDirectories: true)
-                try Data(content.utf8).write(to: URL(fileURLWithPath: cache("ruyi/gpus.json")))
-            }
-            let outcome = try Executable.run(
-                [
-                    "--request", golden("request.json"), "-q", "--device", "gpu", "--overwrite", "-o", scratch("a.mkv"),
-                ], environment: ["XDG_CACHE_HOME": cache("")])
+            if let content { try Data(content.utf8).write(to: URL(fileURLWithPath: cache("ruyi/gpus.json"))) }
+            let outcome = try run(
+                golden, scratch, "a", ["--device", "gpu", "--precision", "bf16", "--overwrite", "-q"],
+                environment: ["XDG_CACHE_HOME": cache("")])
             #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
-            let kept = FileManager.default.contents(atPath: cache("ruyi/gpus.json"))
-            if hasUnits { #expect(kept.map { String(decoding: $0, as: UTF8.self).contains("speedup") } == true) }
+            let text = String(decoding: kept ?? Data(), as: UTF8.self)
+            #expect(text.contains("\"right\":true") && text.contains("\"speedup\""), "\(text)")
         }
+        // What was not right the last time is not tried again.
+        let wrong = String(decoding: kept ?? Data(), as: UTF8.self).replacingOccurrences(
+            of: "\"right\":true", with: "\"right\":false")
+        try Data(wrong.utf8).write(to: URL(fileURLWithPath: cache("ruyi/gpus.json")))
+        let outcome = try run(
+            golden, scratch, "a", ["--device", "gpu", "--precision", "bf16", "--overwrite"],
+            environment: ["XDG_CACHE_HOME": cache("")])
+        #expect(outcome.code == 0 && outcome.errors.contains("computed in float32"), "\(outcome.errors)")
+        #expect(String(decoding: kept ?? Data(), as: UTF8.self) == wrong)
     }
 
     @Test("Khronos's validation layers have nothing to say about any operation", .enabled(if: hasLayers))

@@ -34,6 +34,32 @@ struct GPUTests {
         for result in results { #expect(result.isRight, "\(result.name): \(result.error)") }
     }
 
+    @Test(
+        "products of halves, and what units for them make, are those of their rounded numbers",
+        arguments: TestDevice.all)
+    func halves(_ device: TestDevice) throws {
+        let backend = try device.backend()
+        let results = OperationSuite.matrices(on: backend)
+        #expect(results.count >= 22)
+        for result in results { #expect(result.isRight, "\(result.name): \(result.error)") }
+        #expect(backend.arithmetics.contains(.f16) && backend.arithmetics.contains(.bf16))
+        #expect(backend.findings.units[.f16]?.isRight == true)
+    }
+
+    @Test("a meter counts what products of halves take", arguments: TestDevice.all)
+    func halvesMeter(_ device: TestDevice) throws {
+        let backend = try device.backend()
+        func run(_ session: any Session) -> Tensor {
+            let x = session.filled([1, 96, 80], 0.5)
+            let weight = session.backend.weight(HostTensor.zeros([128, 80]), in: ResidencyUnit())
+            return session.linear(x, Projection(weight), .gelu)
+        }
+        let (session, meter) = (backend.session(arithmetic: .bf16), backend.meter(.bf16))
+        _ = session.read(run(session))
+        _ = meter.read(run(meter))
+        #expect(session.memory.peakBytes == meter.takePeak())
+    }
+
     @Test("where weights find no room they come and go, with the same numbers", arguments: TestDevice.all)
     func eviction(_ device: TestDevice) throws {
         let matrices = (0..<12).map { seed in

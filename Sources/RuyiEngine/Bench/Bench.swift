@@ -54,7 +54,9 @@ public final class Bench {
             faults.append(
                 Fault(
                     .configuration,
-                    "\(kernels.gpu == nil ? "this processor" : "this GPU") has no units for \(order.arithmetic)",
+                    kernels.gpu == nil
+                        ? "this processor has no units for \(order.arithmetic)"
+                        : "products in \(order.arithmetic) are not what they should be on this GPU",
                     at: "--precision",
                     hint: "measure float32, in which it would compute"))
         }

@@ -142,7 +142,8 @@ public struct Doctor: Sendable {
             guard let backend = try KernelChoice.chosen(device).gpu else {
                 return Check("operations", .note, "the processor computes, whose kernels are tested with the program")
             }
-            let results = try OperationSuite.run(on: backend) + OperationSuite.matrices(on: backend)
+            let results = try OperationSuite.run(on: backend)
+            let halves = OperationSuite.matrices(on: backend)
             // What was found out before may have been found out on a day on which the device was busy.
             backend.forget()
             let wrong = results.filter { !$0.isRight }
@@ -153,15 +154,20 @@ public struct Doctor: Sendable {
                     "\(wrong.count) of \(results.count) are wrong \(place), \(worst.name) by \(worst.error)",
                     hint: "use --device cpu, and report it with the driver's version")
             }
-            let worst = results.filter { $0.limit <= OperationSuite.limit }.map(\.error).max() ?? 0
+            let worst = results.map(\.error).max() ?? 0
             let units = backend.arithmetics.compactMap { arithmetic in
                 backend.findings.units[arithmetic].map { units in
                     let speedup = (units.speedup * 10).rounded() / 10
-                    return "; its units for \(arithmetic) too, with which a large product is \(speedup) times as fast"
+                    return
+                        "; so is \(arithmetic), held by \(units.way), in which a large product is \(speedup) times as fast"
                 }
             }
             let rightness = "all \(results.count) are right \(place), float32 to \(Float(worst)) of their size"
-            return Check("operations", rightness + units.joined())
+            // A way that fails is not used.
+            let broken = halves.filter { !$0.isRight }.count
+            let sum =
+                broken == 0 ? "" : "; \(broken) of \(halves.count) checks of halves fail, by ways that are not used"
+            return Check("operations", rightness + units.joined() + sum)
         } catch let fault as Fault {
             return Check("operations", .problem, fault.description, hint: fault.hint)
         } catch {
