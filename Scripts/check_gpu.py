@@ -165,7 +165,7 @@ def cases(ruyi, device):
         for folder in folders:
             command = [
                 ruyi, "--request", folder / "request.json", "--model", folder / "model", "--noise",
-                folder / "expected.safetensors", "--device", device, "--trace", trace, "-o", scratch + "/%03d.png",
+                folder / "expected.safetensors", "--device", device, "--precision", "float32", "--trace", trace, "-o", scratch + "/%03d.png",
                 "--overwrite", "--no-config", "-q",
             ]
             try:

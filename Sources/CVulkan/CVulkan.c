@@ -377,7 +377,6 @@ static void describe(const Loader *loader, VkPhysicalDevice device, RuyiGPUInfo 
     matrices(loader, device, &abilities, info);
     groups(loader, device, &abilities, info);
     uint32_t family = compute_family(loader, device);
-    info->has_transfer_queue = copy_family(loader, device, family) != family;
     const char *lacking = !abilities.addresses.bufferDeviceAddress ? "buffer addresses"
         : !abilities.timeline.timelineSemaphore                    ? "timeline semaphores"
         : !abilities.scalars.scalarBlockLayout                     ? "scalar block layout"

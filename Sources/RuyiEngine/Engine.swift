@@ -156,7 +156,12 @@ public struct Engine: Sendable {
                     kernels.gpu == nil
                         ? "this processor has no units for \(precision.rawValue): the clip is computed in float32"
                         : "products in \(precision.rawValue) are not what they should be on this GPU: the clip is computed "
-                            + "in float32")
+                            + "in float32 ('ruyi doctor --device gpu' tries them again)")
+            }
+            if request.precision == nil, kernels.lacksHalves {
+                choice.plan.notes.append(
+                    "products in 16 bits are not what they should be on this GPU: the clip is computed in float32 ('ruyi "
+                        + "doctor --device gpu' tries them again)")
             }
             if order.strictSize == true { try Faults.check(order.roundings(choice.plan)) }
             // Nobody waits for what is refused.

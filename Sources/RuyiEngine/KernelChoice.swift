@@ -82,6 +82,9 @@ struct KernelChoice: Sendable, Hashable {
         }
     }
 
+    /// Whether a GPU whose clips are usually computed in 16 bits was seen to do that wrong, or gave up as it was tried.
+    var lacksHalves: Bool { gpu.map { !$0.isSoftware && $0.arithmetics == [.float32] } ?? false }
+
     /// The backend, on as many threads as a run takes if nothing else is said.
     func backend(threads: Int?) -> any Backend {
         switch device {

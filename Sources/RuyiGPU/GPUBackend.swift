@@ -89,17 +89,17 @@ public final class GPUBackend: Backend {
             })
     }
 
-    /// A session that takes the units for halves whether they are trusted or not.
-    func untrustedSession(_ halves: Halves?, _ style: MatrixStyle?) -> any Session {
-        GPUSession(self, Cancellation(), GPUMemory(device, limit: nil), halves, style)
+    /// A session that multiplies halves, or float32, whether that was seen to be right or not.
+    func untrustedSession(_ style: MatrixStyle?) -> any Session {
+        GPUSession(self, Cancellation(), GPUMemory(device, limit: nil), style)
     }
 
-    /// The halves to take for an arithmetic and how, if their units are right.
-    private func trusted(_ arithmetic: Arithmetic) -> (halves: Halves, style: MatrixStyle)? {
+    /// The halves to take for an arithmetic and how, if that is right.
+    private func trusted(_ arithmetic: Arithmetic) -> MatrixStyle? {
         guard let halves = Halves(arithmetic) else { return nil }
         let units = units(halves)
-        let style = MatrixStyle(tile: units.tile, way: units.way)
-        return units.isRight && facts.styles(halves).contains(style) ? (halves, style) : nil
+        let style = MatrixStyle(halves: halves, tile: units.tile, way: units.way)
+        return units.isRight && facts.styles(halves).contains(style) ? style : nil
     }
 
     /// Whether its driver computes on the processor.
@@ -130,9 +130,7 @@ public final class GPUBackend: Backend {
 
     public func session(_ cancellation: Cancellation, memoryLimit: Int?, arithmetic: Arithmetic) -> any Session {
         if isMeasuring { return meter(arithmetic) }
-        let trusted = trusted(arithmetic)
-        return GPUSession(
-            self, cancellation, GPUMemory(device, limit: memoryLimit), trusted?.halves, trusted?.style)
+        return GPUSession(self, cancellation, GPUMemory(device, limit: memoryLimit), trusted(arithmetic))
     }
 
     public func meter(_ arithmetic: Arithmetic) -> any Meter {

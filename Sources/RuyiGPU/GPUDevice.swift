@@ -330,6 +330,12 @@ final class GPUDevice: Sendable {
                 let memory = state.staging[index].memory
                 memory.mapped?.copyMemory(from: start + done, byteCount: count)
                 if block.list > state.handedOver { GPUDevice.submit(&state) }
+                // Nothing was put into that list: what was brought to the place before has to be there, and is waited for.
+                if block.list > state.handedOver,
+                    !GPUDevice.succeeded(&state, ruyi_gpu_wait_upload(state.gpu, state.awaited, .max))
+                {
+                    return
+                }
                 var upload: UInt64 = 0
                 let result = ruyi_gpu_upload(
                     state.gpu, memory.buffer, block.buffer, UInt64(block.offset + place + done), UInt64(count),

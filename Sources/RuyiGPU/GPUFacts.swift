@@ -68,12 +68,12 @@ public struct GPUFacts: Sendable, Equatable {
 
     /// The ways in which it can multiply matrices of halves, best first as far as can be guessed.
     func styles(_ halves: Halves) -> [MatrixStyle] {
-        let plain = MatrixStyle(tile: 64, way: .invocations)
+        let plain = MatrixStyle(halves: halves, tile: 64, way: .invocations)
         if units(halves) == nil { return [plain] }
         // A driver that computes on the processor would take minutes to compile more.
         let tiles = kind == .software ? [32] : [128, 64]
-        let ofGroups = groups[halves] == true ? [MatrixStyle(tile: 128, way: .groups)] : []
-        return ofGroups + tiles.map { MatrixStyle(tile: $0, way: .subgroups) } + [plain]
+        let ofGroups = groups[halves] == true ? [MatrixStyle(halves: halves, tile: 128, way: .groups)] : []
+        return ofGroups + tiles.map { MatrixStyle(halves: halves, tile: $0, way: .subgroups) } + [plain]
     }
 
     /// The text up to the first zero.

@@ -72,11 +72,11 @@ extension GPUBackend {
     func findings(of halves: Halves) -> GPUFindings.Units {
         if device == nil { return .none }
         let times = facts.styles(halves).compactMap { style -> (style: MatrixStyle, seconds: Double)? in
-            guard OperationSuite.areMatricesRight(of: halves, style, on: self) else { return nil }
-            return (style, seconds(untrustedSession(halves, style), halves))
+            guard OperationSuite.areMatricesRight(style, on: self) else { return nil }
+            return (style, seconds(untrustedSession(style), halves))
         }
         guard let best = times.min(by: { $0.seconds < $1.seconds }) else { return .none }
-        let exact = seconds(untrustedSession(nil, nil), halves)
+        let exact = seconds(untrustedSession(nil), halves)
         return GPUFindings.Units(
             isRight: true, tile: best.style.tile, way: best.style.way, speedup: exact / max(best.seconds, 1e-9))
     }

@@ -60,8 +60,9 @@ extension GPUSession {
 
     /// The kernel for heads of a size, the queries that a group of it takes, and the halves that it reads.
     private func attentionKernel(_ size: Int, queries: Int) -> (Kernel, Int, Halves?) {
-        if let halves, size % 8 == 0, size <= 256, queries >= 64 {
-            switch unitStyle.way {
+        if let style, size % 8 == 0, size <= 256, queries >= 64 {
+            let halves = style.halves
+            switch style.way {
             case .groups: return (Kernel("attention_groups_\(halves)", UInt32(size), 64), 64, halves)
             case .subgroups:
                 if let kernel = matrices("attention", halves, UInt32(size), 32) { return (kernel, 64, halves) }

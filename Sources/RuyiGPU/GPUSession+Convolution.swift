@@ -78,19 +78,20 @@ extension GPUSession {
         let sources = timeline.map { $0.map(dense) }
         let stored = operand(weight)
         // Few channels are not worth being put side by side.
-        if let halves, unitStyle.way != .invocations, channels >= 16, outputs >= 32,
-            let kernel = matrices("convolution", halves, UInt32(unitStyle.tile), UInt32(unitStyle.tile))
+        if let style, style.way != .invocations, channels >= 16, outputs >= 32,
+            let kernel = matrices("convolution", style.halves, UInt32(style.tile), UInt32(style.tile))
         {
             let taps = weight.shape[2...].reduce(1, *)
-            let last = channelsLast(stored, items: outputs, channels: channels, places: taps, halves)
+            let last = channelsLast(stored, items: outputs, channels: channels, places: taps, style.halves)
             let frames = sources.map { source in
                 source.map { source in
                     channelsLast(
-                        operand(source), items: 1, channels: channels, places: source.count / channels, halves)
+                        operand(source), items: 1, channels: channels, places: source.count / channels,
+                        style.halves)
                 }
             }
             return ConvolutionOperands(
-                kernel: (kernel, unitStyle.tile, unitStyle.tile), run: 1,
+                kernel: (kernel, style.tile, style.tile), run: 1,
                 weight: (last.place, 0, 0, last.keeper), places: frames.map { $0?.place ?? 0 },
                 channels: Halves.pitch(channels), keepers: frames.compactMap { $0?.keeper })
         }

@@ -28,6 +28,7 @@ struct MatrixUnits: Sendable, Equatable {
 
 /// How matrices of halves are multiplied.
 struct MatrixStyle: Sendable, Equatable {
+    let halves: Halves
     /// Rows and columns of a product that a group makes.
     let tile: Int
     let way: GPUFindings.Way

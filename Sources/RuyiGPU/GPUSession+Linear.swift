@@ -6,7 +6,7 @@ private let rowLimit = 4096
 extension GPUSession {
     func linear(_ x: Tensor, _ projection: Projection, _ activation: Activation) -> Tensor {
         let product = PendingProduct(
-            x: x, projection: projection, kind: .linear(activation), halves: halves, gate: nil)
+            x: x, projection: projection, kind: .linear(activation), style: style, gate: nil)
         let depth = x.shape.last ?? 0
         let shape = projection.matrix.shape
         precondition(
@@ -20,7 +20,7 @@ extension GPUSession {
     ) -> Tensor {
         let product = PendingProduct(
             x: x, projection: outer, kind: .feedForward(inner: inner, activation, beside: beside),
-            halves: halves, gate: nil)
+            style: style, gate: nil)
         return Tensor(dtype: .f32, layout: Layout(product.shape), storage: GPUStorage(self, product))
     }
 
@@ -40,7 +40,7 @@ extension GPUSession {
             func wide(_ rows: Range<Int>) -> Tensor {
                 let first = PendingProduct(
                     x: x.sliced(0, rows), projection: inner, kind: .linear(activation),
-                    halves: product.halves, gate: nil)
+                    style: product.style, gate: nil)
                 let hidden = compute(first, residual: nil)
                 return beside.map { concatenate([$0.sliced(0, rows), hidden], axis: 1) } ?? hidden
             }
@@ -70,25 +70,27 @@ extension GPUSession {
             case .stored(let weight): self.operand(weight)
             case .computed(let tensor): self.operand(tensor)
             }
-        if let halves = product.halves, rows > GPUSession.fewRows,
-            let kernel = productKernel(halves)
-        {
+        if let style = product.style, rows > GPUSession.fewRows, let kernel = productKernel(style) {
             var type: DType?
             if case .stored(let weight) = projection.matrix, weight.isContiguous { type = weight.dtype }
             return multiply(
-                source, operand, kernel, halves, finish, isHalf: type == halves.type, rows: start..<start + rows,
+                source, operand, kernel, style, finish, isHalf: type == style.halves.type, rows: start..<start + rows,
                 into: result)
         }
         guard let operand, let place = address(source, before: start * depth) else { return }
         let isScaled = finish.across > 0
         let (name, side, width) = kernel(rows)
-        let hasWholeRuns = depth % 4 == 0 && operand.first % 4 == 0
+        var product = Kernel(name, operand.type, isScaled ? 1 : 0)
+        if gpu.variant == .lanes {
+            let hasWholeRuns = depth % 4 == 0 && operand.first % 4 == 0
+            product.constants.append(hasWholeRuns ? 4 : 1)
+        }
         let lines = slice(2 * Double(depth) * Double(columns), grain: side)
         withExtendedLifetime((source, operand.keeper, finish)) {
             for row in stride(from: start, to: start + rows, by: lines) {
                 let end = min(row + lines, start + rows)
                 run(
-                    Kernel(name, operand.type, isScaled ? 1 : 0, hasWholeRuns ? 4 : 1),
+                    product,
                     [.place(place), .place(operand.place)]
                         + finish.arguments(
                             result, self, rows: end, depth: depth, first: operand.first, across: finish.across,
@@ -110,21 +112,21 @@ extension GPUSession {
         }
     }
 
-    private func productKernel(_ halves: Halves) -> Kernel? {
-        let tile = UInt32(unitStyle.tile)
-        return switch unitStyle.way {
-        case .groups: Kernel("product_groups_\(halves)", tile, tile)
-        case .subgroups: matrices("product", halves, tile, tile)
-        case .invocations: Kernel("product_halves", halves.rawValue)
+    private func productKernel(_ style: MatrixStyle) -> Kernel? {
+        let tile = UInt32(style.tile)
+        return switch style.way {
+        case .groups: Kernel("product_groups_\(style.halves)", tile, tile)
+        case .subgroups: matrices("product", style.halves, tile, tile)
+        case .invocations: Kernel("product_halves", style.halves.rawValue)
         }
     }
 
-    /// Writes the product of dense rows to these rows of the result, on units for halves.
+    /// Writes the product of dense rows to these rows of the result, in halves.
     private func multiply(
         _ x: Tensor, _ weight: (place: UInt64, first: Int, type: UInt32, keeper: AnyObject)?, _ kernel: Kernel,
-        _ halves: Halves, _ finish: ProductFinish, isHalf: Bool, rows: Range<Int>, into result: Tensor
+        _ style: MatrixStyle, _ finish: ProductFinish, isHalf: Bool, rows: Range<Int>, into result: Tensor
     ) {
-        let (depth, columns) = (x.shape.last ?? 0, finish.columns)
+        let (depth, columns, halves) = (x.shape.last ?? 0, finish.columns, style.halves)
         let pitch = Halves.pitch(depth)
         // Rows of f16 are divided by a power of two, so that none of their numbers is too large for it.
         let left = self.halves(x, depth: depth, pitch: pitch, halves, isDivided: halves == .f16)
@@ -141,7 +143,7 @@ extension GPUSession {
         // As if rows that are not there came before.
         let place = left.place &- UInt64(2 * rows.lowerBound * pitch)
         let factors = left.factors?.memory.map { $0.address &- UInt64(4 * rows.lowerBound) }
-        let lines = slice(2 * Double(depth) * Double(columns), grain: unitStyle.tile)
+        let lines = slice(2 * Double(depth) * Double(columns), grain: style.tile)
         withExtendedLifetime((left, right, finish)) {
             for row in stride(from: rows.lowerBound, to: rows.upperBound, by: lines) {
                 let end = min(row + lines, rows.upperBound)
@@ -151,7 +153,7 @@ extension GPUSession {
                         + finish.arguments(
                             result, self, rows: end, depth: pitch, first: right.first,
                             across: factors == nil ? 0 : 1, start: row, factors: factors ?? 0),
-                    groups: grid(columns: columns, rows: end - row, side: unitStyle.tile, width: unitStyle.tile),
+                    groups: grid(columns: columns, rows: end - row, side: style.tile, width: style.tile),
                     operations: 2 * Double(end - row) * Double(depth) * Double(columns))
             }
         }

@@ -7,18 +7,13 @@ class GPUSession: Session, @unchecked Sendable {
     let gpu: GPUBackend
     let account: GPUMemory
     let cancellation: Cancellation
-    /// What products, attention and convolutions multiply where nobody asks for float32.
-    private let usualHalves: Halves?
-    private let style: MatrixStyle?
+    /// The halves that products, attention and convolutions multiply where nobody asks for float32, and how; nil for float32.
+    private let usualStyle: MatrixStyle?
     private let isExact = Atomic(false)
 
-    init(
-        _ backend: GPUBackend, _ cancellation: Cancellation, _ memory: GPUMemory, _ halves: Halves?,
-        _ style: MatrixStyle? = nil
-    ) {
+    init(_ backend: GPUBackend, _ cancellation: Cancellation, _ memory: GPUMemory, _ style: MatrixStyle?) {
         gpu = backend
-        usualHalves = halves
-        self.style = style ?? halves.flatMap { backend.facts.styles($0).first }
+        usualStyle = style
         account = memory
         self.cancellation = cancellation
     }
@@ -45,10 +40,8 @@ class GPUSession: Session, @unchecked Sendable {
         }
     }
 
-    /// The numbers whose units are used now; nil for float32.
-    var halves: Halves? { isExact.load(ordering: .relaxed) || style == nil ? nil : usualHalves }
-    /// How units are used, where they are.
-    var unitStyle: MatrixStyle { style ?? MatrixStyle(tile: 64, way: .invocations) }
+    /// The halves that are multiplied now, and how; nil for float32.
+    var style: MatrixStyle? { isExact.load(ordering: .relaxed) ? nil : usualStyle }
 
     func inFloat32<Result>(_ body: () throws -> Result) rethrows -> Result {
         let before = isExact.exchange(true, ordering: .relaxed)
@@ -220,8 +213,8 @@ class GPUSession: Session, @unchecked Sendable {
 final class GPUMeter: GPUSession, Meter, @unchecked Sendable {
     private let uncomputed = Mutex<(work: [Work: Double], times: Double)>(([:], 1))
 
-    init(_ backend: GPUBackend, _ trusted: (halves: Halves, style: MatrixStyle)?) {
-        super.init(backend, Cancellation(), GPUMemory(nil, limit: nil), trusted?.halves, trusted?.style)
+    init(_ backend: GPUBackend, _ style: MatrixStyle?) {
+        super.init(backend, Cancellation(), GPUMemory(nil, limit: nil), style)
     }
 
     func takePeak() -> Int { account.takePeak() }

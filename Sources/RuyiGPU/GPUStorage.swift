@@ -47,8 +47,8 @@ struct PendingProduct: Sendable {
     let x: Tensor
     let projection: Projection
     let kind: Kind
-    /// The numbers whose units it takes, whenever it is computed; nil for float32.
-    let halves: Halves?
+    /// The halves that it multiplies, whenever it is computed, and how; nil for float32.
+    let style: MatrixStyle?
     var gate: TokenRows?
 
     /// `[B, ..., N]`.

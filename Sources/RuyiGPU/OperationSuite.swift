@@ -32,27 +32,25 @@ public struct OperationSuite {
     }
 
     /// Whether a GPU's units for matrices of halves multiply what they are given and add it up in float32.
-    static func areMatricesRight(of halves: Halves, _ style: MatrixStyle, on backend: GPUBackend) -> Bool {
-        let results = matrices(of: halves, style, on: backend)
+    static func areMatricesRight(_ style: MatrixStyle, on backend: GPUBackend) -> Bool {
+        let results = matrices(style, on: backend)
         return !results.isEmpty && results.allSatisfy(\.isRight)
     }
 
     /// What a GPU's units for matrices make of products, attention and convolutions, for every kind of numbers that it has
     /// units for, in every way in which they can be used.
     public static func matrices(on backend: GPUBackend) -> [Result] {
-        Halves.allCases.flatMap { halves in
-            backend.facts.styles(halves).flatMap { matrices(of: halves, $0, on: backend) }
-        }
+        Halves.allCases.flatMap(backend.facts.styles).flatMap { matrices($0, on: backend) }
     }
 
     /// Empty where the device gives up.
-    private static func matrices(of halves: Halves, _ style: MatrixStyle, on backend: GPUBackend) -> [Result] {
-        var suite = OperationSuite(backend, backend.untrustedSession(halves, style))
-        suite.products(of: halves)
+    private static func matrices(_ style: MatrixStyle, on backend: GPUBackend) -> [Result] {
+        var suite = OperationSuite(backend, backend.untrustedSession(style))
+        suite.products(of: style.halves)
         // Without units these are float32.
         if style.way != .invocations {
-            suite.attention(of: halves)
-            suite.convolutions(of: halves)
+            suite.attention(of: style.halves)
+            suite.convolutions(of: style.halves)
         }
         let isWhole = (try? suite.session.check()) != nil
         // A kernel that the driver does not take is no reason not to use the others.

@@ -38,7 +38,7 @@ struct DeviceTests {
     @Test("a case gives the reference's stages on a GPU", arguments: cases)
     func matches(_ golden: Golden) throws {
         let scratch = try Scratch()
-        let outcome = try run(golden, scratch, "a", ["--device", "gpu"])
+        let outcome = try run(golden, scratch, "a", ["--device", "gpu", "--precision", "float32"])
         #expect(outcome.code == 0, "\(outcome.errors)")
         #expect(try golden.differences(scratch("a.safetensors")) == [])
     }

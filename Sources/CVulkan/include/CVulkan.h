@@ -37,8 +37,6 @@ typedef struct {
     uint32_t shared;
     // Bytes of the largest heap of its own memory, and how many of them are free as far as the driver tells.
     uint64_t memory, available;
-    // Whether copies have a queue of their own.
-    int has_transfer_queue;
     // What units for matrices multiply, rows and columns of the result and depth, with sums in float32; zeros where there are
     // none for numbers of the type.
     RuyiGPUMatrices half_matrices, bfloat_matrices;
