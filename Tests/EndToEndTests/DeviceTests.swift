@@ -86,7 +86,7 @@ struct DeviceTests {
     func planned(_ options: String) throws {
         let golden = Golden(name: "i2v-euler")
         let scratch = try Scratch()
-        let model = try golden.record.model(orCopiedTo: Scratch()("model"))
+        let model = try golden.record.model(orCopiedTo: scratch("model"))
         let arguments =
             [golden("start.png"), "-m", model, "--device", "gpu", "--steps", "1"]
             + options.split(separator: " ").map(String.init)
@@ -153,7 +153,7 @@ struct DeviceTests {
         for (name, precision) in [("a", "float32"), ("f16", "f16"), ("bf16", "bf16"), ("again", "f16")] {
             let outcome = try run(
                 golden, scratch, name, ["--device", "gpu", "--precision", precision],
-                environment: ["XDG_CACHE_HOME": cache("")])
+                environment: ["XDG_CACHE_HOME": cache.path])
             #expect(outcome.code == 0 && !outcome.errors.contains("computed in float32"), "\(outcome.errors)")
         }
         let exact = try output("a")
@@ -179,7 +179,7 @@ struct DeviceTests {
             if let content { try Data(content.utf8).write(to: URL(fileURLWithPath: cache("ruyi/gpus.json"))) }
             let outcome = try run(
                 golden, scratch, "a", ["--device", "gpu", "--precision", "bf16", "--overwrite", "-q"],
-                environment: ["XDG_CACHE_HOME": cache("")])
+                environment: ["XDG_CACHE_HOME": cache.path])
             #expect(outcome.code == 0 && outcome.errors.isEmpty, "\(outcome.errors)")
             let text = String(decoding: kept ?? Data(), as: UTF8.self)
             #expect(text.contains("\"right\":true") && text.contains("\"speedup\""), "\(text)")
@@ -190,15 +190,17 @@ struct DeviceTests {
         try Data(wrong.utf8).write(to: URL(fileURLWithPath: cache("ruyi/gpus.json")))
         let outcome = try run(
             golden, scratch, "a", ["--device", "gpu", "--precision", "bf16", "--overwrite"],
-            environment: ["XDG_CACHE_HOME": cache("")])
+            environment: ["XDG_CACHE_HOME": cache.path])
         #expect(outcome.code == 0 && outcome.errors.contains("computed in float32"), "\(outcome.errors)")
         #expect(String(decoding: kept ?? Data(), as: UTF8.self) == wrong)
     }
 
     @Test("Khronos's validation layers have nothing to say about any operation", .enabled(if: hasLayers))
     func validation() throws {
+        let cache = try Scratch()
         let outcome = try Executable.run(
-            ["doctor", "--device", "gpu"], environment: ["VK_INSTANCE_LAYERS": "VK_LAYER_KHRONOS_validation"])
+            ["doctor", "--device", "gpu"],
+            environment: ["VK_INSTANCE_LAYERS": "VK_LAYER_KHRONOS_validation", "XDG_CACHE_HOME": cache.path])
         #expect(outcome.output.contains("are right on"), "\(outcome.output)")
         for text in ["VUID", "Validation"] {
             #expect(
@@ -208,7 +210,11 @@ struct DeviceTests {
 
     @Test("the doctor lists the devices and runs every operation on one")
     func doctor() throws {
-        let outcome = try Executable.run(["doctor", "--device", "gpu", "--json"])
+        let cache = try Scratch()
+        let outcome = try Executable.run(
+            ["doctor", "--device", "gpu", "--json"], environment: ["XDG_CACHE_HOME": cache.path])
         #expect(outcome.output.contains("are right on"), "\(outcome.output)")
+        // It tells of both kinds of halves, and has tried them.
+        for name in ["f16", "bf16"] { #expect(outcome.output.contains("so is \(name), held by"), "\(outcome.output)") }
     }
 }
